@@ -1,0 +1,126 @@
+"""What is known of a trained adapter: its manifest, where it lies, and which one is current for a task and base."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from harness.errors import UsageError, did_you_mean
+from harness.files import write_json
+from harness.hashing import file_digest
+from harness.records import Decode, Record
+from harness.workspace import Workspace
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+WEIGHTS = "adapter_model.safetensors"
+
+
+class AdapterManifest(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """Everything that made an adapter; stands beside its weights as `manifest.json`.
+
+    base: model id or path as given; base_revision: the Hub commit, where there is one; base_sha256: of the
+    weight files. objective "generate" trains answers, "head" a classification head; decode is what `run`
+    uses by default. data: {"source", "split", "fingerprint", "rows"}; selection: which rows chose the
+    checkpoint. model: for hosted fine-tuning, the tuned model's id at the provider (then no weights here).
+    """
+
+    schema: int = SCHEMA
+    id: str
+    task: str
+    task_version: str
+    base: str
+    base_revision: str | None = None
+    base_sha256: str | None = None
+    objective: Literal["generate", "head"] = "generate"
+    decode: Decode = "generate"
+    labels: tuple[str, ...] = ()
+    recipe_name: str = ""
+    recipe: dict[str, Any] = {}
+    data: dict[str, Any] = {}
+    selection: dict[str, Any] = {}
+    template_hash: str | None = None
+    seed: int = 0
+    steps: int = 0
+    tokens: int = 0
+    created: str = ""
+    duration_s: float = 0.0
+    device_hours: float = 0.0
+    device_hour_usd: float | None = None
+    metrics: dict[str, float] = {}
+    versions: dict[str, str] = {}
+    hardware: dict[str, Any] = {}
+    adapter_sha256: str | None = None
+    model: str | None = None
+
+    @property
+    def training_cost_usd(self) -> float | None:
+        """Device-hours times their price; None where the price is unknown."""
+        return None if self.device_hour_usd is None else self.device_hours * self.device_hour_usd
+
+
+def write_manifest(folder: Path, manifest: AdapterManifest) -> None:
+    """Write `manifest.json` whole or not at all (written aside, then renamed)."""
+    write_json(folder / MANIFEST, manifest)
+
+
+def read_manifest(folder: Path) -> AdapterManifest:
+    """The manifest of an adapter folder. Raises UsageError where there is none, or of a newer schema."""
+    path = folder / MANIFEST
+    try:
+        raw = path.read_bytes()
+    except OSError:
+        raise UsageError(f"{folder} is not an adapter of Bench: it holds no {MANIFEST}.") from None
+    try:
+        schema = msgspec.json.decode(raw, type=dict[str, Any]).get("schema", 0)
+        if schema > SCHEMA:
+            raise UsageError(f"{path} is of schema {schema}, this Bench reads up to {SCHEMA}: update Bench.")
+        return msgspec.json.decode(raw, type=AdapterManifest)
+    except msgspec.MsgspecError as error:
+        raise UsageError(f"{path} is not a readable adapter manifest ({error}).") from None
+
+
+def weights_digest(folder: Path) -> str | None:
+    """SHA-256 of the adapter's weights; None for a hosted adapter, which has no weights here."""
+    path = folder / WEIGHTS
+    return file_digest(path) if path.is_file() else None
+
+
+def base_key(base: str) -> str:
+    """How a base model is named in `current.json`: a local folder by its absolute path, else its Hub id."""
+    return str(Path(base).resolve()) if Path(base).exists() else base
+
+
+def _current(workspace: Workspace) -> dict[str, dict[str, str]]:
+    path = workspace.adapters / "current.json"
+    if not path.is_file():
+        return {}
+    return msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, str]])
+
+
+def mark_current(workspace: Workspace, manifest: AdapterManifest) -> None:
+    """Make this the adapter that `adapter = "auto"` finds for its task and base."""
+    current = _current(workspace)
+    current.setdefault(manifest.task, {})[base_key(manifest.base)] = manifest.id
+    write_json(workspace.adapters / "current.json", current)
+
+
+def find_current(workspace: Workspace, task: str, base: str) -> Path:
+    """The folder of the adapter marked current. Raises UsageError saying which command trains one."""
+    of_task = _current(workspace).get(task, {})
+    found = of_task.get(base_key(base))
+    if found is not None and (workspace.adapters / found / MANIFEST).is_file():
+        return workspace.adapters / found
+    train = f"bench train --task {task} --base {base}"
+    others = [b for b in of_task if b != base_key(base)]
+    hint = f" (there is one for {others[0]}: say --base {others[0]})" if others else ""
+    raise UsageError(f"no adapter for task '{task}' on base {base} in {workspace.adapters}{hint}: run `{train}` first.")
+
+
+def find_adapter(workspace: Workspace, word: str) -> Path:
+    """An adapter folder by path or by id in the workspace. Raises UsageError with the nearest id."""
+    for folder in (Path(word), workspace.adapters / word):
+        if (folder / MANIFEST).is_file():
+            return folder
+    ids = [p.parent.name for p in workspace.adapters.glob(f"*/{MANIFEST}")] if workspace.adapters.is_dir() else []
+    raise UsageError(f"no adapter '{word}': neither a folder with {MANIFEST} nor an id{did_you_mean(word, ids)}.")

@@ -1,0 +1,65 @@
+"""The backend contract: one way in, one way out, the same for a local model and a paid API."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness.budget import Budget
+from harness.identity import Identity
+from harness.records import Completion, Record, Request
+from harness.workspace import Workspace
+
+
+class Needs(Record, frozen=True, kw_only=True):
+    """What a run is about to ask for, so that a backend can refuse before anyone has paid."""
+
+    task: str
+    rows: int
+    labels: tuple[str, ...] = ()
+    schema: dict[str, Any] | None = None
+    max_tokens: int = 16
+    data_fingerprint: str = ""
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What backends of one run share. `resuming` is true under `--resume`; `cache` under the answer cache."""
+
+    workspace: Workspace
+    budget: Budget = field(default_factory=Budget)
+    use_cache: bool = True
+    resuming: bool = False
+    probing: bool = False
+
+
+class Backend(Protocol):
+    """Anything that answers requests.
+
+    Constructed as `Class(name, settings, task_name, context)` where `settings` is an instance of the class
+    attribute `Settings` (a msgspec Struct with `forbid_unknown_fields`), decoded from `[backends.NAME]`.
+    Construction is cheap: no network, no weights.
+    """
+
+    name: str
+
+    def identity(self) -> Identity:
+        """What answers; complete after `check`."""
+        ...
+
+    async def check(self, needs: Needs) -> None:
+        """Refuse early: called for all backends before any of them sends. Raises UsageError."""
+        ...
+
+    def stream(self, requests: AsyncIterator[Request], state_dir: Path) -> AsyncIterator[Completion]:
+        """Answer requests, in any order, each exactly once.
+
+        How it batches, limits or retries is the backend's own affair; `state_dir` keeps its notes (batch
+        ids) across a kill. Raises BackendStopped when nothing further can be answered: requests not yet
+        sent then have no completion.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Give back connections, threads and memory. Safe to call twice."""
+        ...

@@ -1,0 +1,71 @@
+"""Errors that end a command: each is one sentence for a person and an exit code for a machine."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of every verb; where several apply, the first of 2, 4, 3, 1, 5, 0 wins."""
+
+    DONE = 0
+    GATE_FAILED = 1
+    USAGE = 2
+    INCOMPLETE = 3
+    NOT_COMPARABLE = 4
+    INCONCLUSIVE = 5
+    CRASH = 70
+    INTERRUPTED = 130
+
+
+PRECEDENCE = (
+    ExitCode.USAGE,
+    ExitCode.NOT_COMPARABLE,
+    ExitCode.INCOMPLETE,
+    ExitCode.GATE_FAILED,
+    ExitCode.INCONCLUSIVE,
+    ExitCode.DONE,
+)
+
+
+class BenchError(Exception):
+    """Something a person can mend. The message says what is wrong, where, and what to do."""
+
+    exit_code = ExitCode.USAGE
+
+
+class UsageError(BenchError):
+    """A wrong flag, setting, name or input file."""
+
+
+class IncompleteRunError(BenchError):
+    """Rows are missing, or too many infrastructure errors for a verdict."""
+
+    exit_code = ExitCode.INCOMPLETE
+
+
+class NotComparableError(BenchError):
+    """Two results that must not be compared, or no baseline to compare with."""
+
+    exit_code = ExitCode.NOT_COMPARABLE
+
+
+class BackendStopped(BenchError):  # noqa: N818  (an event of a run, not a failure of the program)
+    """A fatal answer (wrong key, no quota, unknown model): this backend stops, the others finish.
+
+    `kind` names the reason in the run directory (for example "authentication").
+    """
+
+    exit_code = ExitCode.INCOMPLETE
+
+    def __init__(self, message: str, kind: str = "fatal") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """A clause naming the nearest choice, then all of them: `; did you mean 'x'? (known: x, y)`."""
+    known = sorted(choices)
+    near = get_close_matches(name, known, n=1, cutoff=0.5)
+    guess = f"; did you mean '{near[0]}'?" if near else ""
+    return f"{guess} (known: {', '.join(known)})" if known else guess

@@ -1,0 +1,1 @@
+"""The local engine: one base model, one worker thread, many handles."""

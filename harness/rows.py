@@ -1,0 +1,222 @@
+"""Reading data files: CSV, TSV, JSONL, JSON, Parquet, a folder of splits, or the Hub. Every row knows its place."""
+
+import csv
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.errors import UsageError, did_you_mean
+from harness.records import Record
+
+EMBEDDED = "embedded"
+"""The word after `--data` that names a task's own sample."""
+
+
+class DataSource(Record, frozen=True, kw_only=True):
+    """Where a task's rows come from: `location` is a path, "embedded", or None for the Hub."""
+
+    location: str | None = None
+    split: str = "test"
+
+
+class HubDataset(Record, frozen=True, kw_only=True):
+    """A data set on the Hub: `splits` maps our split names to the Hub's."""
+
+    path: str
+    config: str | None = None
+    revision: str | None = None
+    splits: dict[str, str] = msgspec.field(default_factory=lambda: {"train": "train", "test": "test"})
+
+
+class DataRow(Record, frozen=True, kw_only=True):
+    """One row as read: its fields, and the place it came from (`train.csv:12`)."""
+
+    fields: dict[str, Any]
+    place: str
+
+    def text(self, name: str) -> str:
+        """A field as text. Raises UsageError naming the place where it is missing or not text."""
+        if name not in self.fields:
+            raise UsageError(f"{self.place}: no column '{name}'{did_you_mean(name, self.fields)}.")
+        value = self.fields[name]
+        if not isinstance(value, str | int | float) or isinstance(value, bool):
+            raise UsageError(f"{self.place}: column '{name}' holds {type(value).__name__}, not text.")
+        return str(value)
+
+
+Reader = Callable[[Path, tuple[str, ...]], Iterator[DataRow]]
+
+
+def open_rows(
+    source: DataSource,
+    *,
+    hub: HubDataset | None = None,
+    embedded: Path | None = None,
+    headerless: tuple[str, ...] = (),
+) -> Iterator[DataRow]:
+    """The rows of a source, in file order.
+
+    hub: the data set that stands for "no location given".
+    embedded: the folder that stands for `--data embedded`.
+    headerless: column names of CSV and TSV files whose first line is data already.
+
+    Raises UsageError (file and line) for what cannot be read.
+    """
+    if source.location is None:
+        if hub is None:
+            raise UsageError("this task has no data of its own: name a file with --data PATH.")
+        return _hub_rows(hub, source.split)
+    if source.location == EMBEDDED:
+        if embedded is None:
+            raise UsageError("this task has no embedded sample: name a file with --data PATH.")
+        return _file_rows(_split_file(embedded, source.split), headerless)
+    path = Path(source.location)
+    if not path.exists():
+        raise UsageError(f"--data {path}: there is no such file or folder.")
+    return _file_rows(_split_file(path, source.split) if path.is_dir() else path, headerless)
+
+
+def _split_file(folder: Path, split: str) -> Path:
+    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in READERS and p.stem.split("-")[0] == split)
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        names = ", ".join(sorted(p.name for p in folder.iterdir())[:8]) or "nothing"
+        raise UsageError(f"{folder} holds no file for the split '{split}' ({split}.csv, .jsonl, ..); it holds {names}.")
+    raise UsageError(
+        f"{folder} holds several files for the split '{split}': {', '.join(p.name for p in found)}; name one of them."
+    )
+
+
+def _file_rows(path: Path, headerless: tuple[str, ...]) -> Iterator[DataRow]:
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise UsageError(f"{path}: cannot read '{path.suffix}' files{did_you_mean(path.suffix, READERS)}.")
+    return reader(path, headerless)
+
+
+def _text_lines(path: Path) -> Iterator[str]:
+    """Lines with their ends kept; a BOM is dropped; bytes that are not UTF-8 are named by line."""
+    with path.open("rb") as handle:
+        for number, raw in enumerate(handle, 1):
+            try:
+                yield raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise UsageError(
+                    f"{path}:{number}: byte {error.start} is not UTF-8; convert the file with iconv -t UTF-8."
+                ) from None
+
+
+def _read_delimited(path: Path, headerless: tuple[str, ...], delimiter: str) -> Iterator[DataRow]:
+    csv.field_size_limit(sys.maxsize)  # rows of more than 128 KiB are data, not an attack
+    reader = csv.reader(_text_lines(path), delimiter=delimiter, strict=True)
+    header: tuple[str, ...] | None = None
+    while True:
+        place = f"{path}:{reader.line_num + 1}"
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise UsageError(f"{place}: malformed row ({error}).") from None
+        if not cells:
+            continue
+        if header is None:
+            if headerless and len(cells) == len(headerless) and not set(headerless) & set(cells):
+                header = headerless
+            else:
+                header = tuple(name.strip() for name in cells)
+                continue
+        if len(cells) != len(header):
+            raise UsageError(f"{place}: {len(cells)} fields where {len(header)} are expected ({', '.join(header)}).")
+        yield DataRow(fields=dict(zip(header, cells, strict=True)), place=place)
+
+
+def _read_csv(path: Path, headerless: tuple[str, ...]) -> Iterator[DataRow]:
+    return _read_delimited(path, headerless, ",")
+
+
+def _read_tsv(path: Path, headerless: tuple[str, ...]) -> Iterator[DataRow]:
+    return _read_delimited(path, headerless, "\t")
+
+
+def _read_jsonl(path: Path, _headerless: tuple[str, ...]) -> Iterator[DataRow]:
+    decoder = msgspec.json.Decoder()
+    for number, line in enumerate(_text_lines(path), 1):
+        if not line.strip():
+            continue
+        place = f"{path}:{number}"
+        try:
+            value = decoder.decode(line)
+        except msgspec.DecodeError as error:
+            raise UsageError(f"{place}: not JSON ({error}).") from None
+        yield _object_row(value, place)
+
+
+def _read_json(path: Path, _headerless: tuple[str, ...]) -> Iterator[DataRow]:
+    try:
+        values = msgspec.json.decode("".join(_text_lines(path)))
+    except msgspec.DecodeError as error:
+        raise UsageError(f"{path}: not JSON ({error}).") from None
+    if not isinstance(values, list):
+        raise UsageError(f"{path}: a JSON data file holds a list of objects, this one holds {type(values).__name__}.")
+    for number, value in enumerate(values, 1):
+        yield _object_row(value, f"{path}: element {number}")
+
+
+def _object_row(value: Any, place: str) -> DataRow:
+    if not isinstance(value, dict):
+        raise UsageError(f"{place}: a row must be a JSON object, this is {type(value).__name__}.")
+    return DataRow(fields=value, place=place)
+
+
+def _read_parquet(path: Path, _headerless: tuple[str, ...]) -> Iterator[DataRow]:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise UsageError(
+            f"{path}: reading Parquet needs pyarrow: python -m pip install 'bench-harness[hub]'."
+        ) from None
+    try:
+        number = 0
+        for batch in pq.ParquetFile(path).iter_batches():
+            for value in batch.to_pylist():
+                number += 1
+                yield DataRow(fields=value, place=f"{path}: row {number}")
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UsageError(f"{path}: not a readable Parquet file ({error}).") from None
+
+
+def _hub_rows(hub: HubDataset, split: str) -> Iterator[DataRow]:
+    try:
+        import datasets
+    except ImportError:
+        raise UsageError(
+            f"reading {hub.path} from the Hub needs the datasets package: "
+            "python -m pip install 'bench-harness[hub]', or name a file with --data PATH."
+        ) from None
+    if split not in hub.splits:
+        raise UsageError(f"{hub.path} has no split '{split}'{did_you_mean(split, hub.splits)}.")
+    try:
+        data = datasets.load_dataset(hub.path, hub.config, split=hub.splits[split], revision=hub.revision)
+    except Exception as error:  # the Hub client raises dozens of unrelated types; all mean "not available"
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UsageError(
+            f"{hub.path} cannot be read from the Hub ({reason}); check the connection or HF_TOKEN, "
+            "or name a file with --data PATH (or --data embedded for the embedded sample)."
+        ) from None
+    for number, value in enumerate(data, 1):
+        yield DataRow(fields=value, place=f"{hub.path}/{split}: row {number}")
+
+
+READERS: dict[str, Reader] = {
+    ".csv": _read_csv,
+    ".tsv": _read_tsv,
+    ".jsonl": _read_jsonl,
+    ".json": _read_json,
+    ".parquet": _read_parquet,
+}

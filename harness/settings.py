@@ -1,0 +1,74 @@
+"""`bench.toml`: found upwards from the current folder; flags win over it, it wins over the built-in defaults."""
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from harness.errors import UsageError, did_you_mean
+
+T = TypeVar("T")
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The merged settings. `backends` maps a name to its raw table, `gate` is the raw `[gate]` table."""
+
+    backends: dict[str, dict[str, Any]]
+    gate: dict[str, Any] = {}
+    path: Path | None = None
+
+    def backend(self, name: str) -> dict[str, Any]:
+        """The raw table of one backend. Raises UsageError with the nearest name."""
+        if name not in self.backends:
+            raise UsageError(f"no backend '{name}'{did_you_mean(name, self.backends)}.")
+        return self.backends[name]
+
+
+def load_settings(config: Path | None = None) -> Settings:
+    """Built-in defaults, overlaid by `config` or else the nearest `bench.toml` upwards.
+
+    Raises UsageError for a file that is not TOML or holds unknown keys.
+    """
+    builtin = tomllib.loads(resources.files("harness").joinpath("defaults.toml").read_text("utf-8"))
+    backends: dict[str, dict[str, Any]] = builtin["backends"]
+    path = config or _nearest(Path.cwd())
+    if path is None:
+        return Settings(backends=backends)
+    table = _read(path)
+    for key in table:
+        if key not in ("backends", "gate"):
+            raise UsageError(f"{path}: unknown key '{key}'{did_you_mean(key, ('backends', 'gate'))}.")
+    for name, own in table.get("backends", {}).items():
+        if not isinstance(own, dict):
+            raise UsageError(f"{path}: [backends.{name}] must be a table.")
+        base = backends.get(name, {})
+        same_kind = own.get("kind", base.get("kind")) == base.get("kind")
+        backends[name] = {**(base if same_kind else {}), **own}
+    return Settings(backends=backends, gate=table.get("gate", {}), path=path)
+
+
+def _nearest(folder: Path) -> Path | None:
+    return next((p / "bench.toml" for p in (folder, *folder.parents) if (p / "bench.toml").is_file()), None)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}).") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not valid TOML: {error}.") from None
+
+
+def decode_table(table: dict[str, Any], kind: type[T], where: str) -> T:
+    """A raw table as a typed Struct. Raises UsageError: unknown keys with the nearest name, wrong types."""
+    known = {f.encode_name for f in msgspec.structs.fields(kind)}  # type: ignore[arg-type]
+    for key in table:
+        if key not in known:
+            raise UsageError(f"{where}: unknown key '{key}'{did_you_mean(key, known)}.")
+    try:
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{where}: {error}.") from None

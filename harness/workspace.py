@@ -1,0 +1,53 @@
+"""The workspace: where runs, trained adapters and the answer cache are kept (`BENCH_HOME`, default ./.bench)."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Folders of one workspace; created when first written to."""
+
+    root: Path
+
+    @classmethod
+    def current(cls) -> "Workspace":
+        """The workspace named by `BENCH_HOME`, else `./.bench`."""
+        return cls(Path(os.environ.get("BENCH_HOME") or ".bench"))
+
+    @property
+    def runs(self) -> Path:
+        """Run directories, one a run."""
+        return self.root / "runs"
+
+    @property
+    def adapters(self) -> Path:
+        """Trained adapters, one folder each, and `current.json`."""
+        return self.root / "adapters"
+
+    @property
+    def cache(self) -> Path:
+        """The answer cache (SQLite)."""
+        return self.root / "cache.sqlite"
+
+    def find_run(self, word: str) -> Path:
+        """The run a person means by a path, a (short) id, or `last`. Raises UsageError."""
+        path = Path(word)
+        if (path / "manifest.json").is_file():
+            return path
+        if path.is_dir():
+            raise UsageError(f"{path} is not a run directory: it holds no manifest.json.")
+        runs = sorted(p.parent for p in self.runs.glob("*/manifest.json")) if self.runs.is_dir() else []
+        if not runs:
+            raise UsageError(f"no run '{word}': there are no runs in {self.runs}; start one with `bench run`.")
+        if word == "last":
+            return max(runs, key=lambda p: (p / "manifest.json").stat().st_mtime_ns)
+        found = [p for p in runs if p.name == word or p.name.endswith(f"-{word}")]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise UsageError(f"'{word}' names {len(found)} runs: {', '.join(p.name for p in found)}.")
+        raise UsageError(f"no run '{word}' in {self.runs}; the newest is {runs[-1].name} (or say `last`).")
