@@ -60,6 +60,10 @@ class Backend(Protocol):
         """
         ...
 
+    def counters(self) -> dict[str, float]:
+        """What the backend says of its own work so far (padding_share, peak_memory_bytes, ..); may be empty."""
+        ...
+
     async def aclose(self) -> None:
         """Give back connections, threads and memory. Safe to call twice."""
         ...

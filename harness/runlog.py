@@ -7,16 +7,19 @@ write) is cut off before anything is appended.
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
+from harness import results
 from harness.errors import UsageError
 from harness.files import write_json
 from harness.identity import Identity
 from harness.records import Completion, Key, LogLine, Record, Request, Row, Sample, Score
+from harness.results import Summary
 
 SCHEMA = 1
+T = TypeVar("T")
 
 
 class Manifest(Record, frozen=True, kw_only=True, omit_defaults=False):
@@ -48,6 +51,20 @@ class Manifest(Record, frozen=True, kw_only=True, omit_defaults=False):
     versions: dict[str, str] = {}
     hardware: dict[str, Any] = {}
     git: str | None = None
+
+
+class Session(Record, frozen=True, kw_only=True):
+    """One uninterrupted stretch of work of one backend, as noted when it ended (a killed one leaves none).
+
+    rows: completions of this session that were not cached; counters: what the backend says of its own work;
+    stopped: {"kind", "message"} where the backend could not go on.
+    """
+
+    started: str
+    wall_s: float
+    rows: int
+    counters: dict[str, float] = {}
+    stopped: dict[str, str] | None = None
 
 
 class RunLog:
@@ -124,12 +141,29 @@ class RunLog:
         """Append lines to a backend's log. Only one process may hold it."""
         return LogWriter(self.log_path(backend, probe=probe))
 
-    def summary(self) -> dict[str, Any] | None:
+    def note_session(self, backend: str, session: Session) -> None:
+        """Add one line to `state/<backend>/sessions.jsonl`."""
+        with (self.state_dir(backend) / "sessions.jsonl").open("ab") as file:
+            file.write(msgspec.json.encode(session) + b"\n")
+
+    def sessions(self, backend: str) -> list[Session]:
+        """The sessions that ended, oldest first."""
+        path = self.path / "state" / backend / "sessions.jsonl"
+        if not path.is_file():
+            return []
+        decoder = msgspec.json.Decoder(Session)
+        return [_decode(decoder, line, str(path)) for line in path.read_bytes().splitlines()]
+
+    def summary(self) -> Summary | None:
         """`summary.json`, or None while the run has not ended."""
         path = self.path / "summary.json"
         if not path.is_file():
             return None
-        return decode_schema(path.read_bytes(), dict, SCHEMA, str(path))  # type: ignore[no-any-return]
+        return decode_schema(path.read_bytes(), Summary, results.SCHEMA, str(path))
+
+    def write_summary(self, summary: Summary) -> None:
+        """Write `summary.json`, whole or not at all."""
+        write_json(self.path / "summary.json", summary)
 
 
 class LogWriter:
@@ -193,7 +227,7 @@ def _cut_torn_tail(file: BinaryIO) -> None:
         file.truncate(position)
 
 
-def decode_schema(raw: bytes, kind: Any, newest: int, name: str) -> Any:
+def decode_schema(raw: bytes, kind: type[T], newest: int, name: str) -> T:
     """Decode JSON that carries a "schema" number; a newer one, or anything else, is a UsageError."""
     try:
         plain = msgspec.json.decode(raw)
@@ -208,7 +242,7 @@ def decode_schema(raw: bytes, kind: Any, newest: int, name: str) -> Any:
         raise UsageError(f"{name} is not readable ({error}).") from None
 
 
-def _decode(decoder: Any, line: bytes, place: str) -> Any:
+def _decode(decoder: msgspec.json.Decoder[T], line: bytes, place: str) -> T:
     try:
         return decoder.decode(line)
     except msgspec.MsgspecError as error:

@@ -1,0 +1,160 @@
+"""The records of `summary.json`: every aggregate and test result, computed once when a run ends.
+
+Reports, compare and gate read these and never recompute a statistic.
+"""
+
+from typing import Any, Literal
+
+from harness.metrics import Metric
+from harness.records import Record
+
+SCHEMA = 1
+
+
+class Estimate(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """A figure with its interval. `method` names interval and level; `n` rows it rests on.
+
+    value is None where the metric is undefined (no rows, or n/a for the decode mode: then `method` says why).
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    method: str = ""
+    n: int = 0
+
+
+class ClassResult(Record, frozen=True, kw_only=True):
+    """One label's precision, recall and F1 (zero division gives 0), and its rows (`support`)."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: float
+
+
+class Confusion(Record, frozen=True, kw_only=True):
+    """counts[i][j]: rows whose reference is labels[i] answered answers[j]; the last answer is "(no label)"."""
+
+    labels: tuple[str, ...]
+    answers: tuple[str, ...]
+    counts: tuple[tuple[float, ...], ...]
+
+
+class Latency(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """Seconds over `rows` answers. In a probe: one request at a time. First-token time None where undefined."""
+
+    rows: int
+    p50_s: float
+    p95_s: float
+    mean_s: float
+    first_token_p50_s: float | None = None
+    first_token_p95_s: float | None = None
+
+
+class Load(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """Work under load. `wall_s` and rates cover sessions that ended (a killed session has no wall time).
+
+    service: per-request seconds while others were in flight (never comparable with a probe);
+    queue_mean_s, retry_total_s: waiting, kept apart; attempts: requests sent; cached: rows from the cache
+    (left out of latency and rates); counters: what the backend says of its own work (padding_share, ..).
+    """
+
+    wall_s: float | None = None
+    rows_per_s: float | None = None
+    tokens_per_s: float | None = None
+    service: Latency | None = None
+    queue_mean_s: float | None = None
+    retry_total_s: float = 0.0
+    attempts: int = 0
+    cached: int = 0
+    counters: dict[str, float] = {}
+
+
+class CostResult(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """USD; None = unknown, never 0. `basis` says in words what the figures rest on.
+
+    list: price of all answers; incurred: what the run paid; per_1000: list price of 1,000 answers;
+    training: of the adapter, once.
+    """
+
+    list: float | None = None
+    incurred: float | None = None
+    per_1000: float | None = None
+    training: float | None = None
+    basis: str = ""
+
+
+class BackendResult(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """One candidate's results.
+
+    asked: rows x repeats; answered + errors + missing = asked; errors: infrastructure errors by kind (not in
+    any denominator); missing: never sent; stopped: why the backend ended early; format_errors: rows by kind;
+    contaminated: evaluated rows that also stand in the adapter's training rows (None: not known).
+    """
+
+    decode: str
+    model: str
+    adapter: str | None = None
+    asked: int = 0
+    answered: int = 0
+    errors: dict[str, int] = {}
+    missing: int = 0
+    stopped: dict[str, str] | None = None
+    metrics: dict[str, Estimate] = {}
+    per_class: dict[str, ClassResult] = {}
+    confusion: Confusion | None = None
+    format_errors: dict[str, int] = {}
+    usage: dict[str, int] = {}
+    truncated_prompts: int = 0
+    contaminated: int | None = None
+    probe: Latency | None = None
+    load: Load = Load()
+    cost: CostResult = CostResult()
+
+
+class PairResult(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """a against b on the rows both answered, for one metric.
+
+    difference: a - b; p: of the named test; p_holm: corrected over all pairs of this metric;
+    only_a, only_b: rows only a (only b) got right, for right/wrong metrics;
+    verdict: "a better", "b better" or "not distinguishable" (at 5 %, after Holm).
+    """
+
+    a: str
+    b: str
+    metric: str
+    rows: int
+    difference: Estimate
+    p: float | None = None
+    p_method: str = ""
+    p_holm: float | None = None
+    only_a: int | None = None
+    only_b: int | None = None
+    verdict: Literal["a better", "b better", "not distinguishable"] = "not distinguishable"
+
+
+class Summary(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """summary.json.
+
+    data: as in the manifest ({"source", "split", "fingerprint", "label", ..}); ranks: place of each backend by
+    the headline metric, equal where the paired tests cannot tell neighbours apart; resolution: the smallest
+    difference of the headline metric that these rows resolve (80 % power, 5 %), as a proportion;
+    complete: no row is missing or ended in an infrastructure error.
+    """
+
+    schema: int = SCHEMA
+    run: str
+    task: str
+    created: str = ""
+    rows: int = 0
+    repeats: int = 1
+    data: dict[str, Any] = {}
+    headline: str = "accuracy"
+    metrics: tuple[Metric, ...] = ()
+    backends: dict[str, BackendResult] = {}
+    pairs: tuple[PairResult, ...] = ()
+    ranks: dict[str, int] = {}
+    resolution: float | None = None
+    complete: bool = True
+    warnings: tuple[str, ...] = ()
