@@ -24,13 +24,19 @@ class Needs(Record, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class RunContext:
-    """What backends of one run share. `resuming` is true under `--resume`; `cache` under the answer cache."""
+    """What the backends of one run are given.
+
+    use_cache: the answer cache may be read and written. resuming: the run goes on from an earlier session.
+    probing: this backend is asked one row at a time for its latency (no cache; first-token times wanted).
+    shared: objects that several backends of the run use together, by key (one local engine per base model).
+    """
 
     workspace: Workspace
     budget: Budget = field(default_factory=Budget)
     use_cache: bool = True
     resuming: bool = False
     probing: bool = False
+    shared: dict[Any, Any] = field(default_factory=dict)
 
 
 class Backend(Protocol):

@@ -1,0 +1,80 @@
+"""AG News topics: which of four sections does a news item belong to?"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from harness.errors import UsageError
+from harness.labels import score_label
+from harness.metrics import CLASSIFICATION
+from harness.records import Completion, Message, Passage, Request, Sample, Score
+from harness.rows import DataRow, DataSource, HubDataset, open_rows
+
+INSTRUCTION = (
+    "Classify the news item into one topic: World, Sports, Business or Sci/Tech. "
+    "Answer with the topic and nothing else.\n\nNews: "
+)
+QUESTION = "\n\nTopic:"
+
+
+class AgNews:
+    """Zhang, Zhao and LeCun's AG News: 120,000 training and 7,600 test rows in four classes."""
+
+    name = "agnews"
+    version = "1"
+    labels = ("World", "Sports", "Business", "Sci/Tech")
+    metrics = CLASSIFICATION
+    recipe = "agnews-generate"
+
+    hub = HubDataset(path="fancyzhx/ag_news")
+    embedded = Path(__file__).parent / "data" / "news"
+
+    def samples(self, source: DataSource) -> Iterable[Sample]:
+        """Rows of the Hub's data set, of the original CSV (class 1-4, title, description), or of JSONL."""
+        header = ("class", "title", "description")
+        for row in open_rows(source, hub=self.hub, embedded=self.embedded, headerless=header):
+            text = self._text(row)
+            if not text:
+                raise UsageError(f"{row.place}: the news item is empty.")
+            yield Sample.of({"text": text}, self._label(row), source.split)
+
+    def _text(self, row: DataRow) -> str:
+        if "text" in row.fields:
+            return row.text("text").strip()
+        # The original CSV writes line breaks as backslashes.
+        title, body = (row.text(c).replace("\\", " ").strip() for c in ("title", "description"))
+        return f"{title}\n{body}".strip()
+
+    def _label(self, row: DataRow) -> str:
+        if "class" in row.fields:  # the original CSV counts from 1
+            numbers = dict(zip("1234", self.labels, strict=True))
+            column = "class"
+        else:  # the Hub counts from 0
+            numbers = dict(zip("0123", self.labels, strict=True))
+            column = "label"
+        value = row.text(column).strip()
+        label = numbers.get(value) or next((name for name in self.labels if name.casefold() == value.casefold()), None)
+        if label is None:
+            raise UsageError(
+                f"{row.place}: {column} '{value}' is none of {', '.join(numbers)} nor of {', '.join(self.labels)}."
+            )
+        return label
+
+    def request(self, sample: Sample) -> Request:
+        """Instruction first, so that all prompts share their beginning; the item is the only passage."""
+        text = sample.inputs["text"]
+        start = len(INSTRUCTION)
+        return Request(
+            id=sample.id,
+            messages=(Message(role="user", content=f"{INSTRUCTION}{text}{QUESTION}"),),
+            passages=(Passage(message=0, start=start, end=start + len(text)),),
+            labels=self.labels,
+            max_tokens=12,
+        )
+
+    def score(self, sample: Sample, completion: Completion) -> Score:
+        """Right when the answer is exactly the topic."""
+        return score_label(completion, sample.reference, self.labels)
+
+    def target(self, sample: Sample) -> str:
+        """The topic."""
+        return sample.reference
