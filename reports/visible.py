@@ -1,0 +1,36 @@
+"""Making hostile characters visible: control, bidirectional and zero-width ones, and lone surrogates."""
+
+import re
+
+_HIDDEN = re.compile(
+    "["
+    "\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, except tab and line feed
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"  # soft hyphen, joiners, fillers
+    "\u200b-\u200f\u2028-\u202e\u2060-\u206f"  # zero-width, separators, bidirectional controls
+    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\uffff"  # fillers, variation selectors, BOM, non-characters
+    "\ud800-\udfff"  # lone surrogates: no encoder takes them
+    "\U000e0000-\U000e0fff"  # tags: text that only machines see
+    "]"
+)
+
+
+def _picture(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    if code < 0x20:
+        return chr(0x2400 + code)
+    return "\N{SYMBOL FOR DELETE}" if code == 0x7F else f"⟨U+{code:04X}⟩"
+
+
+def visible(text: str) -> str:
+    """The text with every character that hides or reorders others replaced by a sign one can see.
+
+    Control characters become their pictures (NUL reads "␀"), others their code point (U+202E reads "⟨U+202E⟩").
+    Tab and line feed stay. The result can always be encoded as UTF-8.
+    """
+    return _HIDDEN.sub(_picture, text)
+
+
+def one_line(text: str, most: int = 200) -> str:
+    """`visible`, white space folded into single blanks, cut to `most` characters with an ellipsis."""
+    line = " ".join(visible(text).split())
+    return line if len(line) <= most else line[: most - 1] + "…"

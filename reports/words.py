@@ -1,0 +1,106 @@
+"""Figures as people read them: percentages, intervals, money, seconds. Unknown stays "unknown", never 0."""
+
+from harness.metrics import Metric
+from harness.results import Estimate
+
+UNKNOWN = "unknown"
+NOT_APPLICABLE = "n/a"
+
+TITLES = {
+    "accuracy": "accuracy",
+    "lenient_accuracy": "lenient accuracy",
+    "format_error_rate": "format errors",
+    "macro_f1": "macro-F1",
+    "weighted_f1": "weighted F1",
+    "weighted_precision": "weighted precision",
+    "weighted_recall": "weighted recall",
+}
+
+
+def title(metric: str) -> str:
+    """A metric's name for a heading: `macro_f1` reads "macro-F1"; unknown names lose their underscores."""
+    return TITLES.get(metric, metric.replace("_", " "))
+
+
+def is_share(metric: Metric) -> bool:
+    """Whether values lie in 0..1 and read best as percentages."""
+    return metric.proportion or metric.kind == "confusion"
+
+
+def unit(metric: Metric) -> str:
+    """ "%" for shares, else nothing."""
+    return "%" if is_share(metric) else ""
+
+
+def number(value: float, metric: Metric) -> str:
+    """A metric's value without its unit: one decimal of a percentage, else three significant digits."""
+    return f"{100 * value:.1f}" if is_share(metric) else f"{value:.3g}"
+
+
+def interval(estimate: Estimate, metric: Metric) -> str:
+    """`[93.5, 96.2]`, or nothing where there is no interval."""
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f"[{number(estimate.low, metric)}, {number(estimate.high, metric)}]"
+
+
+def estimate(value: Estimate | None, metric: Metric) -> str:
+    """`95.0 [93.5, 96.2]`; "n/a" where the metric is undefined."""
+    if value is None or value.value is None:
+        return NOT_APPLICABLE
+    return f"{number(value.value, metric)} {interval(value, metric)}".rstrip()
+
+
+def money(usd: float | None) -> str:
+    """USD with at least two significant digits: `$12.40`, `$0.0034`; "unknown" for None."""
+    if usd is None:
+        return UNKNOWN
+    if usd == 0 or abs(usd) >= 0.095:
+        return f"${usd:,.2f}"
+    return f"${usd:.2g}" if abs(usd) >= 0.0001 else f"${usd:.1e}"
+
+
+def seconds(value: float | None) -> str:
+    """`340 ms`, `1.24 s`, `3 min 20 s`, `2 h 05 min`; "n/a" for None."""
+    if value is None:
+        return NOT_APPLICABLE
+    if value < 0.01:
+        return f"{1000 * value:.1f} ms"
+    if value < 1:
+        return f"{1000 * value:.0f} ms"
+    if value < 60:
+        return f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
+    whole = round(value)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min"
+
+
+def rate(value: float | None) -> str:
+    """Per second, three significant digits: `34.1`, `1,250`; "n/a" for None."""
+    if value is None:
+        return NOT_APPLICABLE
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def count(value: float) -> str:
+    """A count with thousands separated; a fraction (rows of repeated answers) keeps one decimal."""
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
+
+
+def rounded(value: float) -> str:
+    """A large count to two significant digits: 31,417 reads "31,000"."""
+    if value < 100:
+        return f"{value:,.0f}"
+    scale = 10 ** (len(str(int(value))) - 2)
+    return f"{round(value / scale) * scale:,.0f}"
+
+
+def plural(number: int, one: str, many: str | None = None) -> str:
+    """`1 row`, `2 rows`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def listing(words: list[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
