@@ -182,7 +182,11 @@ class LogWriter:
     def append(self, n: int, completion: Completion, score: Score | None) -> LogLine:
         """Write one line; on return it has left this process (a later kill cannot lose it)."""
         line = LogLine.of(n, completion, score)
-        data = self._encoder.encode(line) + b"\n"
+        try:
+            data = self._encoder.encode(line) + b"\n"
+        except UnicodeEncodeError:  # half a surrogate pair in an answer: UTF-8 has no such thing
+            line = msgspec.structs.replace(line, text=_whole_characters(line.text), score=_whole_score(score))
+            data = self._encoder.encode(line) + b"\n"
         written = self._file.write(data)
         if written != len(data):  # a full disk: take the torn line back, the caller says so
             raise OSError(f"{self.path}: only {written} of {len(data)} bytes could be written")
@@ -197,6 +201,19 @@ class LogWriter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _whole_characters(text: str) -> str:
+    """Join surrogate pairs; a lone half becomes U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _whole_score(score: Score | None) -> Score | None:
+    if score is None:
+        return None
+    answers = [None if a is None else _whole_characters(a) for a in (score.answer, score.lenient.answer)]
+    lenient = msgspec.structs.replace(score.lenient, answer=answers[1])
+    return msgspec.structs.replace(score, answer=answers[0], lenient=lenient)
 
 
 def _lock(file: BinaryIO, path: Path) -> None:

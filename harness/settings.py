@@ -40,6 +40,9 @@ def load_settings(config: Path | None = None) -> Settings:
     for key in table:
         if key not in ("backends", "gate"):
             raise UsageError(f"{path}: unknown key '{key}'{did_you_mean(key, ('backends', 'gate'))}.")
+    for key in table:
+        if not isinstance(table[key], dict):
+            raise UsageError(f"{path}: [{key}] must be a table.")
     for name, own in table.get("backends", {}).items():
         if not isinstance(own, dict):
             raise UsageError(f"{path}: [backends.{name}] must be a table.")

@@ -45,12 +45,12 @@ class AgNews:
         return f"{title}\n{body}".strip()
 
     def _label(self, row: DataRow) -> str:
-        if "class" in row.fields:  # the original CSV counts from 1
-            numbers = dict(zip("1234", self.labels, strict=True))
-            column = "class"
-        else:  # the Hub counts from 0
+        if "label" in row.fields:  # the Hub counts from 0
             numbers = dict(zip("0123", self.labels, strict=True))
             column = "label"
+        else:  # the original CSV counts from 1
+            numbers = dict(zip("1234", self.labels, strict=True))
+            column = "class"
         value = row.text(column).strip()
         label = numbers.get(value) or next((name for name in self.labels if name.casefold() == value.casefold()), None)
         if label is None:

@@ -1,0 +1,92 @@
+"""`bench list`: tasks, backends, recipes, adapters, runs."""
+
+import json
+from collections.abc import Callable
+
+import click
+
+from harness.cli.options import json_option
+from harness.errors import BenchError
+
+Rows = list[dict[str, str]]
+
+
+@click.command("list")
+@click.argument("what", type=click.Choice(["tasks", "backends", "recipes", "adapters", "runs"]))
+@json_option
+def listing(what: str, as_json: bool) -> None:
+    """What there is: tasks, backends, recipes, adapters or runs."""
+    rows = LISTS[what]()
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    if not rows:
+        click.echo(f"no {what} here yet.", err=True)
+        return
+    widths = {key: max(len(row[key]) for row in rows) for key in rows[0]}
+    for row in rows:
+        click.echo("  ".join(value.ljust(widths[key]) for key, value in row.items()).rstrip())
+
+
+def _tasks() -> Rows:
+    from harness.plan import load_task
+    from harness.registry import TASKS, names
+
+    rows = []
+    for name, entry in names(TASKS).items():
+        try:
+            task = load_task(name)
+            about = ", ".join(task.labels) or "open answers"
+        except BenchError as error:  # a broken plugin is reported, never fatal
+            about = f"broken: {error}"
+        rows.append({"name": name, "about": about, "from": entry.value})
+    return rows
+
+
+def _backends() -> Rows:
+    from harness.settings import load_settings
+
+    return [
+        {"name": name, "kind": str(table.get("kind", "?")), "model": str(table.get("model", table.get("path", "")))}
+        for name, table in load_settings().backends.items()
+    ]
+
+
+def _recipes() -> Rows:
+    from harness.cli.rooms import RECIPES, load
+
+    return [{"name": name, "about": about} for name, about in load(RECIPES)().items()]
+
+
+def _adapters() -> Rows:
+    from harness.adapter import MANIFEST, read_manifest
+    from harness.workspace import Workspace
+
+    folders = sorted(p.parent for p in Workspace.current().adapters.glob(f"*/{MANIFEST}"))
+    manifests = [read_manifest(folder) for folder in folders]
+    return [{"id": m.id, "task": m.task, "base": m.base, "recipe": m.recipe_name, "made": m.created} for m in manifests]
+
+
+def _runs() -> Rows:
+    from harness.runlog import RunLog
+    from harness.workspace import Workspace
+
+    rows = []
+    for path in sorted(Workspace.current().runs.glob("*/manifest.json")):
+        try:
+            manifest = RunLog.open(path.parent).manifest
+        except BenchError as error:
+            rows.append({"id": path.parent.name, "task": "?", "rows": "?", "backends": f"unreadable: {error}"})
+            continue
+        backends = ", ".join(manifest.backend_settings)
+        rows.append({"id": manifest.id, "task": manifest.task, "rows": str(manifest.rows), "backends": backends})
+    return rows
+
+
+LISTS: dict[str, Callable[[], Rows]] = {
+    "tasks": _tasks,
+    "backends": _backends,
+    "recipes": _recipes,
+    "adapters": _adapters,
+    "runs": _runs,
+}

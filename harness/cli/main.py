@@ -1,0 +1,94 @@
+"""The front door: finds a verb by name and imports it only when it is called."""
+
+import os
+import sys
+import traceback
+from typing import Any
+
+import click
+
+from harness.cli.rooms import load
+from harness.errors import BenchError, ExitCode, did_you_mean
+
+VERBS: dict[str, tuple[str, str]] = {
+    "run": ("harness.cli.run:run", "Ask every candidate the same prompts; one run directory."),
+    "list": ("harness.cli.list:listing", "Tasks, backends, recipes, adapters or runs."),
+}
+"""Verb -> (where it is, one line for `bench --help`). Order is the order of the help page."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when called; its help page needs none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All verbs, in the table's order."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import one verb."""
+        if name not in VERBS:
+            return None
+        command = load(VERBS[name][0])
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb that was typed; an unknown one is told with the nearest name."""
+        if args and not args[0].startswith("-") and args[0] not in VERBS:
+            raise click.UsageError(f"there is no verb '{args[0]}'{did_you_mean(args[0], VERBS)}.")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The verbs and their lines, from the table alone."""
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, line) for name, (_, line) in VERBS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="bench-harness", prog_name="bench")
+def cli() -> None:
+    """Can a small model that we fine-tune replace the paid API, and how sure are we?
+
+    \b
+    bench train  --task agnews
+    bench run    --task agnews --backends llama-ft,gpt4
+    bench report RUN
+    bench gate   RUN --baseline main.json
+    """
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run a verb and end the process with its exit code."""
+    code = _run(sys.argv[1:] if argv is None else argv)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # `bench list | head`: the reader has gone, nobody misses the rest
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def _run(argv: list[str]) -> int:
+    try:
+        result: Any = cli.main(argv, prog_name="bench", standalone_mode=False)
+        return int(result or ExitCode.DONE)
+    except BenchError as error:
+        return _tell(str(error), error.exit_code)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return _tell("interrupted.", ExitCode.INTERRUPTED)
+    except click.ClickException as error:
+        return _tell(error.format_message(), ExitCode.USAGE)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.DONE
+    except Exception:
+        traceback.print_exc()
+        return _tell("that was a fault of Bench, not yours; please report the lines above.", ExitCode.CRASH)
+
+
+def _tell(message: str, code: int) -> int:
+    print(f"bench: {message}", file=sys.stderr)
+    return code

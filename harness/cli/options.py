@@ -1,0 +1,73 @@
+"""Options that several verbs share: the same words mean the same everywhere."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from harness.errors import UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def task_option(function: F) -> F:
+    """`--task NAME`: a registered name, or ./file.py:Class."""
+    return click.option("--task", "task", metavar="TASK", required=True, help="A task's name, or ./file.py:Class.")(
+        function
+    )
+
+
+def data_option(function: F) -> F:
+    """`--data PATH`: rows from a file or folder, or the embedded sample."""
+    return click.option(
+        "--data",
+        metavar="PATH",
+        help="Rows: CSV, TSV, JSONL, JSON, Parquet, a folder with train and test, or 'embedded'. Default: the Hub.",
+    )(function)
+
+
+def config_option(function: F) -> F:
+    """`--config FILE`: instead of the nearest bench.toml."""
+    return click.option(
+        "--config",
+        metavar="FILE",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="Settings file (default: the nearest bench.toml upwards).",
+    )(function)
+
+
+def seed_option(function: F) -> F:
+    """`--seed S`."""
+    return click.option("--seed", metavar="S", type=int, default=0, show_default=True, help="Seed of every choice.")(
+        function
+    )
+
+
+def limit_option(function: F) -> F:
+    """`--limit N`: a seeded sample with the split's class shares."""
+    return click.option(
+        "--limit", metavar="N", type=click.IntRange(min=1), help="Only N rows: a seeded sample with the class shares."
+    )(function)
+
+
+def json_option(function: F) -> F:
+    """`--json`: for machines, on standard output."""
+    return click.option("--json", "as_json", is_flag=True, help="JSON on standard output; people's text on error.")(
+        function
+    )
+
+
+def quiet_option(function: F) -> F:
+    """`--quiet`: results only."""
+    return click.option("--quiet", is_flag=True, help="No progress, no remarks; results and errors only.")(function)
+
+
+def split_names(value: str, what: str) -> list[str]:
+    """`a,b` as a list. Raises UsageError for an empty list or a name given twice."""
+    names = [name.strip() for name in value.split(",") if name.strip()]
+    if not names:
+        raise UsageError(f"{what} is empty: name at least one.")
+    if len(set(names)) < len(names):
+        raise UsageError(f"{what} names '{next(n for n in names if names.count(n) > 1)}' twice.")
+    return names

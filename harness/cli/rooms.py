@@ -1,0 +1,14 @@
+"""Names of what the front door calls in the rooms above the engine, loaded only when called."""
+
+import importlib
+from typing import Any
+
+TABLE = "harness.reports.table:print_summary"
+PROGRESS = "harness.reports.progress:RunProgress"
+RECIPES = "harness.adapters.recipe:list_recipes"
+
+
+def load(target: str) -> Any:
+    """The object that `package.module:name` stands for."""
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)

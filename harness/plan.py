@@ -1,0 +1,169 @@
+"""From what a person asked to a run directory: rows, requests, backends, manifest. Nothing is sent yet."""
+
+import datetime
+import re
+import secrets
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness import hardware
+from harness.backend import Backend, RunContext
+from harness.errors import UsageError
+from harness.hashing import digest
+from harness.records import Record, Request, Sample, number_repeats
+from harness.registry import BACKENDS, TASKS, find
+from harness.rows import EMBEDDED, DataSource
+from harness.runlog import Manifest, RunLog
+from harness.sampling import fingerprint, seeded_order
+from harness.settings import Settings, decode_table
+from harness.task import Task
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+class RunOptions(Record, frozen=True, kw_only=True):
+    """What `bench run` was asked.
+
+    task: name or path; backends: names from the settings; data: path, "embedded" or None (the Hub);
+    limit: at most so many rows; base: replaces the model of every local backend; repeats: how often each row
+    is asked; probe_rows: rows of the latency probe; batch: paid backends use their batch API.
+    """
+
+    task: str
+    backends: tuple[str, ...]
+    data: str | None = None
+    split: str = "test"
+    limit: int | None = None
+    seed: int = 0
+    base: str | None = None
+    repeats: int = 1
+    probe_rows: int = 0
+    batch: bool = False
+
+
+def load_task(spec: str) -> Task:
+    """The task a person means. Raises UsageError for an unknown name or a class that is no task."""
+    kind = find(TASKS, spec)
+    try:
+        task = kind()
+    except Exception as error:
+        raise UsageError(f"task '{spec}' cannot be made: {type(error).__name__}: {error}.") from error
+    if not isinstance(task, Task):
+        wanted = [n for n in Task.__protocol_attrs__ if not hasattr(task, n)]  # type: ignore[attr-defined]
+        raise UsageError(f"'{spec}' is not a task: it has no {', '.join(sorted(wanted))} (see docs/write-a-task.md).")
+    return task
+
+
+def load_rows(task: Task, source: DataSource) -> list[Sample]:
+    """All rows of a split, ids numbered. Raises UsageError where there are none."""
+    samples = list(number_repeats(task.samples(source)))
+    if not samples:
+        where = source.location or "the data set"
+        raise UsageError(f"{where}: the split '{source.split}' of task '{task.name}' holds no rows.")
+    return samples
+
+
+def ask(task: Task, sample: Sample) -> Request:
+    """The request for a row. The task sees the row without its reference: no gold text can reach a prompt."""
+    return task.request(msgspec.structs.replace(sample, reference="", columns={}))
+
+
+def backend_tables(options: RunOptions, settings: Settings) -> dict[str, dict[str, Any]]:
+    """The raw settings of every backend of the run, with `--base` and `--batch` applied."""
+    tables = {}
+    for name in options.backends:
+        if not _NAME.fullmatch(name) or name.endswith(".probe"):
+            raise UsageError(f"'{name}' cannot name a backend: use letters, digits, '-', '_' and '.'.")
+        table = dict(settings.backend(name))
+        if options.base is not None and table.get("kind") == "local":
+            table["model"] = options.base
+        if options.batch and table.get("kind") == "openai":
+            table["batch"] = True
+        tables[name] = table
+    return tables
+
+
+def make_backends(tables: dict[str, dict[str, Any]], task_name: str, context: RunContext) -> dict[str, Backend]:
+    """Construct backends from their tables (cheap: no network, no weights). Raises UsageError."""
+    made: dict[str, Backend] = {}
+    for name, table in tables.items():
+        if "kind" not in table:
+            raise UsageError(f'[backends.{name}] names no kind: say kind = "local", "openai" or "replay".')
+        kind = find(BACKENDS, str(table["kind"]))
+        made[name] = kind(name, decode_table(table, kind.Settings, f"[backends.{name}]"), task_name, context)
+    return made
+
+
+def plan_run(options: RunOptions, settings: Settings, context: RunContext, out: Path | None) -> tuple[Task, RunLog]:
+    """Read the rows, draw the sample, write the run directory. Raises UsageError before anything is written."""
+    task = load_task(options.task)
+    tables = backend_tables(options, settings)
+    make_backends(tables, task.name, context)  # wrong settings are told before any row is read
+    source = DataSource(location=options.data, split=options.split)
+    everything = load_rows(task, source)
+    chosen = seeded_order(everything, options.seed)[: options.limit]
+    requests = [ask(task, sample) for sample in chosen]
+    now = datetime.datetime.now(datetime.UTC)
+    run_id = f"{task.name}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    manifest = Manifest(
+        id=run_id,
+        task=task.name,
+        task_spec=options.task,
+        parser=task.version,
+        metric_versions={m.name: m.version for m in task.metrics},
+        labels=task.labels,
+        created=now.isoformat(timespec="seconds"),
+        rows=len(chosen),
+        seed=options.seed,
+        repeats=options.repeats,
+        probe_rows=min(options.probe_rows, len(chosen)),
+        data={
+            "source": _source_name(task, options.data),
+            "split": options.split,
+            "label": "embedded sample" if options.data == EMBEDDED else "",
+            "rows_of_split": len(everything),
+            "limit": options.limit,
+            "fingerprint": fingerprint(chosen),
+        },
+        request_hash=digest([r.hash() for r in requests]),
+        backend_settings=tables,
+        versions=hardware.versions(),
+        hardware=hardware.hardware(),
+        git=hardware.git_commit(),
+    )
+    path = out or context.workspace.runs / run_id
+    return task, RunLog.create(path, manifest, zip(chosen, requests, strict=True))
+
+
+def _source_name(task: Task, location: str | None) -> str:
+    if location is not None:
+        return location
+    hub = getattr(task, "hub", None)
+    return f"hub:{hub.path}" if hub is not None else "the task's own rows"
+
+
+def same_task(log: RunLog) -> Task:
+    """The task of an existing run. Raises UsageError where its rules have changed since."""
+    task = load_task(log.manifest.task_spec)
+    if task.version != log.manifest.parser:
+        raise UsageError(
+            f"{log.path} was scored by version {log.manifest.parser} of task '{task.name}', "
+            f"this is version {task.version}: start a new run."
+        )
+    return task
+
+
+def resumed_tables(log: RunLog, settings: Settings) -> dict[str, dict[str, Any]]:
+    """Backend settings from the manifest; only limits are taken from today's settings."""
+    tables = {}
+    for name, table in log.manifest.backend_settings.items():
+        today = settings.backends.get(name, {})
+        limits = {k: v for k, v in today.items() if k in LIMITS}
+        tables[name] = {**table, **limits}
+    return tables
+
+
+LIMITS = frozenset({"rpm", "tpm", "concurrency", "timeout_s", "max_attempts", "max_batch_tokens", "proxy"})
+"""Settings that change how fast rows are asked, never what is answered."""
