@@ -1,0 +1,107 @@
+"""The front door: light, and every mistake is one sentence with exit code 2."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("torch", "pandas", "openai", "transformers", "datasets", "numpy", "scipy", "sklearn", "matplotlib", "aiohttp")
+
+
+def bench(*args: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from harness.cli.main import main; main()", *args],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=env,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom harness.cli.main import _run\n_run(['--help'])\n"
+        f"heavy = [m for m in {HEAVY!r} if m in sys.modules]\n"
+        "assert not heavy, heavy\nassert not [m for m in sys.modules if m.startswith('harness.cli.run')]"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_verb_has_a_help_page_of_80_columns() -> None:
+    from harness.cli.main import VERBS
+
+    for verb in VERBS:
+        done = bench(verb, "--help")
+        assert done.returncode == 0, done.stderr
+        assert max(map(len, done.stdout.splitlines())) <= 80, verb
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["rum"], "there is no verb 'rum'; did you mean 'run'"),
+        (["run"], "say what to run"),
+        (["run", "--task", "agnewz", "--backends", "gpt4"], "no task 'agnewz'; did you mean 'agnews'"),
+        (["run", "--task", "agnews", "--backends", "gpt5"], "no backend 'gpt5'; did you mean 'gpt35'"),
+        (["run", "--task", "agnews", "--backends", "gpt4,gpt4"], "names 'gpt4' twice"),
+        (["run", "--task", "agnews", "--backends", "gpt4", "--lmit", "3"], "No such option"),
+        (["run", "--task", "agnews", "--backends", "gpt4", "--limit", "0"], "--limit"),
+        (["run", "--task", "./no.py:T", "--backends", "gpt4"], "there is no such file"),
+        (["run", "--resume", "nothing"], "no run 'nothing'"),
+        (["run", "--resume", "last", "--limit", "3"], "takes --limit from the run's manifest"),
+    ],
+)
+def test_mistakes_are_sentences(tmp_path: Path, args: list[str], said: str) -> None:
+    done = bench(*args, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_plugin_that_cannot_be_loaded_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("import nothing_of_that_name\n")
+    done = bench("run", "--task", "./mine.py:Mine", "--backends", "gpt4", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "mine.py cannot be loaded: ModuleNotFoundError" in done.stderr
+    (tmp_path / "mine.py").write_text("class Mine:\n    name = 'mine'\n")
+    done = bench("run", "--task", "./mine.py:Mine", "--backends", "gpt4", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "is not a task: it has no labels, metrics" in done.stderr
+
+
+def test_data_files_are_told_by_file_and_line(tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_text('"1","t","d"\n"9","t","d"\n')
+    (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "bench.toml").write_text('[backends.gold]\nkind = "replay"\npath = "none.jsonl"\n')
+    for name, said in {
+        "bad.csv": "bad.csv:2: class '9'",
+        "empty.csv": "holds no rows",
+        "no.csv": "no such file",
+    }.items():
+        done = bench("run", "--task", "agnews", "--backends", "gold", "--data", name, cwd=tmp_path)
+        assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+
+
+def test_lists_are_for_people_and_for_machines(tmp_path: Path) -> None:
+    assert "agnews" in bench("list", "tasks", cwd=tmp_path).stdout
+    rows = json.loads(bench("list", "backends", "--json", cwd=tmp_path).stdout)
+    assert {"name": "gpt4", "kind": "openai", "model": "gpt-4.1"} in rows
+    assert bench("list", "runs", cwd=tmp_path).stderr == "no runs here yet.\n"
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    done = subprocess.run(
+        f"{sys.executable} -c 'from harness.cli.main import main; main()' list tasks | true",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stderr == ""
