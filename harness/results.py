@@ -140,7 +140,9 @@ class Summary(Record, frozen=True, kw_only=True, omit_defaults=False):
     data: as in the manifest ({"source", "split", "fingerprint", "label", ..}); ranks: place of each backend by
     the headline metric, equal where the paired tests cannot tell neighbours apart; resolution: the smallest
     difference of the headline metric that these rows resolve (80 % power, 5 %), as a proportion;
-    complete: no row is missing or ended in an infrastructure error.
+    complete: no row is missing or ended in an infrastructure error;
+    slices: the metrics within each value of a column of the data: column -> value -> backend -> metric -> figure.
+    Columns of at most 20 values; values in falling number of rows.
     """
 
     schema: int = SCHEMA
@@ -158,3 +160,4 @@ class Summary(Record, frozen=True, kw_only=True, omit_defaults=False):
     resolution: float | None = None
     complete: bool = True
     warnings: tuple[str, ...] = ()
+    slices: dict[str, dict[str, dict[str, dict[str, Estimate]]]] = {}

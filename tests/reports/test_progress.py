@@ -20,8 +20,8 @@ class Clock:
 
 def line(n: int, cost: float | None = None, error: bool = False) -> LogLine:
     failure = Failure(kind="timeout", message="no answer in 60 s") if error else None
-    finish = None if error else "stop"
-    return LogLine.of(n, Completion(id=f"r{n}", finish=finish, cost=Cost(incurred=cost), error=failure), None)
+    answer = Completion(id=f"r{n}", finish=None if error else "stop", cost=Cost(incurred=cost), error=failure)
+    return LogLine.of(n, answer, None)
 
 
 def pipe() -> tuple[Console, io.StringIO]:

@@ -1,0 +1,128 @@
+"""The final table of a run in the terminal: answer first, quality, then speed and cost, within 80 columns."""
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.metrics import Metric
+from harness.results import BackendResult, Summary
+
+from .answer import answer, by_rank
+from .visible import one_line
+from .words import count, estimate, money, plural, rate, seconds, title, unit
+
+SHOWN = 3
+"""Metrics in the terminal: the task's first ones. The HTML report shows all."""
+
+
+def print_summary(summary: Summary, console: Console) -> None:
+    """Print what a run found: one sentence, two tables, the format errors by kind, then the cautions.
+
+    Fits 80 columns; on anything but a terminal it is plain text without control codes.
+    """
+    said = answer(summary)
+    console.print()
+    console.print(Text(_where(summary), style="dim"))
+    console.print(Text(said.sentence, style="bold"))
+    console.print()
+    console.print(_quality(summary))
+    console.print(Text(_legend(summary), style="dim"))
+    console.print()
+    console.print(_speed(summary))
+    for line in _format_errors(summary):
+        console.print(Text(line))
+    for caution in said.cautions:
+        console.print(Text(f"! {caution}", style="yellow"))
+
+
+def _where(summary: Summary) -> str:
+    parts = [summary.task, plural(summary.rows, "row")]
+    if summary.repeats > 1:
+        parts[-1] += f" x {summary.repeats}"
+    label = summary.data.get("label") or summary.data.get("source")
+    return " · ".join(one_line(str(p), 60) for p in (*parts, *([label] if label else []), summary.run))
+
+
+def _new_table() -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1), collapse_padding=True)
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("backend", overflow="fold", max_width=24)
+    return table
+
+
+def _place(summary: Summary, name: str) -> str:
+    """ "1", or "1=" for a place that is shared."""
+    rank = summary.ranks.get(name)
+    if rank is None:
+        return ""
+    return f"{rank}=" if sum(r == rank for r in summary.ranks.values()) > 1 else str(rank)
+
+
+def _metrics(summary: Summary) -> tuple[Metric, ...]:
+    return summary.metrics[:SHOWN]
+
+
+def _quality(summary: Summary) -> Table:
+    table = _new_table()
+    for metric in _metrics(summary):
+        table.add_column(f"{title(metric.name)} {unit(metric)}".rstrip(), justify="right")
+    for name in by_rank(summary):
+        figures = summary.backends[name].metrics
+        cells = [estimate(figures.get(m.name), m) for m in _metrics(summary)]
+        table.add_row(_place(summary, name), Text(one_line(name)), *cells)
+    return table
+
+
+def _legend(summary: Summary) -> str:
+    """What the brackets are, metric by metric where they differ, and what a shared place means."""
+    methods: dict[str, list[str]] = {}
+    for metric in _metrics(summary):
+        for result in summary.backends.values():
+            found = result.metrics.get(metric.name)
+            if found is not None and found.low is not None and found.method:
+                names = methods.setdefault(found.method, [])
+                if title(metric.name) not in names:
+                    names.append(title(metric.name))
+    said = [f"{', '.join(names)}: {method}" for method, names in methods.items()]
+    if len(set(summary.ranks.values())) < len(summary.ranks):
+        said.append("= cannot be told apart")
+    return f"[low, high] {'; '.join(said)}" if said else ""
+
+
+def _speed(summary: Summary) -> Table:
+    table = _new_table()
+    table.add_column("decode")
+    for heading in ("p50", "p95", "rows/s", "$ per 1,000", "this run", "training"):
+        table.add_column(heading, justify="right")
+    for name in by_rank(summary):
+        result = summary.backends[name]
+        table.add_row(
+            "", Text(one_line(name)), result.decode, *_latency(result), rate(result.load.rows_per_s), *_costs(result)
+        )
+    return table
+
+
+def _latency(result: BackendResult) -> tuple[str, str]:
+    """One request at a time, from the probe; without one there is no latency, only throughput."""
+    if result.probe is None:
+        return "-", "-"
+    return seconds(result.probe.p50_s), seconds(result.probe.p95_s)
+
+
+def _costs(result: BackendResult) -> tuple[str, str, str]:
+    cost = result.cost
+    trained = "-" if result.adapter is None and cost.training is None else money(cost.training)
+    return money(cost.per_1000), money(cost.incurred), trained
+
+
+def _format_errors(summary: Summary) -> list[str]:
+    lines = []
+    for name in by_rank(summary):
+        kinds = summary.backends[name].format_errors
+        if kinds:
+            listed = ", ".join(
+                f"{one_line(k)} {count(v)}" for k, v in sorted(kinds.items(), key=lambda i: (-i[1], i[0]))
+            )
+            lines.append(f"format errors of {one_line(name)}: {listed}")
+    return lines
