@@ -1,0 +1,91 @@
+"""Bootstrap of functions of confusion tables, single or paired: multinomial draws within each gold class.
+
+Efron and Tibshirani, An Introduction to the Bootstrap, 1993; percentile intervals. Both sides of a pair are
+redrawn together, row by row, so their correlation is kept.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.statistics.units import Units
+
+Array = NDArray[np.float64]
+Function = Callable[[Array], Array]
+
+DRAWS = 10_000
+CELLS_AT_ONCE = 4_000_000
+"""Bounds the memory of one batch of drawn tables (32 MB), whatever the label set."""
+
+
+def draw_tables(units: Units, draws: int, rng: np.random.Generator) -> Iterator[Array]:
+    """Resampled tables in batches of shape (batch, sides, labels, answers)."""
+    kinds, width = len(units.counts), int(np.prod(units.tables.shape[1:]))
+    flat = units.tables.reshape(kinds, width)
+    batch = max(1, CELLS_AT_ONCE // max(width, kinds, 1))
+    strata = [np.flatnonzero(units.strata == s) for s in np.unique(units.strata)]
+    for start in range(0, draws, batch):
+        size = min(batch, draws - start)
+        counts = np.zeros((size, kinds))
+        for members in strata:
+            n = int(units.counts[members].sum())
+            counts[:, members] = rng.multinomial(n, units.counts[members] / n, size=size)
+        yield (counts @ flat).reshape(size, *units.tables.shape[1:])
+
+
+def bootstrap(
+    units: Units, functions: dict[str, Function], draws: int = DRAWS, seed: int | list[int] = 0
+) -> dict[str, Array]:
+    """Each function's values on the same resamples: name to (draws, sides)."""
+    rng = np.random.default_rng(seed)
+    parts: dict[str, list[Array]] = {name: [] for name in functions}
+    for tables in draw_tables(units, draws, rng):
+        for name, function in functions.items():
+            parts[name].append(function(tables))
+    return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+def percentile_interval(values: Array, level: float = 0.95) -> tuple[float, float]:
+    """The central share `level` of the draws."""
+    tail = (1 - level) / 2
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def monte_carlo_error(values: Array, level: float = 0.95) -> float:
+    """Standard error of a percentile bound that comes from the number of draws alone (the larger of both bounds).
+
+    From the order statistics one binomial standard deviation to either side of the bound.
+    """
+    tail = (1 - level) / 2
+    step = float(np.sqrt(tail * (1 - tail) / len(values)))
+    q = np.clip([tail - step, tail + step, 1 - tail - step, 1 - tail + step], 0, 1)
+    points = np.quantile(values, q)
+    return float(max(points[1] - points[0], points[3] - points[2]) / 2)
+
+
+def jackknife_se(units: Units, function: Function) -> Array:
+    """Standard error by leaving out one unit at a time: a check that needs no seed. Shape (sides,)."""
+    return _jackknife(units, function)
+
+
+def jackknife_difference_se(units: Units, function: Function) -> float:
+    """The same for side 0 minus side 1 of a pair."""
+    return float(_jackknife(units, lambda tables: np.asarray(function(tables)[..., :1] - function(tables)[..., 1:]))[0])
+
+
+def _jackknife(units: Units, function: Function) -> Array:
+    """Stratified: the stratum that lost a unit is scaled up to its size again. Strata of one unit add nothing."""
+    total = units.total
+    variance: Array = np.zeros(len(function(total)))
+    for stratum in np.unique(units.strata):
+        members = units.strata == stratum
+        tables, weights = units.tables[members], units.counts[members].astype(np.float64)
+        n = float(weights.sum())
+        if n < 2:
+            continue
+        whole = np.tensordot(weights, tables, axes=1)
+        values = function(total - whole + (whole - tables) * n / (n - 1))
+        variance += (n - 1) / n * (weights @ (values - weights @ values / n) ** 2)
+    return np.asarray(np.sqrt(variance))

@@ -1,0 +1,49 @@
+"""Tango's score interval for the difference of two paired proportions (T. Tango, Statist. Med. 1998, 17:891).
+
+Of n rows, `b` only the reference got right and `c` only the candidate; the difference is candidate minus
+reference, (c - b) / n. McNemar's test is the special case of the score at 0.
+"""
+
+import math
+
+from scipy.optimize import brentq
+from scipy.special import ndtr, ndtri
+
+EDGE = 1 - 1e-12
+
+
+def score(b: float, c: float, n: float, difference: float) -> float:
+    """Tango's z at a supposed difference: the variance is that of the constrained maximum likelihood fit."""
+    d = difference
+    quadratic = 2 * n
+    linear = -b - c + (2 * n - c + b) * d
+    constant = -b * d * (1 - d)
+    root = math.sqrt(max(linear * linear - 4 * quadratic * constant, 0.0))
+    only_reference = max((root - linear) / (2 * quadratic), 0.0)  # its probability under the constraint
+    variance = n * (2 * only_reference + d * (1 - d))
+    excess = c - b - n * d
+    if variance <= 0:
+        return 0.0 if excess == 0 else math.copysign(math.inf, excess)
+    return excess / math.sqrt(variance)
+
+
+def tango_interval(b: int, c: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """The two-sided interval: all differences whose |score| stays below the normal quantile. n = 0: (-1, 1)."""
+    if n == 0:
+        return -1.0, 1.0
+    z = float(ndtri(0.5 + level / 2))
+    estimate = (c - b) / n
+
+    def bound(side: int) -> float:
+        # The score falls from +inf to -inf as the supposed difference grows.
+        if side * estimate >= EDGE or (score(b, c, n, side * EDGE) + side * z) * side >= 0:
+            return float(side)
+        low, high = sorted((estimate, side * EDGE))
+        return float(brentq(lambda d: score(b, c, n, d) + side * z, low, high, xtol=1e-13))
+
+    return bound(-1), bound(1)
+
+
+def inferiority_p(b: int, c: int, n: int, margin: float) -> float:
+    """One-sided p-value of "the candidate is worse by the margin or more"; small means: not inferior."""
+    return float(ndtr(-score(b, c, n, -margin))) if n else 1.0
