@@ -12,6 +12,7 @@ from harness.errors import BenchError, ExitCode, did_you_mean
 
 VERBS: dict[str, tuple[str, str]] = {
     "run": ("harness.cli.run:run", "Ask every candidate the same prompts; one run directory."),
+    "doctor": ("harness.cli.doctor:doctor", "What is missing for which feature, and how to get it."),
     "list": ("harness.cli.list:listing", "Tasks, backends, recipes, adapters or runs."),
 }
 """Verb -> (where it is, one line for `bench --help`). Order is the order of the help page."""

@@ -1,0 +1,137 @@
+"""`bench doctor`: what is here, what is missing, and what to do about it. Never fails itself."""
+
+import importlib
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from harness.cli.options import json_option
+
+
+class Finding(NamedTuple):
+    """One line of the diagnosis: `state` is "ok", "missing" or "wrong"; `advice` says what it is for or what to do."""
+
+    what: str
+    state: str
+    advice: str
+
+
+@click.command()
+@json_option
+def doctor(as_json: bool) -> None:
+    """What is missing for which feature, and how to get it."""
+    findings = [finding for check in CHECKS for finding in _safely(check)]
+    if as_json:
+        click.echo(json.dumps([f._asdict() for f in findings], indent=2))
+        return
+    width = max(len(f.what) for f in findings)
+    for f in findings:
+        click.echo(f"{f.state:8}{f.what.ljust(width)}  {f.advice}".rstrip())
+
+
+def _safely(check: Callable[[], list[Finding]]) -> list[Finding]:
+    try:
+        return check()
+    except Exception as error:  # the doctor reports a broken installation, it does not break on it
+        return [Finding(check.__name__.strip("_"), "wrong", f"{type(error).__name__}: {error}")]
+
+
+def _packages() -> list[Finding]:
+    uses = {
+        "torch": ("local", "local models and training"),
+        "transformers": ("local", "local models and training"),
+        "peft": ("local", "adapters"),
+        "datasets": ("hub", "rows from the Hub"),
+        "sklearn": ("local", "the classical baseline"),
+    }
+    found = []
+    for name, (extra, use) in uses.items():
+        here = importlib.util.find_spec(name) is not None
+        advice = use if here else f"for {use}: python -m pip install 'bench-harness[{extra}]'"
+        found.append(Finding(name, "ok" if here else "missing", advice))
+    return found
+
+
+def _device() -> list[Finding]:
+    if importlib.util.find_spec("torch") is None:
+        return []
+    import torch
+
+    if torch.cuda.is_available():
+        return [Finding("GPU", "ok", torch.cuda.get_device_name())]
+    if torch.backends.mps.is_available():
+        return [Finding("GPU", "ok", "Apple (mps)")]
+    return [Finding("GPU", "missing", "models of 1 B weights and more are slow without one; small ones run on the CPU")]
+
+
+def _keys() -> list[Finding]:
+    uses = {"OPENAI_API_KEY": "for the gpt4 and gpt35 backends", "HF_TOKEN": "for gated models such as Llama"}
+    return [Finding(name, "ok" if os.environ.get(name) else "missing", f"{use}") for name, use in uses.items()]
+
+
+def _workspace() -> list[Finding]:
+    from harness.workspace import Workspace
+
+    root = Workspace.current().root
+    folder = next(p for p in (root, *root.absolute().parents) if p.exists())
+    if os.access(folder, os.W_OK):
+        return [Finding("workspace", "ok", str(root.absolute()))]
+    return [Finding("workspace", "wrong", f"{folder} cannot be written: set BENCH_HOME to a folder of yours")]
+
+
+def _settings() -> list[Finding]:
+    from harness.errors import BenchError
+    from harness.settings import load_settings
+
+    try:
+        path = load_settings().path
+    except BenchError as error:
+        return [Finding("bench.toml", "wrong", str(error))]
+    return [Finding("bench.toml", "ok", str(path) if path else "none here: the built-in settings are used")]
+
+
+def _plugins() -> list[Finding]:
+    from harness.errors import BenchError
+    from harness.registry import BACKENDS, TASKS, find, names
+
+    found = []
+    for group in (TASKS, BACKENDS):
+        for name, entry in names(group).items():
+            try:
+                find(group, name)
+            except BenchError as error:
+                found.append(Finding(f"{group} {name}", "wrong", str(error)))
+            else:
+                found.append(Finding(f"{group} {name}", "ok", entry.value))
+    return found
+
+
+def _rooms() -> list[Finding]:
+    """The rooms are folders of common names; another `harness` on the path would shadow them."""
+    import harness
+
+    home = Path(harness.__file__).resolve().parent
+    found = []
+    for room in ("harness.tasks", "harness.adapters", "harness.reports"):
+        module = importlib.import_module(room)
+        found.append(Finding(room, "ok", str(Path(module.__file__ or "").parent)))
+    if Path.cwd() != home.parent and (Path.cwd() / "harness").is_dir() and str(Path.cwd()) in sys.path:
+        found.append(Finding("harness", "wrong", f"{Path.cwd() / 'harness'} shadows the installed package: rename it"))
+    return found
+
+
+CHECKS: tuple[Callable[[], list[Finding]], ...] = (
+    _packages,
+    _device,
+    _keys,
+    _workspace,
+    _settings,
+    _plugins,
+    _rooms,
+)

@@ -1,0 +1,119 @@
+"""kill -9 at any moment: nothing written is lost, nothing answered is asked twice, and the summary is the same."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harness.results import Summary
+from harness.runlog import RunLog
+from tests.support.openai_server import OpenAIServer, ServerConfig
+
+ROWS = 120
+CONCURRENCY = 4
+BENCH = [sys.executable, "-c", "from harness.cli.main import main; main()"]
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    """A folder with rows of our own and a server setting."""
+    rows = [{"text": f"Report number {n} on the matter of {n * n}", "label": n % 4} for n in range(ROWS)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return tmp_path
+
+
+def start(work: Path, *args: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [*BENCH, "run", *args, "--quiet", "--no-cache"], cwd=work, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def settings(work: Path, url: str) -> None:
+    (work / "bench.toml").write_text(
+        f'[backends.api]\nkind = "openai"\nmodel = "m"\nbase_url = "{url}"\nconcurrency = {CONCURRENCY}\n'
+    )
+
+
+def count_lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def kill_at(process: "subprocess.Popen[bytes]", log: Path, lines: int) -> None:
+    """Send SIGKILL once the log holds `lines` lines (or leave the process be when it has ended)."""
+    deadline = time.monotonic() + 60
+    while process.poll() is None and count_lines(log) < lines:
+        assert time.monotonic() < deadline, "the run does not move"
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=30)
+
+
+def results(run: Path) -> object:
+    """The summary without clock, sessions and attempts."""
+    summary = RunLog.open(run).summary()
+    assert isinstance(summary, Summary)
+    plain = msgspec.to_builtins(summary)
+    plain["backends"]["api"].pop("load")
+    return {k: v for k, v in plain.items() if k not in ("run", "created")}
+
+
+def kill_and_resume(work: Path, kills: int, seed: int) -> None:
+    chance = random.Random(seed)
+    asked = ("--task", "agnews", "--backends", "api", "--data", "rows.jsonl")
+    with OpenAIServer(ServerConfig(delay_s=0.004)) as server:
+        settings(work, server.url)
+        whole = start(work, *asked, "--out", "whole")
+        _, said = whole.communicate(timeout=120)
+        assert whole.returncode == 0, said.decode()
+        assert server.stats().answered == ROWS
+        server.reset()
+
+        log = work / "torn" / "api.jsonl"
+        process = start(work, *asked, "--out", "torn")
+        for moment in sorted(chance.randrange(1, ROWS) for _ in range(kills)):
+            kill_at(process, log, moment)
+            kept = count_lines(log)
+            process = start(work, "--resume", "torn")
+            assert count_lines(log) >= kept
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 0, said.decode()
+        stats = server.stats()
+
+    assert len(stats.by_prompt) == ROWS
+    # Only what was in flight when a kill fell is asked again.
+    assert stats.requests <= ROWS + kills * CONCURRENCY
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert sorted(line["n"] for line in lines) == list(range(ROWS))
+    assert results(work / "torn") == results(work / "whole")
+
+
+def test_a_run_survives_kills_at_seeded_moments(work: Path) -> None:
+    kill_and_resume(work, kills=6, seed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2, 7))
+def test_a_run_survives_many_kills(work: Path, seed: int) -> None:
+    kill_and_resume(work, kills=20, seed=seed)
+
+
+def test_a_torn_line_of_every_length_is_mended(work: Path) -> None:
+    with OpenAIServer() as server:
+        settings(work, server.url)
+        asked = ("--task", "agnews", "--backends", "api", "--data", "rows.jsonl", "--limit", "6", "--out", "run")
+        assert start(work, *asked).wait(60) == 0
+        log = work / "run" / "api.jsonl"
+        whole = log.read_bytes()
+        before = results(work / "run")
+        end = whole[:-1].rfind(b"\n") + 1
+        for cut in (end + 1, (end + len(whole)) // 2, len(whole) - 1):
+            log.write_bytes(whole[:cut])
+            assert start(work, "--resume", "run").wait(60) == 0
+            assert sorted(json.loads(line)["n"] for line in log.read_text().splitlines()) == list(range(6))
+            assert results(work / "run") == before
