@@ -5,6 +5,7 @@ templates print is pinned, and the beginning-of-sequence token stands exactly on
 """
 
 import functools
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -54,11 +55,16 @@ class Renderer:
 
     def encode(self, texts: list[str]) -> list[list[int]]:
         """Token ids of rendered prompts, one tokenizer call; a template brings its own special tokens."""
+        return self._encode(texts, special=not self.chat)
+
+    def _encode(self, texts: list[str], *, special: bool) -> list[list[int]]:
         if not texts:
             return []
-        ids = self.tokenizer(texts, add_special_tokens=not self.chat, return_attention_mask=False)["input_ids"]
+        ids = self.tokenizer(texts, add_special_tokens=special, return_attention_mask=False)["input_ids"]
         bos = self.tokenizer.bos_token_id
-        return [row[1:] if row[:2] == [bos, bos] else list(row) for row in ids]
+        # A model reads at least one token, so an empty text becomes a beginning (or, where there is none, an end).
+        empty = [bos if bos is not None else self.end_id]
+        return [row[1:] if row[:2] == [bos, bos] else list(row) or empty for row in ids]
 
     def encode_answer(self, answer: str) -> list[int]:
         """Token ids of an answer as it continues a prompt (without the end token).
@@ -86,30 +92,62 @@ class Renderer:
         """SHA-256 of what decides the rendering: the template's text (None: plain text) and the pinned date."""
         return digest([getattr(self.tokenizer, "chat_template", None), PINNED_DATE])
 
-    def prompts(self, requests: list[Request], room: int) -> list[Prompt]:
-        """Render and tokenise; prompts of more than `room` tokens lose the ends of their passages.
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of generated tokens, special tokens skipped."""
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    def prompts(self, requests: Sequence[Request], room: int | Sequence[int]) -> list[Prompt]:
+        """Render and tokenise; prompts of more than `room` tokens (of all, or of each) lose the ends of passages.
 
         Only passages are cut, the longest first, never the instruction; a prompt whose instruction alone is
         too long keeps its length, and the caller must answer `context_too_long`.
         """
-        texts = [self.text(r.messages) for r in requests]
-        prompts = [Prompt(t, i) for t, i in zip(texts, self.encode(texts), strict=True)]
-        return [p if len(p.ids) <= room else self._cut(r, p, room) for r, p in zip(requests, prompts, strict=True)]
+        return self._fitting(requests, room, lambda r: self.text(r.messages), self.encode)
 
-    def _cut(self, request: Request, whole: Prompt, room: int) -> Prompt:
-        """The longest prompt that fits, by bisection over the number of passage characters kept."""
-        longest = max((p.end - p.start for p in request.passages), default=0)
-        fits, too_long = 0, longest
-        best: Prompt | None = None
-        while fits <= too_long:
-            keep = (fits + too_long) // 2
-            text = self.text(cut_passages(request, keep).messages)
-            ids = self.encode([text])[0]
-            if len(ids) <= room:
-                best, fits = Prompt(text, ids, truncated=True), keep + 1
-            else:
-                too_long = keep - 1
-        return best or whole
+    def passage_prompts(self, requests: Sequence[Request], room: int | Sequence[int]) -> list[Prompt]:
+        """What a classification head reads: the row's own passages as plain text, cut like `prompts`."""
+        return self._fitting(
+            requests,
+            room,
+            lambda r: "\n\n".join(r.passage_texts()),
+            lambda texts: self._encode(texts, special=True),
+        )
+
+    def _fitting(
+        self,
+        requests: Sequence[Request],
+        room: int | Sequence[int],
+        text_of: Callable[[Request], str],
+        encode: Callable[[list[str]], list[list[int]]],
+    ) -> list[Prompt]:
+        rooms = [room] * len(requests) if isinstance(room, int) else room
+        texts = [text_of(r) for r in requests]
+        prompts = [Prompt(t, i) for t, i in zip(texts, encode(texts), strict=True)]
+        for n, (request, prompt) in enumerate(zip(requests, prompts, strict=True)):
+            if len(prompt.ids) > rooms[n]:
+                prompts[n] = _cut(request, prompt, rooms[n], text_of, encode)
+        return prompts
+
+
+def _cut(
+    request: Request,
+    whole: Prompt,
+    room: int,
+    text_of: Callable[[Request], str],
+    encode: Callable[[list[str]], list[list[int]]],
+) -> Prompt:
+    """The longest prompt that fits, by bisection over the number of passage characters kept."""
+    fits, too_long = 0, max((p.end - p.start for p in request.passages), default=0)
+    best: Prompt | None = None
+    while fits <= too_long:
+        keep = (fits + too_long) // 2
+        text = text_of(cut_passages(request, keep))
+        ids = encode([text])[0]
+        if len(ids) <= room:
+            best, fits = Prompt(text, ids, truncated=True), keep + 1
+        else:
+            too_long = keep - 1
+    return best or whole
 
 
 def cut_passages(request: Request, keep: int) -> Request:

@@ -1,0 +1,94 @@
+"""LoRA adapters on one base: loaded once each beside the base weights, one active at a time."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.adapter import WEIGHTS
+from harness.errors import UsageError
+
+from .base import check_safetensors
+
+BASE = ""
+"""The name under which no adapter is active."""
+
+
+class AdapterSet:
+    """The adapters of one model. Only the engine's worker may switch them."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._scores: dict[str, Tensor] = {}
+        self._loaded: set[str] = set()
+        self._layers: list[Any] = []
+        self._active = BASE
+
+    def activate(self, name: str, folder: Path | None) -> None:
+        """Make the adapter called `name` the active one, loading it from `folder` at first use."""
+        if name == self._active:
+            return
+        if name != BASE and name not in self._loaded:
+            if folder is None:
+                raise ValueError(f"adapter {name} was never loaded")
+            self._load(name, folder)
+        for layer in self._layers:
+            if name == BASE:
+                layer.enable_adapters(False)
+            else:
+                layer.enable_adapters(True)
+                layer.set_adapter(name, inference_mode=True)
+        self._active = name
+
+    def head(self, name: str) -> Callable[[Tensor], Tensor]:
+        """The adapter's classification head: hidden states to one logit a label, in float32."""
+        score = self._scores[name].float()
+        return lambda hidden: nn.functional.linear(hidden.float(), score)
+
+    def _load(self, name: str, folder: Path) -> None:
+        from peft import LoraConfig, PeftConfig, inject_adapter_in_model
+        from peft.tuners.tuners_utils import BaseTunerLayer
+        from safetensors.torch import load_file
+
+        config = PeftConfig.from_pretrained(str(folder))
+        if not isinstance(config, LoraConfig):
+            raise UsageError(f"adapter {folder} is of kind {config.peft_type}; the local engine runs LoRA adapters.")
+        path = folder / WEIGHTS
+        check_safetensors(path)
+        weights = {key.removeprefix("base_model.model."): value for key, value in load_file(path).items()}
+        score = next((weights.pop(key) for key in ("score.weight", "classifier.weight") if key in weights), None)
+        foreign = [key for key in weights if ".lora_" not in key]
+        if foreign:
+            raise UsageError(f"adapter {folder} also replaces {foreign[0]}, which the local engine does not: merge it.")
+        # The head is kept here, beside the shared backbone: the base stays one model for every adapter.
+        config.task_type = config.modules_to_save = None
+        config.inference_mode = True
+        inject_adapter_in_model(config, self._model, name)
+        self._fill(name, weights, folder)
+        if score is not None:
+            self._scores[name] = score.to(self._model.device)
+        self._layers = [m for m in self._model.modules() if isinstance(m, BaseTunerLayer)]
+        self._loaded.add(name)
+        self._active = name
+        self._model.eval()
+
+    def _fill(self, name: str, weights: dict[str, Tensor], folder: Path) -> None:
+        """Put the saved weights, in their saved type, where injection made random ones."""
+        slots: dict[str, nn.Parameter] = {}
+        for key, parameter in self._model.named_parameters():
+            if ".lora_" in key and f".{name}" in key:
+                parameter.requires_grad_(False)
+                slots[key.replace(f".{name}", "", 1)] = parameter
+        if set(slots) != set(weights):
+            odd = sorted(set(slots) ^ set(weights))[0]
+            raise UsageError(f"adapter {folder} does not fit this base: {odd} stands in one of them only.")
+        for key, parameter in slots.items():
+            if parameter.shape != weights[key].shape:
+                raise UsageError(
+                    f"adapter {folder} does not fit this base: {key} is {tuple(weights[key].shape)}, "
+                    f"the base needs {tuple(parameter.shape)}."
+                )
+            with torch.no_grad():
+                parameter.data = weights[key].to(parameter.device)

@@ -1,0 +1,112 @@
+"""The base model's files: where they lie, which commit or digest names them, and why they cannot be had.
+
+Nothing here needs torch: a run refuses a wrong or unreachable base before any backend has paid for an answer.
+"""
+
+import functools
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from harness.errors import UsageError
+from harness.hashing import digest, file_digest
+
+WANTED = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model"]
+UNWANTED = ["original/*", "onnx/*", "consolidated*"]
+PICKLES = (".bin", ".pt", ".pth", ".pkl")
+
+
+class BaseFiles(NamedTuple):
+    """A base model on this machine: the name as given, its folder, its Hub commit (None for a local folder)."""
+
+    name: str
+    folder: Path
+    revision: str | None = None
+
+    @property
+    def weights(self) -> list[Path]:
+        """The weight files, all of them safetensors."""
+        return sorted(self.folder.glob("*.safetensors"))
+
+    def sha256(self) -> str:
+        """SHA-256 over the names and contents of the weight files; hashed once a process."""
+        return digest({p.name: _file_sha256(p, p.stat().st_size, p.stat().st_mtime_ns) for p in self.weights})
+
+
+@functools.lru_cache(maxsize=256)
+def _file_sha256(path: Path, _size: int, _changed_ns: int) -> str:
+    return file_digest(path)
+
+
+def find_base(model: str) -> BaseFiles:
+    """The files of a local folder, or of a Hub model (downloaded where they are not yet cached).
+
+    Raises UsageError saying what to do: no such folder, no connection, gated, pickled or truncated weights.
+    """
+    folder = Path(model).expanduser()
+    local = folder.is_dir()
+    if not local and (model.startswith((".", "/", "~")) or model.count("/") > 1):
+        raise UsageError(f"base model {model}: there is no such folder; name one with --base PATH.")
+    files = BaseFiles(model, folder) if local else _from_hub(model)
+    if not (files.folder / "config.json").is_file():
+        raise UsageError(f"base model {model}: {files.folder} holds no config.json, so it is not a transformers model.")
+    if not files.weights:
+        pickled = [p.name for p in files.folder.iterdir() if p.suffix in PICKLES] if local else []
+        why = f"its weights are pickled ({pickled[0]}), which can run code" if pickled else "it holds no weights"
+        raise UsageError(
+            f"base model {model}: {why}; Bench reads safetensors only: "
+            "save it again with save_pretrained, or name another with --base."
+        )
+    for path in files.weights:
+        check_safetensors(path)
+    return files
+
+
+def check_safetensors(path: Path) -> None:
+    """Read the header of a weight file. Raises UsageError for a truncated or foreign file."""
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header = msgspec.json.decode(file.read(size) if size < 1 << 28 else b"", type=dict[str, dict[str, object]])
+        ends = [h["data_offsets"][1] for h in header.values() if "data_offsets" in h]  # type: ignore[index]
+        whole = 8 + size + max(ends, default=0)
+    except (msgspec.MsgspecError, TypeError, IndexError):
+        raise UsageError(f"{path} is not a safetensors file: download it again.") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}).") from None
+    if path.stat().st_size < whole:
+        raise UsageError(f"{path} is cut off ({path.stat().st_size} of {whole} bytes): download it again.")
+
+
+def _from_hub(model: str) -> BaseFiles:
+    try:
+        from huggingface_hub import errors as hub
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.utils.tqdm import disable_progress_bars
+    except ImportError:
+        raise missing_extra() from None
+    disable_progress_bars()
+    say = f"base model {model}"
+    folder = "or name a folder with --base PATH"
+    try:
+        path = snapshot_download(model, allow_patterns=WANTED, ignore_patterns=UNWANTED)
+    except hub.GatedRepoError:
+        raise UsageError(
+            f"{say} is gated: accept its licence at https://huggingface.co/{model} and set HF_TOKEN, {folder}."
+        ) from None
+    except hub.RepositoryNotFoundError:
+        raise UsageError(f"{say} is not on the Hub, or is private: check the name, set HF_TOKEN, {folder}.") from None
+    except hub.HFValidationError:
+        raise UsageError(
+            f"{say} is neither a folder nor a Hub id (owner/name): {folder.removeprefix('or ')}."
+        ) from None
+    except (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled, hub.HfHubHTTPError, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise UsageError(f"{say} cannot be fetched ({reason}): check the connection and HF_TOKEN, {folder}.") from None
+    return BaseFiles(model, Path(path), revision=Path(path).name)
+
+
+def missing_extra() -> UsageError:
+    """The sentence for an installation without the `local` extra."""
+    return UsageError("local models need torch, transformers and peft: python -m pip install 'bench-harness[local]'.")

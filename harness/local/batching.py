@@ -1,0 +1,35 @@
+"""Rows into batches: longest first, bounded by tokens and not by rows."""
+
+from collections.abc import Hashable, Iterator, Sequence
+from typing import NamedTuple
+
+from harness.records import Request
+from harness.rendering import Prompt
+
+
+class Item(NamedTuple):
+    """One row ready for a batch: its request, its prompt, and when it was queued (monotonic seconds)."""
+
+    request: Request
+    prompt: Prompt
+    queued: float
+
+
+def batches(
+    items: list[Item], budget: int, widths: Sequence[int], keys: Sequence[Hashable], most: int
+) -> Iterator[list[int]]:
+    """Positions of the rows of each batch.
+
+    widths[i]: tokens row i takes; a batch takes rows x its widest row <= budget, of one key, at most `most`
+    rows. Longest first: running out of memory shows at once and the remaining time is told honestly.
+    """
+    order = sorted(range(len(items)), key=lambda i: (-widths[i], i))
+    by_key: dict[Hashable, list[int]] = {}
+    for i in order:
+        by_key.setdefault(keys[i], []).append(i)
+    for rows in by_key.values():
+        start = 0
+        while start < len(rows):
+            size = max(1, min(most, budget // max(1, widths[rows[start]])))
+            yield rows[start : start + size]
+            start += size

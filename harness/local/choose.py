@@ -1,0 +1,93 @@
+"""`decode = "choose"`: every label's log-likelihood behind the prompt; the likeliest is the answer."""
+
+from typing import Literal
+
+import torch
+
+from harness.records import Completion, Request, Usage
+
+from .batching import Item
+from .net import Net, float32_output
+from .prefix import Prefix, new_cache
+from .tree import LabelTree
+
+Normalisation = Literal["sum", "mean"]
+
+MOST_LOGITS = 1 << 26
+"""Float32 logits held at a time (256 MiB): bounds the rows of a batch where the vocabulary is large."""
+
+
+class Choose:
+    """Scores label sets on one net. `normalisation` is "sum" (log-likelihood) or "mean" (per scored token)."""
+
+    def __init__(self, net: Net, normalisation: Normalisation = "sum") -> None:
+        self.net = net
+        self.normalisation = normalisation
+        self._trees: dict[tuple[str, ...], LabelTree] = {}
+
+    def tree(self, labels: tuple[str, ...]) -> LabelTree:
+        """The label tree, built once a label set."""
+        if labels not in self._trees:
+            encode = self.net.renderer.encode_answer
+            self._trees[labels] = LabelTree.of([encode(label) for label in labels], self.net.renderer.end_id)
+        return self._trees[labels]
+
+    def extra(self, request: Request) -> int:
+        """Tokens a row takes besides its prompt: those of the tree."""
+        return len(self.tree(request.labels).tail.tokens)
+
+    def room(self, request: Request) -> int:
+        """Tokens a prompt may have: the context less the deepest label token fed."""
+        depths = self.tree(request.labels).tail.depths
+        return self.net.context - (max(depths) + 1 if depths else 0)
+
+    def key(self, request: Request) -> tuple[str, ...]:
+        """Rows of one batch share their labels."""
+        return request.labels
+
+    def most_rows(self, request: Request) -> int:
+        """Rows a batch may have for its logits to fit."""
+        return max(1, MOST_LOGITS // (self.net.vocabulary * (1 + self.extra(request))))
+
+    def answer(self, items: list[Item], prefix: Prefix) -> list[Completion]:
+        """One forward pass; logits only where a label's token is looked up."""
+        labels = items[0].request.labels
+        tree = self.tree(labels)
+        skip = len(prefix.ids)
+        packed = self.net.pack([item.prompt.ids[skip:] for item in items], skip, tree.tail)
+        with float32_output(self.net.model):
+            cache = new_cache(prefix, len(items)) if skip else None
+            logits = self.net.logits(packed.ids, packed.positions, packed.mask, cache, 1 + len(tree.tail.tokens))
+        scores = self._scores(logits.float(), tree).tolist()
+        return [
+            self._completion(item, skip, dict(zip(labels, row, strict=True)))
+            for item, row in zip(items, scores, strict=True)
+        ]
+
+    def _scores(self, logits: torch.Tensor, tree: LabelTree) -> torch.Tensor:
+        """[rows, labels]: sums (or means) of log-probabilities, float32."""
+        norm = logits.logsumexp(-1)
+        columns = []
+        for pairs in tree.lookups:
+            slots = torch.tensor([slot for slot, _ in pairs], device=logits.device)
+            tokens = torch.tensor([token for _, token in pairs], device=logits.device)
+            total = (logits[:, slots, tokens] - norm[:, slots]).sum(-1)
+            columns.append(total / len(pairs) if self.normalisation == "mean" else total)
+        return torch.stack(columns, dim=-1)
+
+    def _completion(self, item: Item, cached: int, scores: dict[str, float]) -> Completion:
+        best = max(scores, key=scores.__getitem__)
+        return Completion(
+            id=item.request.id,
+            repeat=item.request.repeat,
+            text=best,
+            finish="stop",
+            label_scores=scores,
+            prompt_hash=item.prompt.hash(),
+            prompt_truncated=item.prompt.truncated,
+            usage=Usage(
+                prompt_tokens=len(item.prompt.ids),
+                cached_tokens=cached,
+                completion_tokens=len(self.net.renderer.encode_answer(best)),
+            ),
+        )

@@ -1,0 +1,135 @@
+"""`decode = "generate"`: free text, token by token, for a whole batch; a finished row leaves the batch at once."""
+
+import random
+import time
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from harness.hashing import digest
+from harness.records import Completion, Finish, Request, Timing, Usage
+
+from .batching import Item
+from .net import Net
+from .prefix import Prefix, new_cache
+
+MARGIN = 4
+"""Tokens decoded besides those a stop string can cover: tokenizers join neighbours."""
+
+
+class Answer:
+    """One row while it is being written."""
+
+    def __init__(self, item: Item, net: Net, ends: frozenset[int]) -> None:
+        self.item = item
+        self.request = item.request
+        self.tokens: list[int] = []
+        self.finish: Finish | None = None
+        self._decode = net.renderer.decode
+        self._ends = ends
+        # A stop string of n bytes spans at most n tokens: each token holds a byte or more.
+        self._tail = max((len(stop.encode()) for stop in self.request.stop), default=0) + MARGIN
+        seed = digest([self.request.seed, self.request.repeat, self.request.id])[:16]
+        self._random = random.Random(int(seed, 16))
+
+    def pick(self, logits: Tensor) -> int:
+        """The next token at the request's temperature; each row has its own seeded randomness."""
+        probabilities = (logits.float() / self.request.temperature).softmax(-1).cumsum(-1)
+        point = torch.tensor(self._random.random(), device=logits.device) * probabilities[-1]
+        return min(int(torch.searchsorted(probabilities, point, right=True)), len(probabilities) - 1)
+
+    def take(self, token: int) -> None:
+        """Add a token and see whether the answer ends with it."""
+        self.tokens.append(token)
+        if token in self._ends or (self.request.stop and self._stopped()):
+            self.finish = "stop"
+        elif len(self.tokens) >= self.request.max_tokens:
+            self.finish = "length"
+
+    def _stopped(self) -> bool:
+        tail = self._decode(self.tokens[-self._tail :])
+        return any(stop in tail for stop in self.request.stop) and self._cut_at_stop(self._decode(self.tokens))[1]
+
+    def _cut_at_stop(self, text: str) -> tuple[str, bool]:
+        places = [text.find(stop) for stop in self.request.stop]
+        found = [place for place in places if place >= 0]
+        return (text[: min(found)], True) if found else (text, False)
+
+    def completion(self, cached: int, first_token_s: float) -> Completion:
+        """The answer: text up to the stop string or end token, special tokens skipped."""
+        text, _ = self._cut_at_stop(self._decode(self.tokens))
+        return Completion(
+            id=self.request.id,
+            repeat=self.request.repeat,
+            text=text,
+            finish=self.finish,
+            prompt_hash=self.item.prompt.hash(),
+            prompt_truncated=self.item.prompt.truncated,
+            timing=Timing(first_token_s=first_token_s),
+            usage=Usage(
+                prompt_tokens=len(self.item.prompt.ids), cached_tokens=cached, completion_tokens=len(self.tokens)
+            ),
+        )
+
+
+class Generate:
+    """Writes answers on one net."""
+
+    def __init__(self, net: Net) -> None:
+        self.net = net
+        configured = getattr(net.model.generation_config, "eos_token_id", None)
+        ends = configured if isinstance(configured, list) else [configured]
+        self.ends = frozenset(int(e) for e in (*ends, net.renderer.end_id) if e is not None)
+
+    def extra(self, request: Request) -> int:
+        """Tokens a row takes besides its prompt: its answer, at most."""
+        return request.max_tokens
+
+    def room(self, request: Request) -> int:
+        """Tokens a prompt may have."""
+        return self.net.context - request.max_tokens
+
+    def key(self, request: Request) -> None:
+        """Any rows go together."""
+        return
+
+    def most_rows(self, request: Request) -> int:
+        """No bound but the tokens: one column of logits a step."""
+        return 1 << 20
+
+    def answer(self, items: list[Item], prefix: Prefix) -> list[Completion]:
+        """Prefill, then one token a step for the rows still being written."""
+        begun = time.perf_counter()
+        skip = len(prefix.ids)
+        packed = self.net.pack([item.prompt.ids[skip:] for item in items], skip)
+        cache = new_cache(prefix, len(items))
+        answers = [Answer(item, self.net, self.ends) for item in items]
+        logits = self.net.logits(packed.ids, packed.positions, packed.mask, cache, 1)[:, -1]
+        valid, positions = packed.valid, packed.positions[:, -1:]
+        writing = answers
+        first_token_s = 0.0
+        while True:
+            for answer, token in zip(writing, self._next(writing, logits), strict=True):
+                answer.take(token)
+            first_token_s = first_token_s or time.perf_counter() - begun
+            keep = [i for i, answer in enumerate(writing) if answer.finish is None]
+            if not keep:
+                return [answer.completion(skip, first_token_s) for answer in answers]
+            if len(keep) < len(writing):
+                rows = torch.tensor(keep, device=self.net.device)
+                cache.batch_select_indices(rows)
+                valid, positions = valid[rows], positions[rows]
+                writing = [writing[i] for i in keep]
+            valid = torch.cat([valid, valid.new_ones(len(writing), 1)], dim=-1)
+            positions = positions + 1
+            ids = torch.tensor([[answer.tokens[-1]] for answer in writing], device=self.net.device)
+            logits = self.net.logits(ids, positions, valid[:, None, None], cache, 1)[:, -1]
+
+    def _next(self, answers: Sequence[Answer], logits: Tensor) -> list[int]:
+        """One token a row; a single copy to the host where nothing is drawn."""
+        tokens: list[int] = logits.argmax(-1).tolist()
+        for i, answer in enumerate(answers):
+            if answer.request.temperature > 0:
+                tokens[i] = answer.pick(logits[i])
+        return tokens

@@ -1,0 +1,145 @@
+"""Weights and tokenizer from the base's files, placed where and how the settings say. Runs in the engine's thread."""
+
+import os
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import transformers
+
+from harness.errors import BackendStopped, UsageError
+from harness.rendering import Renderer
+
+from .base import BaseFiles
+from .net import Net
+
+Quantization = Literal["none", "nf4"]
+Attention = Literal["auto", "sdpa", "eager"]
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where and how weights live; "auto" is already resolved."""
+
+    device: str
+    dtype: str
+    attention: str = "sdpa"
+    quantization: str = "none"
+    threads: int | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """What the manifest says of it, versions included."""
+        facts: dict[str, Any] = {
+            "device": self.device,
+            "dtype": self.dtype,
+            "attention": self.attention,
+            "quantization": self.quantization,
+            "threads": self.threads or torch.get_num_threads(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        }
+        if self.device.startswith("cuda"):
+            facts["gpu"] = torch.cuda.get_device_name(self.device)
+        return facts
+
+
+def place(device: str, dtype: str, attention: str, quantization: str, threads: int | None) -> Placement:
+    """Resolve "auto": the best device at hand; float32 on a CPU, bfloat16 (float16 on old cards) on an accelerator.
+
+    Raises UsageError for a device that is not here and for 4-bit weights without bitsandbytes.
+    """
+    chosen = _device(device)
+    if dtype == "auto":
+        dtype = _best_dtype(chosen)
+    if quantization == "nf4":
+        try:
+            import bitsandbytes  # noqa: F401  (transformers needs it; better said now than while loading)
+        except ImportError:
+            raise UsageError('quantization = "nf4" needs bitsandbytes: python -m pip install bitsandbytes.') from None
+    return Placement(chosen, dtype, "sdpa" if attention == "auto" else attention, quantization, threads)
+
+
+def _device(wanted: str) -> str:
+    here = ["cpu"]
+    if torch.backends.mps.is_available():
+        here.insert(0, "mps")
+    if torch.cuda.is_available():
+        here.insert(0, "cuda")
+    if wanted == "auto":
+        return here[0]
+    if wanted.split(":")[0] not in here:
+        raise UsageError(f"device '{wanted}' is not available here (available: {', '.join(here)}).")
+    return wanted
+
+
+def _best_dtype(device: str) -> str:
+    if device == "cpu":
+        return "float32"
+    if device.startswith("cuda") and torch.cuda.get_device_capability(device)[0] < 8:
+        return "float16"  # cards before Ampere have no bfloat16 units
+    return "bfloat16"
+
+
+def load(files: BaseFiles, placement: Placement) -> Net:
+    """Tokenizer and weights. Raises BackendStopped with a sentence where they cannot be loaded."""
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    if placement.threads:
+        torch.set_num_threads(placement.threads)
+    folder = str(files.folder)
+    try:
+        tokenizer = load_tokenizer(files)
+        model: Any = transformers.AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=DTYPES[placement.dtype],
+            attn_implementation=placement.attention,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            **_quantized(placement),
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise BackendStopped(f"base model {files.name} cannot be loaded: {first_line(error)}.", "model") from error
+    if placement.quantization == "none":
+        model = model.to(placement.device)
+    return as_net(model.eval(), tokenizer)
+
+
+def as_net(model: Any, tokenizer: Any) -> Net:
+    """A live model (a PEFT wrapper is looked through) and its tokenizer. Raises BackendStopped: unfit attention."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    config = inner.config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or []) - {"full_attention", "sliding_attention"}
+    if kinds:
+        raise BackendStopped(
+            f"{type(inner).__name__} has layers of kind {', '.join(sorted(kinds))}; "
+            "the local engine runs attention-only decoder models: serve it and use an openai backend.",
+            "model",
+        )
+    # Inside its window sliding attention is full attention, and the engine's masks are full.
+    window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+    context = min(n for n in (config.max_position_embeddings, window) if n)
+    return Net(inner, Renderer(tokenizer), inner.device, context)
+
+
+def load_tokenizer(files: BaseFiles) -> Any:
+    """The base's tokenizer, from its folder only."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # no fork happens here; silences the warning
+    return transformers.AutoTokenizer.from_pretrained(str(files.folder), local_files_only=True, trust_remote_code=False)
+
+
+def _quantized(placement: Placement) -> dict[str, Any]:
+    if placement.quantization == "none":
+        return {}
+    config = transformers.BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=DTYPES[placement.dtype],
+    )
+    return {"quantization_config": config, "device_map": {"": placement.device}}
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error, without its final stop."""
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
