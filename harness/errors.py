@@ -50,6 +50,12 @@ class NotComparableError(BenchError):
     exit_code = ExitCode.NOT_COMPARABLE
 
 
+class InterruptedRunError(BenchError):
+    """Ctrl-C in the middle of a run; what was answered is on disk."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+
 class BackendStopped(BenchError):  # noqa: N818  (an event of a run, not a failure of the program)
     """A fatal answer (wrong key, no quota, unknown model): this backend stops, the others finish.
 
