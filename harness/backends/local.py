@@ -14,6 +14,7 @@ from harness.backend import Needs, RunContext
 from harness.errors import UsageError
 from harness.identity import Identity
 from harness.local.base import BaseFiles, check_safetensors, find_base, missing_extra
+from harness.local.grammar import grammar_of
 from harness.records import Completion, Decode, Request
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class LocalBackend:
         if decode == "choose" and not needs.labels:
             raise UsageError(f"backend '{self.name}': decode = \"choose\" needs labels, and {needs.task} has none.")
         if decode == "json":
-            raise UsageError(f"backend '{self.name}': decode = \"json\" is not available for local models yet.")
+            grammar_of(needs.labels, needs.schema)
         if decode == "head":
             if found is None or found.manifest.objective != "head":
                 raise UsageError(

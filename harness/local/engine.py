@@ -6,7 +6,7 @@ Only the worker touches the model; nobody else switches adapters. A handle's row
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,8 @@ from .loading import as_net
 from .memory import is_out_of_memory, release
 from .net import Net
 from .prefix import NOTHING, Prefix, PrefixCache
+
+Decoder = Choose | Generate | Head
 
 ACTIVE = "<active>"
 """The adapter of a live model, as it is: nothing is switched."""
@@ -62,6 +64,7 @@ class LocalEngine:
         self._net: Net | None = None
         self._live = False
         self._handles = 0
+        self._decoders: dict[Hashable, Decoder] = {}
 
     @classmethod
     def from_live(cls, model: Any, tokenizer: Any) -> "LocalEngine":
@@ -136,13 +139,20 @@ class LocalEngine:
             self._prefixes = PrefixCache()
         return self._net
 
-    def _decoder(self, job: Job, net: Net) -> Choose | Generate | Head:
+    def _decoder(self, job: Job, net: Net) -> Decoder:
+        """The decoder of a job, kept: label trees and grammars are built once."""
+        key = (job.decode, job.normalisation, job.adapter, job.labels)
+        if key not in self._decoders:
+            self._decoders[key] = self._new_decoder(job, net)
+        return self._decoders[key]
+
+    def _new_decoder(self, job: Job, net: Net) -> Decoder:
         if job.decode == "choose":
             return Choose(net, job.normalisation)
         if job.decode == "head":
             score = net.model.score if self._live else self._adapters.head(job.adapter)
             return Head(net, score, job.labels)
-        return Generate(net)
+        return Generate(net, constrained=job.decode == "json")
 
     def _run(self, job: Job, requests: list[Request]) -> Iterator[list[Completion]]:
         """One job, in the worker thread."""
@@ -159,7 +169,7 @@ class LocalEngine:
                 yield from self._window(job, net, decoder, requests, queued)
 
     def _window(
-        self, job: Job, net: Net, decoder: Choose | Generate | Head, requests: list[Request], queued: float
+        self, job: Job, net: Net, decoder: Decoder, requests: list[Request], queued: float
     ) -> Iterator[list[Completion]]:
         rooms = [decoder.room(r) for r in requests]
         prompts = _prompts(net.renderer, job.decode, requests, rooms)
@@ -177,7 +187,7 @@ class LocalEngine:
         yield from self._batches(job, net, decoder, items, prefix)
 
     def _batches(
-        self, job: Job, net: Net, decoder: Choose | Generate | Head, items: list[Item], prefix: Prefix
+        self, job: Job, net: Net, decoder: Decoder, items: list[Item], prefix: Prefix
     ) -> Iterator[list[Completion]]:
         """All rows, longest first; out of memory halves the budget and goes on with what is left."""
         left = items
@@ -213,9 +223,7 @@ def _prompts(renderer: Renderer, decode: Decode, requests: list[Request], rooms:
     return renderer.prompts(requests, rooms)
 
 
-def _timed(
-    job: Job, net: Net, decoder: Choose | Generate | Head, batch: list[Item], prefix: Prefix
-) -> list[Completion]:
+def _timed(job: Job, net: Net, decoder: Decoder, batch: list[Item], prefix: Prefix) -> list[Completion]:
     """One batch with its times and its part in the counters."""
     begun = time.perf_counter()
     answers = decoder.answer(batch, prefix)
@@ -230,7 +238,7 @@ def _timed(
     counters.reused_tokens += len(prefix.ids) * len(batch)
     counters.computed_tokens += sum(own) + extra
     counters.padding_tokens += max(own) * len(own) - sum(own)
-    if job.decode == "generate":
+    if job.decode in ("generate", "json"):
         counters.completion_tokens += sum(a.usage.completion_tokens for a in answers)
     counters.peak_memory_bytes = peak_memory(net.device)
     return [

@@ -1,8 +1,9 @@
-"""`decode = "generate"`: free text, token by token, for a whole batch; a finished row leaves the batch at once."""
+"""`decode = "generate"` and "json": text, token by token, for a whole batch; a finished row leaves it at once."""
 
 import random
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from harness.hashing import digest
 from harness.records import Completion, Finish, Request, Timing, Usage
 
 from .batching import Item
+from .constrain import Constraints
 from .net import Net
 from .prefix import Prefix, new_cache
 
@@ -19,11 +21,12 @@ MARGIN = 4
 
 
 class Answer:
-    """One row while it is being written."""
+    """One row while it is being written; `matcher` keeps it inside a grammar."""
 
-    def __init__(self, item: Item, net: Net, ends: frozenset[int]) -> None:
+    def __init__(self, item: Item, net: Net, ends: frozenset[int], matcher: Any = None) -> None:
         self.item = item
         self.request = item.request
+        self.matcher = matcher
         self.tokens: list[int] = []
         self.finish: Finish | None = None
         self._decode = net.renderer.decode
@@ -37,15 +40,23 @@ class Answer:
         """The next token at the request's temperature; each row has its own seeded randomness."""
         probabilities = (logits.float() / self.request.temperature).softmax(-1).cumsum(-1)
         point = torch.tensor(self._random.random(), device=logits.device) * probabilities[-1]
-        return min(int(torch.searchsorted(probabilities, point, right=True)), len(probabilities) - 1)
+        token = int(torch.searchsorted(probabilities, point, right=True))
+        return token if token < len(probabilities) else int(logits.argmax())  # rounding at the very end
 
     def take(self, token: int) -> None:
         """Add a token and see whether the answer ends with it."""
         self.tokens.append(token)
-        if token in self._ends or (self.request.stop and self._stopped()):
+        if token in self._ends or (self.request.stop and self._stopped()) or self._complete(token):
             self.finish = "stop"
         elif len(self.tokens) >= self.request.max_tokens:
             self.finish = "length"
+
+    def _complete(self, token: int) -> bool:
+        """Whether the grammar allows nothing further."""
+        if self.matcher is None:
+            return False
+        self.matcher.consume_token(token)
+        return bool(self.matcher.is_stopped())
 
     def _stopped(self) -> bool:
         tail = self._decode(self.tokens[-self._tail :])
@@ -74,13 +85,14 @@ class Answer:
 
 
 class Generate:
-    """Writes answers on one net."""
+    """Writes answers on one net; `constrained`: inside each request's JSON schema or label set."""
 
-    def __init__(self, net: Net) -> None:
+    def __init__(self, net: Net, *, constrained: bool = False) -> None:
         self.net = net
         configured = getattr(net.model.generation_config, "eos_token_id", None)
         ends = configured if isinstance(configured, list) else [configured]
         self.ends = frozenset(int(e) for e in (*ends, net.renderer.end_id) if e is not None)
+        self._constraints = Constraints(net.renderer, net.vocabulary, self.ends) if constrained else None
 
     def extra(self, request: Request) -> int:
         """Tokens a row takes besides its prompt: its answer, at most."""
@@ -104,7 +116,7 @@ class Generate:
         skip = len(prefix.ids)
         packed = self.net.pack([item.prompt.ids[skip:] for item in items], skip)
         cache = new_cache(prefix, len(items))
-        answers = [Answer(item, self.net, self.ends) for item in items]
+        answers = [Answer(item, self.net, self.ends, self._matcher(item.request)) for item in items]
         logits = self.net.logits(packed.ids, packed.positions, packed.mask, cache, 1)[:, -1]
         valid, positions = packed.valid, packed.positions[:, -1:]
         writing = answers
@@ -126,8 +138,13 @@ class Generate:
             ids = torch.tensor([[answer.tokens[-1]] for answer in writing], device=self.net.device)
             logits = self.net.logits(ids, positions, valid[:, None, None], cache, 1)[:, -1]
 
+    def _matcher(self, request: Request) -> Any:
+        return self._constraints.matcher(request) if self._constraints else None
+
     def _next(self, answers: Sequence[Answer], logits: Tensor) -> list[int]:
         """One token a row; a single copy to the host where nothing is drawn."""
+        if self._constraints:
+            logits = self._constraints.forbid([answer.matcher for answer in answers], logits)
         tokens: list[int] = logits.argmax(-1).tolist()
         for i, answer in enumerate(answers):
             if answer.request.temperature > 0:

@@ -19,10 +19,11 @@ from harness.records import Decode, Message, Passage, Request
 from harness.workspace import Workspace
 
 LABELS = ("World", "Sports", "Business", "Sci/Tech")
-WORDS = """
+SALAD = """
 court market team shares chip minister goal profit robot border season bank software treaty coach oil rocket
 vote league price browser army final merger probe storm cup bond server talks the of in a to
-""".split()
+"""
+WORDS = SALAD.split()
 BOS, EOS, PAD, END_OF_TURN = "<|begin|>", "<|end|>", "<|pad|>", "<|turn|>"
 
 CHAT_TEMPLATE = (
@@ -73,7 +74,7 @@ def config(vocabulary: int, **changes: Any) -> LlamaConfig:
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
-        "max_position_embeddings": 256,
+        "max_position_embeddings": 1024,
         "tie_word_embeddings": True,
     }
     return LlamaConfig(**(shape | changes))
