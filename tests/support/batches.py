@@ -40,7 +40,7 @@ class Batches:
         reader = await request.multipart()
         async for part in reader:
             if getattr(part, "name", None) == "file":
-                data = bytes(await part.read())  # type: ignore[union-attr, arg-type]
+                data = bytes(await part.read())  # type: ignore[union-attr]
         name = self._store(data)
         file = {"id": name, "object": "file", "bytes": len(data), "created_at": 1, "filename": "batch.jsonl"}
         return web.json_response({**file, "purpose": "batch", "status": "processed"})

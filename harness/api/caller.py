@@ -1,0 +1,291 @@
+"""One request's life: budget, slot, pace, send, perhaps again, and the completion it ends in."""
+
+import asyncio
+import hashlib
+import time
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from harness.api.answer import BadBodyError, ChatAnswer, label_scores, read_text, read_usage
+from harness.api.body import BodyBuilder, unwrap
+from harness.api.endpoints import Endpoint, Pool
+from harness.api.errors import FatalError, RowAnswer, TransientError, advice, classify
+from harness.api.money import Purse
+from harness.api.retry import retrying
+from harness.api.settings import OpenAISettings
+from harness.errors import BackendStopped
+from harness.prices import MILLION, Price
+from harness.records import Completion, Cost, Failure, Finish, Request, Timing, Usage
+
+ORDINARY_TIERS = (None, "auto", "default", "standard", "scale")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A whole answer as it came: what it says, its headers, and when its first token came (if it was streamed)."""
+
+    answer: ChatAnswer
+    headers: "dict[str, str] | object"
+    first_token_s: float | None = None
+
+
+class Send(Protocol):
+    """How a body is sent (whole or streamed). Raises what the client raises, or BadBodyError."""
+
+    async def __call__(self, endpoint: Endpoint, body: bytes, timeout_s: float) -> Reply:
+        """Send once."""
+        ...
+
+
+@dataclass
+class _Call:
+    """What is known of one request while it is being asked."""
+
+    request: Request
+    body: bytes
+    prompt_bytes: int
+    most: float | None
+    began: float
+    first_sent: float = 0.0
+    last_sent: float = 0.0
+    queue_s: float = 0.0
+    wasted: float = 0.0
+    attempts: int = 0
+    failed: list[str] = field(default_factory=list)
+
+
+class Caller:
+    """Answers requests one by one; many calls run at once and share pool, purse and the reason to stop."""
+
+    def __init__(
+        self,
+        where: str,
+        settings: OpenAISettings,
+        builder: BodyBuilder,
+        price: Price | None,
+        pool: Pool,
+        purse: Purse,
+        send: Send,
+        secrets: tuple[str, ...],
+    ) -> None:
+        self.where = where
+        self.settings = settings
+        self.builder = builder
+        self.price = price
+        self.pool = pool
+        self.purse = purse
+        self.send = send
+        self.secrets = secrets
+        self.stop: BackendStopped | None = None
+        self.waiting_s = 0.0
+
+    def stopped(self) -> bool:
+        """Whether nothing further may be sent."""
+        return self.stop is not None
+
+    def halt(self, kind: str, message: str) -> None:
+        """Send nothing further; the first reason counts."""
+        if self.stop is None:
+            self.stop = BackendStopped(self.clean(message), kind)
+            self.pool.wake()
+
+    def clean(self, text: str) -> str:
+        """Text without any of this backend's secrets, whatever the server echoed."""
+        for secret in self.secrets:
+            if secret in text:
+                text = text.replace(secret, "[secret]")
+        return text
+
+    def most(self, request: Request) -> float | None:
+        """The most that one attempt can cost, USD; None where the price is unknown."""
+        if self.price is None:
+            return None
+        prompt, answer = self.builder.most_tokens(request)
+        dearest = max(self.price.input, self.price.cache_write or 0.0)
+        return (prompt * dearest + answer * self.price.output) / MILLION
+
+    async def answer(self, request: Request) -> Completion | None:
+        """The request's completion; None where the backend stopped before it was sent."""
+        body = self.builder.encode(request)
+        prompt_bytes = sum(len(m.content) for m in request.messages)
+        call = _Call(request, body, prompt_bytes, self.most(request), time.perf_counter())
+        policy = retrying(self.settings.max_attempts, self.settings.deadline_s, self.stopped)
+        try:
+            return await policy(self._attempt, call)
+        except TransientError as error:
+            return self._failure(call, error.kind, str(error))
+        except FatalError as error:
+            said = advice(error.kind, self.where, self.settings.api_key_env, str(error))
+            self.halt(error.kind, said)
+            return self._failure(call, error.kind, str(error))
+
+    async def _attempt(self, call: _Call) -> Completion | None:
+        """Send once. None: not sent, because the backend stopped."""
+        asked = time.perf_counter()
+        if not await self.purse.reserve(call.most, self.stopped):
+            self._too_dear(call)
+            return self._unsent(call)
+        endpoint = await self.pool.acquire(self.stopped)
+        if endpoint is None:
+            self.purse.settle(call.most, 0.0)
+            return self._unsent(call)
+        try:
+            tokens = endpoint.pacer.estimate(call.prompt_bytes, self.builder.answer_tokens(call.request))
+            await endpoint.pacer.turn(tokens)
+            if self.stopped():
+                self.purse.settle(call.most, 0.0)
+                return self._unsent(call)
+            return await self._send(call, endpoint, asked)
+        finally:
+            self.pool.release(endpoint)
+
+    async def _send(self, call: _Call, endpoint: Endpoint, asked: float) -> Completion:
+        call.attempts += 1
+        call.last_sent = time.perf_counter()
+        call.first_sent = call.first_sent or call.last_sent
+        call.queue_s += call.last_sent - asked
+        try:
+            async with asyncio.timeout(self.settings.timeout_s):
+                reply = await self.send(endpoint, call.body, self.settings.timeout_s)
+        except asyncio.CancelledError:
+            self.purse.settle(call.most, 0.0, maybe_billed=True)
+            raise
+        except BadBodyError as error:
+            endpoint.reached()
+            raise self._bad_body(call, error) from None
+        except Exception as error:
+            return self._refused(call, endpoint, error)
+        return self._whole(call, endpoint, reply)
+
+    def _whole(self, call: _Call, endpoint: Endpoint, reply: Reply) -> Completion:
+        """A whole answer: book it, learn from it, make it the completion."""
+        now = time.perf_counter()
+        service_s = now - call.last_sent
+        endpoint.reached()
+        usage = read_usage(reply.answer)
+        cost = self._cost(usage, reply.answer.service_tier)
+        self.purse.settle(call.most, cost, maybe_billed=cost is None and self.price is not None)
+        endpoint.pacer.answered(reply.headers, time.monotonic())  # type: ignore[arg-type]
+        if usage is not None:
+            endpoint.pacer.calibrate(call.prompt_bytes, usage.prompt_tokens)
+        endpoint.window.answered(service_s, endpoint.in_flight, now)
+        text, finish = read_text(reply.answer)
+        if self.builder.decode == "json" and finish == "stop":
+            text = unwrap(call.request, text)
+        return Completion(
+            id=call.request.id,
+            repeat=call.request.repeat,
+            text=self.clean(text),
+            finish=finish,
+            usage=usage or Usage(),
+            timing=self._timing(call, service_s, reply.first_token_s),
+            cost=Cost(list=cost, incurred=None if cost is None else cost + call.wasted),
+            attempts=call.attempts,
+            label_scores=label_scores(reply.answer, call.request.labels) if self.settings.logprobs else None,
+            prompt_hash=hashlib.sha256(call.body).hexdigest(),
+            notes=self._notes(call, reply.answer),
+        )
+
+    def _cost(self, usage: Usage | None, tier: str | None) -> float | None:
+        """By the tier that was really used: flex costs what a batch costs, other tiers' prices are unknown."""
+        if self.price is None or usage is None:
+            return None
+        price = self.price if tier in ORDINARY_TIERS else self.price.batch() if tier == "flex" else None
+        return None if price is None else price.cost(usage)
+
+    def _notes(self, call: _Call, answer: ChatAnswer) -> dict[str, str]:
+        notes = {}
+        if answer.system_fingerprint:
+            notes["system_fingerprint"] = answer.system_fingerprint
+        if answer.model and answer.model != self.settings.model:
+            notes["model"] = answer.model
+        if answer.service_tier not in ORDINARY_TIERS:
+            notes["service_tier"] = str(answer.service_tier)
+        if call.failed:
+            notes["failed_attempts"] = "; ".join(call.failed)
+        return {k: self.clean(v) for k, v in notes.items()} if self.secrets else notes
+
+    def _bad_body(self, call: _Call, error: BadBodyError) -> TransientError:
+        """A 2xx that holds no answer: what it says it used was paid all the same."""
+        cost = None if self.price is None or error.usage is None else self.price.cost(error.usage)
+        self.purse.settle(call.most, cost, maybe_billed=cost is None)
+        call.wasted += cost or 0.0
+        self._note_failure(call, "bad body")
+        return TransientError("bad body", str(error))
+
+    def _refused(self, call: _Call, endpoint: Endpoint, error: Exception) -> Completion:
+        """Anything but a whole answer: raise it as transient or fatal, or end the row with it."""
+        verdict = classify(error)
+        now = time.monotonic()
+        if isinstance(verdict, TransientError):
+            self.purse.settle(call.most, 0.0, maybe_billed=verdict.maybe_billed)
+            self._note_failure(call, verdict.kind)
+            if verdict.kind == "connection":
+                endpoint.lost(now)
+            else:
+                endpoint.reached()
+            if verdict.limited:
+                endpoint.pacer.refused(verdict.unit, verdict.retry_after, now)
+            if verdict.overloaded or (verdict.limited and not endpoint.pacer.buckets):
+                endpoint.window.overloaded()
+            raise verdict from None
+        self.purse.settle(call.most, 0.0)
+        endpoint.reached()
+        if isinstance(verdict, FatalError):
+            raise verdict from None
+        return self._refused_row(call, verdict)
+
+    def _note_failure(self, call: _Call, kind: str) -> None:
+        call.failed.append(f"{kind} after {time.perf_counter() - call.last_sent:.3f} s")
+
+    def _refused_row(self, call: _Call, verdict: RowAnswer) -> Completion:
+        finish: Finish = verdict.finish
+        return Completion(
+            id=call.request.id,
+            repeat=call.request.repeat,
+            finish=finish,
+            timing=self._timing(call, time.perf_counter() - call.last_sent, None),
+            cost=Cost(list=0.0, incurred=call.wasted),
+            attempts=call.attempts,
+            prompt_hash=hashlib.sha256(call.body).hexdigest(),
+            notes={"server": self.clean(verdict.message)},
+        )
+
+    def _timing(self, call: _Call, service_s: float, first_token_s: float | None) -> Timing:
+        """Retry time is everything between the first and the last sending that was not waiting for one's turn."""
+        between = call.last_sent - call.first_sent
+        first_wait = call.first_sent - call.began
+        later_waits = max(0.0, call.queue_s - first_wait)
+        return Timing(
+            queue_s=call.queue_s,
+            service_s=service_s,
+            retry_s=max(0.0, between - later_waits) if call.attempts > 1 else 0.0,
+            first_token_s=first_token_s,
+        )
+
+    def _failure(self, call: _Call, kind: str, message: str) -> Completion:
+        """An infrastructure error; all its time was spent on attempts that failed."""
+        ended = time.perf_counter()
+        return Completion(
+            id=call.request.id,
+            repeat=call.request.repeat,
+            timing=Timing(queue_s=call.queue_s, retry_s=max(0.0, ended - call.began - call.queue_s)),
+            cost=Cost(incurred=None if self.price is None else call.wasted),
+            attempts=call.attempts,
+            error=Failure(kind=kind, message=self.clean(message)),
+            notes={"failed_attempts": "; ".join(call.failed)} if call.failed else {},
+        )
+
+    def _unsent(self, call: _Call) -> Completion | None:
+        """Never sent: no completion. Sent before and stopped while waiting to try again: its last error."""
+        if call.attempts == 0:
+            return None
+        return self._failure(call, call.failed[-1].split(" after ")[0], "the backend stopped before another attempt")
+
+    def _too_dear(self, call: _Call) -> None:
+        budget = self.purse.budget
+        self.halt(
+            "max cost",
+            f"{self.where}: the next request could cost {call.most or 0:.6f} USD and pass "
+            f"--max-cost {budget.ceiling:g} ({budget.spent:.6f} USD booked); finish with --resume and a higher one.",
+        )

@@ -1,0 +1,41 @@
+"""Which parameters a model refuses, renames or needs: a table, so that none is dropped silently."""
+
+from functools import lru_cache
+from importlib import resources
+
+import msgspec
+
+from harness.records import Record
+
+
+class Family(Record, frozen=True, kw_only=True):
+    """One family's line; see capabilities.toml for the meaning of each field."""
+
+    prefixes: tuple[str, ...] = ()
+    rename: dict[str, str] = {}
+    reasoning_effort: str | None = None
+    refused: tuple[str, ...] = ()
+    refused_reasoning: tuple[str, ...] = ()
+    schema: bool = True
+
+    def refuses(self, effort: str | None) -> tuple[str, ...]:
+        """What is refused at a reasoning effort."""
+        return self.refused if effort == "none" else self.refused + self.refused_reasoning
+
+
+class _Table(Record, frozen=True, kw_only=True):
+    families: tuple[Family, ...]
+
+
+@lru_cache(maxsize=1)
+def _families() -> tuple[Family, ...]:
+    text = resources.files("harness.api").joinpath("capabilities.toml").read_bytes()
+    return msgspec.toml.decode(text, type=_Table).families
+
+
+@lru_cache(maxsize=64)
+def family_of(model: str) -> Family:
+    """The family of a model id by its longest matching prefix; an unknown model accepts everything."""
+    base = model.split(":")[1] if model.startswith("ft:") and ":" in model else model
+    matches = [(len(p), f) for f in _families() for p in f.prefixes if base.startswith(p) or base == p.rstrip("-")]
+    return max(matches, key=lambda match: match[0])[1] if matches else Family()

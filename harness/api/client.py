@@ -1,0 +1,112 @@
+"""The official client, its aiohttp transport, and the two ways of sending: whole and streamed."""
+
+import os
+import time
+from urllib.parse import urlsplit
+
+import httpx2
+import msgspec
+import openai
+from openai.types.chat import ChatCompletionChunk
+
+from harness.api.answer import BadBodyError, ChatAnswer, read_answer
+from harness.api.caller import Reply
+from harness.api.endpoints import Endpoint
+from harness.api.settings import OPENAI_URL, OpenAISettings, from_environment
+from harness.errors import UsageError
+
+PATH = "/chat/completions"
+NO_KEY = "no-key"
+"""Sent to servers other than OpenAI when no key is set: the client insists on one, most local servers do not."""
+MOST_CONNECTIONS = 10_000
+KEEP_ALIVE_S = 60.0
+
+
+def find_key(name: str, settings: OpenAISettings) -> str | None:
+    """The key from the environment; None where none is set and another server than OpenAI is asked.
+
+    Raises UsageError naming the variable where OpenAI or Azure is asked without a key.
+    """
+    key = os.environ.get(settings.api_key_env)
+    if key:
+        return key.strip()
+    if settings.azure is not None or OPENAI_URL in settings.urls:
+        raise UsageError(
+            f"backend '{name}': the environment variable {settings.api_key_env} is not set; put the API key there "
+            f"(or name another variable with api_key_env in [backends.{name}])."
+        )
+    return None
+
+
+def make_client(name: str, settings: OpenAISettings, url: str, key: str | None) -> openai.AsyncOpenAI:
+    """A client for one server: no retries of its own, no redirects (they could carry keys elsewhere)."""
+    where = f"[backends.{name}]"
+    headers = {k: from_environment(v, f"{where}.extra_headers.{k}") for k, v in settings.extra_headers.items()}
+    proxy = from_environment(settings.proxy, f"{where}.proxy") if settings.proxy else None
+    local = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+    http_client = openai.DefaultAioHttpClient(
+        limits=httpx2.Limits(max_connections=MOST_CONNECTIONS, keepalive_expiry=KEEP_ALIVE_S),
+        follow_redirects=False,
+        proxy=proxy,
+        trust_env=not local,
+    )
+    if settings.azure is not None:
+        return openai.AsyncAzureOpenAI(
+            azure_endpoint=url,
+            azure_deployment=settings.azure.deployment,
+            api_version=settings.azure.api_version,
+            api_key=key or NO_KEY,
+            max_retries=0,
+            timeout=settings.timeout_s,
+            default_headers=headers,
+            http_client=http_client,
+        )
+    return openai.AsyncOpenAI(
+        base_url=url,
+        api_key=key or NO_KEY,
+        max_retries=0,
+        timeout=settings.timeout_s,
+        default_headers=headers,
+        http_client=http_client,
+    )
+
+
+async def send_whole(endpoint: Endpoint, body: bytes, timeout_s: float) -> Reply:
+    """Send a body and read the answer from its bytes (the client's own answer objects cost as much as the call)."""
+    response = await endpoint.client.post(PATH, content=body, cast_to=httpx2.Response)
+    return Reply(read_answer(response.content), response.headers)
+
+
+async def send_streamed(endpoint: Endpoint, body: bytes, timeout_s: float) -> Reply:
+    """Send a body whose answer is streamed; the first piece of text gives the first-token time."""
+    began = time.perf_counter()
+    first: float | None = None
+    parts: list[str] = []
+    refusal: list[str] = []
+    last: dict[str, object] = {}
+    finish: str | None = None
+    stream = await endpoint.client.post(
+        PATH, content=body, cast_to=ChatCompletionChunk, stream=True, stream_cls=openai.AsyncStream[ChatCompletionChunk]
+    )
+    async with stream:
+        async for chunk in stream:
+            last |= {k: v for k in ("model", "system_fingerprint", "service_tier") if (v := getattr(chunk, k, None))}
+            if chunk.usage is not None:
+                last["usage"] = chunk.usage.model_dump()
+            for choice in chunk.choices:
+                piece, declined = choice.delta.content, choice.delta.refusal
+                if (piece or declined) and first is None:
+                    first = time.perf_counter() - began
+                parts += [piece] if piece else []
+                refusal += [declined] if declined else []
+                finish = choice.finish_reason or finish
+    if finish is None:
+        raise BadBodyError("the stream ended before the answer did")
+    message = {"content": "".join(parts), "refusal": "".join(refusal) or None}
+    return Reply(
+        _as_answer({**last, "choices": [{"message": message, "finish_reason": finish}]}), stream.response.headers, first
+    )
+
+
+def _as_answer(fields: dict[str, object]) -> ChatAnswer:
+    return msgspec.convert(fields, ChatAnswer, strict=False)

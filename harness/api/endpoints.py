@@ -1,0 +1,113 @@
+"""The servers of one backend: each with its own client, limits and window; the least loaded is asked first."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+
+import openai
+
+from harness.api.pacing import Pacer
+from harness.api.window import Window
+
+DEAD_AFTER = 3
+"""Connection errors in a row after which a server is set aside, where there are others."""
+LONGEST_REST_S = 30.0
+
+
+class Endpoint:
+    """One server."""
+
+    def __init__(self, url: str, client: openai.AsyncOpenAI, pacer: Pacer, window: Window) -> None:
+        self.url = url
+        self.client = client
+        self.pacer = pacer
+        self.window = window
+        self.in_flight = 0
+        self.errors_in_a_row = 0
+        self.resting_until = 0.0
+
+    @property
+    def load(self) -> float:
+        """Part of its window that is in use."""
+        return self.in_flight / self.window.width
+
+    def reached(self) -> None:
+        """It answered, whatever it said."""
+        self.errors_in_a_row = 0
+        self.resting_until = 0.0
+
+    def lost(self, now: float) -> None:
+        """It could not be reached: after several times in a row it rests, longer each time, and is tried again."""
+        self.errors_in_a_row += 1
+        if self.errors_in_a_row >= DEAD_AFTER:
+            rest = min(LONGEST_REST_S, 0.5 * 2 ** (self.errors_in_a_row - DEAD_AFTER))
+            self.resting_until = now + rest
+
+
+class Pool:
+    """Slots of all servers together. Rows that find none wait in line."""
+
+    def __init__(self, endpoints: list[Endpoint], ceiling: int) -> None:
+        self.endpoints = endpoints
+        self.ceiling = ceiling
+        self.in_flight = 0
+        self.most_in_flight = 0
+        self._line: deque[asyncio.Future[None]] = deque()
+
+    async def acquire(self, stopped: Callable[[], bool]) -> Endpoint | None:
+        """A slot at the least loaded server; None where `stopped()` became true meanwhile."""
+        while not stopped():
+            endpoint = self._free() if not self._line else None
+            if endpoint is None:
+                endpoint = await self._wait()
+            if endpoint is not None:
+                endpoint.in_flight += 1
+                self.in_flight += 1
+                self.most_in_flight = max(self.most_in_flight, self.in_flight)
+                return endpoint
+        return None
+
+    async def _wait(self) -> Endpoint | None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._line.append(future)
+        try:
+            # A resting server comes back by the clock, not by a release: look again now and then.
+            await (asyncio.wait_for(future, 0.5) if self._any_resting() else future)
+        except TimeoutError:
+            pass
+        except asyncio.CancelledError:
+            if future.done():  # it was this row's turn: the next one's now
+                self.wake(1)
+            raise
+        return self._free()
+
+    def _any_resting(self) -> bool:
+        return any(e.resting_until for e in self.endpoints)
+
+    def _free(self) -> Endpoint | None:
+        if self.in_flight >= self.ceiling:
+            return None
+        if len(self.endpoints) == 1:
+            only = self.endpoints[0]
+            return only if only.in_flight < only.window.width else None
+        now = time.monotonic()
+        awake = [e for e in self.endpoints if e.resting_until <= now]
+        candidates = awake or [min(self.endpoints, key=lambda e: e.resting_until)]
+        best = min(candidates, key=lambda e: e.load)
+        return best if best.in_flight < best.window.width else None
+
+    def release(self, endpoint: Endpoint) -> None:
+        """Give a slot back and let the next in line look."""
+        endpoint.in_flight -= 1
+        self.in_flight -= 1
+        self.wake(max(1, endpoint.window.width - endpoint.in_flight))
+
+    def wake(self, most: int | None = None) -> None:
+        """Let rows in line look again (all of them: when the backend stops)."""
+        woken = 0
+        while self._line and (most is None or woken < most):
+            future = self._line.popleft()
+            if not future.done():
+                future.set_result(None)
+                woken += 1

@@ -1,0 +1,123 @@
+"""What an error of the API means: try again, an answer without a label, or stop this backend."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import openai
+
+from harness.api.limit_headers import retry_after
+from harness.records import Finish
+
+
+class TransientError(Exception):
+    """May succeed when asked again.
+
+    retry_after: seconds the server asks to wait. limited: a limit or an overload refused it. unit: the limit
+    meant ("requests", "tokens", or None). maybe_billed: the server may have done the work.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        limited: bool = False,
+        overloaded: bool = False,
+        unit: str | None = None,
+        maybe_billed: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.retry_after = retry_after
+        self.limited = limited
+        self.overloaded = overloaded
+        self.unit = unit
+        self.maybe_billed = maybe_billed
+
+
+class FatalError(Exception):
+    """No further request can succeed: this backend stops."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class RowAnswer:
+    """The server refused this row's content: an answer without a label."""
+
+    finish: Finish
+    message: str
+
+
+NO_MONEY = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
+TOO_LONG = re.compile(r"context[ _](?:length|window)|maximum context|too many tokens|prompt is too long", re.IGNORECASE)
+KEY_LIKE = re.compile(r"\b(?:sk|pk|key)-[A-Za-z0-9_*.-]{6,}")
+FATAL_KINDS = {401: "authentication", 402: "no quota", 403: "permission", 404: "not found"}
+
+
+def classify(error: Exception) -> TransientError | FatalError | RowAnswer:
+    """The meaning of whatever a call raised. Unknown exceptions are raised again: they are faults of Bench."""
+    if isinstance(error, TimeoutError | openai.APITimeoutError):
+        if _lost_line(error):
+            return TransientError("connection", "the server closed the connection", maybe_billed=True)
+        return TransientError("timeout", "no whole answer within timeout_s", maybe_billed=True)
+    if isinstance(error, openai.APIStatusError):
+        return _of_status(error)
+    if isinstance(error, openai.APIConnectionError):
+        cause = error.__cause__
+        never_sent = type(cause).__name__ in ("ConnectError", "ProxyError", "UnsupportedProtocol")
+        return TransientError("connection", f"{cause or error}", maybe_billed=not never_sent)
+    raise error
+
+
+def _lost_line(error: BaseException) -> bool:
+    """The aiohttp transport reports a dropped connection as a connect time-out: look at what it really was."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if type(seen).__name__ in ("ServerDisconnectedError", "ClientOSError", "ConnectionResetError"):
+            return True
+        seen = seen.__cause__
+    return False
+
+
+def _of_status(error: openai.APIStatusError) -> TransientError | FatalError | RowAnswer:
+    status = error.status_code
+    details: dict[str, Any] = error.body if isinstance(error.body, dict) else {}
+    code, family = str(details.get("code") or ""), str(details.get("type") or "")
+    said = KEY_LIKE.sub("[key]", str(details.get("message") or error.message))[:500]
+    words = f"HTTP {status}: {said}"
+    if status == 429 and (code in NO_MONEY or family in NO_MONEY):
+        return FatalError("no quota", words)
+    if status == 429:
+        overloaded = "overload" in code or family in ("server_error", "server_overloaded")
+        unit = family if family in ("requests", "tokens") else None
+        wait = retry_after(error.response.headers)
+        return TransientError(
+            "rate limit", words, retry_after=wait, limited=not overloaded, overloaded=overloaded, unit=unit
+        )
+    if status in (408, 409) or status >= 500:
+        wait = retry_after(error.response.headers)
+        kind = "timeout" if status == 408 else "server error"
+        return TransientError(kind, words, retry_after=wait, overloaded=status in (503, 529))
+    if status == 413 or code in ("context_length_exceeded", "string_above_max_length"):
+        return RowAnswer("context_too_long", words)
+    if status == 400 and ("content_filter" in code or "content_policy" in code):
+        return RowAnswer("content_filter", words)
+    if status == 400 and TOO_LONG.search(said):
+        return RowAnswer("context_too_long", words)
+    return FatalError(FATAL_KINDS.get(status, "invalid request"), words)
+
+
+def advice(kind: str, where: str, key_env: str, said: str) -> str:
+    """One sentence for a person: what stopped the backend, and what to do."""
+    what = {
+        "authentication": f"the key in {key_env} was not accepted; put a valid one there",
+        "permission": f"the key in {key_env} may not use this model; choose another key or model",
+        "no quota": "the account has no money or quota left; raise its limit, or use another key",
+        "not found": "the server does not know this model or address; change model or base_url",
+    }.get(kind, "the server refuses the request itself; change model, decode or extra_body, or name the field in omit")
+    return f"{where}: {what} ({said})."

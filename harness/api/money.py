@@ -1,0 +1,39 @@
+"""Staying below `--max-cost`: the most an attempt can cost is set aside before it is sent."""
+
+import asyncio
+from collections.abc import Callable
+
+from harness.budget import Budget
+
+LOOK_AGAIN_S = 0.02
+
+
+class Purse:
+    """One backend's view of the run's budget.
+
+    maybe_billed: USD set aside for attempts that broke off, which the provider may bill although no answer
+    came; they stay booked against the ceiling, so that it is never passed, but are no row's cost.
+    """
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+        self.maybe_billed = 0.0
+
+    async def reserve(self, most: float | None, stopped: Callable[[], bool]) -> bool:
+        """Set `most` aside. False where it can not be had even when everything in flight has been settled."""
+        if self.budget.ceiling is None or most is None:
+            return True
+        while not self.budget.reserve(most):
+            if stopped() or self.budget.reserved <= 1e-12:
+                return False
+            await asyncio.sleep(LOOK_AGAIN_S)
+        return True
+
+    def settle(self, most: float | None, cost: float | None, *, maybe_billed: bool = False) -> None:
+        """Give the reservation back and book the cost; an attempt that broke off may have cost the most."""
+        if maybe_billed:
+            self.maybe_billed += most or 0.0
+        if self.budget.ceiling is None:
+            self.budget.settle(0.0, cost or 0.0)
+        else:
+            self.budget.settle(most or 0.0, (most or 0.0) if maybe_billed else (cost or 0.0))

@@ -1,0 +1,108 @@
+"""What `[backends.NAME]` may say for kind = "openai", and how secrets stay out of it."""
+
+import os
+import re
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from harness.errors import UsageError
+from harness.prices import Price
+
+OPENAI_URL = "https://api.openai.com/v1"
+ENV = "env:"
+SECRET_NAME = re.compile(r"authorization|api[-_]?key|token$|secret|password|cookie", re.IGNORECASE)
+
+
+class Azure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Azure OpenAI: `base_url` is then the resource's endpoint, `deployment` stands in the path of each call."""
+
+    deployment: str
+    api_version: str
+
+
+class OpenAISettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of an OpenAI-compatible backend.
+
+    base_url: one server or several (least-loaded first). api_key_env: the environment variable with the key.
+    rpm, tpm: limits of each server; learned from its headers where not given, and never passed where given.
+    concurrency: the most requests in flight, all servers together. price: instead of the price table.
+    timeout_s: of one attempt; deadline_s: of a request with all its attempts and waits; max_attempts: of one
+    request. decode: "generate", "json" (the answer is held to the request's schema or labels), or "auto".
+    logprobs: ask for the label's log-probability. seed: send the request's seed. adapter: a hosted fine-tune
+    whose manifest names the model ("auto": the current one of this task and base `model`).
+    extra_headers, extra_body: sent along; a value "env:NAME" is read from the environment, never stored.
+    omit: body fields this server refuses. proxy: URL of an HTTP proxy, or "env:NAME". batch: use the Batch
+    API; batch_window: how long the provider may take; batch_rows: requests a batch file holds at most;
+    poll_s: between two looks at a batch.
+    """
+
+    kind: str = "openai"
+    model: str
+    base_url: str | tuple[str, ...] = OPENAI_URL
+    api_key_env: str = "OPENAI_API_KEY"
+    rpm: float | None = None
+    tpm: float | None = None
+    concurrency: int = 64
+    price: Price | None = None
+    timeout_s: float = 60.0
+    deadline_s: float = 600.0
+    max_attempts: int = 6
+    decode: Literal["auto", "generate", "json"] = "auto"
+    logprobs: bool = False
+    seed: bool = True
+    adapter: str | None = None
+    extra_headers: dict[str, str] = {}
+    extra_body: dict[str, Any] = {}
+    omit: tuple[str, ...] = ()
+    azure: Azure | None = None
+    proxy: str | None = None
+    batch: bool = False
+    batch_window: str = "24h"
+    batch_rows: int = 50_000
+    poll_s: float = 30.0
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The servers, without trailing slashes."""
+        given = (self.base_url,) if isinstance(self.base_url, str) else self.base_url
+        return tuple(url.rstrip("/") for url in given)
+
+    @property
+    def at_openai(self) -> bool:
+        """Whether OpenAI itself answers (its price table and shut-down dates then hold)."""
+        return self.azure is None and self.urls == (OPENAI_URL,)
+
+
+def check_settings(name: str, settings: OpenAISettings) -> None:
+    """Refuse what could not work, and secrets in plain sight. Raises UsageError naming the key to change."""
+    where = f"[backends.{name}]"
+    if not settings.urls or any(urlsplit(url).scheme not in ("http", "https") for url in settings.urls):
+        raise UsageError(f"{where}: base_url must be one http(s) URL, or a list of them.")
+    if any("@" in urlsplit(url).netloc for url in settings.urls):
+        raise UsageError(f"{where}: base_url holds a password, which would be stored: name it in api_key_env instead.")
+    if settings.proxy and not settings.proxy.startswith(ENV) and "@" in settings.proxy:
+        raise UsageError(f'{where}: proxy holds a password, which would be stored: write proxy = "env:NAME" instead.')
+    for table in ("extra_headers", "extra_body"):
+        for key, value in getattr(settings, table).items():
+            if SECRET_NAME.search(key) and isinstance(value, str) and not value.startswith(ENV):
+                raise UsageError(
+                    f"{where}: {table}.{key} looks like a secret, which would be stored: write "
+                    f'{key} = "env:NAME" and put the value into that environment variable.'
+                )
+    for key in ("rpm", "tpm", "timeout_s", "deadline_s", "concurrency", "max_attempts", "batch_rows", "poll_s"):
+        value = getattr(settings, key)
+        if value is not None and value <= 0:
+            raise UsageError(f"{where}: {key} must be above 0.")
+
+
+def from_environment(value: str, where: str) -> str:
+    """The value itself, or for "env:NAME" that variable's. Raises UsageError naming a variable that is not set."""
+    if not value.startswith(ENV):
+        return value
+    name = value.removeprefix(ENV)
+    found = os.environ.get(name)
+    if not found:
+        raise UsageError(f"{where}: the environment variable {name} is not set.")
+    return found

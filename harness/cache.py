@@ -1,0 +1,167 @@
+"""The answer cache: SQLite in WAL mode, safe for several processes; what was paid once is not paid again.
+
+Key: identity of the model (id, base URL, adapter hash, decode mode and all that shapes the body) and
+`Request.cache_key()`, so that editing any of them misses. Errors are never kept.
+"""
+
+import hashlib
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.errors import UsageError
+from harness.hashing import digest
+from harness.records import Completion, Cost, Finish, Record, Timing, Usage
+
+WRITE_EVERY, WRITE_AFTER_S = 256, 1.0
+"""Answers are written together: at latest after so many, or when the oldest waits so long."""
+BUSY_S = 30.0
+
+
+class Cached(Record, frozen=True, kw_only=True):
+    """What is kept of an answer. Its price is not: list cost is reckoned anew from the usage."""
+
+    text: str
+    finish: Finish | None = None
+    usage: Usage = Usage()
+    label_scores: dict[str, float] | None = None
+    prompt_hash: str | None = None
+    notes: dict[str, str] = {}
+
+
+class CacheStats(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """What the cache holds: answers by model, bytes on disk, and when the oldest came (ISO time, UTC)."""
+
+    path: str
+    answers: int
+    by_model: dict[str, int]
+    bytes: int
+    oldest: str | None
+
+
+class AnswerCache:
+    """The cache as one backend sees it: `scope` names what answers, `model` is shown by `bench cache stats`."""
+
+    def __init__(self, path: Path, model: str = "", scope: Any = None) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._model = model
+        self._scope = digest(scope).encode()
+        self._waiting: dict[bytes, bytes] = {}
+        self._since = 0.0
+        self._encoder = msgspec.json.Encoder()
+        self._decoder = msgspec.json.Decoder(Cached)
+        self._db = _open(path)
+
+    def _key(self, request_key: str) -> bytes:
+        return hashlib.sha256(self._scope + request_key.encode()).digest()
+
+    def get(self, request_key: str) -> Cached | None:
+        """The kept answer to a request, or None."""
+        key = self._key(request_key)
+        value = self._waiting.get(key)
+        if value is None:
+            row = self._db.execute("SELECT value FROM answers WHERE key = ?", (key,)).fetchone()
+            if row is None:
+                return None
+            value = row[0]
+        try:
+            return self._decoder.decode(value)
+        except msgspec.MsgspecError:  # written by another version of Bench: as good as not there
+            return None
+
+    def put(self, request_key: str, completion: Completion) -> None:
+        """Keep a whole answer; it is on disk at the latest after the next `flush`."""
+        kept = Cached(
+            text=completion.text,
+            finish=completion.finish,
+            usage=completion.usage,
+            label_scores=completion.label_scores,
+            prompt_hash=completion.prompt_hash,
+            notes=completion.notes,
+        )
+        if not self._waiting:
+            self._since = time.monotonic()
+        self._waiting[self._key(request_key)] = self._encoder.encode(kept)
+        if len(self._waiting) >= WRITE_EVERY or time.monotonic() - self._since > WRITE_AFTER_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits, in one transaction."""
+        if not self._waiting:
+            return
+        now = time.time()
+        rows = [(key, self._model, now, value) for key, value in self._waiting.items()]
+        with self._db:
+            self._db.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", rows)
+        self._waiting.clear()
+
+    def stats(self) -> CacheStats:
+        """What is in it."""
+        by_model = dict(self._db.execute("SELECT model, count(*) FROM answers GROUP BY model ORDER BY model"))
+        oldest = self._db.execute("SELECT min(created) FROM answers").fetchone()[0]
+        return CacheStats(
+            path=str(self.path),
+            answers=sum(by_model.values()),
+            by_model=by_model,
+            bytes=sum(p.stat().st_size for p in self.path.parent.glob(f"{self.path.name}*")),
+            oldest=None if oldest is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(oldest)),
+        )
+
+    def clear(self, model: str | None = None) -> int:
+        """Forget all answers, or one model's; how many they were."""
+        with self._db:
+            if model is None:
+                gone = self._db.execute("DELETE FROM answers").rowcount
+            else:
+                gone = self._db.execute("DELETE FROM answers WHERE model = ?", (model,)).rowcount
+        self._db.execute("VACUUM")
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return gone
+
+    def close(self) -> None:
+        """Write what waits and close. Safe to call twice."""
+        try:
+            self.flush()
+        except sqlite3.ProgrammingError:  # closed already
+            return
+        self._db.close()
+
+
+def from_cache(request_id: str, repeat: int, kept: Cached, list_cost: float | None) -> Completion:
+    """A kept answer as a completion: marked, at no cost to this run, without times of its own."""
+    return Completion(
+        id=request_id,
+        repeat=repeat,
+        text=kept.text,
+        finish=kept.finish,
+        usage=kept.usage,
+        timing=Timing(),
+        cost=Cost(list=list_cost, incurred=0.0),
+        attempts=0,
+        label_scores=kept.label_scores,
+        prompt_hash=kept.prompt_hash,
+        cached=True,
+        notes=kept.notes,
+    )
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """Open or create. WAL with synchronous NORMAL: a crash of the machine may lose the last answers, never the file."""
+    try:
+        db = sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False)
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=NORMAL")
+        db.execute(
+            "CREATE TABLE IF NOT EXISTS answers "
+            "(key BLOB PRIMARY KEY, model TEXT NOT NULL, created REAL NOT NULL, value BLOB NOT NULL) WITHOUT ROWID"
+        )
+        db.commit()
+    except sqlite3.DatabaseError as error:
+        raise UsageError(
+            f"the answer cache {path} cannot be opened ({error}): delete the file, or run with --no-cache."
+        ) from None
+    return db
