@@ -25,6 +25,11 @@ class ClusteredMean:
     n: int
     clusters: int
 
+    @property
+    def constant(self) -> bool:
+        """No spread between groups but rounding."""
+        return self.se <= 1e-12 * max(1.0, abs(self.mean))
+
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Mean -+ t(G - 1) x SE; unbounded with fewer than two groups."""
         if self.clusters < 2:
@@ -45,10 +50,10 @@ class ClusteredMean:
         return self._tail(null - self.mean)
 
     def _tail(self, excess: float) -> float:
-        if self.clusters < 2 or (self.se == 0 and excess == 0):
+        if self.clusters < 2:
             return 1.0
-        if self.se == 0:
-            return 0.0 if excess > 0 else 1.0
+        if self.constant:
+            return 0.0 if excess > 1e-12 else 1.0
         return float(stdtr(self.clusters - 1, -excess / self.se))
 
 

@@ -1,0 +1,171 @@
+"""The rows of a run and one candidate's outcomes on them as arrays: what every statistic is computed from."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import UsageError
+from harness.metrics import Metric
+from harness.records import LogLine, Row, Score
+
+Array = NDArray[np.float64]
+Codes = NDArray[np.int64]
+
+NOT_ANSWERED = -1
+HAS_NO_FORMAT = ("choose", "head")
+"""Decode modes that cannot get the format wrong: the format error rate does not apply to them."""
+
+
+@dataclass(frozen=True)
+class RowTable:
+    """The evaluated rows: positions 0..n-1.
+
+    references: (n,) index of the gold label, -1 where the task has no labels; groups: (n,) number of the row's
+    group, None where no row has one (a row without a group is a group of its own); columns: for slices.
+    """
+
+    labels: tuple[str, ...]
+    ids: list[str]
+    references: Codes
+    groups: Codes | None
+    columns: dict[str, list[str]]
+
+    @classmethod
+    def of(cls, rows: Iterable[Row], labels: tuple[str, ...]) -> "RowTable":
+        """Read the rows. Raises UsageError where a reference is none of the labels."""
+        index = {label: i for i, label in enumerate(labels)}
+        ids: list[str] = []
+        references: list[int] = []
+        groups: list[str | None] = []
+        columns: dict[str, list[str]] = {}
+        for row in rows:
+            sample = row.sample
+            if labels and sample.reference not in index:
+                raise UsageError(f"row {sample.id}: the reference '{sample.reference}' is none of {', '.join(labels)}.")
+            for name, value in sample.columns.items():
+                column = columns.setdefault(name, [])
+                column += [""] * (len(ids) - len(column)) + [value]
+            ids.append(sample.id)
+            references.append(index.get(sample.reference, -1))
+            groups.append(sample.group)
+        for column in columns.values():
+            column += [""] * (len(ids) - len(column))
+        return cls(labels, ids, np.array(references, dtype=np.int64), _group_codes(groups), columns)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def only(self, chosen: Codes) -> "RowTable":
+        """The rows at these positions."""
+        return RowTable(
+            labels=self.labels,
+            ids=[self.ids[i] for i in chosen],
+            references=self.references[chosen],
+            groups=None if self.groups is None else self.groups[chosen],
+            columns={name: [column[i] for i in chosen] for name, column in self.columns.items()},
+        )
+
+
+def _group_codes(groups: list[str | None]) -> Codes | None:
+    if not any(group is not None for group in groups):
+        return None
+    codes: dict[object, int] = {}
+    keys = ((i,) if group is None else group for i, group in enumerate(groups))
+    return np.array([codes.setdefault(key, len(codes)) for key in keys], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """One candidate's outcomes.
+
+    values: metric of kind "mean" -> (n,) the row's value, averaged over its answered repeats; nan: no answer, or
+    not defined. answers: (n, repeats) column of the confusion table, the last one for "(no label)",
+    NOT_ANSWERED where no answer came.
+    """
+
+    decode: str
+    values: dict[str, Array]
+    answers: Codes
+
+    @property
+    def repeats(self) -> int:
+        """How often each row was asked."""
+        return int(self.answers.shape[1])
+
+    @property
+    def answered(self) -> NDArray[np.bool_]:
+        """(n,) rows with at least one answer."""
+        return np.asarray((self.answers != NOT_ANSWERED).any(axis=1))
+
+    def only(self, chosen: Codes) -> "Outcomes":
+        """The outcomes at these positions."""
+        return Outcomes(self.decode, {name: v[chosen] for name, v in self.values.items()}, self.answers[chosen])
+
+
+@dataclass
+class OutcomeBuilder:
+    """Gathers outcomes line by line, in any order."""
+
+    decode: str
+    metrics: tuple[Metric, ...]
+    labels: tuple[str, ...]
+    rows: int
+    repeats: int
+    _sums: dict[str, Array] = field(init=False)
+    _counts: dict[str, Codes] = field(init=False)
+    _answers: Codes = field(init=False)
+    _columns: dict[str, int] = field(init=False)
+    _readers: dict[str, Callable[[Score], float | None]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._readers = {m.name: row_value(m.row_value) for m in self.metrics if _applies(m, self.decode)}
+        self._sums = {name: np.zeros(self.rows) for name in self._readers}
+        self._counts = {name: np.zeros(self.rows, dtype=np.int64) for name in self._readers}
+        self._answers = np.full((self.rows, self.repeats), NOT_ANSWERED, dtype=np.int64)
+        self._columns = {label: i for i, label in enumerate(self.labels)}
+
+    def add(self, line: LogLine) -> None:
+        """Take in an answer (never an infrastructure error)."""
+        score = line.score
+        if score is None:
+            raise UsageError(f"row {line.n} ({line.id}) was answered but carries no score: the log is damaged.")
+        self.add_score(line.n, line.repeat, score)
+
+    def add_score(self, n: int, repeat: int, score: Score) -> None:
+        """Take in the score of the answer to row `n`."""
+        self._answers[n, repeat] = self._columns.get(score.answer or "", len(self.labels))
+        for name, read in self._readers.items():
+            value = read(score)
+            if value is not None:
+                self._sums[name][n] += value
+                self._counts[name][n] += 1
+
+    def build(self) -> Outcomes:
+        """What has been gathered."""
+        values = {}
+        for name, sums in self._sums.items():
+            counts = self._counts[name]
+            values[name] = np.divide(sums, counts, out=np.full(self.rows, np.nan), where=counts > 0)
+        return Outcomes(self.decode, values, self._answers)
+
+
+def _applies(metric: Metric, decode: str) -> bool:
+    return metric.kind == "mean" and not (metric.row_value == "format_error" and decode in HAS_NO_FORMAT)
+
+
+def row_value(name: str) -> Callable[[Score], float | None]:
+    """How a mean metric reads a score; None where the score says nothing."""
+    if name == "correct":
+        return lambda score: None if score.correct is None else float(score.correct)
+    if name == "lenient_correct":
+        return lambda score: None if score.lenient.correct is None else float(score.lenient.correct)
+    if name == "format_error":
+        return lambda score: float(score.format is not None)
+    return lambda score: score.values.get(name)
+
+
+def cluster_codes(rows: RowTable, chosen: NDArray[np.bool_]) -> Codes | None:
+    """Group numbers of the chosen rows; None where rows are independent."""
+    return None if rows.groups is None else rows.groups[chosen]

@@ -1,0 +1,130 @@
+"""Run directories with answers that a test chooses, written through the one class that writes them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.hashing import digest
+from harness.identity import Identity
+from harness.labels import score_label
+from harness.metrics import CLASSIFICATION, Metric
+from harness.records import Completion, Cost, Failure, Message, Passage, Request, Sample, Timing, Usage, number_repeats
+from harness.runlog import Manifest, RunLog, Session
+from harness.sampling import fingerprint
+
+LABELS = ("World", "Sports", "Business")
+Answer = str | Failure | None
+"""Text as it came back, an infrastructure error, or None: never sent."""
+
+
+def sample(k: int, labels: tuple[str, ...] = LABELS, group: str | None = None, column: str | None = None) -> Sample:
+    """The k-th row; classes take turns."""
+    columns = {} if column is None else {"source": column}
+    return Sample.of({"text": f"item {k}"}, labels[k % len(labels)], "test", group=group, columns=columns)
+
+
+def request_of(row: Sample, labels: tuple[str, ...] = LABELS, prompt: str = "Which topic? ") -> Request:
+    """What is asked about a row."""
+    text = row.inputs["text"]
+    return Request(
+        id=row.id,
+        messages=(Message(role="user", content=prompt + text),),
+        passages=(Passage(message=0, start=len(prompt), end=len(prompt) + len(text)),),
+        labels=labels,
+    )
+
+
+def right_but(
+    *wrong: int, error: tuple[int, ...] = (), missing: tuple[int, ...] = (), garbled: tuple[int, ...] = ()
+) -> Callable[[int, Sample, int], Answer]:
+    """Answers every row rightly except those named."""
+
+    def answer(k: int, row: Sample, repeat: int) -> Answer:
+        if k in missing:
+            return None
+        if k in error:
+            return Failure(kind="timeout", message="no answer in 60 s")
+        if k in garbled:
+            return "I would rather not say"
+        if k in wrong:
+            return LABELS[(LABELS.index(row.reference) + 1) % len(LABELS)]
+        return row.reference
+
+    return answer
+
+
+def make_run(
+    folder: Path,
+    answers: dict[str, Callable[[int, Sample, int], Answer]],
+    rows: int | list[Sample] = 60,
+    *,
+    repeats: int = 1,
+    parser: str = "1",
+    metrics: tuple[Metric, ...] = CLASSIFICATION,
+    prompt: str = "Which topic? ",
+    seed: int = 0,
+    identities: dict[str, Identity] | None = None,
+    completion: Callable[[str, int, Completion], Completion] | None = None,
+    changes: dict[str, Any] | None = None,
+) -> RunLog:
+    """A run directory; `completion` may alter each completion (cost, cache, time), `changes` the manifest."""
+    samples = list(number_repeats(rows if isinstance(rows, list) else [sample(k) for k in range(rows)]))
+    requests = [request_of(s, prompt=prompt) for s in samples]
+    identities = identities or {}
+    manifest = Manifest(
+        id=folder.name,
+        task="topics",
+        task_spec="topics",
+        parser=parser,
+        metric_versions={m.name: m.version for m in metrics},
+        labels=LABELS,
+        created="2026-01-05T10:00:00+00:00",
+        rows=len(samples),
+        seed=seed,
+        repeats=repeats,
+        data={"source": "made up", "split": "test", "fingerprint": fingerprint(samples), "label": ""},
+        request_hash=digest([r.hash() for r in requests]),
+        backends={
+            name: identities.get(name, Identity(kind="replay", model=f"{name}-1", decode="generate"))
+            for name in answers
+        },
+    )
+    log = RunLog.create(
+        folder, msgspec.structs.replace(manifest, **(changes or {})), zip(samples, requests, strict=True)
+    )
+    for name, answer in answers.items():
+        _answer(log, name, samples, answer, completion)
+    return log
+
+
+def _answer(
+    log: RunLog,
+    name: str,
+    samples: list[Sample],
+    answer: Callable[[int, Sample, int], Answer],
+    change: Callable[[str, int, Completion], Completion] | None,
+) -> None:
+    written = 0
+    with log.writer(name) as writer:
+        for k, row in enumerate(samples):
+            for repeat in range(log.manifest.repeats):
+                given = answer(k, row, repeat)
+                if given is None:
+                    continue
+                done = Completion(
+                    id=row.id,
+                    repeat=repeat,
+                    text=given if isinstance(given, str) else "",
+                    finish="stop" if isinstance(given, str) else None,
+                    error=given if isinstance(given, Failure) else None,
+                    usage=Usage(prompt_tokens=20, completion_tokens=2),
+                    timing=Timing(service_s=0.1 + k / 1000, queue_s=0.01),
+                    cost=Cost(list=0.001, incurred=0.001),
+                )
+                done = change(name, k, done) if change else done
+                score = None if done.error else score_label(done, row.reference, LABELS)
+                writer.append(k, done, score)
+                written += 1
+    log.note_session(name, Session(started="2026-01-05T10:00:00+00:00", wall_s=2.0, rows=written))
