@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from harness.backend import Backend, Needs
-from harness.errors import BackendStopped, BenchError, IncompleteRunError
+from harness.errors import BackendStopped, BenchError, IncompleteRunError, UsageError
 from harness.identity import Identity
 from harness.records import Completion, LogLine, Request, Row
 from harness.runlog import LogWriter, RunLog, Session
@@ -24,9 +24,6 @@ from harness.task import Task
 
 GRACE_S = 10.0
 """How long the first Ctrl-C waits for what is in flight."""
-
-WARM_UP = {"warm_up": "1"}
-"""Note on the first line of a probe: its cost counts, its latency does not."""
 
 
 @dataclass
@@ -233,7 +230,7 @@ def _refuse_other_models(log: RunLog, now: dict[str, Identity]) -> None:
         for what in ("model", "decode", "adapter_sha256", "base_sha256"):
             was, is_now = getattr(before, what), getattr(now[name], what)
             if was != is_now:
-                raise BenchError(
+                raise UsageError(
                     f"{log.path}: '{name}' has answered with {what} {was} and now has {is_now}: "
                     "start a new run, or put the old one back."
                 )

@@ -9,7 +9,8 @@ class Identity(Record, frozen=True, kw_only=True):
     """What answered: stands in the manifest, in the cache key, and decides what may be compared.
 
     `price` is USD per million tokens as used; `settings` are further facts (dtype, device, adapter path,
-    base URL, limits), never a secret; `retired` is the model's shut-down date where one is known.
+    base URL, limits), never a secret; `training_usd` is what its adapter's training cost;
+    `retired` is the model's shut-down date where one is known.
     """
 
     kind: str
@@ -20,5 +21,6 @@ class Identity(Record, frozen=True, kw_only=True):
     base_sha256: str | None = None
     price: dict[str, Any] | None = None
     device_hour_usd: float | None = None
+    training_usd: float | None = None
     retired: str | None = None
     settings: dict[str, Any] = {}

@@ -51,8 +51,9 @@ def load_task(spec: str) -> Task:
     except Exception as error:
         raise UsageError(f"task '{spec}' cannot be made: {type(error).__name__}: {error}.") from error
     if not isinstance(task, Task):
-        wanted = [n for n in Task.__protocol_attrs__ if not hasattr(task, n)]  # type: ignore[attr-defined]
-        raise UsageError(f"'{spec}' is not a task: it has no {', '.join(sorted(wanted))} (see docs/write-a-task.md).")
+        asked = [*Task.__annotations__, *(n for n in vars(Task) if not n.startswith("_"))]
+        wanted = [n for n in asked if not hasattr(task, n)]
+        raise UsageError(f"'{spec}' is not a task: it has no {', '.join(wanted)} (see docs/write-a-task.md).")
     return task
 
 

@@ -15,7 +15,7 @@ from harness import results
 from harness.errors import UsageError
 from harness.files import write_json
 from harness.identity import Identity
-from harness.records import Completion, Key, LogLine, Record, Request, Row, Sample, Score
+from harness.records import Completion, Cost, Key, LogLine, Record, Request, Row, Sample, Score
 from harness.results import Summary
 
 SCHEMA = 1
@@ -51,6 +51,12 @@ class Manifest(Record, frozen=True, kw_only=True, omit_defaults=False):
     versions: dict[str, str] = {}
     hardware: dict[str, Any] = {}
     git: str | None = None
+
+
+class _Paid(msgspec.Struct):
+    """The one field of a log line that a ledger needs."""
+
+    cost: Cost = Cost()
 
 
 class Session(Record, frozen=True, kw_only=True):
@@ -132,6 +138,18 @@ class RunLog:
                         line = _decode(decoder, raw, f"{path}:{number}")
                         found[Key(line.n, line.repeat)] = line
         return dict(sorted(found.items()))
+
+    def incurred(self, backend: str) -> float:
+        """USD paid for a backend: every line ever written, superseded ones and the probe's too."""
+        decoder = msgspec.json.Decoder(_Paid)
+        total = 0.0
+        for probe in (False, True):
+            path = self.log_path(backend, probe=probe)
+            if path.is_file():
+                with path.open("rb") as file:
+                    costs = (_decode(decoder, raw, str(path)).cost.incurred for raw in file if raw.endswith(b"\n"))
+                    total += sum(cost or 0.0 for cost in costs)
+        return total
 
     def answered(self, backend: str, *, probe: bool = False) -> set[Key]:
         """What needs no further asking: every (n, repeat) whose last line is an answer."""

@@ -19,12 +19,11 @@ from harness.tally import Tally
 def summarise(
     log: RunLog,
     task_metrics: tuple[Metric, ...],
-    training: Mapping[str, float | None] | None = None,
     contaminated: Mapping[str, int] | None = None,
 ) -> Summary:
     """The summary of a run as its log stands.
 
-    training: backend -> USD that its adapter's training cost; contaminated: backend -> evaluated rows that also
+    contaminated: backend -> evaluated rows that also
     stand in its adapter's training rows. Raises UsageError for a log that does not fit its rows.
     """
     manifest = log.manifest
@@ -35,9 +34,7 @@ def summarise(
     for name in manifest.backends:
         tally = tally_of(log, name, metrics, len(rows))
         outcomes[name] = tally.outcomes.build()
-        results[name] = _backend_result(
-            log, name, tally, rows, outcomes[name], (training or {}).get(name), (contaminated or {}).get(name)
-        )
+        results[name] = _backend_result(log, name, tally, rows, outcomes[name], (contaminated or {}).get(name))
     headline = metrics[0] if metrics else ACCURACY
     pairs = pair_results(metrics, rows, outcomes)
     resolved = resolution(headline, pairs, results)
@@ -63,7 +60,7 @@ def summarise(
 def tally_of(log: RunLog, name: str, metrics: tuple[Metric, ...], rows: int) -> Tally:
     """One backend's log and probe log, added up."""
     manifest = log.manifest
-    tally = Tally(manifest.backends[name], metrics, manifest.labels, rows, manifest.repeats)
+    tally = Tally(manifest.backends[name], metrics, manifest.labels, rows, manifest.repeats, log.incurred(name))
     for line in log.lines(name).values():
         tally.add(line)
     for line in log.lines(name, probe=True).values():
@@ -77,7 +74,6 @@ def _backend_result(
     tally: Tally,
     rows: RowTable,
     outcomes: Outcomes,
-    training: float | None,
     contaminated: int | None,
 ) -> BackendResult:
     sessions = log.sessions(name)
@@ -104,5 +100,5 @@ def _backend_result(
         contaminated=contaminated,
         probe=tally.probe.latency(),
         load=tally.load(sessions),
-        cost=tally.cost(sessions, training),
+        cost=tally.cost(sessions),
     )

@@ -48,7 +48,6 @@ class Money:
     """Sums of USD; `unknown` counts what had no price."""
 
     list: float = 0.0
-    incurred: float = 0.0
     list_unknown: int = 0
     incurred_unknown: int = 0
 
@@ -58,21 +57,23 @@ class Money:
             self.list += line.cost.list if line.error is None else 0.0
         elif line.error is None:
             self.list_unknown += 1
-        if line.cost.incurred is not None:
-            self.incurred += line.cost.incurred
-        elif line.error is None:
+        if line.cost.incurred is None and line.error is None:
             self.incurred_unknown += 1
 
 
 @dataclass
 class Tally:
-    """What a backend's lines add up to. `add` every line's last state once."""
+    """What a backend's lines add up to. `add` every line's last state once.
+
+    paid: USD of all lines ever written, superseded ones too: an answer that was asked again was paid for.
+    """
 
     identity: Identity
     metrics: tuple[Metric, ...]
     labels: tuple[str, ...]
     rows: int
     repeats: int
+    paid: float = 0.0
     answered: int = 0
     cached: int = 0
     attempts: int = 0
@@ -141,14 +142,14 @@ class Tally:
             counters=next((s.counters for s in reversed(sessions) if s.counters), {}),
         )
 
-    def cost(self, sessions: list[Session], training: float | None) -> CostResult:
+    def cost(self, sessions: list[Session]) -> CostResult:
         """By the hour where the device has a price, else by what the answers carry."""
         if self.identity.device_hour_usd is not None:
-            return self._by_the_hour(sessions, self.identity.device_hour_usd, training)
+            return self._by_the_hour(sessions, self.identity.device_hour_usd)
         known = self.answered and not self.money.list_unknown
         paid = None
         if not self.money.incurred_unknown and not self.probe_money.incurred_unknown:
-            paid = self.money.incurred + self.probe_money.incurred
+            paid = self.paid
         if self.answered and not known:
             what = "set device_hour_usd" if self.identity.kind == "local" else "set price"
             basis = f"no price known for {self.identity.model}: {what} in bench.toml"
@@ -161,22 +162,22 @@ class Tally:
             list=self.money.list if known else None,
             incurred=paid if self.answered else None,
             per_1000=1000 * self.money.list / self.answered if known else None,
-            training=training,
+            training=self.identity.training_usd,
             basis=basis,
         )
 
-    def _by_the_hour(self, sessions: list[Session], price: float, training: float | None) -> CostResult:
+    def _by_the_hour(self, sessions: list[Session], price: float) -> CostResult:
         busy_s = working_seconds(sessions)
         rows = sum(s.rows for s in sessions)
         if not rows or not busy_s:
             basis = f"device hours at {price} USD, but no session with a measured time"
-            return CostResult(training=training, basis=basis)
+            return CostResult(training=self.identity.training_usd, basis=basis)
         each = busy_s / 3600 * price / rows
         return CostResult(
             list=each * self.answered,
             incurred=busy_s / 3600 * price,
             per_1000=1000 * each,
-            training=training,
+            training=self.identity.training_usd,
             basis=f"{busy_s:.1f} s of work at {price} USD an hour, the device fully used",
         )
 

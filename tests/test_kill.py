@@ -117,3 +117,21 @@ def test_a_torn_line_of_every_length_is_mended(work: Path) -> None:
             assert start(work, "--resume", "run").wait(60) == 0
             assert sorted(json.loads(line)["n"] for line in log.read_text().splitlines()) == list(range(6))
             assert results(work / "run") == before
+
+
+def test_ctrl_c_waits_for_what_is_in_flight_and_says_how_to_go_on(work: Path) -> None:
+    with OpenAIServer(ServerConfig(delay_s=0.05)) as server:
+        settings(work, server.url)
+        process = start(work, "--task", "agnews", "--backends", "api", "--data", "rows.jsonl", "--out", "run")
+        while count_lines(work / "run" / "api.jsonl") < 10:
+            assert process.poll() is None
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert "continue with `bench run --resume run`" in said.decode()
+        assert "Traceback" not in said.decode()
+        answered = count_lines(work / "run" / "api.jsonl")
+        assert answered == server.stats().requests < ROWS
+        assert start(work, "--resume", "run").wait(60) == 0
+        assert server.stats().requests == ROWS

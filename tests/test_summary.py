@@ -156,7 +156,9 @@ def test_costs_add_up_and_a_cached_answer_keeps_its_list_price(tmp_path: Path) -
         return msgspec.structs.replace(c, cached=True, cost=Cost(list=0.001, incurred=0.0), timing=Timing())
 
     log = make_run(tmp_path / "r", {"a": right_but()}, completion=cached)
-    summary = summarise(log, CLASSIFICATION, training={"a": 1.5}, contaminated={"a": 2})
+    trained = msgspec.structs.replace(log.manifest.backends["a"], training_usd=1.5)
+    log.update_manifest(msgspec.structs.replace(log.manifest, backends={"a": trained}))
+    summary = summarise(log, CLASSIFICATION, contaminated={"a": 2})
     result = summary.backends["a"]
     assert result.cost.list == pytest.approx(0.060)
     assert result.cost.incurred == pytest.approx(0.040)
@@ -167,6 +169,16 @@ def test_costs_add_up_and_a_cached_answer_keeps_its_list_price(tmp_path: Path) -
     assert result.load.attempts == 40
     assert any("20 of 60 answers came from the cache" in w for w in summary.warnings)
     assert any("2 of 60 evaluated rows also stand in the training rows" in w for w in summary.warnings)
+
+
+def test_an_answer_that_was_asked_again_was_paid_for_twice(tmp_path: Path) -> None:
+    log = make_run(tmp_path / "r", {"a": right_but()})
+    once = summarise(log, CLASSIFICATION).backends["a"].cost
+    log.log_path("a").write_bytes(log.log_path("a").read_bytes() * 2)
+    twice = summarise(log, CLASSIFICATION).backends["a"].cost
+    assert once.incurred is not None
+    assert twice.list == once.list
+    assert twice.incurred == pytest.approx(2 * once.incurred)
 
 
 def test_one_answer_without_a_price_makes_the_cost_unknown_not_smaller(tmp_path: Path) -> None:

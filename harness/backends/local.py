@@ -94,6 +94,7 @@ class LocalBackend:
             adapter_sha256=found.sha256 if found else None,
             base_sha256=base.sha256() if base and base.revision is None else None,
             device_hour_usd=self.settings.device_hour_usd,
+            training_usd=found.manifest.training_cost_usd if found else None,
             settings=facts,
         )
 

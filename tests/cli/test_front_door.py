@@ -72,7 +72,7 @@ def test_a_plugin_that_cannot_be_loaded_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("class Mine:\n    name = 'mine'\n")
     done = bench("run", "--task", "./mine.py:Mine", "--backends", "gpt4", cwd=tmp_path)
     assert done.returncode == 2
-    assert "is not a task: it has no labels, metrics" in done.stderr
+    assert "is not a task: it has no version, labels, metrics" in done.stderr
 
 
 def test_data_files_are_told_by_file_and_line(tmp_path: Path) -> None:

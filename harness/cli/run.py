@@ -1,0 +1,109 @@
+"""`bench run`: the same prompts to every candidate, one run directory."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.cli.options import (
+    config_option,
+    data_option,
+    json_option,
+    limit_option,
+    quiet_option,
+    seed_option,
+    split_names,
+)
+from harness.errors import UsageError
+
+FROM_MANIFEST = ("task", "backends", "data", "limit", "seed", "base", "repeats", "probe_rows", "batch", "out")
+"""Options that a resumed run takes from its manifest."""
+
+
+@click.command()
+@click.option("--task", metavar="TASK", help="A task's name, or ./file.py:Class.")
+@click.option("--backends", metavar="A,B", help="Names from bench.toml or built in (bench list backends).")
+@data_option
+@limit_option
+@seed_option
+@click.option("--base", metavar="MODEL", help="Base model of all local backends: a Hub id or a folder.")
+@click.option("--repeats", metavar="K", type=click.IntRange(min=1), default=1, help="Ask every row K times.")
+@click.option(
+    "--latency-probe",
+    "probe_rows",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=0,
+    help="First ask N rows of each backend one at a time, to measure latency.",
+)
+@click.option("--max-cost", metavar="USD", type=click.FloatRange(min=0), help="Stop before the run incurs more.")
+@click.option("--no-cache", is_flag=True, help="Ask again what the answer cache knows.")
+@click.option("--batch", is_flag=True, help="Paid backends use their batch API: half the price, hours of time.")
+@click.option(
+    "--out", metavar="DIR", type=click.Path(path_type=Path), help="Run directory (default: in the workspace)."
+)
+@click.option("--resume", metavar="RUN", help="Finish a run: a path, a short id, or 'last'.")
+@config_option
+@json_option
+@quiet_option
+@click.pass_context
+def run(
+    ctx: click.Context,
+    /,
+    resume: str | None,
+    config: Path | None,
+    max_cost: float | None,
+    no_cache: bool,
+    as_json: bool,
+    quiet: bool,
+    **asked: Any,
+) -> int:
+    """Ask every candidate the same prompts and write one run directory.
+
+    \b
+    bench run --task agnews --backends llama-ft,gpt4 --limit 500
+    bench run --resume last
+    """
+    from rich.console import Console
+
+    from harness import runner
+    from harness.cli.progress import observed
+    from harness.cli.rooms import TABLE, load
+    from harness.settings import load_settings
+    from harness.workspace import Workspace
+
+    settings = load_settings(config)
+    people = Console(stderr=True)
+    with observed(people, quiet=quiet) as observer:
+        common: dict[str, Any] = {
+            "settings": settings,
+            "max_cost": max_cost,
+            "use_cache": not no_cache,
+            "observer": observer,
+        }
+        if resume is not None:
+            _refuse_settled(ctx, resume)
+            log = runner.resume(Workspace.current().find_run(resume), **common)
+        else:
+            task, backends = asked.pop("task"), asked.pop("backends")
+            if not task or not backends:
+                raise UsageError("say what to run: bench run --task TASK --backends A,B (or --resume RUN).")
+            log = runner.run(task, split_names(backends, "--backends"), **asked, **common)
+    summary = log.summary()
+    assert summary is not None
+    if as_json:
+        sys.stdout.buffer.write((log.path / "summary.json").read_bytes())
+    load(TABLE)(summary, people if as_json else Console())
+    if not quiet:
+        people.print(f"run: {log.path}\nnext: bench report {log.path}", markup=False, highlight=False, soft_wrap=True)
+    return int(runner.exit_code(summary))
+
+
+def _refuse_settled(ctx: click.Context, resume: str) -> None:
+    """A resumed run is the run that was started; options that would change it are refused."""
+    given = click.core.ParameterSource.COMMANDLINE
+    settled = [n for n in FROM_MANIFEST if ctx.get_parameter_source(n) == given]
+    if settled:
+        flags = ", ".join({"probe_rows": "--latency-probe"}.get(n, f"--{n}") for n in settled)
+        raise UsageError(f"--resume {resume} takes {flags} from the run's manifest: leave out, or start a new run.")

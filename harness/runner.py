@@ -1,0 +1,114 @@
+"""The main job as two functions: `run` makes a run directory and fills it, `resume` finishes one."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness.asking import Observer, ask_everyone
+from harness.backend import RunContext
+from harness.budget import Budget
+from harness.errors import ExitCode, InterruptedRunError
+from harness.plan import RunOptions, make_backends, plan_run, resumed_tables, same_task
+from harness.results import Summary
+from harness.runlog import RunLog
+from harness.settings import Settings, load_settings
+from harness.summary import summarise
+from harness.task import Task
+from harness.workspace import Workspace
+
+MAX_ERROR_RATE = 0.01
+"""Above this share of infrastructure errors a run counts as incomplete."""
+
+
+def run(
+    task: str,
+    backends: Sequence[str],
+    *,
+    data: str | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    base: str | None = None,
+    repeats: int = 1,
+    probe_rows: int = 0,
+    batch: bool = False,
+    out: Path | None = None,
+    settings: Settings | None = None,
+    workspace: Workspace | None = None,
+    max_cost: float | None = None,
+    use_cache: bool = True,
+    observer: Observer | None = None,
+) -> RunLog:
+    """Ask every backend the same prompts and return the run, its summary written.
+
+    task: a name or ./file.py:Class. data: a path, "embedded", or None for the Hub. limit: rows, a seeded sample.
+    base: replaces the model of local backends. max_cost: USD that this run may incur, never passed.
+
+    Raises UsageError before anything is sent, IncompleteRunError where the disk is full, InterruptedRunError
+    after Ctrl-C; the run directory can then be given to `resume`.
+    """
+    place = workspace or Workspace.current()
+    options = RunOptions(
+        task=task,
+        backends=tuple(backends),
+        data=data,
+        limit=limit,
+        seed=seed,
+        base=base,
+        repeats=repeats,
+        probe_rows=probe_rows,
+        batch=batch,
+    )
+    context = RunContext(workspace=place, budget=Budget(ceiling=max_cost), use_cache=use_cache)
+    plugin, log = plan_run(options, settings or load_settings(), context, out)
+    return _carry_out(log, plugin, log.manifest.backend_settings, context, observer or Observer())
+
+
+def resume(
+    path: Path,
+    *,
+    settings: Settings | None = None,
+    workspace: Workspace | None = None,
+    max_cost: float | None = None,
+    use_cache: bool = True,
+    observer: Observer | None = None,
+) -> RunLog:
+    """Finish a run: ask what has no answer, pay for nothing twice, write the summary anew.
+
+    Everything comes from the manifest but secrets, limits and `max_cost` (which counts earlier sessions).
+    Raises as `run`, and UsageError where the task, a model or an adapter has changed since.
+    """
+    log = RunLog.open(path)
+    context = RunContext(
+        workspace=workspace or Workspace.current(),
+        budget=Budget(ceiling=max_cost, spent=sum(map(log.incurred, log.manifest.backend_settings))),
+        use_cache=use_cache,
+        resuming=True,
+    )
+    tables = resumed_tables(log, settings or load_settings())
+    return _carry_out(log, same_task(log), tables, context, observer or Observer())
+
+
+def _carry_out(
+    log: RunLog, task: Task, tables: dict[str, dict[str, Any]], context: RunContext, observer: Observer
+) -> RunLog:
+    backends = make_backends(tables, task.name, context)
+    probing = replace(context, probing=True, use_cache=False)
+    probers = make_backends(tables, task.name, probing) if log.manifest.probe_rows else {}
+    try:
+        asyncio.run(ask_everyone(log, task, backends, probers, observer))
+    except KeyboardInterrupt:
+        raise InterruptedRunError(
+            f"interrupted; what was answered is kept: continue with `bench run --resume {log.path}`."
+        ) from None
+    log.write_summary(summarise(log, task.metrics))
+    return log
+
+
+def exit_code(summary: Summary) -> ExitCode:
+    """INCOMPLETE where rows are missing or more than MAX_ERROR_RATE of them ended in an infrastructure error."""
+    for result in summary.backends.values():
+        if result.missing or sum(result.errors.values()) > MAX_ERROR_RATE * result.asked:
+            return ExitCode.INCOMPLETE
+    return ExitCode.DONE
