@@ -2,7 +2,8 @@
 
 import csv
 import sys
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,10 @@ class DataSource(Record, frozen=True, kw_only=True):
 
     location: str | None = None
     split: str = "test"
+
+
+class DataWarning(UserWarning):
+    """Rows of a file that could not be used and were left out: how many, and where. Never silent."""
 
 
 class HubDataset(Record, frozen=True, kw_only=True):
@@ -56,13 +61,16 @@ def open_rows(
     hub: HubDataset | None = None,
     embedded: Path | None = None,
     headerless: tuple[str, ...] = (),
+    readers: Mapping[str, "Reader"] | None = None,
 ) -> Iterator[DataRow]:
     """The rows of a source, in file order.
 
     hub: the data set that stands for "no location given".
     embedded: the folder that stands for `--data embedded`.
     headerless: column names of CSV and TSV files whose first line is data already.
+    readers: by file name ending, instead of the usual ones.
 
+    A folder without a file for the split "test" is read at "validation" or "dev".
     Raises UsageError (file and line) for what cannot be read.
     """
     if source.location is None:
@@ -72,29 +80,42 @@ def open_rows(
     if source.location == EMBEDDED:
         if embedded is None:
             raise UsageError("this task has no embedded sample: name a file with --data PATH.")
-        return _file_rows(_split_file(embedded, source.split), headerless)
+        return _file_rows(split_file(embedded, source.split), headerless, READERS)
     path = Path(source.location)
     if not path.exists():
         raise UsageError(f"--data {path}: there is no such file or folder.")
-    return _file_rows(_split_file(path, source.split) if path.is_dir() else path, headerless)
+    file = split_file(path, source.split) if path.is_dir() else path
+    return _file_rows(file, headerless, {**READERS, **(readers or {})})
 
 
-def _split_file(folder: Path, split: str) -> Path:
-    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in READERS and p.stem.split("-")[0] == split)
+STANDS_FOR = {"test": ("test", "validation", "dev")}
+"""File names of a split, the first that is there: public test files often hold no labels, or are not given out."""
+
+
+def split_file(folder: Path, split: str, names: tuple[str, ...] | None = None) -> Path:
+    """The file of a split in a folder: `<split>.csv`, `<split>-00000-of-00001.parquet`, ..
+
+    names: other names of the split, in the order of trying. Raises UsageError for none or several.
+    """
+    found: list[Path] = []
+    for name in STANDS_FOR.get(split, (split,)) if names is None else names:
+        found = found or sorted(
+            p for p in folder.iterdir() if p.suffix.lower() in READERS and p.stem.split("-")[0] == name
+        )
     if len(found) == 1:
         return found[0]
     if not found:
-        names = ", ".join(sorted(p.name for p in folder.iterdir())[:8]) or "nothing"
-        raise UsageError(f"{folder} holds no file for the split '{split}' ({split}.csv, .jsonl, ..); it holds {names}.")
+        held = ", ".join(sorted(p.name for p in folder.iterdir())[:8]) or "nothing"
+        raise UsageError(f"{folder} holds no file for the split '{split}' ({split}.csv, .jsonl, ..); it holds {held}.")
     raise UsageError(
         f"{folder} holds several files for the split '{split}': {', '.join(p.name for p in found)}; name one of them."
     )
 
 
-def _file_rows(path: Path, headerless: tuple[str, ...]) -> Iterator[DataRow]:
-    reader = READERS.get(path.suffix.lower())
+def _file_rows(path: Path, headerless: tuple[str, ...], readers: Mapping[str, "Reader"]) -> Iterator[DataRow]:
+    reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise UsageError(f"{path}: cannot read '{path.suffix}' files{did_you_mean(path.suffix, READERS)}.")
+        raise UsageError(f"{path}: cannot read '{path.suffix}' files{did_you_mean(path.suffix, readers)}.")
     return reader(path, headerless)
 
 
@@ -141,6 +162,29 @@ def _read_csv(path: Path, headerless: tuple[str, ...]) -> Iterator[DataRow]:
 
 def _read_tsv(path: Path, headerless: tuple[str, ...]) -> Iterator[DataRow]:
     return _read_delimited(path, headerless, "\t")
+
+
+def read_literal_tsv(path: Path, _headerless: tuple[str, ...] = ()) -> Iterator[DataRow]:
+    """TSV in which quotes are characters like any other and every line is a row (GLUE's form).
+
+    Lines with too few or too many fields (such files are published with some) are left out; one DataWarning
+    at the end says how many and where.
+    """
+    header: list[str] | None = None
+    torn: list[int] = []
+    for number, line in enumerate(_text_lines(path), 1):
+        cells = line.rstrip("\r\n").split("\t")
+        if header is None:
+            header = cells
+        elif len(cells) == len(header):
+            yield DataRow(fields=dict(zip(header, cells, strict=True)), place=f"{path}:{number}")
+        elif line.strip():
+            torn.append(number)
+    if torn:
+        where = ", ".join(map(str, torn[:5])) + (", .." if len(torn) > 5 else "")
+        wanted = len(header or ())
+        message = f"{path}: {len(torn)} lines do not hold {wanted} fields and were left out (line {where})."
+        warnings.warn(DataWarning(message), stacklevel=2)
 
 
 def _read_jsonl(path: Path, _headerless: tuple[str, ...]) -> Iterator[DataRow]:
