@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -25,7 +26,7 @@ class Reply:
     """A whole answer as it came: what it says, its headers, and when its first token came (if it was streamed)."""
 
     answer: ChatAnswer
-    headers: "dict[str, str] | object"
+    headers: Mapping[str, str]
     first_token_s: float | None = None
 
 
@@ -38,7 +39,7 @@ class Send(Protocol):
 
 
 @dataclass
-class _Call:
+class Call:
     """What is known of one request while it is being asked."""
 
     request: Request
@@ -46,6 +47,7 @@ class _Call:
     prompt_bytes: int
     most: float | None
     began: float
+    endpoint: Endpoint | None = None
     first_sent: float = 0.0
     last_sent: float = 0.0
     queue_s: float = 0.0
@@ -104,11 +106,16 @@ class Caller:
         dearest = max(self.price.input, self.price.cache_write or 0.0)
         return (prompt * dearest + answer * self.price.output) / MILLION
 
-    async def answer(self, request: Request) -> Completion | None:
-        """The request's completion; None where the backend stopped before it was sent."""
+    async def admit(self, request: Request) -> Call | None:
+        """Wait until a request may go: budget, slot, pace. None where the backend stopped before."""
         body = self.builder.encode(request)
         prompt_bytes = sum(len(m.content) for m in request.messages)
-        call = _Call(request, body, prompt_bytes, self.most(request), time.perf_counter())
+        call = Call(request, body, prompt_bytes, self.most(request), time.perf_counter())
+        call.endpoint = await self._turn(call)
+        return call if call.endpoint is not None else None
+
+    async def perform(self, call: Call) -> Completion | None:
+        """Carry an admitted call out: send, send again where that helps, and end in exactly one completion."""
         policy = retrying(self.settings.max_attempts, self.settings.deadline_s, self.stopped)
         try:
             return await policy(self._attempt, call)
@@ -119,27 +126,40 @@ class Caller:
             self.halt(error.kind, said)
             return self._failure(call, error.kind, str(error))
 
-    async def _attempt(self, call: _Call) -> Completion | None:
-        """Send once. None: not sent, because the backend stopped."""
-        asked = time.perf_counter()
+    async def _turn(self, call: Call) -> Endpoint | None:
+        """Budget reserved, slot taken, pace kept; None (and nothing held) where the backend stopped."""
         if not await self.purse.reserve(call.most, self.stopped):
-            self._too_dear(call)
-            return self._unsent(call)
-        endpoint = await self.pool.acquire(self.stopped)
+            if not self.stopped():
+                self._too_dear(call)
+            return None
+        answer_tokens = self.builder.answer_tokens(call.request)
+        endpoint = await self.pool.acquire(call.prompt_bytes, answer_tokens, self.stopped)
+        if endpoint is not None:
+            try:
+                await endpoint.pacer.turn(endpoint.pacer.estimate(call.prompt_bytes, answer_tokens))
+            except asyncio.CancelledError:
+                self.pool.release(endpoint)
+                raise
+            if not self.stopped():
+                return endpoint
+            self.pool.release(endpoint)
+        self.purse.settle(call.most, 0.0)
+        return None
+
+    async def _attempt(self, call: Call) -> Completion:
+        """Send once, at the server that admission chose or else at the next free one."""
+        asked = call.began if call.endpoint is not None else time.perf_counter()
+        endpoint = call.endpoint or await self._turn(call)
+        call.endpoint = None
         if endpoint is None:
-            self.purse.settle(call.most, 0.0)
-            return self._unsent(call)
+            kind = call.failed[-1].split(" after ")[0]
+            return self._failure(call, kind, "the backend stopped before another attempt")
         try:
-            tokens = endpoint.pacer.estimate(call.prompt_bytes, self.builder.answer_tokens(call.request))
-            await endpoint.pacer.turn(tokens)
-            if self.stopped():
-                self.purse.settle(call.most, 0.0)
-                return self._unsent(call)
             return await self._send(call, endpoint, asked)
         finally:
             self.pool.release(endpoint)
 
-    async def _send(self, call: _Call, endpoint: Endpoint, asked: float) -> Completion:
+    async def _send(self, call: Call, endpoint: Endpoint, asked: float) -> Completion:
         call.attempts += 1
         call.last_sent = time.perf_counter()
         call.first_sent = call.first_sent or call.last_sent
@@ -157,7 +177,7 @@ class Caller:
             return self._refused(call, endpoint, error)
         return self._whole(call, endpoint, reply)
 
-    def _whole(self, call: _Call, endpoint: Endpoint, reply: Reply) -> Completion:
+    def _whole(self, call: Call, endpoint: Endpoint, reply: Reply) -> Completion:
         """A whole answer: book it, learn from it, make it the completion."""
         now = time.perf_counter()
         service_s = now - call.last_sent
@@ -165,7 +185,7 @@ class Caller:
         usage = read_usage(reply.answer)
         cost = self._cost(usage, reply.answer.service_tier)
         self.purse.settle(call.most, cost, maybe_billed=cost is None and self.price is not None)
-        endpoint.pacer.answered(reply.headers, time.monotonic())  # type: ignore[arg-type]
+        endpoint.pacer.answered(reply.headers, time.monotonic())
         if usage is not None:
             endpoint.pacer.calibrate(call.prompt_bytes, usage.prompt_tokens)
         endpoint.window.answered(service_s, endpoint.in_flight, now)
@@ -193,7 +213,7 @@ class Caller:
         price = self.price if tier in ORDINARY_TIERS else self.price.batch() if tier == "flex" else None
         return None if price is None else price.cost(usage)
 
-    def _notes(self, call: _Call, answer: ChatAnswer) -> dict[str, str]:
+    def _notes(self, call: Call, answer: ChatAnswer) -> dict[str, str]:
         notes = {}
         if answer.system_fingerprint:
             notes["system_fingerprint"] = answer.system_fingerprint
@@ -205,7 +225,7 @@ class Caller:
             notes["failed_attempts"] = "; ".join(call.failed)
         return {k: self.clean(v) for k, v in notes.items()} if self.secrets else notes
 
-    def _bad_body(self, call: _Call, error: BadBodyError) -> TransientError:
+    def _bad_body(self, call: Call, error: BadBodyError) -> TransientError:
         """A 2xx that holds no answer: what it says it used was paid all the same."""
         cost = None if self.price is None or error.usage is None else self.price.cost(error.usage)
         self.purse.settle(call.most, cost, maybe_billed=cost is None)
@@ -213,7 +233,7 @@ class Caller:
         self._note_failure(call, "bad body")
         return TransientError("bad body", str(error))
 
-    def _refused(self, call: _Call, endpoint: Endpoint, error: Exception) -> Completion:
+    def _refused(self, call: Call, endpoint: Endpoint, error: Exception) -> Completion:
         """Anything but a whole answer: raise it as transient or fatal, or end the row with it."""
         verdict = classify(error)
         now = time.monotonic()
@@ -225,7 +245,7 @@ class Caller:
             else:
                 endpoint.reached()
             if verdict.limited:
-                endpoint.pacer.refused(verdict.unit, verdict.retry_after, now)
+                endpoint.pacer.refused(verdict.unit, verdict.retry_after, verdict.headers, now)
             if verdict.overloaded or (verdict.limited and not endpoint.pacer.buckets):
                 endpoint.window.overloaded()
             raise verdict from None
@@ -235,10 +255,10 @@ class Caller:
             raise verdict from None
         return self._refused_row(call, verdict)
 
-    def _note_failure(self, call: _Call, kind: str) -> None:
+    def _note_failure(self, call: Call, kind: str) -> None:
         call.failed.append(f"{kind} after {time.perf_counter() - call.last_sent:.3f} s")
 
-    def _refused_row(self, call: _Call, verdict: RowAnswer) -> Completion:
+    def _refused_row(self, call: Call, verdict: RowAnswer) -> Completion:
         finish: Finish = verdict.finish
         return Completion(
             id=call.request.id,
@@ -251,7 +271,7 @@ class Caller:
             notes={"server": self.clean(verdict.message)},
         )
 
-    def _timing(self, call: _Call, service_s: float, first_token_s: float | None) -> Timing:
+    def _timing(self, call: Call, service_s: float, first_token_s: float | None) -> Timing:
         """Retry time is everything between the first and the last sending that was not waiting for one's turn."""
         between = call.last_sent - call.first_sent
         first_wait = call.first_sent - call.began
@@ -263,7 +283,7 @@ class Caller:
             first_token_s=first_token_s,
         )
 
-    def _failure(self, call: _Call, kind: str, message: str) -> Completion:
+    def _failure(self, call: Call, kind: str, message: str) -> Completion:
         """An infrastructure error; all its time was spent on attempts that failed."""
         ended = time.perf_counter()
         return Completion(
@@ -276,13 +296,7 @@ class Caller:
             notes={"failed_attempts": "; ".join(call.failed)} if call.failed else {},
         )
 
-    def _unsent(self, call: _Call) -> Completion | None:
-        """Never sent: no completion. Sent before and stopped while waiting to try again: its last error."""
-        if call.attempts == 0:
-            return None
-        return self._failure(call, call.failed[-1].split(" after ")[0], "the backend stopped before another attempt")
-
-    def _too_dear(self, call: _Call) -> None:
+    def _too_dear(self, call: Call) -> None:
         budget = self.purse.budget
         self.halt(
             "max cost",

@@ -55,12 +55,13 @@ class Pool:
         self.most_in_flight = 0
         self._line: deque[asyncio.Future[None]] = deque()
 
-    async def acquire(self, stopped: Callable[[], bool]) -> Endpoint | None:
-        """A slot at the least loaded server; None where `stopped()` became true meanwhile."""
+    async def acquire(self, prompt_bytes: int, answer_tokens: int, stopped: Callable[[], bool]) -> Endpoint | None:
+        """A slot where it is soonest a request's turn; None where `stopped()` became true meanwhile."""
         while not stopped():
-            endpoint = self._free() if not self._line else None
+            endpoint = self._free(prompt_bytes, answer_tokens) if not self._line else None
             if endpoint is None:
-                endpoint = await self._wait()
+                await self._wait()
+                endpoint = self._free(prompt_bytes, answer_tokens)
             if endpoint is not None:
                 endpoint.in_flight += 1
                 self.in_flight += 1
@@ -68,7 +69,7 @@ class Pool:
                 return endpoint
         return None
 
-    async def _wait(self) -> Endpoint | None:
+    async def _wait(self) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._line.append(future)
         try:
@@ -80,22 +81,24 @@ class Pool:
             if future.done():  # it was this row's turn: the next one's now
                 self.wake(1)
             raise
-        return self._free()
 
     def _any_resting(self) -> bool:
         return any(e.resting_until for e in self.endpoints)
 
-    def _free(self) -> Endpoint | None:
+    def _free(self, prompt_bytes: int, answer_tokens: int) -> Endpoint | None:
         if self.in_flight >= self.ceiling:
             return None
         if len(self.endpoints) == 1:
             only = self.endpoints[0]
             return only if only.in_flight < only.window.width else None
         now = time.monotonic()
-        awake = [e for e in self.endpoints if e.resting_until <= now]
-        candidates = awake or [min(self.endpoints, key=lambda e: e.resting_until)]
-        best = min(candidates, key=lambda e: e.load)
-        return best if best.in_flight < best.window.width else None
+        open_ones = [e for e in self.endpoints if e.in_flight < e.window.width and e.resting_until <= now]
+        if not open_ones:
+            if any(e.resting_until <= now for e in self.endpoints):
+                return None
+            open_ones = [min(self.endpoints, key=lambda e: e.resting_until)]  # all rest: try the one nearest its end
+        waits = {e.url: e.pacer.wait(e.pacer.estimate(prompt_bytes, answer_tokens), now) for e in open_ones}
+        return min(open_ones, key=lambda e: (waits[e.url], e.load))
 
     def release(self, endpoint: Endpoint) -> None:
         """Give a slot back and let the next in line look."""

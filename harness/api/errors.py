@@ -1,6 +1,7 @@
 """What an error of the API means: try again, an answer without a label, or stop this backend."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +14,9 @@ from harness.records import Finish
 class TransientError(Exception):
     """May succeed when asked again.
 
-    retry_after: seconds the server asks to wait. limited: a limit or an overload refused it. unit: the limit
-    meant ("requests", "tokens", or None). maybe_billed: the server may have done the work.
+    retry_after: seconds the server asks to wait. limited: a rate limit refused it; unit: which one ("requests",
+    "tokens", or None where it does not say); headers: what came with the refusal. overloaded: the server has too
+    much to do. maybe_billed: the server may have done the work.
     """
 
     def __init__(
@@ -26,6 +28,7 @@ class TransientError(Exception):
         limited: bool = False,
         overloaded: bool = False,
         unit: str | None = None,
+        headers: Mapping[str, str] | None = None,
         maybe_billed: bool = False,
     ) -> None:
         super().__init__(message)
@@ -34,6 +37,7 @@ class TransientError(Exception):
         self.limited = limited
         self.overloaded = overloaded
         self.unit = unit
+        self.headers = headers or {}
         self.maybe_billed = maybe_billed
 
 
@@ -94,10 +98,14 @@ def _of_status(error: openai.APIStatusError) -> TransientError | FatalError | Ro
         return FatalError("no quota", words)
     if status == 429:
         overloaded = "overload" in code or family in ("server_error", "server_overloaded")
-        unit = family if family in ("requests", "tokens") else None
-        wait = retry_after(error.response.headers)
         return TransientError(
-            "rate limit", words, retry_after=wait, limited=not overloaded, overloaded=overloaded, unit=unit
+            "rate limit",
+            words,
+            retry_after=retry_after(error.response.headers),
+            limited=not overloaded,
+            overloaded=overloaded,
+            unit=family if family in ("requests", "tokens") else None,
+            headers=error.response.headers,
         )
     if status in (408, 409) or status >= 500:
         wait = retry_after(error.response.headers)

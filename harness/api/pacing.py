@@ -19,6 +19,8 @@ SPEED_STEP, FASTEST = 1.001, 4.0
 """Token limit: growth per answer while most of the quota stays unused, and where it ends."""
 GUESS_FAST, GUESS_SLOW, GUESS_CUT = 1.002, 1.0002, 0.93
 """Guessed limit: growth per answer well below the last refused rate, near it, and the cut at a refusal."""
+LOOK_AGAIN_S = 0.25
+"""The line looks again at least so often: an answer may have told of a wider limit meanwhile."""
 PATIENCE = 3
 """Refusals in a row after which nobody is sent for a while."""
 
@@ -83,12 +85,13 @@ class Pacer:
         if not self.buckets and not self._hold_until:
             return
         async with self._line:
-            while (wait := self._wait(tokens, time.monotonic())) > 0:
-                await asyncio.sleep(wait)
+            while (wait := self.wait(tokens, time.monotonic())) > 0:
+                await asyncio.sleep(min(wait, LOOK_AGAIN_S))
             for unit, bucket in self.buckets.items():
                 bucket.level -= 1.0 if unit == "requests" else tokens
 
-    def _wait(self, tokens: float, now: float) -> float:
+    def wait(self, tokens: float, now: float) -> float:
+        """Seconds until a request of `tokens` tokens could go, were it the first in line (0 or less: now)."""
         longest = self._hold_until - now
         for unit, bucket in self.buckets.items():
             longest = max(longest, bucket.wait(1.0 if unit == "requests" else tokens, now))
@@ -99,13 +102,16 @@ class Pacer:
         self.refusals_in_a_row = 0
         self._hold_until = 0.0
         self._answers.append(now)
+        self._listen(headers, now)
+        if self._guess_ceiling is not None:
+            bucket = self.buckets["requests"]
+            bucket.limit *= GUESS_FAST if bucket.limit < 0.95 * self._guess_ceiling else GUESS_SLOW
+
+    def _listen(self, headers: Mapping[str, str], now: float) -> None:
         for unit in self.given:
             found = told(headers, unit)
             if found is not None:
                 self._learn(unit, found.limit, found.remaining, now)
-        if self._guess_ceiling is not None:
-            bucket = self.buckets["requests"]
-            bucket.limit *= GUESS_FAST if bucket.limit < 0.95 * self._guess_ceiling else GUESS_SLOW
 
     def _learn(self, unit: str, limit: float, remaining: float | None, now: float) -> None:
         given = self.given[unit]
@@ -129,9 +135,10 @@ class Pacer:
         elif share_left < 0.25:
             bucket.speed = max(1.0, bucket.speed / SPEED_STEP)
 
-    def refused(self, unit: str | None, retry_after: float | None, now: float) -> None:
+    def refused(self, unit: str | None, retry_after: float | None, headers: Mapping[str, str], now: float) -> None:
         """Learn from a 429: its limit is used up just now; after several in a row nobody can go for a while."""
         self.refusals_in_a_row += 1
+        self._listen(headers, now)
         if self._guess_ceiling is not None or not self.buckets:
             self._guess(now)
         for name, bucket in self.buckets.items():

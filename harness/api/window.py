@@ -1,7 +1,9 @@
-"""How many requests may be in flight at one server: grows while that helps, shrinks when the server is overloaded."""
+"""How many requests may be in flight at one server: grows while that helps, shrinks when one side is overloaded."""
 
-START = 32
-"""In flight at first: enough to feel the server out, few enough to be no flood."""
+from harness.api.lag import SHARE, Lag
+
+FIRST, START = 4, 32
+"""In flight until the first answer (it tells the limits), and then."""
 
 
 class Window:
@@ -9,20 +11,23 @@ class Window:
 
     After a round in which the window was full it grows by half, if latency held (within `HELD` times the best
     round's mean) or throughput rose by `RISE` since the last growth; if neither did, it goes back to the width
-    that was as good. An overload takes a third, at most once a round.
+    that was as good. Where this process is the bottleneck, more in flight would only wait here and be recorded
+    as slow: the width then becomes what the best latency needs (width x best / mean, Brakmo and Peterson's
+    Vegas rule) and a quarter more. An overload of the server takes a third, at most once a round.
     """
 
-    HELD, RISE, OVERLOAD = 1.25, 1.05, 0.67
+    HELD, RISE, OVERLOAD = 1.2, 1.05, 0.67
 
-    def __init__(self, ceiling: int) -> None:
+    def __init__(self, ceiling: int, lag: Lag) -> None:
         self.ceiling = ceiling
-        self.width = min(START, ceiling)
+        self.lag = lag
+        self.width = min(FIRST, ceiling)
         self.best_latency = float("inf")
         self._last_width = self.width
         self._last_rate = 0.0
-        self._begin(None)
+        self._begin(0.0)
 
-    def _begin(self, now: float | None) -> None:
+    def _begin(self, now: float) -> None:
         self._count = 0
         self._sum = 0.0
         self._full = False
@@ -30,9 +35,12 @@ class Window:
         self._began = now
 
     def answered(self, service_s: float, in_flight: int, now: float) -> None:
-        """Note an answer and, at the end of a round, choose the next width."""
-        if self._began is None:
-            self._began = now - service_s
+        """Note an answer (and how many were in flight with it); at the end of a round, choose the next width."""
+        if self.best_latency == float("inf"):
+            self.best_latency = service_s
+            self.width = max(self.width, min(START, self.ceiling))
+            self._begin(now)
+            return
         self._count += 1
         self._sum += service_s
         self._full = self._full or in_flight >= self.width
@@ -40,13 +48,14 @@ class Window:
             self._end_of_round(now)
 
     def _end_of_round(self, now: float) -> None:
-        mean = self._sum / self._count
-        rate = self._count / max(now - (self._began or now), 1e-6)
-        held = mean <= self.HELD * self.best_latency
-        rose = rate >= self.RISE * self._last_rate
+        wall = max(now - self._began, 1e-6)
+        mean, rate = self._sum / self._count, self._count / wall
         self.best_latency = min(self.best_latency, mean)
-        if self._full and not self._cut:
-            if held or rose:
+        held = mean <= self.HELD * self.best_latency
+        if not held and self.lag.recent > SHARE * self.best_latency:
+            self.width = max(min(START, self.ceiling), int(1.25 * self.width * self.best_latency / mean))
+        elif self._full and not self._cut:
+            if held or rate >= self.RISE * self._last_rate:
                 self._last_width, self._last_rate = self.width, max(rate, self._last_rate)
                 self.width = min(self.ceiling, self.width + (self.width + 1) // 2)
             else:

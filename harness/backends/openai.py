@@ -1,6 +1,5 @@
 """The openai backend: GPT models and every OpenAI-compatible server."""
 
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,11 +8,12 @@ import msgspec
 
 from harness.adapter import find_adapter, find_current, read_manifest
 from harness.api.body import BodyBuilder
-from harness.api.caller import Caller
+from harness.api.caller import Call, Caller
 from harness.api.capabilities import family_of
 from harness.api.client import find_key, make_client, send_streamed, send_whole
 from harness.api.endpoints import Endpoint, Pool
 from harness.api.flow import flow
+from harness.api.lag import SHARE, Lag
 from harness.api.models import check_living
 from harness.api.money import Purse
 from harness.api.pacing import Pacer
@@ -49,7 +49,7 @@ class OpenAIBackend:
         self._caller: Caller | None = None
         self._cache: AnswerCache | None = None
         self._cached = 0
-        self._cpu_s = self._wall_s = 0.0
+        self._lag = Lag()
 
     def _listed_price(self) -> Price | None:
         """The table's price; only OpenAI's own (and Azure's equal) prices are listed."""
@@ -107,7 +107,7 @@ class OpenAIBackend:
                     url,
                     make_client(self.name, self.settings, url, key),
                     Pacer(self.settings.rpm, self.settings.tpm),
-                    Window(self.settings.concurrency),
+                    Window(self.settings.concurrency, self._lag),
                 )
                 for url in self.settings.urls
             ]
@@ -131,44 +131,46 @@ class OpenAIBackend:
         caller.stop = None
         if self.context.use_cache and not self.context.probing and self._cache is None:
             self._cache = AnswerCache(self.context.workspace.cache, self.model, self._scope())
-        began, cpu = time.perf_counter(), time.thread_time()
+        self._lag.start()
         most_open = 2 * self.settings.concurrency + OPEN_ROWS
         try:
-            async for completion in flow(requests, self._kept, self._ask, caller.stopped, most_open):
+            async for completion in flow(requests, self._admit, self._perform, caller.stopped, most_open):
                 yield completion
         finally:
-            self._wall_s += time.perf_counter() - began
-            self._cpu_s += time.thread_time() - cpu
+            self._lag.stop()
             if self._cache is not None:
                 self._cache.flush()
         if caller.stop is not None:
             raise caller.stop
 
-    def _kept(self, request: Request) -> Completion | None:
-        """The answer from the cache, or None."""
-        if self._cache is None:
-            return None
-        kept = self._cache.get(request.cache_key())
+    async def _admit(self, request: Request) -> Completion | Call | None:
+        """The answer from the cache, or a call that may be sent now."""
+        kept = self._cache.get(request.cache_key()) if self._cache is not None else None
         if kept is None:
-            return None
+            return await self._open().admit(request)
         self._cached += 1
         return from_cache(request.id, request.repeat, kept, self.price.cost(kept.usage) if self.price else None)
 
-    async def _ask(self, request: Request) -> Completion | None:
-        completion = await self._open().answer(request)
-        if self._cache is not None and completion is not None and completion.error is None and completion.text:
-            self._cache.put(request.cache_key(), completion)
+    async def _perform(self, call: Call) -> Completion | None:
+        completion = await self._open().perform(call)
+        if self._cache is not None and completion is not None and completion.error is None and completion.attempts:
+            self._cache.put(call.request.cache_key(), completion)
         return completion
 
     def counters(self) -> dict[str, float]:
-        """In flight at most, cached answers, CPU share of the client's own thread, and money that may be lost."""
+        """In flight at most, cached answers, the client's own lateness, and money that may be lost.
+
+        client_bound is 1 where that lateness is above lag.SHARE of the servers' best latency: recorded
+        latencies are then this machine's rather than the servers'.
+        """
         if self._pool is None or self._caller is None:
             return {}
-        busy = self._cpu_s / self._wall_s if self._wall_s else 0.0
+        best = min(e.window.best_latency for e in self._pool.endpoints)
         return {
             "most_in_flight": float(self._pool.most_in_flight),
             "cached": float(self._cached),
-            "client_busy_share": round(busy, 3),
+            "client_lag_s": round(self._lag.mean, 6),
+            "client_bound": float(self._lag.mean > SHARE * best),
             "maybe_billed_usd": self._caller.purse.maybe_billed,
         }
 
