@@ -15,9 +15,9 @@ from typing import Any
 
 import msgspec
 
-from harness.backend import Backend, Needs
-from harness.errors import BackendStopped, BenchError, IncompleteRunError, UsageError
-from harness.identity import Identity
+from harness.backend import Backend
+from harness.errors import BackendStopped, BenchError, IncompleteRunError
+from harness.plan import Plan
 from harness.records import Completion, LogLine, Request, Row
 from harness.runlog import LogWriter, RunLog, Session
 from harness.task import Task
@@ -134,35 +134,36 @@ def unanswered(log: RunLog, backend: str) -> Iterator[tuple[int, int]]:
 
 
 async def ask_everyone(
-    log: RunLog, task: Task, backends: dict[str, Backend], probers: dict[str, Backend], observer: Observer
-) -> None:
-    """Check every backend, probe latencies (alone), then ask all rows of all backends at once.
+    plan: Plan, backends: dict[str, Backend], probers: dict[str, Backend], observer: Observer
+) -> RunLog:
+    """Check every backend, open the run directory, probe latencies (alone), then ask all rows of all at once.
 
-    backends, probers: by name; probers are constructed with `probing` and only used where the run has probe
-    rows. Raises UsageError before anything is sent, KeyboardInterrupt after a Ctrl-C (all that was answered
-    is on disk), IncompleteRunError for a full disk.
+    backends, probers: by name; probers are constructed with `probing`. Raises UsageError before anything is
+    sent or written, KeyboardInterrupt after a Ctrl-C (all that was answered is on disk), IncompleteRunError
+    for a full disk.
     """
     everyone = [*backends.values(), *probers.values()]
     stopping = asyncio.Event()
     try:
         with _interruptible(stopping, observer):
-            rows = list(log.rows())
-            needs = _needs(log, task, rows)
             for backend in everyone:
-                await backend.check(needs)
-            identities = {name: backend.identity() for name, backend in backends.items()}
-            _refuse_other_models(log, identities)
-            log.update_manifest(msgspec.structs.replace(log.manifest, backends=identities))
+                await backend.check(plan.needs)
+            log = plan.open({name: backend.identity() for name, backend in backends.items()})
+
+            def asking(name: str, backend: Backend) -> _Asking:
+                return _Asking(name, backend, log, plan.task, plan.rows, observer, stopping)
+
             for name, prober in probers.items():
-                await _Asking(name, prober, log, task, rows, observer, stopping).probe(log.manifest.probe_rows)
-            total = len(rows) * log.manifest.repeats
+                await asking(name, prober).probe(log.manifest.probe_rows)
+            total = len(plan.rows) * log.manifest.repeats
             observer.started({name: (len(log.answered(name)), total) for name in backends})
-            await _together([_Asking(n, b, log, task, rows, observer, stopping).session() for n, b in backends.items()])
+            await _together([asking(name, backend).session() for name, backend in backends.items()])
     finally:
         for backend in everyone:
             await backend.aclose()
     if stopping.is_set():
         raise KeyboardInterrupt
+    return log
 
 
 async def _together(sessions: list[Any]) -> None:
@@ -211,26 +212,3 @@ def _interruptible(stopping: asyncio.Event, observer: Observer) -> Iterator[None
         loop.remove_signal_handler(signal.SIGINT)
         if timer is not None:
             timer.cancel()
-
-
-def _needs(log: RunLog, task: Task, rows: list[Row]) -> Needs:
-    return Needs(
-        task=task.name,
-        rows=len(rows) * log.manifest.repeats,
-        labels=task.labels,
-        schema=rows[0].request.schema if rows else None,
-        max_tokens=max((r.request.max_tokens for r in rows), default=0),
-        data_fingerprint=str(log.manifest.data.get("fingerprint", "")),
-    )
-
-
-def _refuse_other_models(log: RunLog, now: dict[str, Identity]) -> None:
-    """A resumed run must not mix the answers of two models."""
-    for name, before in log.manifest.backends.items():
-        for what in ("model", "decode", "adapter_sha256", "base_sha256"):
-            was, is_now = getattr(before, what), getattr(now[name], what)
-            if was != is_now:
-                raise UsageError(
-                    f"{log.path}: '{name}' has answered with {what} {was} and now has {is_now}: "
-                    "start a new run, or put the old one back."
-                )

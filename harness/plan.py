@@ -4,15 +4,16 @@ import datetime
 import re
 import secrets
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from harness import hardware
-from harness.backend import Backend, RunContext
+from harness.backend import Backend, Needs, RunContext
 from harness.errors import UsageError
 from harness.hashing import digest
-from harness.records import Record, Request, Sample, number_repeats
+from harness.identity import Identity
+from harness.records import Record, Request, Row, Sample, number_repeats
 from harness.registry import BACKENDS, TASKS, find
 from harness.rows import EMBEDDED, DataSource
 from harness.runlog import Manifest, RunLog
@@ -79,7 +80,7 @@ def backend_tables(options: RunOptions, settings: Settings) -> dict[str, dict[st
             raise UsageError(f"'{name}' cannot name a backend: use letters, digits, '-', '_' and '.'.")
         table = dict(settings.backend(name))
         if options.base is not None and table.get("kind") == "local":
-            table["model"] = options.base
+            table["model"] = str(Path(options.base).resolve()) if Path(options.base).exists() else options.base
         if options.batch and table.get("kind") == "openai":
             table["batch"] = True
         tables[name] = table
@@ -97,17 +98,63 @@ def make_backends(tables: dict[str, dict[str, Any]], task_name: str, context: Ru
     return made
 
 
-def plan_run(options: RunOptions, settings: Settings, context: RunContext, out: Path | None) -> tuple[Task, RunLog]:
-    """Read the rows, draw the sample, write the run directory. Raises UsageError before anything is written."""
+class Plan(NamedTuple):
+    """What is about to be asked: the task, the rows with their requests, and where the answers will go.
+
+    `log` is the run that is being finished, or None for a new one: nothing is written before `open`.
+    """
+
+    task: Task
+    manifest: Manifest
+    rows: list[Row]
+    path: Path
+    log: RunLog | None = None
+
+    @property
+    def needs(self) -> Needs:
+        """What the backends must be able to do."""
+        return Needs(
+            task=self.task.name,
+            rows=len(self.rows) * self.manifest.repeats,
+            labels=self.task.labels,
+            schema=self.rows[0].request.schema if self.rows else None,
+            max_tokens=max((row.request.max_tokens for row in self.rows), default=0),
+            data_fingerprint=str(self.manifest.data.get("fingerprint", "")),
+        )
+
+    def open(self, identities: dict[str, Identity]) -> RunLog:
+        """The run directory, once every backend has said that it is ready. Raises UsageError.
+
+        A new one is written; a resumed one must not mix the answers of two models.
+        """
+        manifest = msgspec.structs.replace(self.manifest, backends=identities)
+        if self.log is None:
+            return RunLog.create(self.path, manifest, ((row.sample, row.request) for row in self.rows))
+        for name, before in self.manifest.backends.items():
+            for what in ("model", "decode", "adapter_sha256", "base_sha256"):
+                was, is_now = getattr(before, what), getattr(identities[name], what)
+                if was != is_now:
+                    raise UsageError(
+                        f"{self.path}: '{name}' has answered with {what} {was} and now has {is_now}: "
+                        "start a new run, or put the old one back."
+                    )
+        self.log.update_manifest(manifest)
+        return self.log
+
+
+def plan_run(options: RunOptions, settings: Settings, context: RunContext, out: Path | None) -> Plan:
+    """Read the rows and draw the sample. Raises UsageError; nothing is written."""
     task = load_task(options.task)
     tables = backend_tables(options, settings)
     make_backends(tables, task.name, context)  # wrong settings are told before any row is read
-    source = DataSource(location=options.data, split=options.split)
-    everything = load_rows(task, source)
+    everything = load_rows(task, DataSource(location=options.data, split=options.split))
     chosen = seeded_order(everything, options.seed)[: options.limit]
-    requests = [ask(task, sample) for sample in chosen]
+    rows = [Row(n=n, sample=sample, request=ask(task, sample)) for n, sample in enumerate(chosen)]
     now = datetime.datetime.now(datetime.UTC)
     run_id = f"{task.name}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    path = out or context.workspace.runs / run_id
+    if (path / "manifest.json").exists():
+        raise UsageError(f"{path} already holds a run: continue it with --resume {path}, or name another --out.")
     manifest = Manifest(
         id=run_id,
         task=task.name,
@@ -116,10 +163,10 @@ def plan_run(options: RunOptions, settings: Settings, context: RunContext, out: 
         metric_versions={m.name: m.version for m in task.metrics},
         labels=task.labels,
         created=now.isoformat(timespec="seconds"),
-        rows=len(chosen),
+        rows=len(rows),
         seed=options.seed,
         repeats=options.repeats,
-        probe_rows=min(options.probe_rows, len(chosen)),
+        probe_rows=min(options.probe_rows, len(rows)),
         data={
             "source": _source_name(task, options.data),
             "split": options.split,
@@ -128,14 +175,25 @@ def plan_run(options: RunOptions, settings: Settings, context: RunContext, out: 
             "limit": options.limit,
             "fingerprint": fingerprint(chosen),
         },
-        request_hash=digest([r.hash() for r in requests]),
+        request_hash=digest([row.request.hash() for row in rows]),
         backend_settings=tables,
         versions=hardware.versions(),
         hardware=hardware.hardware(),
         git=hardware.git_commit(),
     )
-    path = out or context.workspace.runs / run_id
-    return task, RunLog.create(path, manifest, zip(chosen, requests, strict=True))
+    return Plan(task, manifest, rows, path)
+
+
+def plan_resume(path: Path) -> Plan:
+    """What an existing run was asked. Raises UsageError where the task's rules have changed since."""
+    log = RunLog.open(path)
+    task = load_task(log.manifest.task_spec)
+    if task.version != log.manifest.parser:
+        raise UsageError(
+            f"{path} was scored by version {log.manifest.parser} of task '{task.name}', "
+            f"this is version {task.version}: start a new run."
+        )
+    return Plan(task, log.manifest, list(log.rows()), path, log)
 
 
 def _source_name(task: Task, location: str | None) -> str:
@@ -145,21 +203,10 @@ def _source_name(task: Task, location: str | None) -> str:
     return f"hub:{hub.path}" if hub is not None else "the task's own rows"
 
 
-def same_task(log: RunLog) -> Task:
-    """The task of an existing run. Raises UsageError where its rules have changed since."""
-    task = load_task(log.manifest.task_spec)
-    if task.version != log.manifest.parser:
-        raise UsageError(
-            f"{log.path} was scored by version {log.manifest.parser} of task '{task.name}', "
-            f"this is version {task.version}: start a new run."
-        )
-    return task
-
-
-def resumed_tables(log: RunLog, settings: Settings) -> dict[str, dict[str, Any]]:
+def resumed_tables(manifest: Manifest, settings: Settings) -> dict[str, dict[str, Any]]:
     """Backend settings from the manifest; only limits are taken from today's settings."""
     tables = {}
-    for name, table in log.manifest.backend_settings.items():
+    for name, table in manifest.backend_settings.items():
         today = settings.backends.get(name, {})
         limits = {k: v for k, v in today.items() if k in LIMITS}
         tables[name] = {**table, **limits}

@@ -10,12 +10,11 @@ from harness.asking import Observer, ask_everyone
 from harness.backend import RunContext
 from harness.budget import Budget
 from harness.errors import ExitCode, InterruptedRunError
-from harness.plan import RunOptions, make_backends, plan_run, resumed_tables, same_task
+from harness.plan import Plan, RunOptions, make_backends, plan_resume, plan_run, resumed_tables
 from harness.results import Summary
 from harness.runlog import RunLog
 from harness.settings import Settings, load_settings
 from harness.summary import summarise
-from harness.task import Task
 from harness.workspace import Workspace
 
 MAX_ERROR_RATE = 0.01
@@ -61,8 +60,8 @@ def run(
         batch=batch,
     )
     context = RunContext(workspace=place, budget=Budget(ceiling=max_cost), use_cache=use_cache)
-    plugin, log = plan_run(options, settings or load_settings(), context, out)
-    return _carry_out(log, plugin, log.manifest.backend_settings, context, observer or Observer())
+    plan = plan_run(options, settings or load_settings(), context, out)
+    return _carry_out(plan, plan.manifest.backend_settings, context, observer or Observer())
 
 
 def resume(
@@ -79,30 +78,29 @@ def resume(
     Everything comes from the manifest but secrets, limits and `max_cost` (which counts earlier sessions).
     Raises as `run`, and UsageError where the task, a model or an adapter has changed since.
     """
-    log = RunLog.open(path)
+    plan = plan_resume(path)
+    paid = sum(map(RunLog.open(path).incurred, plan.manifest.backend_settings))
     context = RunContext(
         workspace=workspace or Workspace.current(),
-        budget=Budget(ceiling=max_cost, spent=sum(map(log.incurred, log.manifest.backend_settings))),
+        budget=Budget(ceiling=max_cost, spent=paid),
         use_cache=use_cache,
         resuming=True,
     )
-    tables = resumed_tables(log, settings or load_settings())
-    return _carry_out(log, same_task(log), tables, context, observer or Observer())
+    tables = resumed_tables(plan.manifest, settings or load_settings())
+    return _carry_out(plan, tables, context, observer or Observer())
 
 
-def _carry_out(
-    log: RunLog, task: Task, tables: dict[str, dict[str, Any]], context: RunContext, observer: Observer
-) -> RunLog:
-    backends = make_backends(tables, task.name, context)
+def _carry_out(plan: Plan, tables: dict[str, dict[str, Any]], context: RunContext, observer: Observer) -> RunLog:
+    backends = make_backends(tables, plan.task.name, context)
     probing = replace(context, probing=True, use_cache=False)
-    probers = make_backends(tables, task.name, probing) if log.manifest.probe_rows else {}
+    probers = make_backends(tables, plan.task.name, probing) if plan.manifest.probe_rows else {}
     try:
-        asyncio.run(ask_everyone(log, task, backends, probers, observer))
+        log = asyncio.run(ask_everyone(plan, backends, probers, observer))
     except KeyboardInterrupt:
         raise InterruptedRunError(
-            f"interrupted; what was answered is kept: continue with `bench run --resume {log.path}`."
+            f"interrupted; what was answered is kept: continue with `bench run --resume {plan.path}`."
         ) from None
-    log.write_summary(summarise(log, task.metrics))
+    log.write_summary(summarise(log, plan.task.metrics))
     return log
 
 

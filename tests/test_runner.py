@@ -190,3 +190,9 @@ def test_two_backends_of_one_run_are_compared_on_the_same_rows(tmp_path: Path) -
     sign = 1 if pair.a == "good" else -1
     assert pair.difference.value == pytest.approx(sign * 20 / 60)
     assert pair.verdict == ("a better" if pair.a == "good" else "b better")
+
+
+def test_a_refused_run_leaves_no_directory(tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        run(tmp_path, backends={"late": {"refuse": True}})
+    assert not (tmp_path / "run").exists()
