@@ -3,7 +3,7 @@
 from harness.economics import break_even
 from harness.metrics import Metric
 from harness.records import Record
-from harness.results import BackendResult, PairResult, Summary
+from harness.results import PairResult, Summary
 
 from .visible import one_line
 from .words import estimate, is_share, number, plural, rounded, title
@@ -155,23 +155,5 @@ def ratio(own: float, other: float) -> str:
 
 
 def _cautions(summary: Summary) -> tuple[str, ...]:
-    said = [f"{one_line(n)}: {text}" for n, result in summary.backends.items() for text in _of_backend(result)]
-    if not summary.complete and not said:
-        said.append("This run is incomplete: rows are missing or ended in errors.")
-    return (*said, *(one_line(w, 500) for w in summary.warnings))
-
-
-def _of_backend(result: BackendResult) -> list[str]:
-    said = []
-    if result.stopped:
-        said.append(f"stopped early ({one_line(result.stopped.get('message', result.stopped.get('kind', '')), 300)}).")
-    if result.errors:
-        kinds = ", ".join(f"{one_line(k)} {v:,}" for k, v in sorted(result.errors.items()))
-        said.append(f"{plural(sum(result.errors.values()), 'request')} ended in an infrastructure error ({kinds}).")
-    if result.missing:
-        said.append(f"{plural(result.missing, 'answer')} missing.")
-    if result.contaminated:
-        said.append(f"{plural(result.contaminated, 'evaluated row')} also stand in its training rows.")
-    if result.truncated_prompts:
-        said.append(f"{plural(result.truncated_prompts, 'prompt')} were too long and cut.")
-    return said
+    said = tuple(one_line(w, 500) for w in summary.warnings)
+    return said or (() if summary.complete else ("This run is incomplete: rows are missing or ended in errors.",))

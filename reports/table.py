@@ -13,7 +13,8 @@ from .visible import one_line
 from .words import count, estimate, money, plural, rate, seconds, title, unit
 
 SHOWN = 3
-"""Metrics in the terminal: the task's first ones. The HTML report shows all."""
+CAUTIONS = 6
+"""Metrics (the task's first ones) and cautions in the terminal. The HTML report shows all."""
 
 
 def print_summary(summary: Summary, console: Console) -> None:
@@ -32,8 +33,10 @@ def print_summary(summary: Summary, console: Console) -> None:
     console.print(_speed(summary))
     for line in _format_errors(summary):
         console.print(Text(line))
-    for caution in said.cautions:
+    for caution in said.cautions[:CAUTIONS]:
         console.print(Text(f"! {caution}", style="yellow"))
+    if len(said.cautions) > CAUTIONS:
+        console.print(Text(f"! {len(said.cautions) - CAUTIONS} more in the report", style="yellow"))
 
 
 def _where(summary: Summary) -> str:

@@ -11,7 +11,9 @@ from harness.cli.rooms import load
 from harness.errors import BenchError, ExitCode, did_you_mean
 
 VERBS: dict[str, tuple[str, str]] = {
+    "train": ("harness.cli.train:train", "Fine-tune an adapter on a task's training rows."),
     "run": ("harness.cli.run:run", "Ask every candidate the same prompts; one run directory."),
+    "report": ("harness.cli.report:report", "What a run found: a page, a table, figures for other tools."),
     "doctor": ("harness.cli.doctor:doctor", "What is missing for which feature, and how to get it."),
     "list": ("harness.cli.list:listing", "Tasks, backends, recipes, adapters or runs."),
 }

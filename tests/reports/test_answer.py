@@ -92,22 +92,10 @@ def test_the_embedded_sample_is_named_in_the_sentence() -> None:
     assert "on these 500 rows of the embedded sample" in answer(duel(data={"label": "embedded sample"})).sentence
 
 
-def test_errors_missing_rows_contamination_and_warnings_are_cautions() -> None:
-    hurt = msgspec.structs.replace(
-        backend(0.9, None),
-        errors={"timeout": 2},
-        missing=1,
-        contaminated=3,
-        stopped={"kind": "auth", "message": "bad key"},
-    )
-    cautions = answer(duel(backends={"gpt4": hurt}, complete=False, warnings=("few rows",))).cautions
-    assert cautions == (
-        "gpt4: stopped early (bad key).",
-        "gpt4: 2 requests ended in an infrastructure error (timeout 2).",
-        "gpt4: 1 answer missing.",
-        "gpt4: 3 evaluated rows also stand in its training rows.",
-        "few rows",
-    )
+def test_warnings_of_the_summary_are_the_cautions_and_an_incomplete_run_never_goes_without() -> None:
+    assert answer(duel(complete=False, warnings=("gpt4: 1 answer missing",))).cautions == ("gpt4: 1 answer missing",)
+    assert answer(duel(complete=False)).cautions == ("This run is incomplete: rows are missing or ended in errors.",)
+    assert answer(duel()).cautions == ()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,54 @@
+"""`bench report RUN`: what a run found, as a page, a table for a pull request, or figures for other tools."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from harness.cli.options import json_option, quiet_option
+from harness.cli.rooms import TABLE, load
+from harness.files import write_whole
+from harness.runlog import RunLog
+from harness.workspace import Workspace
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where to; its suffix says what: .html (default: report.html in the run), .json, .csv, .md.",
+)
+@click.option("--redact", is_flag=True, help="Leave out all rows and answers, for sharing.")
+@click.option(
+    "--plots",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Also write every picture as SVG and PNG.",
+)
+@json_option
+@quiet_option
+def report(run: str, out: Path | None, redact: bool, plots: Path | None, as_json: bool, quiet: bool) -> None:
+    """Write the report of RUN (a path, a short id, or `last`)."""
+    from rich.console import Console
+
+    log = RunLog.open(Workspace.current().find_run(run))
+    people = Console(stderr=as_json)
+    summary = load("harness.reports.page:summary_of")(log)
+    target = out or log.path / ("report-redacted.html" if redact else "report.html")
+    if target.suffix.lower() in (".html", ".htm"):
+        load("harness.reports.page:write_report")(log, target, redact=redact)
+    else:
+        text = load("harness.reports.exports:export")(summary, target.suffix)
+        write_whole(target, text.encode())
+    written = [target]
+    if plots is not None:
+        written += load("harness.reports.plots:write_plots")(log, plots)
+    if as_json:
+        sys.stdout.write(load("harness.reports.exports:to_json")(summary))
+    if not quiet:
+        if out is None and plots is None:
+            load(TABLE)(summary, people)
+        for path in written:
+            people.print(str(path), markup=False, highlight=False, soft_wrap=True)

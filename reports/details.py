@@ -1,0 +1,157 @@
+"""The tables behind the leaderboard: pairs, classes, confusions, format errors, slices."""
+
+from harness.metrics import Metric
+from harness.results import ClassResult, Confusion, PairResult, Summary
+
+from .answer import by_rank, difference
+from .grid import Cell, Column, Grid
+from .leading import figure, heading, main_metrics
+from .visible import one_line
+from .words import count, title
+
+
+def pairs(summary: Summary) -> Grid:
+    """Every paired test: difference with interval, p as tested and after Holm, rows only one got right, verdict."""
+    columns = (
+        Column(title="metric", numeric=False),
+        Column(title="a", numeric=False),
+        Column(title="b", numeric=False),
+        Column(title="rows", hint="answered by both"),
+        Column(title="a - b", hint="in points where the metric is a share"),
+        Column(title="only a right"),
+        Column(title="only b right"),
+        Column(title="p"),
+        Column(title="p after Holm", hint="corrected over all pairs of this metric"),
+        Column(title="test", numeric=False),
+        Column(title="verdict", numeric=False),
+    )
+    known = {m.name: m for m in summary.metrics}
+    rows = tuple(_pair_row(p, known.get(p.metric, Metric(name=p.metric))) for p in summary.pairs)
+    return Grid(caption="Paired tests", columns=columns, rows=rows, sortable=True)
+
+
+def _pair_row(pair: PairResult, metric: Metric) -> tuple[Cell, ...]:
+    value, span = difference(pair, 1, metric)
+    names = {"a better": pair.a, "b better": pair.b}
+    verdict = f"{one_line(names[pair.verdict])} better" if pair.verdict in names else pair.verdict
+    return (
+        Cell(text=title(pair.metric), sort=pair.metric),
+        Cell(text=one_line(pair.a), sort=pair.a),
+        Cell(text=one_line(pair.b), sort=pair.b),
+        Cell(text=count(pair.rows), sort=pair.rows),
+        Cell(text=value or "n/a", note=span, sort=pair.difference.value),
+        *(Cell(text="-" if n is None else count(n), sort=n) for n in (pair.only_a, pair.only_b)),
+        _p(pair.p),
+        _p(pair.p_holm),
+        Cell(text="; ".join(t for t in (pair.difference.method, pair.p_method) if t), sort=pair.p_method),
+        Cell(text=verdict, sort=verdict, tone="even" if pair.verdict not in names else "good"),
+    )
+
+
+def _p(value: float | None) -> Cell:
+    if value is None:
+        return Cell(text="-")
+    return Cell(text="< 0.0001" if value < 0.0001 else f"{value:.4f}", sort=value)
+
+
+def classes(summary: Summary) -> Grid | None:
+    """Precision, recall and F1 of every label and backend; None for open answers."""
+    names = [n for n in by_rank(summary) if summary.backends[n].per_class]
+    if not names:
+        return None
+    columns = (
+        Column(title="label", numeric=False),
+        Column(title="backend", numeric=False),
+        Column(title="precision %"),
+        Column(title="recall %"),
+        Column(title="F1 %"),
+        Column(title="rows"),
+    )
+    labels = dict.fromkeys(label for n in names for label in summary.backends[n].per_class)
+    rows = [
+        _class_row(label, name, summary.backends[name].per_class[label])
+        for label in labels
+        for name in names
+        if label in summary.backends[name].per_class
+    ]
+    return Grid(caption="Per class", columns=columns, rows=tuple(rows), sortable=True)
+
+
+def _class_row(label: str, name: str, found: ClassResult) -> tuple[Cell, ...]:
+    shares = (found.precision, found.recall, found.f1)
+    return (
+        Cell(text=one_line(label), sort=label.casefold()),
+        Cell(text=one_line(name), sort=name.casefold()),
+        *(Cell(text=f"{100 * v:.1f}", sort=v) for v in shares),
+        Cell(text=count(found.support), sort=found.support),
+    )
+
+
+def confusion(name: str, table: Confusion) -> Grid:
+    """Rows are references, columns answers; shaded by the share of the row, so that rare labels show too."""
+    columns = (
+        Column(title="reference", numeric=False),
+        *(Column(title=one_line(a)) for a in table.answers),
+    )
+    rows = []
+    for label, counts in zip(table.labels, table.counts, strict=True):
+        total = sum(counts)
+        cells = [
+            Cell(text=count(v), heat=round(9 * v / total) if total and v else None, tone="good" if a == label else "")
+            for a, v in zip(table.answers, counts, strict=True)
+        ]
+        rows.append((Cell(text=one_line(label)), *cells))
+    return Grid(caption=f"What {one_line(name)} answered", columns=columns, rows=tuple(rows))
+
+
+def confusions(summary: Summary) -> list[Grid]:
+    """One confusion table per backend that has one, best first."""
+    tables = ((n, summary.backends[n].confusion) for n in by_rank(summary))
+    return [confusion(n, table) for n, table in tables if table is not None]
+
+
+def format_errors(summary: Summary) -> Grid | None:
+    """Malformed answers by kind; None where nobody made any."""
+    names = by_rank(summary)
+    kinds = sorted({k for n in names for k in summary.backends[n].format_errors})
+    if not kinds:
+        return None
+    columns = (
+        Column(title="kind", numeric=False),
+        *(Column(title=one_line(n), hint=f"decode mode {summary.backends[n].decode}") for n in names),
+    )
+    rows = []
+    for kind in kinds:
+        found = [summary.backends[n].format_errors.get(kind, 0) for n in names]
+        rows.append((Cell(text=one_line(kind)), *(Cell(text=count(v) if v else "-", sort=v) for v in found)))
+    return Grid(caption="Format errors by kind (answers)", columns=columns, rows=tuple(rows))
+
+
+def slices(summary: Summary) -> list[Grid]:
+    """The main metrics within each value of each column of the data."""
+    return [_slice(summary, column) for column in summary.slices]
+
+
+def _slice(summary: Summary, column: str) -> Grid:
+    metrics = main_metrics(summary)
+    columns = (
+        Column(title=one_line(column), numeric=False),
+        Column(title="backend", numeric=False),
+        Column(title="rows"),
+        *map(heading, metrics),
+    )
+    rows = []
+    for value, backends in summary.slices[column].items():
+        for name in by_rank(summary):
+            if name in backends:
+                figures = backends[name]
+                n = max((e.n for e in figures.values()), default=0)
+                rows.append(
+                    (
+                        Cell(text=one_line(value) or "(empty)", sort=value.casefold()),
+                        Cell(text=one_line(name), sort=name.casefold()),
+                        Cell(text=count(n), sort=n),
+                        *(figure(figures, m) for m in metrics),
+                    )
+                )
+    return Grid(caption=f"By {one_line(column)}", columns=columns, rows=tuple(rows), sortable=True)

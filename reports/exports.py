@@ -1,0 +1,108 @@
+"""The summary for other tools: JSON as it stands, CSV with one figure a line, Markdown for a pull request."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+
+import msgspec
+
+from harness.errors import UsageError, did_you_mean
+from harness.results import BackendResult, Summary
+
+from .answer import answer, by_rank
+from .grid import Cell, Grid
+from .leading import all_metrics, leaderboard
+from .visible import one_line, visible
+
+HEADER = ("run", "task", "backend", "model", "decode", "figure", "value", "low", "high", "method", "n")
+
+
+def to_json(summary: Summary) -> str:
+    """`summary.json` as it stands, indented."""
+    return msgspec.json.format(msgspec.json.encode(summary), indent=2).decode() + "\n"
+
+
+def defuse(text: str) -> str:
+    """A text cell that no spreadsheet takes for a formula: a leading = + - @ (or tab) gets an apostrophe before it."""
+    shown = visible(text)
+    return f"'{shown}" if shown.lstrip().startswith(("=", "+", "-", "@")) or shown.startswith("\t") else shown
+
+
+def to_csv(summary: Summary) -> str:
+    """One line per backend and figure; unknown and undefined figures are empty, never 0."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(HEADER)
+    for name in by_rank(summary):
+        result = summary.backends[name]
+        who = [defuse(t) for t in (summary.run, summary.task, name, result.model, result.decode)]
+        for figure, value, low, high, method, n in _figures(result):
+            writer.writerow([*who, defuse(figure), _number(value), _number(low), _number(high), defuse(method), n])
+    return out.getvalue()
+
+
+Figure = tuple[str, float | None, float | None, float | None, str, int | str]
+
+
+def _figures(result: BackendResult) -> Iterator[Figure]:
+    for name, e in result.metrics.items():
+        yield name, e.value, e.low, e.high, e.method, e.n
+    probe, load, cost = result.probe, result.load, result.cost
+    if probe is not None:
+        yield "latency_p50_s", probe.p50_s, None, None, "one request at a time", probe.rows
+        yield "latency_p95_s", probe.p95_s, None, None, "one request at a time", probe.rows
+    yield "rows_per_s", load.rows_per_s, None, None, "under load", ""
+    yield "cost_per_1000_usd", cost.per_1000, None, None, cost.basis, ""
+    yield "cost_incurred_usd", cost.incurred, None, None, cost.basis, ""
+    yield "cost_training_usd", cost.training, None, None, cost.basis, ""
+    for kind, n in sorted(result.format_errors.items()):
+        yield f"format_errors: {kind}", n, None, None, "count", result.answered
+    for kind, n in sorted(result.errors.items()):
+        yield f"errors: {kind}", n, None, None, "count", result.asked
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else repr(value)
+
+
+_MARKDOWN = re.compile(r"([\\`*_\[\]|~>])")
+
+
+def _escape(text: str) -> str:
+    """Text that Markdown shows as it is: no link, tag, mention, table cell or emphasis."""
+    escaped = _MARKDOWN.sub(r"\\\1", one_line(text, 500)).replace("&", "&amp;").replace("<", "&lt;")
+    return escaped.replace("@", "@\u2060")  # a word joiner: GitHub would ring somebody's bell
+
+
+def _figure(cell: Cell) -> str:
+    return " ".join(_escape(part) for part in (cell.text, cell.note) if part)
+
+
+def _markdown_table(grid: Grid) -> str:
+    lines = ["| " + " | ".join(_escape(c.title) for c in grid.columns) + " |"]
+    lines.append("|" + "|".join(" ---: " if c.numeric else " --- " for c in grid.columns) + "|")
+    lines += ["| " + " | ".join(_figure(cell) for cell in row) + " |" for row in grid.rows]
+    return "\n".join(lines)
+
+
+def to_markdown(summary: Summary) -> str:
+    """The sentence, the cautions and the two tables that decide, as GitHub shows them."""
+    said = answer(summary)
+    parts = [f"**{_escape(said.sentence)}**"]
+    if said.cautions:
+        parts.append("\n".join(f"- {_escape(c)}" for c in said.cautions))
+    parts += [_markdown_table(leaderboard(summary, {})), _markdown_table(all_metrics(summary))]
+    parts.append("Brackets are 95 % intervals; a place with = is shared (the paired tests cannot tell those apart).")
+    return "\n\n".join(parts) + "\n"
+
+
+EXPORTS = {".json": to_json, ".csv": to_csv, ".md": to_markdown}
+
+
+def export(summary: Summary, suffix: str) -> str:
+    """The summary in the format that a file name's suffix stands for. Raises UsageError for any other."""
+    found = EXPORTS.get(suffix.lower())
+    if found is None:
+        raise UsageError(f"cannot write '{suffix}' files{did_you_mean(suffix, [*EXPORTS, '.html'])}.")
+    return found(summary)

@@ -1,0 +1,40 @@
+"""Tables as data: one shape that a page, a Markdown file and a screen reader all get."""
+
+from harness.records import Record
+
+
+class Column(Record, frozen=True, kw_only=True):
+    """A heading; `numeric` columns are aligned right; `hint` explains the heading."""
+
+    title: str
+    numeric: bool = True
+    hint: str = ""
+
+
+class Cell(Record, frozen=True, kw_only=True):
+    """What stands in a cell: the figure, a smaller note behind it (an interval), a line below, and how it sorts.
+
+    sort None puts the cell last in either direction. tone: "good", "bad", "even" or "" (shown by word as well).
+    heat: 0..9 shades the cell.
+    """
+
+    text: str
+    note: str = ""
+    below: str = ""
+    sort: float | str | None = None
+    tone: str = ""
+    heat: int | None = None
+
+
+class Grid(Record, frozen=True, kw_only=True):
+    """A table: its caption, headings and rows; the first cell of a row heads it."""
+
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    sortable: bool = False
+
+
+def words_cell(text: str) -> Cell:
+    """A cell of words, sorted by them."""
+    return Cell(text=text, sort=text.casefold())

@@ -1,0 +1,205 @@
+"""The leaderboard of one run: a row per backend with everything one decides by."""
+
+from harness.identity import Identity
+from harness.metrics import Metric
+from harness.results import BackendResult, CostResult, Estimate, Summary
+
+from .answer import by_rank
+from .grid import Cell, Column, Grid
+from .visible import one_line
+from .words import NOT_APPLICABLE, interval, money, number, plural, rate, seconds, title, unit
+
+MAIN = ("accuracy", "macro_f1", "format_error_rate", "lenient_format_error_rate")
+"""Metrics of the leaderboard, where a task has them (its headline always comes first)."""
+
+
+def main_metrics(summary: Summary) -> tuple[Metric, ...]:
+    """The headline metric, then the main ones the task has; where it has none of them, its first three."""
+    names = [summary.headline, *(n for n in MAIN if n != summary.headline)]
+    found = {m.name: m for m in summary.metrics}
+    chosen = tuple(found[n] for n in names if n in found)
+    return chosen if len(chosen) > 1 else (*chosen, *(m for m in summary.metrics if m not in chosen))[:3]
+
+
+def place(summary: Summary, name: str) -> Cell:
+    """ "1", or "1=" for a place that is shared because the paired tests cannot tell the two apart."""
+    rank = summary.ranks.get(name)
+    if rank is None:
+        return Cell(text="")
+    shared = sum(r == rank for r in summary.ranks.values()) > 1
+    return Cell(text=f"{rank}=" if shared else str(rank), sort=float(rank), tone="even" if shared else "")
+
+
+def who(name: str, result: BackendResult, identity: Identity | None) -> Cell:
+    """A backend with its model, adapter, and the mark of a model that is or will be shut down."""
+    below = [one_line(result.model)]
+    if result.adapter:
+        below.append(f"adapter {one_line(result.adapter)}")
+    if identity is not None and identity.retired:
+        below.append(f"shut down {one_line(identity.retired)}")
+    return Cell(text=one_line(name), below=" · ".join(below), sort=name.casefold())
+
+
+def figure(metrics: dict[str, Estimate], metric: Metric) -> Cell:
+    """A metric with its interval; where it is undefined, "n/a" and why."""
+    found = metrics.get(metric.name)
+    if found is None or found.value is None:
+        return Cell(text=NOT_APPLICABLE, note="" if found is None else found.method.removeprefix("n/a: "))
+    return Cell(text=number(found.value, metric), note=interval(found, metric), sort=found.value)
+
+
+def money_cell(usd: float | None) -> Cell:
+    """USD; "unknown" sorts last."""
+    return Cell(text=money(usd), sort=usd)
+
+
+def training_cell(result: BackendResult) -> Cell:
+    """What training cost; a model that needed none shows a dash."""
+    if result.adapter is None and result.cost.training is None:
+        return Cell(text="-", sort=0.0)
+    return money_cell(result.cost.training)
+
+
+def _latency(result: BackendResult) -> tuple[Cell, Cell]:
+    if result.probe is None:
+        return Cell(text="-"), Cell(text="-")
+    p50, p95 = result.probe.p50_s, result.probe.p95_s
+    return Cell(text=seconds(p50), sort=p50), Cell(text=seconds(p95), sort=p95)
+
+
+def heading(metric: Metric) -> Column:
+    """A metric's name and unit, with the direction that is better."""
+    better = "larger is better" if metric.direction == "higher" else "smaller is better"
+    return Column(title=f"{title(metric.name)} {unit(metric)}".rstrip(), hint=better)
+
+
+def leaderboard(summary: Summary, identities: dict[str, Identity]) -> Grid:
+    """Place, quality with intervals, latency one at a time, throughput, price; best first."""
+    metrics = main_metrics(summary)
+    columns = (
+        Column(title="place", hint="equal where the paired tests cannot tell two apart"),
+        Column(title="backend", numeric=False),
+        Column(title="decode", numeric=False, hint="how an answer is taken from the model"),
+        *map(heading, metrics),
+        Column(title="p50", hint="latency, one request at a time: half of the answers came faster"),
+        Column(title="p95", hint="latency, one request at a time: 95 % of the answers came faster"),
+        Column(title="rows/s", hint="under load"),
+        Column(title="$ per 1,000", hint="list price of 1,000 answers"),
+        Column(title="training", hint="once"),
+    )
+    rows = []
+    for name in by_rank(summary):
+        result = summary.backends[name]
+        load = result.load.rows_per_s
+        rows.append(
+            (
+                place(summary, name),
+                who(name, result, identities.get(name)),
+                Cell(text=result.decode, sort=result.decode),
+                *(figure(result.metrics, m) for m in metrics),
+                *_latency(result),
+                Cell(text=rate(load), sort=load),
+                money_cell(result.cost.per_1000),
+                training_cell(result),
+            )
+        )
+    return Grid(
+        caption=f"Leaderboard of {plural(summary.rows, 'row')}", columns=columns, rows=tuple(rows), sortable=True
+    )
+
+
+def all_metrics(summary: Summary) -> Grid:
+    """Every metric of the task with its interval and the method behind it."""
+    names = by_rank(summary)
+    columns = (
+        Column(title="metric", numeric=False),
+        *(Column(title=one_line(n)) for n in names),
+        Column(title="interval", numeric=False),
+    )
+    rows = []
+    for metric in summary.metrics:
+        methods = [
+            found.method
+            for n in names
+            if (found := summary.backends[n].metrics.get(metric.name)) is not None and found.low is not None
+        ]
+        rows.append(
+            (
+                Cell(text=heading(metric).title),
+                *(figure(summary.backends[n].metrics, metric) for n in names),
+                Cell(text="; ".join(dict.fromkeys(methods))),
+            )
+        )
+    return Grid(caption="All metrics", columns=columns, rows=tuple(rows))
+
+
+def costs(summary: Summary) -> Grid:
+    """Money in full: list price and what was paid, kept apart, and what the figures rest on."""
+    columns = (
+        Column(title="backend", numeric=False),
+        Column(title="$ per 1,000", hint="list price of 1,000 answers"),
+        Column(title="list", hint="list price of all answers of this run"),
+        Column(title="paid", hint="what this run paid: a cached answer costs nothing"),
+        Column(title="training", hint="once"),
+        Column(title="prompt tokens"),
+        Column(title="of these cached", hint="by the provider"),
+        Column(title="answer tokens"),
+        Column(title="basis", numeric=False),
+    )
+    return Grid(
+        caption="Cost", columns=columns, rows=tuple(_cost_row(n, summary.backends[n]) for n in by_rank(summary))
+    )
+
+
+def _cost_row(name: str, result: BackendResult) -> tuple[Cell, ...]:
+    cost: CostResult = result.cost
+    tokens = (result.usage.get(f"{k}_tokens") for k in ("prompt", "cached", "completion"))
+    return (
+        Cell(text=one_line(name)),
+        money_cell(cost.per_1000),
+        money_cell(cost.list),
+        money_cell(cost.incurred),
+        training_cell(result),
+        *(Cell(text="-" if t is None else f"{t:,}") for t in tokens),
+        Cell(text=cost.basis),
+    )
+
+
+def speeds(summary: Summary) -> Grid:
+    """Latency one at a time and under load, never mixed; waiting kept apart from working."""
+    columns = (
+        Column(title="backend", numeric=False),
+        Column(title="p50", hint="one request at a time"),
+        Column(title="p95", hint="one request at a time"),
+        Column(title="first token p50", hint="one request at a time; undefined for choose and head"),
+        Column(title="rows/s", hint="under load"),
+        Column(title="tokens/s", hint="under load"),
+        Column(title="p50 under load", hint="while other requests were in flight"),
+        Column(title="p95 under load", hint="while other requests were in flight"),
+        Column(title="queue", hint="mean seconds a request waited for its turn"),
+        Column(title="retry wait", hint="seconds spent waiting between attempts, all requests together"),
+        Column(title="requests"),
+        Column(title="from cache"),
+    )
+    return Grid(
+        caption="Latency and throughput",
+        columns=columns,
+        rows=tuple(_speed_row(n, summary.backends[n]) for n in by_rank(summary)),
+    )
+
+
+def _speed_row(name: str, result: BackendResult) -> tuple[Cell, ...]:
+    probe, load = result.probe, result.load
+    alone = (None, None, None) if probe is None else (probe.p50_s, probe.p95_s, probe.first_token_p50_s)
+    busy = (None, None) if load.service is None else (load.service.p50_s, load.service.p95_s)
+    return (
+        Cell(text=one_line(name)),
+        *(Cell(text=seconds(v)) for v in alone),
+        Cell(text=rate(load.rows_per_s)),
+        Cell(text=rate(load.tokens_per_s)),
+        *(Cell(text=seconds(v)) for v in busy),
+        Cell(text=seconds(load.queue_mean_s)),
+        Cell(text=seconds(load.retry_total_s) if load.retry_total_s else "-"),
+        Cell(text=f"{load.attempts:,}"),
+        Cell(text=f"{load.cached:,}"),
+    )

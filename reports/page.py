@@ -1,0 +1,87 @@
+"""The report of one run: a single HTML file that needs nothing but a browser."""
+
+from pathlib import Path
+from typing import Any
+
+from harness.errors import IncompleteRunError
+from harness.files import write_whole
+from harness.results import Summary
+from harness.runlog import RunLog
+
+from . import details, leading, method
+from .answer import answer, by_rank
+from .answers_chart import format_errors
+from .drawing import Chart
+from .environment import render
+from .intervals_chart import intervals
+from .latency_chart import latency, probe_times
+from .money_chart import volume
+from .prompts import frames, shown
+from .quality_chart import against_latency, against_price
+from .wrong import wrong_answers
+
+SCRIPTS = ("tables.js",)
+
+
+def summary_of(log: RunLog) -> Summary:
+    """The summary of a run. Raises IncompleteRunError where it has none yet."""
+    found = log.summary()
+    if found is None:
+        raise IncompleteRunError(
+            f"{log.path} has no summary yet: finish it with `bench run --resume {log.path}` first."
+        )
+    return found
+
+
+def write_report(log: RunLog, out: Path, *, redact: bool = False) -> Path:
+    """Write the report of a run to `out` and return it. The same run gives the same bytes.
+
+    redact: leave out every row, answer and row text; aggregates, prompts without the rows' texts, and hashes stay.
+    Raises IncompleteRunError for a run without summary.
+    """
+    summary = summary_of(log)
+    page = render("report.html.j2", scripts=SCRIPTS, **_context(log, summary, redact))
+    write_whole(out, page.encode())
+    return out
+
+
+def charts(log: RunLog, summary: Summary) -> list[Chart]:
+    """All pictures of a run for which it has the figures."""
+    times = probe_times(log)
+    rented = {n for n, i in log.manifest.backends.items() if i.device_hour_usd is not None}
+    drawn = (
+        intervals(summary),
+        against_price(summary),
+        against_latency(summary),
+        volume(summary, rented),
+        latency(times),
+        format_errors(summary),
+    )
+    return [chart for chart in drawn if chart is not None]
+
+
+def _context(log: RunLog, summary: Summary, redact: bool) -> dict[str, Any]:
+    identities = log.manifest.backends
+    prompts, kinds = frames(log.rows())
+    return {
+        "summary": summary,
+        "said": answer(summary),
+        "order": by_rank(summary),
+        "leaderboard": leading.leaderboard(summary, identities),
+        "metrics": leading.all_metrics(summary),
+        "pairs": details.pairs(summary),
+        "charts": charts(log, summary),
+        "classes": details.classes(summary),
+        "confusions": details.confusions(summary),
+        "formats": details.format_errors(summary),
+        "speeds": leading.speeds(summary),
+        "costs": leading.costs(summary),
+        "slices": details.slices(summary),
+        "prompts": [(shown(f, None if redact else own), n) for f, own, n in prompts],
+        "prompt_kinds": kinds,
+        "wrong": None if redact else wrong_answers(log, summary),
+        "facts": method.provenance(log.manifest, summary),
+        "identities": [(n, method.identity_facts(i, summary, n)) for n, i in identities.items()],
+        "formulae": method.formulae(summary),
+        "redact": redact,
+    }
