@@ -14,6 +14,8 @@ from harness.workspace import Workspace
 SCHEMA = 1
 MANIFEST = "manifest.json"
 WEIGHTS = "adapter_model.safetensors"
+ROWS = "rows.json"
+"""Ids (hashes of the inputs) of the rows an adapter learned from: {"train": [..], "validation": [..]}."""
 
 
 class AdapterManifest(Record, frozen=True, kw_only=True, omit_defaults=False):
@@ -84,6 +86,15 @@ def weights_digest(folder: Path) -> str | None:
     """SHA-256 of the adapter's weights; None for a hosted adapter, which has no weights here."""
     path = folder / WEIGHTS
     return file_digest(path) if path.is_file() else None
+
+
+def learned_rows(folder: Path) -> frozenset[str] | None:
+    """Ids of all rows an adapter has seen, validation rows included; None where it keeps no list."""
+    try:
+        lists = msgspec.json.decode((folder / ROWS).read_bytes(), type=dict[str, list[str]])
+    except OSError:
+        return None
+    return frozenset(row for rows in lists.values() for row in rows)
 
 
 def base_key(base: str) -> str:

@@ -32,13 +32,16 @@ class CrossValidated:
         )
 
     def samples(self, source: DataSource) -> Iterable[Sample]:
-        """Rows with `question` and `answer`, optional `title`, `question_id` and `link` (kept for attribution)."""
+        """Rows with `question` and `answer`; optional `title`, `question_id`, `link` (kept for attribution) and, in
+        training rows, the answer's `score` (votes, by which a recipe may take the best).
+        """
         for row in open_rows(source, embedded=self.embedded):
             question, answer = _text(row, "question"), _text(row, "answer")
             title = row.text("title").strip() if row.fields.get("title") else ""
             inputs = {"title": title, "question": question} if title else {"question": question}
             group = row.text("question_id") if "question_id" in row.fields else None
-            columns = {"link": row.text("link")} if row.fields.get("link") else None
+            kept = ("link", "score") if source.split == "train" else ("link",)
+            columns = {name: row.text(name) for name in kept if row.fields.get(name) is not None}
             yield Sample.of(inputs, answer, source.split, group=group, columns=columns)
 
     def request(self, sample: Sample) -> Request:

@@ -19,6 +19,7 @@ FILES = {"World": "world", "Sports": "sports", "Business": "business", "Sci/Tech
 
 _POOLS: tuple[Pool, ...] = ("train", "base", "test")
 _SLOT = re.compile(r"\{(\w+?)(\d?)(?::(\d+)-(\d+))?\}")
+_ARTICLE = re.compile(r"\b([Aa]) (?=[aeiouAEIO])(?!uni|Eur|one|use)")
 _CHOICE = re.compile(r"\(([^()|]*(?:\|[^()|]*)+)\)")
 
 
@@ -77,18 +78,27 @@ def topic(label: str, pool: Pool) -> Topic:
     )
 
 
-class Writer:
-    """Fills the slots of phrases for one item: the same slot is the same name throughout the item."""
+def lexicon() -> dict[str, Any]:
+    """Free sentences ("frames", "titles") and the words of each label's field, for pretraining."""
+    return _file("lexicon")
 
-    def __init__(self, rng: random.Random, pool: Pool) -> None:
+
+class Writer:
+    """Fills the slots of phrases for one item: the same slot is the same name throughout the item.
+
+    words: lists of words beside those of the pool.
+    """
+
+    def __init__(self, rng: random.Random, pool: Pool, words: dict[str, list[str]] | None = None) -> None:
         self._rng = rng
         self._pool: Pool = pool
+        self._words = words or {}
         self._filled: dict[str, str] = {}
 
     def fill(self, phrase: str) -> str:
         """A phrase with choices made and slots filled, its first letter a capital."""
         phrase = _CHOICE.sub(lambda m: self._rng.choice(m[1].split("|")), phrase)
-        text = _SLOT.sub(self._slot, phrase)
+        text = _ARTICLE.sub(r"\1n ", _SLOT.sub(self._slot, phrase))
         return text[0].upper() + text[1:]
 
     def _slot(self, match: re.Match[str]) -> str:
@@ -126,7 +136,7 @@ class Writer:
         return self._pick(kind)
 
     def _pick(self, kind: str) -> str:
-        return self._rng.choice(names(kind, self._pool))
+        return self._rng.choice(self._words.get(kind) or names(kind, self._pool))
 
     def _amount(self, kind: str) -> str:
         if kind == "pct":

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from .news_grammar import FILES, Pool, Story, Writer, topic
+from .news_grammar import FILES, Pool, Story, Writer, lexicon, topic
 
 OUT = Path(__file__).parent / "data" / "news"
 SEED = 20
@@ -61,9 +61,26 @@ def items(pool: Pool, seed: int) -> Iterator[tuple[str, str]]:
 
 
 def pretraining_texts(count: int, seed: int) -> list[str]:
-    """Texts without labels for pretraining the tiny base model: names and seed of their own."""
+    """Texts without labels for pretraining the tiny base model: names and seed of their own.
+
+    Half are news items, half free sentences over the words of one field.
+    """
     source = items("base", seed)
-    return [next(source)[0] for _ in range(count)]
+    rng = random.Random(f"free {seed}")
+    texts = [next(source)[0] for _ in range(count // 2)]
+    texts += [free_text(rng, rng.choice(list(FILES))) for _ in range(count - count // 2)]
+    rng.shuffle(texts)
+    return texts
+
+
+def free_text(rng: random.Random, label: str) -> str:
+    """A title and 2 to 4 free sentences over the words of a label's field."""
+    words = lexicon()
+
+    def sentence(kind: str) -> str:
+        return Writer(rng, "base", words[label]).fill(rng.choice(words[kind]))
+
+    return f"{sentence('titles')}\n{' '.join(sentence('frames') for _ in range(rng.randint(2, 4)))}"
 
 
 def file_content(pool: Pool, seed: int = SEED) -> bytes:

@@ -57,16 +57,13 @@ def read_answer(text: str, *, cut: bool = False) -> Reading:
 def score_answer(completion: Completion) -> Score:
     """The verdict: a persona's answer is well formed or not; there is no right one.
 
-    values: "recovered" is 1 where a lenient reader finds at least one part, "parts" counts the parts of a well
-    formed answer.
+    values: "recovered" is 1 where a lenient reader finds at least one part, "parts" counts those it finds.
     """
     kind = NOT_AN_ANSWER.get(completion.finish or "")
     if kind is not None:
-        return Score(format=kind, values={"recovered": 0.0})
+        return Score(format=kind, values={"recovered": 0.0, "parts": 0.0})
     reading = read_answer(completion.text, cut=completion.finish == "length")
-    values = {"recovered": float(bool(reading.recovered))}
-    if reading.parts is not None:
-        values["parts"] = float(len(reading.parts))
+    values = {"recovered": float(bool(reading.recovered)), "parts": float(len(reading.recovered))}
     return Score(
         answer=None if reading.parts is None else canonical(reading.parts),
         format=reading.kind,

@@ -57,7 +57,7 @@ def test_an_answer_that_met_the_length_limit_is_cut_off_and_a_refusal_is_a_refus
     assert read_answer("well", cut=True).kind == "cut off"
     assert read_answer(GOOD, cut=True).kind is None
     score = PersonaJson().score(sample(), Completion(id="x", text=GOOD, finish="refusal"))
-    assert (score.format, score.answer, score.values) == ("refusal", None, {"recovered": 0.0})
+    assert (score.format, score.answer, score.values) == ("refusal", None, {"recovered": 0.0, "parts": 0.0})
 
 
 @pytest.mark.parametrize("unit", ["[", '{"a":', '[{"text":"a","emotion":"b"},', '{"a":[1,', '"', "\\u0000[{", "{" * 9])

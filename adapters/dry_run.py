@@ -1,0 +1,137 @@
+"""`bench train --dry-run`: rows, tokens, steps, memory and time of a training, and what three targets look like."""
+
+import time
+from typing import Any, NamedTuple
+
+import msgspec
+import torch
+import transformers
+
+from harness.local.loading import DTYPES
+
+from .examples import GroupedByLength, padding_share
+from .model import trainable_weights, with_adapter
+from .train import Prepared, TrainOptions, prepare
+
+SHOWN = 3
+
+
+class DryRun(NamedTuple):
+    """What would happen: for machines, and for people."""
+
+    record: dict[str, Any]
+    text: str
+
+
+def dry_run(options: TrainOptions) -> DryRun:
+    """Resolve and read everything, load and train nothing. Raises UsageError as the training itself would."""
+    job = prepare(options)
+    lengths = [e.tokens for e in job.train]
+    batch = job.recipe.batch
+    order = list(GroupedByLength(lengths, batch * job.recipe.accumulate, job.recipe.seed))
+    rows_seen = min(job.steps * batch * job.recipe.accumulate, round(len(lengths) * job.recipe.epochs))
+    tokens = round(sum(lengths) / len(lengths) * rows_seen)
+    weights, trained, hidden, layers, vocabulary = _sizes(job)
+    ordered = sorted(lengths)
+    record: dict[str, Any] = {
+        "task": job.task.name,
+        "base": job.files.name,
+        "recipe_name": job.recipe_name,
+        "recipe": msgspec.to_builtins(job.recipe),
+        "rows": {"training": len(job.train), "validation": len(job.held)},
+        "row_tokens": {"median": ordered[len(ordered) // 2], "longest": ordered[-1]},
+        "padding_share": round(padding_share(lengths, batch, order), 4),
+        "steps": job.steps,
+        "tokens": tokens,
+        "weights": weights,
+        "trained_weights": trained,
+        "device": job.placement.device,
+        "memory_bytes": _memory(job, weights, trained, hidden, layers, vocabulary, ordered[-1]),
+        "seconds": round(4 * weights * tokens / _flops_per_s(job), 1),
+        "examples": [_shown(job, n) for n in order[:SHOWN]],
+        "remarks": job.remarks,
+    }
+    return DryRun(record, _text(record))
+
+
+def _sizes(job: Prepared) -> tuple[int, int, int, int, int]:
+    """All weights, trained weights, width, layers and vocabulary; built without memory on the meta device."""
+    config = transformers.AutoConfig.from_pretrained(
+        str(job.files.folder), local_files_only=True, trust_remote_code=False
+    )
+    kind: Any = transformers.AutoModelForCausalLM
+    if job.recipe.objective == "head":
+        kind, config.num_labels = transformers.AutoModelForSequenceClassification, len(job.task.labels)
+    plain = msgspec.structs.replace(job.recipe, quantization="none")
+    with torch.device("meta"):
+        model = with_adapter(kind.from_config(config), plain)
+    inner = config.get_text_config()
+    trained = sum(p.numel() for p in trainable_weights(model).values())
+    everything = sum(p.numel() for p in model.parameters())
+    return everything, trained, inner.hidden_size, inner.num_hidden_layers, inner.vocab_size
+
+
+def _memory(
+    job: Prepared, weights: int, trained: int, hidden: int, layers: int, vocabulary: int, longest: int
+) -> dict[str, int]:
+    """Bytes by purpose, for the longest batch.
+
+    Base weights in their type (4 bits and scales: 0.53 bytes each); trained weights, gradients and two Adam
+    moments in float32; activations 34 bytes a token, unit of width and layer in 16 bits, twice that in 32
+    (Korthikanti et al., 2022, without the attention map), or the layers' inputs alone when they are
+    recomputed; float32 logits of the answer columns, three copies.
+    """
+    wide = DTYPES[job.placement.dtype].itemsize
+    per_weight = 0.53 if job.recipe.quantization == "nf4" else wide
+    tokens = job.recipe.batch * longest
+    per_unit = wide if job.recipe.activation_checkpointing else 17 * wide
+    answer = max((len(e.answer) for e in job.train), default=0)
+    parts = {
+        "base": round((weights - trained) * per_weight),
+        "adapter": trained * 16,
+        "activations": tokens * hidden * layers * per_unit,
+        "logits": job.recipe.batch * answer * vocabulary * 12,
+    }
+    return {**parts, "total": sum(parts.values())}
+
+
+def _flops_per_s(job: Prepared) -> float:
+    """What a training reaches here: four tenths of what a plain matrix product of the same type does."""
+    if job.placement.threads:
+        torch.set_num_threads(job.placement.threads)
+    device, side = job.placement.device, 512 if job.placement.device == "cpu" else 4096
+    a = torch.ones(side, side, dtype=DTYPES[job.placement.dtype], device=device)
+    torch.mm(a, a)
+    begun, products = time.perf_counter(), 0
+    while time.perf_counter() - begun < 0.2:
+        float(torch.mm(a, a)[0, 0])  # reading a number waits for the device
+        products += 1
+    return 0.4 * products * 2 * side**3 / (time.perf_counter() - begun)
+
+
+def _shown(job: Prepared, n: int) -> dict[str, str]:
+    """One row as tokens see it: what carries no loss, and what is learned."""
+    example = job.train[n]
+    decode = job.tokenizer.decode
+    if job.recipe.objective == "head":
+        return {"read": decode(example.prompt), "learned": job.task.labels[example.label]}
+    return {"read": decode(example.prompt), "learned": decode(example.answer)}
+
+
+def _text(record: dict[str, Any]) -> str:
+    memory, rows, lengths = record["memory_bytes"], record["rows"], record["row_tokens"]
+    settings = msgspec.json.format(msgspec.json.encode(record["recipe"]), indent=2).decode()
+    lines = [
+        f"recipe {record['recipe_name']}: {settings}",
+        f"base {record['base']}: {record['weights']:,} weights, {record['trained_weights']:,} of them trained",
+        f"rows: {rows['training']:,} for training, {rows['validation']:,} held back from them for validation",
+        f"tokens: {record['tokens']:,} in {record['steps']:,} steps; a row has {lengths['median']} (median) to "
+        f"{lengths['longest']}; {record['padding_share']:.1%} padding",
+        f"memory on {record['device']}: about {memory['total'] / 2**20:,.0f} MiB "
+        f"(base {memory['base'] / 2**20:,.0f}, adapter {memory['adapter'] / 2**20:,.0f}, "
+        f"activations {memory['activations'] / 2**20:,.0f}, logits {memory['logits'] / 2**20:,.0f})",
+        f"time: about {record['seconds']:,.0f} s here, validation aside (a rough estimate)",
+        *(f"note: {remark}" for remark in record["remarks"]),
+    ]
+    shown = [f"--- read:\n{e['read']}\n--- learned: {e['learned']!r}" for e in record["examples"]]
+    return "\n".join(lines + shown)

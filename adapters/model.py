@@ -1,0 +1,108 @@
+"""The base with a fresh LoRA adapter on it: every trainable weight in float32, the head too."""
+
+import warnings
+from typing import Any
+
+import torch
+import transformers
+from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
+
+from harness.errors import UsageError
+from harness.local.base import BaseFiles
+from harness.local.loading import DTYPES, Placement, first_line, load_tokenizer
+from harness.rendering import Renderer
+
+from .recipe import Recipe
+
+
+def open_tokenizer(files: BaseFiles) -> Any:
+    """The base's tokenizer with a padding token of its own.
+
+    Raises UsageError where padding and end are one token and no reserved token can stand in for padding:
+    a loss that ignores padding would then never teach the model to stop.
+    """
+    tokenizer = load_tokenizer(files)
+    end = Renderer(tokenizer).end_id
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id in (end, tokenizer.eos_token_id):
+        spare = next((t for t in tokenizer.get_vocab() if _is_spare(t, tokenizer)), None)
+        if spare is None:
+            raise UsageError(
+                f"base model {files.name}: its tokenizer has no padding token besides the end token and none in "
+                "reserve; add one with tokenizer.add_special_tokens({'pad_token': '<pad>'}) and save it again."
+            )
+        tokenizer.pad_token = spare
+    return tokenizer
+
+
+SPARE = ("<|finetune_right_pad_id|>", "<pad>", "<|pad|>", "[PAD]", "<unk>", "<|reserved_special_token_0|>")
+"""Tokens that may stand in for padding: never part of a prompt or an answer."""
+
+
+def _is_spare(token: str, tokenizer: Any) -> bool:
+    return token in SPARE and token != tokenizer.eos_token
+
+
+def load_base(files: BaseFiles, placement: Placement, recipe: Recipe, labels: tuple[str, ...], pad: int) -> Any:
+    """The base's weights, with a classification head drawn from the seeded generator where the recipe wants one.
+
+    Raises UsageError where they cannot be loaded.
+    """
+    options: dict[str, Any] = {
+        "dtype": DTYPES[placement.dtype],
+        "attn_implementation": placement.attention,
+        "use_safetensors": True,
+        "local_files_only": True,
+        "trust_remote_code": False,
+    }
+    if recipe.quantization == "nf4":
+        options["quantization_config"] = transformers.BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=DTYPES[placement.dtype],
+        )
+        options["device_map"] = {"": placement.device}
+    kind: Any = transformers.AutoModelForCausalLM
+    if recipe.objective == "head":
+        kind = transformers.AutoModelForSequenceClassification
+        options["num_labels"] = len(labels)
+        options["pad_token_id"] = pad
+    try:
+        model = kind.from_pretrained(str(files.folder), **options)
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise UsageError(f"base model {files.name} cannot be loaded: {first_line(error)}.") from error
+    model.config.use_cache = False
+    return model
+
+
+def with_adapter(model: Any, recipe: Recipe) -> Any:
+    """Wrap a base in a fresh LoRA adapter; everything that is trained is float32."""
+    if recipe.quantization == "nf4":
+        model = prepare_model_for_kbit_training(  # type: ignore[no-untyped-call]
+            model, use_gradient_checkpointing=recipe.activation_checkpointing
+        )
+    lora = recipe.lora
+    config = LoraConfig(
+        task_type="SEQ_CLS" if recipe.objective == "head" else "CAUSAL_LM",
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.targets,
+        use_rslora=lora.rslora,
+        use_dora=lora.dora,
+    )
+    try:
+        with warnings.catch_warnings():  # PEFT asks the model under a name that transformers has retired
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+            wrapped = get_peft_model(model, config)
+    except ValueError as error:
+        raise UsageError(f"recipe: [lora] does not fit the base: {first_line(error)}.") from error
+    for parameter in wrapped.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    return wrapped
+
+
+def trainable_weights(model: PeftModel) -> dict[str, torch.nn.Parameter]:
+    """The weights that training moves, by name."""
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}

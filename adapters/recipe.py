@@ -1,0 +1,186 @@
+"""Recipes: how an adapter is trained, as TOML. Unknown fields are refused, `extends` inherits, `--set` overrides."""
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from harness.errors import UsageError, did_you_mean
+from harness.records import Decode, Record
+
+
+class Lora(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """Low-rank adapters: scale is alpha / r (alpha / sqrt(r) with rslora); targets: "all-linear" or module names."""
+
+    r: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+    targets: str | list[str] = "all-linear"
+    rslora: bool = False
+    dora: bool = False
+
+
+class Claim(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """What was published about a case, as data beside what is measured; never a target.
+
+    who: the model meant; value: a share (0.95), or a bound where `text` says so; n: rows it rests on.
+    """
+
+    who: str
+    metric: str
+    value: float
+    n: int | None = None
+    text: str = ""
+
+
+class Recipe(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """Everything that decides a training, its data aside.
+
+    objective: "generate" trains the answers to the prompts that `run` sends, "head" a classification head on
+        the row's own texts. decode: what `run` uses by default ("auto": by objective).
+    base: taken when the command names none. quantization: "nf4" trains on 4-bit base weights.
+    max_length: most tokens of prompt and answer (None: the base's context). too_long: rows beyond it are
+        refused, dropped, or lose the ends of their passages ("cut"), as `run` cuts them; answers never.
+    batch: rows of one step on one device; accumulate: steps whose gradients are added up.
+    schedule, optimizer: names of transformers' TrainingArguments. warmup: steps, or a share below 1.
+    max_steps: ends the training early, whatever the epochs (-1: not).
+    rows: at most so many training rows: a seeded sample, or those with the largest number in the column
+        best_by. validation_rows: carved from the training rows before.
+    evaluations: how often validation rows are asked during the training; patience: so many without a better
+        score end it (0: never).
+    seed: of row order, initial weights and dropout. device_hour_usd: price of the device, for the adapter's cost.
+    """
+
+    about: str = ""
+    objective: Literal["generate", "head"] = "generate"
+    decode: Decode | Literal["auto"] = "auto"
+    base: str | None = None
+    quantization: Literal["none", "nf4"] = "none"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    max_length: int | None = None
+    too_long: Literal["refuse", "drop", "cut"] = "refuse"
+    epochs: float = 1.0
+    max_steps: int = -1
+    batch: int = 16
+    accumulate: int = 1
+    learning_rate: float = 2e-4
+    schedule: str = "linear"
+    warmup: float = 0.0
+    optimizer: str = "adamw_torch"
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    activation_checkpointing: bool = False
+    rows: int | None = None
+    best_by: str | None = None
+    validation_rows: int = 500
+    evaluations: int = 4
+    patience: int = 0
+    seed: int = 0
+    device_hour_usd: float | None = None
+    lora: Lora = Lora()
+    claims: tuple[Claim, ...] = ()
+
+    @property
+    def default_decode(self) -> Decode:
+        """How answers are taken from this adapter when nobody says otherwise."""
+        if self.decode != "auto":
+            return self.decode
+        return "head" if self.objective == "head" else "generate"
+
+
+def builtin_names() -> list[str]:
+    """Names of the recipes that come with Bench."""
+    folder = resources.files("harness.adapters.recipes")
+    return sorted(Path(f.name).stem for f in folder.iterdir() if f.name.endswith(".toml"))
+
+
+def list_recipes() -> dict[str, str]:
+    """Every built-in recipe with what it is about."""
+    return {name: load_recipe(name).about for name in builtin_names()}
+
+
+def load_recipe(word: str, overrides: tuple[str, ...] = ()) -> Recipe:
+    """A recipe by name or by path to a TOML file, with `key=value` overrides (`lora.r=8`) on top.
+
+    Raises UsageError: unknown recipe or field (with the nearest name), wrong type, `extends` in a circle.
+    """
+    table = _table(word, ())
+    for override in overrides:
+        _override(table, override)
+    return _checked(table, f"recipe {word}")
+
+
+def _table(word: str, seen: tuple[str, ...]) -> dict[str, Any]:
+    if word in seen:
+        raise UsageError(f"recipe {word} extends itself: {' -> '.join((*seen, word))}.")
+    table = _read(word)
+    parent = table.pop("extends", None)
+    if parent is None:
+        return table
+    beside = Path(word).parent / f"{parent}.toml" if word.endswith(".toml") else None
+    return _merged(_table(str(beside) if beside and beside.is_file() else parent, (*seen, word)), table)
+
+
+def _read(word: str) -> dict[str, Any]:
+    if word.endswith(".toml"):
+        path = Path(word)
+        if not path.is_file():
+            raise UsageError(f"--recipe {word}: there is no such file.")
+        text = path.read_text("utf-8")
+    elif word in builtin_names():
+        text = resources.files("harness.adapters.recipes").joinpath(f"{word}.toml").read_text("utf-8")
+    else:
+        raise UsageError(f"no recipe '{word}'{did_you_mean(word, builtin_names())}.")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"recipe {word} is not valid TOML: {error}.") from None
+
+
+def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    both = dict(under)
+    for key, value in over.items():
+        inner = both.get(key)
+        both[key] = {**inner, **value} if isinstance(inner, dict) and isinstance(value, dict) else value
+    return both
+
+
+def _override(table: dict[str, Any], override: str) -> None:
+    """Apply one `key=value`; values are read as TOML, and as plain words where that fails."""
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise UsageError(f"--set {override}: say key=value, for example --set lora.r=8.")
+    try:
+        value: Any = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *outer, last = key.split(".")
+    for part in outer:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise UsageError(f"--set {override}: '{part}' is not a table.")
+    table[last] = value
+
+
+def _checked(table: dict[str, Any], where: str) -> Recipe:
+    _refuse_unknown(table, Recipe, where)
+    lora = table.get("lora", {})
+    if isinstance(lora, dict):
+        _refuse_unknown(lora, Lora, f"{where}: [lora]")
+    try:
+        recipe = msgspec.convert(table, Recipe)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{where}: {error}.") from None
+    for name in ("batch", "accumulate", "learning_rate", "epochs"):
+        if getattr(recipe, name) <= 0:
+            raise UsageError(f"{where}: {name} must be more than 0, it is {getattr(recipe, name)}.")
+    return recipe
+
+
+def _refuse_unknown(table: dict[str, Any], kind: type[msgspec.Struct], where: str) -> None:
+    known = {f.name for f in msgspec.structs.fields(kind)}
+    for key in table:
+        if key not in known:
+            raise UsageError(f"{where}: unknown field '{key}'{did_you_mean(key, known)}.")

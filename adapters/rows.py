@@ -1,0 +1,134 @@
+"""Which rows train and which choose the checkpoint: both from the training split, never from the evaluation split."""
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+from harness.errors import UsageError
+from harness.plan import load_rows
+from harness.records import Completion, Sample
+from harness.rows import EMBEDDED, DataSource
+from harness.sampling import fingerprint, seeded_order
+from harness.task import Task
+
+from .recipe import Recipe
+
+SHOWN = 5
+"""How many offending rows a remark names."""
+
+
+class Rows(NamedTuple):
+    """Rows of one training. `remarks` say in sentences what was left out and why."""
+
+    train: list[Sample]
+    validation: list[Sample]
+    remarks: list[str]
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the training rows."""
+        return fingerprint(self.train)
+
+
+def row_id(sample: Sample) -> str:
+    """The hash of a row's inputs, whichever repeat it is."""
+    return sample.id.partition("-")[0]
+
+
+def choose_rows(task: Task, location: str | None, recipe: Recipe, limit: int | None) -> Rows:
+    """Read the training split, leave out what must not be learned, carve validation rows, draw the rest.
+
+    limit: at most so many training rows, beside the recipe's own `rows`. Raises UsageError: no rows, or
+    labels that no training row has.
+    """
+    everything = load_rows(task, DataSource(location=location, split="train"))
+    remarks: list[str] = []
+    kept = _without_bad_targets(task, everything, remarks)
+    kept = _without_evaluation_rows(task, location, kept, remarks)
+    train, validation = carve(kept, recipe.validation_rows, recipe.seed)
+    train = _drawn(train, recipe, limit)
+    if not train:
+        raise UsageError(
+            f"{location or 'the data set'}: no training row is left of {len(everything)} "
+            f"({recipe.validation_rows} were wanted for validation: --set validation_rows=0 takes none)."
+        )
+    _check_labels(task, train)
+    return Rows(train, validation, remarks)
+
+
+def carve(samples: list[Sample], count: int, seed: int) -> tuple[list[Sample], list[Sample]]:
+    """Training and validation rows; rows of one group, or with equal inputs, stay on one side.
+
+    Not more than a fifth of all rows goes to validation. The seeded order keeps the class shares.
+    """
+    wanted = min(count, len(samples) // 5)
+    held: set[str] = set()
+    taken = 0
+    sizes: dict[str, int] = {}
+    for sample in samples:
+        sizes[_side(sample)] = sizes.get(_side(sample), 0) + 1
+    for sample in seeded_order(samples, seed):
+        side = _side(sample)
+        if side not in held and taken + sizes[side] <= wanted:
+            held.add(side)
+            taken += sizes[side]
+        if taken == wanted:
+            break
+    train = [s for s in samples if _side(s) not in held]
+    return train, [s for s in samples if _side(s) in held]
+
+
+def _side(sample: Sample) -> str:
+    return f"group {sample.group}" if sample.group is not None else row_id(sample)
+
+
+def _drawn(train: list[Sample], recipe: Recipe, limit: int | None) -> list[Sample]:
+    """The rows the recipe wants, in an order that the seed alone decides."""
+    most = min(n for n in (recipe.rows, limit, len(train)) if n is not None)
+    if recipe.best_by is None:
+        return seeded_order(train, recipe.seed)[:most]
+    column = recipe.best_by
+    try:
+        best = sorted(train, key=lambda s: (-float(s.columns[column]), hashlib.sha256(s.id.encode()).digest()))
+    except (KeyError, ValueError):
+        raise UsageError(f"recipe: best_by = '{column}' is not a column of numbers in the training rows.") from None
+    return seeded_order(best[:most], recipe.seed)
+
+
+def _without_bad_targets(task: Task, samples: list[Sample], remarks: list[str]) -> list[Sample]:
+    """Rows whose own target the task would call a format error teach that error: they are left out, and named."""
+    bad: dict[str, str] = {}
+    for sample in samples:
+        score = task.score(sample, Completion(id=sample.id, text=task.target(sample), finish="stop"))
+        if score.format is not None:
+            bad[sample.id] = score.format
+    if bad:
+        named = ", ".join(f"{i} ({kind})" for i, kind in list(bad.items())[:SHOWN])
+        remarks.append(f"{len(bad)} of {len(samples)} targets are invalid and are left out: {named}.")
+    return [s for s in samples if s.id not in bad]
+
+
+def _without_evaluation_rows(
+    task: Task, location: str | None, samples: list[Sample], remarks: list[str]
+) -> list[Sample]:
+    """Rows that also stand in the evaluation split beside this one must not be learned."""
+    if location is not None and location != EMBEDDED and not Path(location).is_dir():
+        return samples  # a single file: no evaluation split is known here; `run` checks its rows against ours
+    try:
+        evaluated = {row_id(s) for s in task.samples(DataSource(location=location, split="test"))}
+    except UsageError:
+        remarks.append("no evaluation split beside the training split: not checked for shared rows.")
+        return samples
+    shared = [s.id for s in samples if row_id(s) in evaluated]
+    if shared:
+        named = ", ".join(shared[:SHOWN])
+        remarks.append(f"{len(shared)} training rows also stand in the evaluation split and are left out: {named}.")
+    return [s for s in samples if row_id(s) not in evaluated]
+
+
+def _check_labels(task: Task, train: list[Sample]) -> None:
+    missing = sorted(set(task.labels) - {s.reference for s in train})
+    if missing:
+        raise UsageError(
+            f"no training row has the label {', '.join(missing)}: the adapter could never learn it; "
+            "take more rows (--limit), or other data."
+        )

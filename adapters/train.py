@@ -1,0 +1,257 @@
+"""`bench train`: a task's training rows and a recipe become an adapter that `bench run` can name."""
+
+import datetime
+import secrets
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import torch
+import transformers
+from rich.console import Console
+
+from harness import hardware
+from harness.adapter import MANIFEST, ROWS, AdapterManifest, mark_current, weights_digest, write_manifest
+from harness.errors import BenchError, UsageError
+from harness.files import write_json
+from harness.hashing import digest
+from harness.local.base import BaseFiles, find_base
+from harness.local.loading import Placement, place
+from harness.plan import load_task
+from harness.rendering import Renderer
+from harness.rows import EMBEDDED
+from harness.sampling import fingerprint
+from harness.task import Task
+from harness.workspace import Workspace
+
+from .checkpoints import committed, hold
+from .examples import Example, encode
+from .loop import AnswerTrainer, Clock, Interrupt, LossNotFiniteError, arguments, make_trainer, steps_of
+from .model import load_base, open_tokenizer, with_adapter
+from .progress import TrainingProgress
+from .recipe import Recipe, load_recipe
+from .rows import Rows, choose_rows, row_id
+from .validation import Validation
+
+SMALL_BYTES = 64 << 20
+"""Threads spend their time waiting for each other on models smaller than this: one does it faster."""
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What `bench train` was asked; None means the recipe's or task's own."""
+
+    task: str
+    base: str | None = None
+    recipe: str | None = None
+    overrides: tuple[str, ...] = ()
+    data: str | None = None
+    limit: int | None = None
+    out: Path | None = None
+
+
+class Prepared(NamedTuple):
+    """A training that can begin: everything is read, checked and tokenised, nothing is loaded."""
+
+    options: TrainOptions
+    task: Task
+    recipe_name: str
+    recipe: Recipe
+    files: BaseFiles
+    placement: Placement
+    tokenizer: Any
+    renderer: Renderer
+    rows: Rows
+    train: list[Example]
+    held: list[Example]
+    remarks: list[str]
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps on this machine."""
+        return steps_of(len(self.train), self.recipe)
+
+    def key(self) -> str:
+        """The same for the same training: where an interrupted one is found again."""
+        seen = [self.task.name, self.task.version, self.files.sha256(), self.recipe, self.rows.fingerprint()]
+        return digest([*seen, fingerprint(self.rows.validation), hardware.versions()])[:12]
+
+
+def prepare(options: TrainOptions) -> Prepared:
+    """Resolve the recipe, find the base, read and tokenise the rows. Raises UsageError for all that is wrong."""
+    task = load_task(options.task)
+    name = options.recipe or task.recipe
+    recipe = load_recipe(name, options.overrides)
+    base = options.base or recipe.base
+    if base is None:
+        raise UsageError(f"recipe {name} names no base model: say --base MODEL.")
+    if recipe.objective == "head" and not task.labels:
+        raise UsageError(f"recipe {name} trains a classification head, but task '{task.name}' has no label set.")
+    _check_out(options.out)
+    files = find_base(base)
+    small = sum(path.stat().st_size for path in files.weights) < SMALL_BYTES
+    placement = place("auto", recipe.dtype, "auto", recipe.quantization, 1 if small else None)
+    tokenizer = open_tokenizer(files)
+    renderer = Renderer(tokenizer)
+    rows = choose_rows(task, options.data, recipe, options.limit)
+    context = _context(files)
+    train, remarks = encode(task, rows.train, renderer, recipe, context)
+    held, _ = encode(task, rows.validation, renderer, recipe, context)
+    if not train:
+        raise UsageError("no training row fits the base's context: raise max_length, or choose --set too_long=cut.")
+    remarks = rows.remarks + remarks
+    return Prepared(options, task, name, recipe, files, placement, tokenizer, renderer, rows, train, held, remarks)
+
+
+def _context(files: BaseFiles) -> int:
+    config = transformers.AutoConfig.from_pretrained(str(files.folder), local_files_only=True, trust_remote_code=False)
+    return int(config.get_text_config().max_position_embeddings)
+
+
+def _check_out(out: Path | None) -> None:
+    if out is None:
+        return
+    if (out / MANIFEST).exists():
+        raise UsageError(
+            f"{out} holds another adapter: name another --out, or remove it with `bench adapter rm {out}`."
+        )
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"--out {out} is not an empty folder: name another.")
+
+
+def train(options: TrainOptions, workspace: Workspace, console: Console) -> tuple[Path, AdapterManifest]:
+    """Train an adapter, showing progress on `console`; returns its folder and manifest.
+
+    An interrupted training of the same rows, recipe and base is continued from its last checkpoint. The
+    finished adapter appears whole or not at all. Raises UsageError, or LossNotFiniteError naming the step and
+    the checkpoint kept; KeyboardInterrupt after Ctrl-C, with a checkpoint.
+    """
+    job = prepare(options)
+    for remark in job.remarks:
+        console.print(f"bench: {remark}", markup=False, highlight=False)
+    work = workspace.adapters / f".training-{job.key()}"
+    with hold(work):
+        trainer, clock = _run(job, work, console)
+        folder, manifest = _keep(job, trainer, clock.total_s, workspace)
+        if options.out is None:
+            mark_current(workspace, manifest)
+        shutil.rmtree(work)
+    return folder, manifest
+
+
+def _run(job: Prepared, work: Path, console: Console) -> tuple[AnswerTrainer, Clock]:
+    """The training itself, from the last whole checkpoint where there is one."""
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    if job.placement.threads:
+        torch.set_num_threads(job.placement.threads)
+    transformers.set_seed(job.recipe.seed)  # before the head and the adapter are drawn
+    base = load_base(job.files, job.placement, job.recipe, job.task.labels, job.tokenizer.pad_token_id)
+    model = with_adapter(base, job.recipe)
+    validation = Validation(job.task, job.rows.validation, job.recipe.default_decode) if job.held else None
+    metric = validation.metric if validation is not None and validation.metric.kind == "mean" else None
+    args = arguments(job.recipe, work, job.steps, job.placement.device, job.placement.dtype, choose_by=metric)
+    progress, interrupt = TrainingProgress(console, job.steps), Interrupt()
+    trainer = make_trainer(model, job.tokenizer, args, job.train, job.held, validation, [progress, Clock(), interrupt])
+    whole = committed(work)
+    if whole:
+        console.print(f"bench: continuing after {whole[-1].name.replace('-', ' at step ')}", highlight=False)
+    try:
+        with interrupt.listening():
+            trainer.train(resume_from_checkpoint=str(whole[-1]) if whole else None)
+    except LossNotFiniteError as error:
+        raise LossNotFiniteError(f"{error}: {_kept(work)}; lower it with --set learning_rate=..") from None
+    except OSError as error:
+        raise BenchError(f"{work} cannot be written ({error.strerror or error}): {_kept(work)}.") from error
+    finally:
+        progress.close()
+    if interrupt.asked:
+        console.print(f"bench: stopped at step {trainer.state.global_step}; the same command continues.")
+        raise KeyboardInterrupt
+    clock = next(c for c in trainer.callback_handler.callbacks if isinstance(c, Clock))
+    return trainer, clock
+
+
+def _kept(work: Path) -> str:
+    whole = committed(work)
+    return f"the checkpoint {whole[-1]} is kept" if whole else "no checkpoint had been written yet"
+
+
+def _keep(job: Prepared, trainer: AnswerTrainer, seconds: float, workspace: Workspace) -> tuple[Path, AdapterManifest]:
+    """Write adapter, row ids, history and manifest aside, then rename the folder into place."""
+    now = datetime.datetime.now(datetime.UTC)
+    adapter_id = f"{job.task.name}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    folder = job.options.out or workspace.adapters / adapter_id
+    aside = folder.parent / f".new-{adapter_id}"
+    aside.mkdir(parents=True)
+    trainer.accelerator.unwrap_model(trainer.model).save_pretrained(
+        str(aside), safe_serialization=True, save_embedding_layers=False
+    )
+    (aside / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
+    lists = {"train": [row_id(s) for s in job.rows.train], "validation": [row_id(s) for s in job.rows.validation]}
+    write_json(aside / ROWS, lists)
+    write_json(aside / "history.json", trainer.state.log_history)
+    manifest = _manifest(job, trainer, adapter_id, now, seconds, weights_digest(aside))
+    write_manifest(aside, manifest)
+    if folder.exists():
+        folder.rmdir()  # an empty --out, checked before
+    aside.rename(folder)
+    return folder, manifest
+
+
+def _manifest(
+    job: Prepared, trainer: AnswerTrainer, adapter_id: str, now: datetime.datetime, seconds: float, sha256: str | None
+) -> AdapterManifest:
+    state = trainer.state
+    last = next((h for h in reversed(state.log_history) if h["step"] == state.best_global_step), {})
+    metrics = {k.replace("eval_", "validation_"): v for k, v in last.items() if k.startswith("eval_")}
+    losses = [h["loss"] for h in state.log_history if "loss" in h]
+    gone = ("runtime", "per_second", "preparation_time")
+    return AdapterManifest(
+        id=adapter_id,
+        task=job.task.name,
+        task_version=job.task.version,
+        base=job.files.name,
+        base_revision=job.files.revision,
+        base_sha256=job.files.sha256(),
+        objective=job.recipe.objective,
+        decode=job.recipe.default_decode,
+        labels=job.task.labels,
+        recipe_name=job.recipe_name,
+        recipe=_plain(job.recipe),
+        data={
+            "source": job.options.data or "the task's own rows",
+            "split": "train",
+            "fingerprint": job.rows.fingerprint(),
+            "rows": len(job.train),
+            "label": "embedded sample" if job.options.data == EMBEDDED else "",
+        },
+        selection={
+            "rows": len(job.held),
+            "from": "train",
+            "fingerprint": fingerprint(job.rows.validation),
+            "metric": trainer.args.metric_for_best_model,
+            "step": state.best_global_step or state.global_step,
+        },
+        template_hash=job.renderer.template_hash,
+        seed=job.recipe.seed,
+        steps=state.global_step,
+        tokens=int(state.num_input_tokens_seen),
+        created=now.isoformat(timespec="seconds"),
+        duration_s=round(seconds, 3),
+        device_hours=seconds / 3600 * trainer.args.world_size,
+        device_hour_usd=job.recipe.device_hour_usd,
+        metrics={
+            **{k: v for k, v in metrics.items() if not k.endswith(gone)},
+            **({"training_loss": losses[-1]} if losses else {}),
+        },
+        versions=hardware.versions(),
+        hardware=hardware.hardware(),
+        adapter_sha256=sha256,
+    )
+
+
+def _plain(recipe: Recipe) -> dict[str, Any]:
+    return msgspec.json.decode(msgspec.json.encode(recipe), type=dict[str, Any])
