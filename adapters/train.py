@@ -14,12 +14,13 @@ from rich.console import Console
 
 from harness import hardware
 from harness.adapter import MANIFEST, ROWS, AdapterManifest, mark_current, weights_digest, write_manifest
+from harness.contamination import Signatures
 from harness.errors import BenchError, UsageError
 from harness.files import write_json
 from harness.hashing import digest
 from harness.local.base import BaseFiles, find_base
 from harness.local.loading import Placement, place
-from harness.plan import load_task
+from harness.plan import ask, load_task
 from harness.rendering import Renderer
 from harness.rows import EMBEDDED
 from harness.sampling import fingerprint
@@ -192,6 +193,8 @@ def _keep(job: Prepared, trainer: AnswerTrainer, seconds: float, workspace: Work
     (aside / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
     lists = {"train": [row_id(s) for s in job.rows.train], "validation": [row_id(s) for s in job.rows.validation]}
     write_json(aside / ROWS, lists)
+    seen = (ask(job.task, sample).passage_texts() for sample in (*job.rows.train, *job.rows.validation))
+    Signatures.of(seen).save(aside)
     write_json(aside / "history.json", trainer.state.log_history)
     manifest = _manifest(job, trainer, adapter_id, now, seconds, weights_digest(aside))
     write_manifest(aside, manifest)

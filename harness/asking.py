@@ -16,7 +16,9 @@ from typing import Any
 import msgspec
 
 from harness.backend import Backend
+from harness.contamination import Findings, write_findings
 from harness.errors import BackendStopped, BenchError, IncompleteRunError
+from harness.identity import Identity
 from harness.plan import Plan
 from harness.records import Completion, LogLine, Request, Row
 from harness.runlog import LogWriter, RunLog, Session
@@ -134,11 +136,16 @@ def unanswered(log: RunLog, backend: str) -> Iterator[tuple[int, int]]:
 
 
 async def ask_everyone(
-    plan: Plan, backends: dict[str, Backend], probers: dict[str, Backend], observer: Observer
+    plan: Plan,
+    backends: dict[str, Backend],
+    probers: dict[str, Backend],
+    observer: Observer,
+    inspect: Callable[[dict[str, Identity]], Findings],
 ) -> RunLog:
     """Check every backend, open the run directory, probe latencies (alone), then ask all rows of all at once.
 
-    backends, probers: by name; probers are constructed with `probing`. Raises UsageError before anything is
+    backends, probers: by name; probers are constructed with `probing`. inspect: what is to be known of the rows
+    once the candidates are known (rows they were trained on). Raises UsageError before anything is
     sent or written, KeyboardInterrupt after a Ctrl-C (all that was answered is on disk), IncompleteRunError
     for a full disk.
     """
@@ -148,7 +155,10 @@ async def ask_everyone(
         with _interruptible(stopping, observer):
             for backend in everyone:
                 await backend.check(plan.needs)
-            log = plan.open({name: backend.identity() for name, backend in backends.items()})
+            identities = {name: backend.identity() for name, backend in backends.items()}
+            findings = await asyncio.to_thread(inspect, identities)
+            log = plan.open(identities)
+            write_findings(log.path, findings)
 
             def asking(name: str, backend: Backend) -> _Asking:
                 return _Asking(name, backend, log, plan.task, plan.rows, observer, stopping)

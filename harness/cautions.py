@@ -83,10 +83,18 @@ def _of_model(manifest: Manifest, name: str, result: BackendResult) -> list[str]
         found.append(f"{name}: {result.model} {'was' if past else 'will be'} shut down on {retired}.")
     if result.contaminated:
         found.append(
-            f"{name}: {result.contaminated} of {manifest.rows} evaluated rows also stand in the training rows "
-            "of its adapter."
+            f"{name}: {result.contaminated} of {manifest.rows} evaluated rows also stand in the training rows"
+            f"{_without(result)}."
         )
     return found
+
+
+def _without(result: BackendResult) -> str:
+    """What the headline metric is on the other rows."""
+    for metric, figure in result.clean.items():
+        if figure.value is not None and figure.low is not None and figure.high is not None:
+            return f"; on the {figure.n} others {metric} is {figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
+    return ""
 
 
 def _undefined(name: str, result: BackendResult, outcomes: Outcomes) -> list[str]:

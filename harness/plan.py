@@ -29,7 +29,8 @@ class RunOptions(Record, frozen=True, kw_only=True):
 
     task: name or path; backends: names from the settings; data: path, "embedded" or None (the Hub);
     limit: at most so many rows; base: replaces the model of every local backend; repeats: how often each row
-    is asked; probe_rows: rows of the latency probe; batch: paid backends use their batch API.
+    is asked; probe_rows: rows of the latency probe; batch: paid backends use their batch API;
+    fail_on_contamination: rows that also stand in a candidate's training rows are refused.
     """
 
     task: str
@@ -42,6 +43,7 @@ class RunOptions(Record, frozen=True, kw_only=True):
     repeats: int = 1
     probe_rows: int = 0
     batch: bool = False
+    fail_on_contamination: bool = False
 
 
 def load_task(spec: str) -> Task:
@@ -102,6 +104,7 @@ class Plan(NamedTuple):
     """What is about to be asked: the task, the rows with their requests, and where the answers will go.
 
     `log` is the run that is being finished, or None for a new one: nothing is written before `open`.
+    `clean_only`: rows that also stand in a candidate's training rows are refused.
     """
 
     task: Task
@@ -109,6 +112,7 @@ class Plan(NamedTuple):
     rows: list[Row]
     path: Path
     log: RunLog | None = None
+    clean_only: bool = False
 
     @property
     def needs(self) -> Needs:
@@ -116,7 +120,7 @@ class Plan(NamedTuple):
         return Needs(
             task=self.task.name,
             rows=len(self.rows) * self.manifest.repeats,
-            labels=self.task.labels,
+            labels=self.rows[0].request.labels if self.rows else (),
             schema=self.rows[0].request.schema if self.rows else None,
             max_tokens=max((row.request.max_tokens for row in self.rows), default=0),
             data_fingerprint=str(self.manifest.data.get("fingerprint", "")),
@@ -181,7 +185,7 @@ def plan_run(options: RunOptions, settings: Settings, context: RunContext, out: 
         hardware=hardware.hardware(),
         git=hardware.git_commit(),
     )
-    return Plan(task, manifest, rows, path)
+    return Plan(task, manifest, rows, path, clean_only=options.fail_on_contamination)
 
 
 def plan_resume(path: Path) -> Plan:

@@ -90,7 +90,8 @@ class BackendResult(Record, frozen=True, kw_only=True, omit_defaults=False):
 
     asked: rows x repeats; answered + errors + missing = asked; errors: infrastructure errors by kind (not in
     any denominator); missing: never sent; stopped: why the backend ended early; format_errors: rows by kind;
-    contaminated: evaluated rows that also stand in the adapter's training rows (None: not known).
+    contaminated: evaluated rows that also stand in the adapter's training rows (None: not known);
+    clean: the metrics without those rows (empty where there are none).
     """
 
     decode: str
@@ -108,6 +109,7 @@ class BackendResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     usage: dict[str, int] = {}
     truncated_prompts: int = 0
     contaminated: int | None = None
+    clean: dict[str, Estimate] = {}
     probe: Latency | None = None
     load: Load = Load()
     cost: CostResult = CostResult()

@@ -9,7 +9,10 @@ from typing import Any
 from harness.asking import Observer, ask_everyone
 from harness.backend import RunContext
 from harness.budget import Budget
+from harness.contamination import Findings
 from harness.errors import ExitCode, InterruptedRunError
+from harness.identity import Identity
+from harness.overlaps import find_overlaps, refuse_contaminated
 from harness.plan import Plan, RunOptions, make_backends, plan_resume, plan_run, resumed_tables
 from harness.results import Summary
 from harness.runlog import RunLog
@@ -32,6 +35,7 @@ def run(
     repeats: int = 1,
     probe_rows: int = 0,
     batch: bool = False,
+    fail_on_contamination: bool = False,
     out: Path | None = None,
     settings: Settings | None = None,
     workspace: Workspace | None = None,
@@ -43,6 +47,7 @@ def run(
 
     task: a name or ./file.py:Class. data: a path, "embedded", or None for the Hub. limit: rows, a seeded sample.
     base: replaces the model of local backends. max_cost: USD that this run may incur, never passed.
+    fail_on_contamination: refuse rows that also stand in a candidate's training rows.
 
     Raises UsageError before anything is sent, IncompleteRunError where the disk is full, InterruptedRunError
     after Ctrl-C; the run directory can then be given to `resume`.
@@ -58,6 +63,7 @@ def run(
         repeats=repeats,
         probe_rows=probe_rows,
         batch=batch,
+        fail_on_contamination=fail_on_contamination,
     )
     context = RunContext(workspace=place, budget=Budget(ceiling=max_cost), use_cache=use_cache)
     plan = plan_run(options, settings or load_settings(), context, out)
@@ -94,8 +100,15 @@ def _carry_out(plan: Plan, tables: dict[str, dict[str, Any]], context: RunContex
     backends = make_backends(tables, plan.task.name, context)
     probing = replace(context, probing=True, use_cache=False)
     probers = make_backends(tables, plan.task.name, probing) if plan.manifest.probe_rows else {}
+
+    def inspect(identities: dict[str, Identity]) -> Findings:
+        findings = find_overlaps(plan, identities, context.workspace)
+        if plan.clean_only:
+            refuse_contaminated(findings, len(plan.rows))
+        return findings
+
     try:
-        log = asyncio.run(ask_everyone(plan, backends, probers, observer))
+        log = asyncio.run(ask_everyone(plan, backends, probers, observer, inspect))
     except KeyboardInterrupt:
         raise InterruptedRunError(
             f"interrupted; what was answered is kept: continue with `bench run --resume {plan.path}`."

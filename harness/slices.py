@@ -10,7 +10,7 @@ from harness.outcomes import Outcomes, RowTable
 from harness.results import Estimate
 
 MOST_VALUES = 20
-"""Columns of more values are texts, not slices."""
+"""Columns of more values, or of another value in every row, are texts and not slices."""
 
 DRAWS = 2_000
 """Slices are diagnostics: a coarser interval is enough."""
@@ -23,7 +23,7 @@ def slice_estimates(metrics: tuple[Metric, ...], rows: RowTable, outcomes: dict[
     found: Slices = {}
     for column, values in rows.columns.items():
         counts = Counter(values)
-        if not 2 <= len(counts) <= MOST_VALUES:
+        if not 2 <= len(counts) <= MOST_VALUES or len(counts) == len(values):
             continue
         ordered = sorted(counts, key=lambda value: (-counts[value], value))
         found[column] = {}

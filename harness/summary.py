@@ -5,7 +5,11 @@ The same log gives the same bytes: no clock but the manifest's, seeds from names
 
 from collections.abc import Mapping
 
+import msgspec
+import numpy as np
+
 from harness.cautions import warnings_of
+from harness.contamination import Overlap, read_findings
 from harness.estimates import confusion_record, estimate_all
 from harness.metrics import ACCURACY, Metric
 from harness.outcomes import Outcomes, RowTable
@@ -23,18 +27,21 @@ def summarise(
 ) -> Summary:
     """The summary of a run as its log stands.
 
-    contaminated: backend -> evaluated rows that also
-    stand in its adapter's training rows. Raises UsageError for a log that does not fit its rows.
+    contaminated: backend -> evaluated rows that also stand in its adapter's training rows, where the run
+    directory holds no list of them. Raises UsageError for a log that does not fit its rows.
     """
     manifest = log.manifest
     rows = RowTable.of(log.rows(), manifest.labels)
     metrics = task_metrics if manifest.labels else tuple(m for m in task_metrics if m.kind == "mean")
+    findings = read_findings(log.path)
     outcomes: dict[str, Outcomes] = {}
     results: dict[str, BackendResult] = {}
     for name in manifest.backends:
         tally = tally_of(log, name, metrics, len(rows))
         outcomes[name] = tally.outcomes.build()
-        results[name] = _backend_result(log, name, tally, rows, outcomes[name], (contaminated or {}).get(name))
+        result = _backend_result(log, name, tally, rows, outcomes[name], (contaminated or {}).get(name))
+        overlap = findings.overlaps.get(name)
+        results[name] = result if overlap is None else _told_apart(result, overlap, metrics, rows, outcomes[name])
     headline = metrics[0] if metrics else ACCURACY
     pairs = pair_results(metrics, rows, outcomes)
     resolved = resolution(headline, pairs, results)
@@ -52,9 +59,21 @@ def summarise(
         ranks=ranks(headline, pairs, results),
         resolution=resolved,
         complete=all(not r.missing and not r.errors for r in results.values()),
-        warnings=warnings_of(manifest, results, pairs, outcomes, resolved),
+        warnings=warnings_of(manifest, results, pairs, outcomes, resolved) + findings.remarks,
         slices=slice_estimates(metrics, rows, outcomes),
     )
+
+
+def _told_apart(
+    result: BackendResult, overlap: Overlap, metrics: tuple[Metric, ...], rows: RowTable, outcomes: Outcomes
+) -> BackendResult:
+    """The result with its contaminated rows counted, and the metrics without them."""
+    seen = overlap.rows
+    if not seen:
+        return msgspec.structs.replace(result, contaminated=0)
+    others = np.setdiff1d(np.arange(len(rows)), seen)
+    clean = estimate_all(metrics, rows.only(others), outcomes.only(others), "without contaminated rows")
+    return msgspec.structs.replace(result, contaminated=len(seen), clean=clean)
 
 
 def tally_of(log: RunLog, name: str, metrics: tuple[Metric, ...], rows: int) -> Tally:

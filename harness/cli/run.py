@@ -17,7 +17,10 @@ from harness.cli.options import (
 )
 from harness.errors import UsageError
 
-FROM_MANIFEST = ("task", "backends", "data", "limit", "seed", "base", "repeats", "probe_rows", "batch", "out")
+FROM_MANIFEST = (
+    *("task", "backends", "data", "limit", "seed", "base", "repeats", "probe_rows", "batch", "out"),
+    "fail_on_contamination",
+)
 """Options that a resumed run takes from its manifest."""
 
 
@@ -40,6 +43,7 @@ FROM_MANIFEST = ("task", "backends", "data", "limit", "seed", "base", "repeats",
 @click.option("--max-cost", metavar="USD", type=click.FloatRange(min=0), help="Stop before the run incurs more.")
 @click.option("--no-cache", is_flag=True, help="Ask again what the answer cache knows.")
 @click.option("--batch", is_flag=True, help="Paid backends use their batch API: half the price, hours of time.")
+@click.option("--fail-on-contamination", is_flag=True, help="Refuse rows that a candidate was trained on.")
 @click.option(
     "--out", metavar="DIR", type=click.Path(path_type=Path), help="Run directory (default: in the workspace)."
 )
@@ -105,5 +109,5 @@ def _refuse_settled(ctx: click.Context, resume: str) -> None:
     given = click.core.ParameterSource.COMMANDLINE
     settled = [n for n in FROM_MANIFEST if ctx.get_parameter_source(n) == given]
     if settled:
-        flags = ", ".join({"probe_rows": "--latency-probe"}.get(n, f"--{n}") for n in settled)
+        flags = ", ".join({"probe_rows": "--latency-probe"}.get(n, f"--{n.replace('_', '-')}") for n in settled)
         raise UsageError(f"--resume {resume} takes {flags} from the run's manifest: leave out, or start a new run.")

@@ -59,6 +59,7 @@ class FakeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     crash_after: int = 0
     refuse: bool = False
     delay_s: float = 0.0
+    adapter: str | None = None
     window: int = 8
 
 
@@ -75,7 +76,7 @@ class FakeBackend:
         self.done = 0
 
     def identity(self) -> Identity:
-        return Identity(kind="fake", model=self.settings.model, decode="generate")
+        return Identity(kind="fake", model=self.settings.model, decode="generate", adapter=self.settings.adapter)
 
     async def check(self, needs: Needs) -> None:
         if self.settings.refuse:
