@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.errors import UsageError
+from harness.overlaps import invalid_targets
 from harness.plan import load_rows
-from harness.records import Completion, Sample
+from harness.records import Sample
 from harness.rows import EMBEDDED, DataSource
 from harness.sampling import fingerprint, seeded_order
 from harness.task import Task
@@ -96,11 +97,7 @@ def _drawn(train: list[Sample], recipe: Recipe, limit: int | None) -> list[Sampl
 
 def _without_bad_targets(task: Task, samples: list[Sample], remarks: list[str]) -> list[Sample]:
     """Rows whose own target the task would call a format error teach that error: they are left out, and named."""
-    bad: dict[str, str] = {}
-    for sample in samples:
-        score = task.score(sample, Completion(id=sample.id, text=task.target(sample), finish="stop"))
-        if score.format is not None:
-            bad[sample.id] = score.format
+    bad = invalid_targets(task, samples)
     if bad:
         named = ", ".join(f"{i} ({kind})" for i, kind in list(bad.items())[:SHOWN])
         remarks.append(f"{len(bad)} of {len(samples)} targets are invalid and are left out: {named}.")
