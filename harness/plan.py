@@ -47,7 +47,14 @@ class RunOptions(Record, frozen=True, kw_only=True):
 
 
 def load_task(spec: str) -> Task:
-    """The task a person means. Raises UsageError for an unknown name or a class that is no task."""
+    """The task a person means: a name, a class by path, or a TOML file.
+
+    Raises UsageError for an unknown name, a class that is no task, or a file that is not right.
+    """
+    if spec.endswith(".toml"):
+        from harness.task_file import FileTask  # brings jinja2 and jsonschema
+
+        return FileTask(Path(spec))
     kind = find(TASKS, spec)
     try:
         task = kind()

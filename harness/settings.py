@@ -36,7 +36,7 @@ def load_settings(config: Path | None = None) -> Settings:
     path = config or _nearest(Path.cwd())
     if path is None:
         return Settings(backends=backends)
-    table = _read(path)
+    table = read_toml(path)
     for key in table:
         if key not in ("backends", "gate"):
             raise UsageError(f"{path}: unknown key '{key}'{did_you_mean(key, ('backends', 'gate'))}.")
@@ -56,7 +56,8 @@ def _nearest(folder: Path) -> Path | None:
     return next((p / "bench.toml" for p in (folder, *folder.parents) if (p / "bench.toml").is_file()), None)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as a table. Raises UsageError for a file that cannot be read or is not TOML."""
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:

@@ -1,5 +1,6 @@
 """Cross Validated: open questions about statistics; the reference is the highest-voted answer."""
 
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from harness.errors import UsageError
 from harness.labels import NOT_AN_ANSWER
 from harness.metrics import FORMAT_ERROR_RATE, Metric
 from harness.records import Completion, Message, Passage, Request, Sample, Score
-from harness.rows import DataRow, DataSource, open_rows
+from harness.rows import DataRow, DataSource, DataWarning, open_rows
 
 from .similarity import similarities, similarity_metrics
 
@@ -32,17 +33,34 @@ class CrossValidated:
         )
 
     def samples(self, source: DataSource) -> Iterable[Sample]:
-        """Rows with `question` and `answer`; optional `title`, `question_id`, `link` (kept for attribution) and, in
-        training rows, the answer's `score` (votes, by which a recipe may take the best).
+        """Rows with `question` and `answer`; optional `title`, `question_id`, `link` (kept for attribution) and
+        `answer_score` (votes). Of several answers to a question the one with most votes is taken, in the place of
+        the first; a DataWarning counts the others. Training rows keep their votes as the column `score`, by which
+        a recipe may take the best.
         """
+        best: dict[str, tuple[float, Sample]] = {}
+        others = 0
         for row in open_rows(source, embedded=self.embedded):
-            question, answer = _text(row, "question"), _text(row, "answer")
-            title = row.text("title").strip() if row.fields.get("title") else ""
-            inputs = {"title": title, "question": question} if title else {"question": question}
-            group = row.text("question_id") if "question_id" in row.fields else None
-            kept = ("link", "score") if source.split == "train" else ("link",)
-            columns = {name: row.text(name) for name in kept if row.fields.get(name) is not None}
-            yield Sample.of(inputs, answer, source.split, group=group, columns=columns)
+            sample, votes = self._sample(row, source.split), _votes(row)
+            others += sample.id in best
+            if sample.id not in best or votes > best[sample.id][0]:
+                best[sample.id] = (votes, sample)
+        if others:
+            message = (
+                f"{source.location}: {others} answers with fewer votes than another to the same question left out."
+            )
+            warnings.warn(DataWarning(message), stacklevel=2)
+        yield from (sample for _, sample in best.values())
+
+    def _sample(self, row: DataRow, split: str) -> Sample:
+        question, answer = _text(row, "question"), _text(row, "answer")
+        title = row.text("title").strip() if row.fields.get("title") else ""
+        inputs = {"title": title, "question": question} if title else {"question": question}
+        group = row.text("question_id") if "question_id" in row.fields else None
+        columns = {"link": row.text("link")} if row.fields.get("link") else {}
+        if split == "train" and "answer_score" in row.fields:
+            columns["score"] = row.text("answer_score")
+        return Sample.of(inputs, answer, split, group=group, columns=columns)
 
     def request(self, sample: Sample) -> Request:
         """Instruction, then title and question as one passage."""
@@ -70,6 +88,16 @@ class CrossValidated:
     def target(self, sample: Sample) -> str:
         """The reference answer."""
         return sample.reference
+
+
+def _votes(row: DataRow) -> float:
+    if "answer_score" not in row.fields:
+        return 0.0
+    text = row.text("answer_score")
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"{row.place}: answer_score '{text}' is not a number.") from None
 
 
 def _text(row: DataRow, column: str) -> str:

@@ -14,6 +14,7 @@ ENGINE = (
     "harness.overlaps",
     "harness.plan",
     "harness.runner",
+    "harness.task_checks",
     "harness.cache",
     "harness.budget",
 )

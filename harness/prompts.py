@@ -1,0 +1,117 @@
+"""Prompts as templates: Jinja, sandboxed, with the row's own texts kept apart from the instruction around them."""
+
+import re
+import secrets
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from jinja2 import StrictUndefined, TemplateError, meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from harness.errors import UsageError, did_you_mean
+from harness.hashing import digest
+from harness.records import Message, Passage, Request
+
+_NONCE = secrets.token_hex(8)
+_OPEN, _CLOSE = f"\ue000{_NONCE}\ue001", f"\ue002{_NONCE}\ue003"
+_OWN = re.compile(f"{_OPEN}(.*?){_CLOSE}", re.DOTALL)
+
+
+class _Own(str):
+    """A text of the row's own; printed as it stands in a template it becomes a passage."""
+
+    __slots__ = ()
+
+
+def _mark(value: Any) -> Any:
+    return f"{_OPEN}{value}{_CLOSE}" if isinstance(value, _Own) else value
+
+
+_environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, finalize=_mark)
+
+
+class PromptTemplate:
+    """A user's message, and a system message before it where one is given, as Jinja templates over a row's inputs.
+
+    `{{ text }}` becomes a passage: heads read it, probes blank it, and it alone is cut when a prompt is too long.
+    A text changed by a filter (`{{ text | upper }}`) is part of the instruction.
+    """
+
+    def __init__(self, user: str, system: str | None = None, place: str = "prompt") -> None:
+        self.place = place
+        self.hash = digest([system, user])
+        try:
+            self.names = frozenset().union(
+                *(meta.find_undeclared_variables(_environment.parse(text)) for text in (system, user) if text)
+            )
+            self._templates = [
+                (role, _environment.from_string(text)) for role, text in (("system", system), ("user", user)) if text
+            ]
+        except TemplateError as error:
+            raise UsageError(f"{place}: the template is not right: {error}.") from None
+
+    @classmethod
+    def load(cls, path: Path) -> "PromptTemplate":
+        """From a file: plain text is the user's message; a TOML file holds `user` and, if wanted, `system`.
+
+        Raises UsageError for a file that cannot be read or holds anything else.
+        """
+        try:
+            text = path.read_text("utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"--prompt {path} cannot be read ({error}).") from None
+        if path.suffix != ".toml":
+            if not text.strip():
+                raise UsageError(f"--prompt {path} is empty.")
+            return cls(text, place=str(path))
+        try:
+            parts = msgspec.toml.decode(text, type=_PromptFile)
+        except msgspec.MsgspecError as error:
+            raise UsageError(f"--prompt {path}: {error} (it holds `user` and, if wanted, `system`).") from None
+        return cls(parts.user, parts.system, place=str(path))
+
+    def render(self, inputs: dict[str, str]) -> tuple[tuple[Message, ...], tuple[Passage, ...]]:
+        """Messages and passages for a row. Raises UsageError for a name that the row does not have.
+
+        White space at the end is dropped: a prompt must not end in it, since answers begin with it.
+        """
+        unknown = sorted(self.names - set(inputs))
+        if unknown:
+            raise UsageError(f"{self.place} names '{unknown[0]}'{did_you_mean(unknown[0], inputs)}.")
+        own = {name: _Own(value) for name, value in inputs.items()}
+        messages: list[Message] = []
+        passages: list[Passage] = []
+        for role, template in self._templates:
+            try:
+                marked = template.render(own)
+            except TemplateError as error:
+                raise UsageError(f"{self.place}: the template cannot be filled: {error}.") from None
+            content, spans = _unmark(marked)
+            passages += [Passage(message=len(messages), start=start, end=end) for start, end in spans]
+            messages.append(Message(role=role, content=content))
+        return tuple(messages), tuple(passages)
+
+    def apply(self, request: Request, inputs: dict[str, str]) -> Request:
+        """The request with other messages; everything else (labels, schema, limits) stays the task's."""
+        messages, passages = self.render(inputs)
+        return msgspec.structs.replace(request, messages=messages, passages=passages)
+
+
+class _PromptFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A prompt in TOML."""
+
+    user: str
+    system: str | None = None
+
+
+def _unmark(marked: str) -> tuple[str, list[tuple[int, int]]]:
+    """The text without its marks, and where the marked parts stand in it."""
+    content, spans, at = "", [], 0
+    for match in _OWN.finditer(marked):
+        content += marked[at : match.start()]
+        spans.append((len(content), len(content) + len(match[1])))
+        content += match[1]
+        at = match.end()
+    content = (content + marked[at:]).rstrip()
+    return content, [(min(start, len(content)), min(end, len(content))) for start, end in spans]

@@ -1,0 +1,147 @@
+"""A task written as a TOML file: prompt, form of the answer, data, columns, metrics. See docs/write-a-task.md."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.answer_forms import AnswerForm, LabelForm, PatternForm, SchemaForm, TextForm
+from harness.errors import UsageError, did_you_mean
+from harness.metrics import ACCURACY, CLASSIFICATION, FORMAT_ERROR_RATE, LENIENT_ACCURACY, Metric
+from harness.prompts import PromptTemplate
+from harness.records import Completion, Request, Sample, Score
+from harness.rows import DataRow, DataSource, open_rows
+from harness.settings import decode_table, read_toml
+
+OF_ONE_CLASS = ("f1", "precision", "recall")
+KNOWN = {m.name: m for m in CLASSIFICATION}
+
+
+class TaskFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The keys of a task file.
+
+    prompt, system: Jinja templates over the columns. data: a file or folder, relative to the task file.
+    reference: the column of the right answer. One of labels (closed set), pattern (regular expression of a whole
+    answer; its first group, if any, is the answer) and schema (JSON schema); none: any text, right when equal to
+    the reference. target: Jinja template of the answer to train on (default: the reference), which may name any
+    column. group: column that joins rows which are not independent. slices: columns by which results are split.
+    metrics: names; `positive` is the label that f1, precision and recall are about.
+    """
+
+    prompt: str
+    name: str = ""
+    version: str = "1"
+    system: str | None = None
+    data: str | None = None
+    reference: str = ""
+    labels: tuple[str, ...] = ()
+    pattern: str | None = None
+    schema: dict[str, Any] | None = None
+    target: str | None = None
+    group: str | None = None
+    slices: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    positive: str | None = None
+    max_tokens: int = 0
+    stop: tuple[str, ...] = ()
+    recipe: str = "agnews-generate"
+
+
+class FileTask:
+    """A task file as a task."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.file = file = decode_table(read_toml(path), TaskFile, str(path))
+        self.name = file.name or path.stem
+        self.version = file.version
+        self.labels = file.labels
+        self.recipe = file.recipe
+        self._form = _form(file, path)
+        self._prompt = PromptTemplate(file.prompt, file.system, place=f"{path}: prompt")
+        self._target = PromptTemplate(file.target, place=f"{path}: target") if file.target else None
+        if file.reference and file.reference in self._prompt.names:
+            raise UsageError(f"{path}: the prompt names '{file.reference}', the column of the right answer.")
+        if not self._prompt.names:
+            raise UsageError(f"{path}: the prompt names no column; write {{{{ text }}}} where a row's text belongs.")
+        self.metrics = _metrics(file, path)
+
+    def samples(self, source: DataSource) -> Iterable[Sample]:
+        """The rows of the file's own data, or of `--data`."""
+        if source.location is None and self.file.data:
+            source = DataSource(location=str(self.path.parent / self.file.data), split=source.split)
+        for row in open_rows(source):
+            yield self._sample(row, source.split)
+
+    def _sample(self, row: DataRow, split: str) -> Sample:
+        inputs = {name: row.text(name) for name in sorted(self._prompt.names)}
+        if not any(text.strip() for text in inputs.values()):
+            raise UsageError(f"{row.place}: {' and '.join(inputs)} are empty.")
+        reference = row.text(self.file.reference).strip() if self.file.reference else ""
+        if self.labels and reference not in self.labels:
+            raise UsageError(f"{row.place}: {self.file.reference} '{reference}' is none of {', '.join(self.labels)}.")
+        wanted = {*self.file.slices, *((self._target.names - set(inputs)) if self._target else ())}
+        columns = {name: row.text(name) for name in sorted(wanted)}
+        group = row.text(self.file.group) if self.file.group else None
+        return Sample.of(inputs, reference, split, group=group, columns=columns)
+
+    def request(self, sample: Sample) -> Request:
+        """The prompt, filled; its columns are passages."""
+        messages, passages = self._prompt.render(sample.inputs)
+        return Request(
+            id=sample.id,
+            messages=messages,
+            passages=passages,
+            labels=self.labels,
+            schema=self.file.schema,
+            stop=self.file.stop,
+            max_tokens=self.file.max_tokens or self._form.max_tokens,
+        )
+
+    def score(self, sample: Sample, completion: Completion) -> Score:
+        """The verdict that the form of the answer gives."""
+        return self._form.score(completion, sample.reference)
+
+    def target(self, sample: Sample) -> str:
+        """The reference, or the `target` template filled."""
+        if self._target is None:
+            return sample.reference
+        own = {self.file.reference: sample.reference} if self.file.reference else {}
+        messages, _ = self._target.render({**sample.columns, **sample.inputs, **own})
+        return messages[0].content
+
+
+def _form(file: TaskFile, path: Path) -> AnswerForm:
+    given = [name for name in ("labels", "pattern", "schema") if getattr(file, name)]
+    if len(given) > 1:
+        raise UsageError(f"{path}: {' and '.join(given)} exclude each other; give one form of the answer.")
+    if file.labels:
+        if not file.reference:
+            raise UsageError(f"{path}: labels need `reference`, the column of the right label.")
+        return LabelForm(file.labels)
+    if file.pattern:
+        return PatternForm.compiled(file.pattern, str(path))
+    if file.schema:
+        return SchemaForm.checked(file.schema, str(path))
+    return TextForm()
+
+
+def _metrics(file: TaskFile, path: Path) -> tuple[Metric, ...]:
+    if not file.metrics:
+        if file.labels:
+            return CLASSIFICATION
+        return (ACCURACY, FORMAT_ERROR_RATE, LENIENT_ACCURACY) if file.reference else (FORMAT_ERROR_RATE,)
+    known = KNOWN if file.labels else {n: m for n, m in KNOWN.items() if m.kind == "mean"}
+    found = []
+    for name in file.metrics:
+        if name in OF_ONE_CLASS and file.labels:
+            if file.positive not in file.labels:
+                raise UsageError(f"{path}: {name} needs `positive`, one of the labels {', '.join(file.labels)}.")
+            found.append(Metric(name=name, kind="confusion", proportion=False, positive=file.positive))
+        elif name in known:
+            found.append(known[name])
+        else:
+            names = (*known, *(OF_ONE_CLASS if file.labels else ()))
+            raise UsageError(f"{path}: no metric '{name}' for this form of answer{did_you_mean(name, names)}.")
+    return tuple(found)
