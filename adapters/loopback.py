@@ -119,7 +119,12 @@ def main() -> None:
     parser.add_argument("--data")
     args = parser.parse_args()
     server = make_server(fit(args.task, args.data))
-    threading.Thread(target=lambda: (sys.stdin.read(), server.shutdown()), daemon=True).start()
+
+    def end_with_parent() -> None:
+        sys.stdin.read()
+        server.shutdown()
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
     print(f"http://127.0.0.1:{server.server_address[1]}/v1", flush=True)
     with contextlib.suppress(KeyboardInterrupt):  # a Ctrl-C reaches both processes; the parent says what it means
         server.serve_forever()

@@ -1,6 +1,8 @@
 """The base with a fresh LoRA adapter on it: every trainable weight in float32, the head too."""
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -92,8 +94,7 @@ def with_adapter(model: Any, recipe: Recipe) -> Any:
         use_dora=lora.dora,
     )
     try:
-        with warnings.catch_warnings():  # PEFT asks the model under a name that transformers has retired
-            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        with quiet_peft():
             wrapped = get_peft_model(model, config)
     except ValueError as error:
         raise UsageError(f"recipe: [lora] does not fit the base: {first_line(error)}.") from error
@@ -101,6 +102,14 @@ def with_adapter(model: Any, recipe: Recipe) -> Any:
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
     return wrapped
+
+
+@contextlib.contextmanager
+def quiet_peft() -> Iterator[None]:
+    """PEFT asks a model about checkpointing under a name that transformers has retired: that is not the user's care."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        yield
 
 
 def trainable_weights(model: PeftModel) -> dict[str, torch.nn.Parameter]:

@@ -14,6 +14,9 @@ from harness.task import Task
 
 from .recipe import Recipe
 
+OWN_ROWS = "the task's own rows"
+"""What a manifest says of rows that came from no file."""
+
 SHOWN = 5
 """How many offending rows a remark names."""
 

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from harness.adapter import AdapterManifest
 
+from .rows import OWN_ROWS
+
 
 def trained(folder: Path, manifest: AdapterManifest) -> str:
     """A few lines: where the adapter is, what it took, what validation said, and what to type next."""
@@ -22,6 +24,6 @@ def trained(folder: Path, manifest: AdapterManifest) -> str:
             f"  {chosen['metric']} {score:.3f} on {chosen['rows']:,} rows held back from training "
             f"(checkpoint of step {chosen['step']})"
         )
-    where = f" --data {data['source']}" if data["source"] != "the task's own rows" else ""
+    where = f" --data {data['source']}" if data["source"] != OWN_ROWS else ""
     lines.append(f"next: bench run --task {manifest.task} --backends llama-base,llama-ft --base {manifest.base}{where}")
     return "\n".join(lines)

@@ -44,11 +44,11 @@ class Shape:
     feed_forward: int = 336
     vocabulary: int = 2048
     context: int = 512
-    documents: int = 40_000
+    documents: int = 60_000
     prompts: float = 0.15
     block: int = 192
     batch: int = 8
-    steps: int = 1500
+    steps: int = 2500
     learning_rate: float = 3e-3
     seed: int = 11
 

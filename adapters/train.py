@@ -33,7 +33,7 @@ from .loop import AnswerTrainer, Clock, Interrupt, LossNotFiniteError, arguments
 from .model import load_base, open_tokenizer, with_adapter
 from .progress import TrainingProgress
 from .recipe import Recipe, load_recipe
-from .rows import Rows, choose_rows, row_id
+from .rows import OWN_ROWS, Rows, choose_rows, row_id
 from .validation import Validation
 
 SMALL_BYTES = 64 << 20
@@ -225,7 +225,7 @@ def _manifest(
         recipe_name=job.recipe_name,
         recipe=_plain(job.recipe),
         data={
-            "source": job.options.data or "the task's own rows",
+            "source": job.options.data or OWN_ROWS,
             "split": "train",
             "fingerprint": job.rows.fingerprint(),
             "rows": len(job.train),

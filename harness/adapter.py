@@ -116,6 +116,14 @@ def mark_current(workspace: Workspace, manifest: AdapterManifest) -> None:
     write_json(workspace.adapters / "current.json", current)
 
 
+def unmark(workspace: Workspace, adapter_id: str) -> None:
+    """Forget that an adapter is current, wherever it is."""
+    current = _current(workspace)
+    kept = {t: {base: i for base, i in of_task.items() if i != adapter_id} for t, of_task in current.items()}
+    if kept != current:
+        write_json(workspace.adapters / "current.json", kept)
+
+
 def find_current(workspace: Workspace, task: str, base: str) -> Path:
     """The folder of the adapter marked current. Raises UsageError saying which command trains one."""
     of_task = _current(workspace).get(task, {})

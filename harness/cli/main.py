@@ -11,9 +11,15 @@ from harness.cli.rooms import load
 from harness.errors import BenchError, ExitCode, did_you_mean
 
 VERBS: dict[str, tuple[str, str]] = {
+    "quickstart": ("harness.cli.quickstart:quickstart", "The whole story in three minutes, offline."),
     "train": ("harness.cli.train:train", "Fine-tune an adapter on a task's training rows."),
     "run": ("harness.cli.run:run", "Ask every candidate the same prompts; one run directory."),
     "report": ("harness.cli.report:report", "What a run found: a page, a table, figures for other tools."),
+    "compare": ("harness.cli.compare:compare", "Two runs side by side, on the rows they share."),
+    "gate": ("harness.cli.gate:gate", "May the candidate ship? The exit code says so."),
+    "baseline": ("harness.cli.baseline:baseline", "Accept a run as what later ones must not fall behind."),
+    "power": ("harness.cli.power:power", "How many rows a question needs; what the present rows resolve."),
+    "adapter": ("harness.cli.adapter:adapter", "Show, check, merge or remove trained adapters."),
     "doctor": ("harness.cli.doctor:doctor", "What is missing for which feature, and how to get it."),
     "list": ("harness.cli.list:listing", "Tasks, backends, recipes, adapters or runs."),
 }

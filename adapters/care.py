@@ -1,0 +1,92 @@
+"""Looking after trained adapters: what one is, whether it is whole, and taking it away."""
+
+import datetime
+import shutil
+from pathlib import Path
+
+from harness.adapter import (
+    ROWS,
+    WEIGHTS,
+    AdapterManifest,
+    find_current,
+    learned_rows,
+    read_manifest,
+    unmark,
+    weights_digest,
+)
+from harness.errors import UsageError
+from harness.local.base import check_safetensors, find_base
+from harness.workspace import Workspace
+
+
+def described(workspace: Workspace, folder: Path) -> str:
+    """An adapter's manifest for people."""
+    m = read_manifest(folder)
+    made = datetime.datetime.fromisoformat(m.created).strftime("%Y-%m-%d %H:%M UTC") if m.created else "unknown"
+    label = f" ({m.data['label']})" if m.data.get("label") else ""
+    scores = ", ".join(f"{k.removeprefix('validation_')} {v:.3f}" for k, v in m.metrics.items() if "validation" in k)
+    lines = {
+        "adapter": f"{m.id}{' (current)' if is_current(workspace, m) else ''}",
+        "task": f"{m.task} (version {m.task_version})",
+        "base": f"{m.base}{f' at {m.base_revision[:12]}' if m.base_revision else ''}",
+        "trains": f"{'a classification head' if m.objective == 'head' else 'answers'}, asked by {m.decode}",
+        "recipe": f"{m.recipe_name} (seed {m.seed})",
+        "rows": f"{m.data.get('rows', '?'):,} of {m.data.get('source', '?')}{label}",
+        "took": f"{m.steps:,} steps, {m.tokens:,} tokens, {m.duration_s:,.0f} s on {m.hardware.get('cpu', '?')}"
+        if not m.hardware.get("gpus")
+        else f"{m.steps:,} steps, {m.tokens:,} tokens, {m.duration_s:,.0f} s on {', '.join(m.hardware['gpus'])}",
+        "cost": f"{m.device_hours:.3f} device-hours, "
+        + ("price unknown" if m.training_cost_usd is None else f"{m.training_cost_usd:.2f} USD"),
+        "selection": f"step {m.selection.get('step', '?')}, {scores or 'no score'} on "
+        f"{m.selection.get('rows', 0):,} rows held back from training",
+        "made": made,
+        "folder": str(folder),
+    }
+    claims = [
+        f"{c['who']}: {c['metric']} {c['value']:g}{f' on {n:,} rows' if (n := c.get('n')) else ''}"
+        for c in m.recipe.get("claims", [])
+    ]
+    width = max(map(len, lines))
+    text = [f"{key.ljust(width)}  {value}" for key, value in lines.items()]
+    return "\n".join([*text, *(f"{'published'.ljust(width)}  {claim}" for claim in claims)])
+
+
+def is_current(workspace: Workspace, manifest: AdapterManifest) -> bool:
+    """Whether `adapter = "auto"` finds this one."""
+    try:
+        return find_current(workspace, manifest.task, manifest.base).name == manifest.id
+    except UsageError:
+        return False
+
+
+def check(folder: Path) -> list[str]:
+    """What is wrong with an adapter, in sentences; empty where it is as it was made and its base is at hand."""
+    manifest = read_manifest(folder)
+    if manifest.model is not None:
+        return []  # hosted: its weights are the provider's
+    wrong = []
+    if not (folder / WEIGHTS).is_file():
+        return [f"{folder / WEIGHTS} is missing."]
+    try:
+        check_safetensors(folder / WEIGHTS)
+    except UsageError as error:
+        wrong.append(str(error))
+    if weights_digest(folder) != manifest.adapter_sha256:
+        wrong.append(f"{folder / WEIGHTS} is not the file that was trained: its SHA-256 differs from the manifest's.")
+    if learned_rows(folder) is None:
+        wrong.append(f"{folder / ROWS} is missing: runs cannot tell whether they evaluate on training rows.")
+    try:
+        if find_base(manifest.base).sha256() != manifest.base_sha256:
+            wrong.append(f"base {manifest.base} has other weights than the ones this adapter was trained on.")
+    except UsageError as error:
+        wrong.append(str(error))
+    return wrong
+
+
+def remove(workspace: Workspace, folder: Path) -> None:
+    """Take an adapter away; where it was current, no adapter is."""
+    manifest = read_manifest(folder)
+    unmark(workspace, manifest.id)
+    gone = folder.with_name(f".gone-{folder.name}")  # renamed first: a kill never leaves half an adapter
+    folder.rename(gone)
+    shutil.rmtree(gone)

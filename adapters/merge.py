@@ -1,0 +1,88 @@
+"""Merging an adapter into its base: a model of its own, shown to answer as the adapter does."""
+
+import secrets
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import transformers
+from peft import PeftModel
+
+from harness.adapter import read_manifest
+from harness.errors import BenchError, UsageError
+from harness.local.base import find_base
+from harness.local.engine import LocalEngine
+from harness.local.loading import DTYPES, first_line, place
+from harness.plan import ask, load_rows, load_task
+from harness.records import Completion, Request
+from harness.rows import DataSource
+from harness.sampling import seeded_order
+
+from .model import open_tokenizer, quiet_peft
+from .rows import OWN_ROWS
+
+
+class Merged(NamedTuple):
+    """Where the merged model lies, and on how many rows it answered as the adapter did."""
+
+    folder: Path
+    rows: int
+
+
+def merge(folder: Path, out: Path, rows: int) -> Merged:
+    """Write base + adapter as one model to `out`, after asking both the same `rows` training rows.
+
+    In the base's own type: merged weights are rounded to it. Raises UsageError (a head, a hosted adapter, a
+    base that differs, `out` not empty) and BenchError where an answer differs; nothing is written then.
+    """
+    manifest = read_manifest(folder)
+    if manifest.model is not None or manifest.objective == "head":
+        kind = "is hosted by its provider" if manifest.model is not None else "trains a head, which has no merged form"
+        raise UsageError(f"adapter {manifest.id} {kind}: nothing to merge.")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"--out {out} is not an empty folder: name another.")
+    files = find_base(manifest.base)
+    if files.sha256() != manifest.base_sha256:
+        raise UsageError(f"base {manifest.base} has other weights than the ones adapter {manifest.id} was trained on.")
+    placement = place("auto", "auto", "auto", "none", None)
+    tokenizer = open_tokenizer(files)
+    try:
+        model: Any = transformers.AutoModelForCausalLM.from_pretrained(
+            str(files.folder), dtype=DTYPES[placement.dtype], use_safetensors=True, local_files_only=True
+        )
+        model.to(placement.device)
+        with quiet_peft():
+            tuned: Any = PeftModel.from_pretrained(model, str(folder)).eval()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UsageError(f"adapter {manifest.id} cannot be loaded on {manifest.base}: {first_line(error)}.") from error
+    task = load_task(manifest.task)
+    source = manifest.data.get("source")
+    location = None if source == OWN_ROWS else source
+    samples = seeded_order(load_rows(task, DataSource(location=location, split="train")), manifest.seed)[:rows]
+    requests = [ask(task, sample) for sample in samples]
+    before = _answers(tuned, tokenizer, requests)
+    with torch.no_grad():
+        merged = tuned.merge_and_unload()
+    after = _answers(merged, tokenizer, requests)
+    differ = [b.id for b, a in zip(before, after, strict=True) if (b.text, b.usage) != (a.text, a.usage)]
+    if differ:
+        raise BenchError(
+            f"the merged model answers {len(differ)} of {len(requests)} rows differently ({', '.join(differ[:5])}): "
+            "rounding to the base's type changed them; serve the adapter on its base instead. Nothing was written."
+        )
+    _write(merged, tokenizer, out)
+    return Merged(out, len(requests))
+
+
+def _answers(model: Any, tokenizer: Any, requests: list[Request]) -> list[Completion]:
+    return LocalEngine.from_live(model, tokenizer).answer(requests, decode="generate")
+
+
+def _write(model: Any, tokenizer: Any, out: Path) -> None:
+    """Aside first, so that `out` holds a whole model or none."""
+    aside = out.parent / f".{out.name}.{secrets.token_hex(2)}"
+    model.save_pretrained(aside)
+    tokenizer.save_pretrained(aside)
+    if out.exists():
+        out.rmdir()
+    aside.rename(out)

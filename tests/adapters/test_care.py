@@ -1,0 +1,99 @@
+"""Trained adapters can be shown, checked, merged and removed."""
+
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from harness.adapter import WEIGHTS, find_current
+from harness.adapters.care import check
+from harness.adapters.train import TrainOptions, train
+from harness.cli.adapter import adapter
+from harness.errors import BenchError, UsageError
+from harness.workspace import Workspace
+
+SETTINGS = ("batch=8", "accumulate=1", "max_steps=6", "validation_rows=16", "evaluations=1", "lora.r=2")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    monkeypatch.setenv("BENCH_HOME", str(tmp_path / "home"))
+    return Workspace.current()
+
+
+@pytest.fixture
+def trained(base: Path, rows: Path, workspace: Workspace) -> Path:
+    options = TrainOptions("agnews", str(base), "tiny-agnews", SETTINGS, str(rows))
+    return train(options, workspace, Console(file=io.StringIO()))[0]
+
+
+def said(*args: str) -> str:
+    result = CliRunner().invoke(adapter, list(args), catch_exceptions=False, standalone_mode=False)
+    return result.output
+
+
+def test_show_tells_what_it_is_and_how_it_was_made(trained: Path, rows: Path) -> None:
+    text = said("show", trained.name)
+    assert f"{trained.name} (current)" in text
+    assert f"104 of {rows}" in text
+    assert "held back from training" in text
+    assert json.loads(said("show", trained.name, "--json"))["steps"] == 6
+
+
+def test_check_finds_a_changed_weight_a_missing_list_and_another_base(
+    trained: Path, base: Path, tmp_path: Path
+) -> None:
+    assert check(trained) == []
+    assert "is whole" in said("check", trained.name)
+    (trained / "rows.json").unlink()
+    with (trained / WEIGHTS).open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x01")
+    manifest = json.loads((trained / "manifest.json").read_text())
+    other = tmp_path / "other"
+    shutil.copytree(base, other)
+    with (other / "model.safetensors").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x01")
+    (trained / "manifest.json").write_text(json.dumps({**manifest, "base": str(other)}))
+    wrong = " ".join(check(trained))
+    assert "is not the file that was trained" in wrong
+    assert "rows.json is missing" in wrong
+    assert "has other weights" in wrong
+
+
+def test_rm_takes_it_away_and_no_adapter_is_current(trained: Path, base: Path, workspace: Workspace) -> None:
+    assert "removed" in said("rm", trained.name)
+    assert not trained.exists()
+    with pytest.raises(UsageError, match="bench train"):
+        find_current(workspace, "agnews", str(base))
+    with pytest.raises(UsageError, match="no adapter"):
+        said("rm", trained.name)
+
+
+def test_merge_writes_a_model_that_answers_as_the_adapter_does(trained: Path, base: Path, tmp_path: Path) -> None:
+    assert "on all of 8 rows" in said("merge", trained.name, "--out", str(tmp_path / "merged"), "--rows", "8")
+    assert (tmp_path / "merged" / "model.safetensors").read_bytes() != (base / "model.safetensors").read_bytes()
+    assert (tmp_path / "merged" / "tokenizer.json").is_file()
+    with pytest.raises(UsageError, match="not an empty folder"):
+        said("merge", trained.name, "--out", str(tmp_path / "merged"))
+
+
+def test_merge_writes_nothing_where_an_answer_differs(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from peft import PeftModel
+
+    def without_the_adapter(self: PeftModel) -> object:
+        model = self.unload()
+        model.model.norm.weight.data.zero_()  # all logits equal: it says the first token for ever
+        return model
+
+    monkeypatch.setattr(PeftModel, "merge_and_unload", without_the_adapter, raising=False)
+    with pytest.raises(BenchError, match=r"differently .* Nothing was written"):
+        said("merge", trained.name, "--out", str(tmp_path / "merged"))
+    assert not (tmp_path / "merged").exists()
