@@ -1,6 +1,6 @@
 """The backend contract: one way in, one way out, the same for a local model and a paid API."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,6 +29,7 @@ class RunContext:
     use_cache: the answer cache may be read and written. resuming: the run goes on from an earlier session.
     probing: this backend is asked one row at a time for its latency (no cache; first-token times wanted).
     shared: objects that several backends of the run use together, by key (one local engine per base model).
+    progress: told (backend, done, total) while answers are made out of sight (a batch at a provider).
     """
 
     workspace: Workspace
@@ -37,6 +38,7 @@ class RunContext:
     resuming: bool = False
     probing: bool = False
     shared: dict[Any, Any] = field(default_factory=dict)
+    progress: Callable[[str, int, int], None] = lambda backend, done, total: None
 
 
 class Backend(Protocol):

@@ -19,7 +19,9 @@ MOST_TOP_LOGPROBS = 20
 class BodyBuilder:
     """Turns requests into bodies for one model at one server, and says what it leaves out."""
 
-    def __init__(self, name: str, settings: OpenAISettings, model: str, decode: Decode, family: Family) -> None:
+    def __init__(
+        self, name: str, settings: OpenAISettings, model: str, decode: Decode, family: Family, *, stream: bool = False
+    ) -> None:
         where = f"[backends.{name}]"
         self.decode = decode
         self.extra = {k: _resolve(v, f"{where}.extra_body.{k}") for k, v in settings.extra_body.items()}
@@ -28,6 +30,7 @@ class BodyBuilder:
         self._refused = frozenset((*family.refuses(self.effort), *settings.omit))
         self._rename = family.rename
         self._model = model
+        self._stream = stream
         self._seed = settings.seed
         self._logprobs = settings.logprobs
 
@@ -64,6 +67,8 @@ class BodyBuilder:
             body["response_format"] = response_format(request)
         if self.effort is not None:
             body["reasoning_effort"] = self.effort
+        if self._stream:
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
         if self._refused:
             body = {k: v for k, v in body.items() if k not in self._refused}
         for old, new in self._rename.items():

@@ -70,7 +70,8 @@ def classify(error: Exception) -> TransientError | FatalError | RowAnswer:
             return TransientError("connection", "the server closed the connection", maybe_billed=True)
         return TransientError("timeout", "no whole answer within timeout_s", maybe_billed=True)
     if isinstance(error, openai.APIStatusError):
-        return _of_status(error)
+        body = error.body if isinstance(error.body, dict) else {}
+        return of_status(error.status_code, body, error.response.headers, error.message)
     if isinstance(error, openai.APIConnectionError):
         cause = error.__cause__
         never_sent = type(cause).__name__ in ("ConnectError", "ProxyError", "UnsupportedProtocol")
@@ -88,11 +89,12 @@ def _lost_line(error: BaseException) -> bool:
     return False
 
 
-def _of_status(error: openai.APIStatusError) -> TransientError | FatalError | RowAnswer:
-    status = error.status_code
-    details: dict[str, Any] = error.body if isinstance(error.body, dict) else {}
-    code, family = str(details.get("code") or ""), str(details.get("type") or "")
-    said = KEY_LIKE.sub("[key]", str(details.get("message") or error.message))[:500]
+def of_status(
+    status: int, body: dict[str, Any], headers: Mapping[str, str], otherwise: str = ""
+) -> TransientError | FatalError | RowAnswer:
+    """The meaning of an HTTP status and of the `error` object in its body (`otherwise`: its text, if it has none)."""
+    code, family = str(body.get("code") or ""), str(body.get("type") or "")
+    said = KEY_LIKE.sub("[key]", str(body.get("message") or otherwise))[:500]
     words = f"HTTP {status}: {said}"
     if status == 429 and (code in NO_MONEY or family in NO_MONEY):
         return FatalError("no quota", words)
@@ -101,14 +103,14 @@ def _of_status(error: openai.APIStatusError) -> TransientError | FatalError | Ro
         return TransientError(
             "rate limit",
             words,
-            retry_after=retry_after(error.response.headers),
+            retry_after=retry_after(headers),
             limited=not overloaded,
             overloaded=overloaded,
             unit=family if family in ("requests", "tokens") else None,
-            headers=error.response.headers,
+            headers=headers,
         )
     if status in (408, 409) or status >= 500:
-        wait = retry_after(error.response.headers)
+        wait = retry_after(headers)
         kind = "timeout" if status == 408 else "server error"
         return TransientError(kind, words, retry_after=wait, overloaded=status in (503, 529))
     if status == 413 or code in ("context_length_exceeded", "string_above_max_length"):

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 from harness.records import Completion, Request
@@ -16,7 +16,7 @@ async def flow(
     perform: Callable[[Call], Awaitable[Completion | None]],
     stopped: Callable[[], bool],
     most_open: int,
-) -> AsyncIterator[Completion]:
+) -> AsyncGenerator[Completion, None]:
     """Completions in the order in which they end.
 
     admit: waits until a request may go and returns its call; or its completion, where it needs no asking (the

@@ -1,24 +1,56 @@
 """Whether a model is still alive: by the price table, and by what the server itself says of it."""
 
+import httpx2
+import msgspec
+import openai
+
 from harness.api.settings import OpenAISettings
 from harness.errors import UsageError
 from harness.prices import price_table, today
 
+LOOK_S = 5.0
+"""How long a server may take to list its models; one that does not is asked all the same."""
 
-def check_living(name: str, model: str, settings: OpenAISettings) -> None:
+
+def check_listed(name: str, model: str, settings: OpenAISettings) -> None:
     """Refuse a model that OpenAI has shut down. Raises UsageError naming what to ask instead, and where."""
-    if not settings.at_openai:
-        return
-    table = price_table()
-    day = table.retired(model, today())
-    if day is not None:
-        raise retired(name, model, day, table.living(model, today()))
+    if settings.at_openai:
+        day = price_table().retired(model, today())
+        if day is not None:
+            raise retired(name, model, day)
 
 
-def retired(name: str, model: str, day: str, instead: str | None) -> UsageError:
-    """The sentence about a retired model."""
+async def check_served(name: str, model: str, client: openai.AsyncOpenAI) -> str | None:
+    """The shut-down date that the server itself gives for a model (`/v1/models`), where it gives one.
+
+    Raises UsageError where that day has come. A server that lists no models, or asks for a key to do so, is
+    not held against: its answer to the first request will say what is wrong.
+    """
+    try:
+        answer = await client.get("/models", cast_to=httpx2.Response, options={"timeout": LOOK_S})
+        models = msgspec.json.decode(answer.content, type=_Models).data
+    except (openai.OpenAIError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    day = next((m.shutdown_date for m in models if m.id == model), None)
+    if day is not None and day[:10] <= today().isoformat():
+        raise retired(name, model, day[:10])
+    return day
+
+
+class _Model(msgspec.Struct):
+    id: str
+    shutdown_date: str | None = None
+
+
+class _Models(msgspec.Struct):
+    data: list[_Model]
+
+
+def retired(name: str, model: str, day: str) -> UsageError:
+    """The sentence about a model that was shut down on `day`."""
+    instead = price_table().living(model, today())
     change = f'model = "{instead}"' if instead else "model to a living one"
     return UsageError(
-        f"backend '{name}': {model} was shut down by OpenAI on {day}: set {change} in [backends.{name}] of bench.toml, "
+        f"backend '{name}': {model} was shut down on {day}: set {change} in [backends.{name}] of bench.toml, "
         f"or base_url to a server that still has it."
     )

@@ -22,7 +22,7 @@ GUESS_FAST, GUESS_SLOW, GUESS_CUT = 1.002, 1.0002, 0.93
 LOOK_AGAIN_S = 0.25
 """The line looks again at least so often: an answer may have told of a wider limit meanwhile."""
 PATIENCE = 3
-"""Refusals in a row after which nobody is sent for a while."""
+"""Refusals in a row after which nobody is sent for a while, or soon after each other that are no chance."""
 
 
 class Bucket:
@@ -70,6 +70,7 @@ class Pacer:
         self._hold_until = 0.0
         self._line = asyncio.Lock()
         self._answers: deque[float] = deque(maxlen=500)
+        self._refusals: deque[float] = deque(maxlen=PATIENCE)
 
     def estimate(self, prompt_bytes: int, answer_tokens: int) -> float:
         """Tokens a server will charge beforehand: the prompt's, by the ratio seen so far, and max_tokens."""
@@ -139,7 +140,8 @@ class Pacer:
         """Learn from a 429: its limit is used up just now; after several in a row nobody can go for a while."""
         self.refusals_in_a_row += 1
         self._listen(headers, now)
-        if self._guess_ceiling is not None or not self.buckets:
+        self._refusals.append(now)
+        if self._guess_ceiling is not None or (not self.buckets and self._often(now)):
             self._guess(now)
         for name, bucket in self.buckets.items():
             if unit in (None, name):
@@ -150,12 +152,16 @@ class Pacer:
             wait = min(10.0, 0.1 * 2 ** (self.refusals_in_a_row - PATIENCE)) if retry_after is None else retry_after
             self._hold_until = max(self._hold_until, now + wait)
 
+    def _often(self, now: float) -> bool:
+        """Whether refusals are more than chance: several within ten seconds."""
+        return len(self._refusals) == PATIENCE and now - self._refusals[0] < 10.0
+
     def _guess(self, now: float) -> None:
         """The server tells no limit: take a little less than the rate it refused, and grow from there."""
         bucket = self.buckets.get("requests")
         if bucket is None:
             recent = [t for t in self._answers if now - t < 5.0]
-            rate = len(recent) / max(now - recent[0], 0.5) if recent else 0.1
+            rate = len(recent) / max(now - recent[0], 0.5) if recent else 1.0
             bucket = self.buckets["requests"] = Bucket(rate * 60, now)
         self._guess_ceiling = bucket.limit
         bucket.limit = max(6.0, bucket.limit * GUESS_CUT)

@@ -1,12 +1,14 @@
 """The openai backend: GPT models and every OpenAI-compatible server."""
 
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from harness.adapter import find_adapter, find_current, read_manifest
+from harness.api.batch import BatchCaller
 from harness.api.body import BodyBuilder
 from harness.api.caller import Call, Caller
 from harness.api.capabilities import family_of
@@ -14,7 +16,7 @@ from harness.api.client import find_key, make_client, send_streamed, send_whole
 from harness.api.endpoints import Endpoint, Pool
 from harness.api.flow import flow
 from harness.api.lag import SHARE, Lag
-from harness.api.models import check_living
+from harness.api.models import check_listed, check_served
 from harness.api.money import Purse
 from harness.api.pacing import Pacer
 from harness.api.settings import OpenAISettings, check_settings
@@ -44,11 +46,12 @@ class OpenAIBackend:
         self.model, self.adapter = _hosted_model(settings, task_name, context)
         self.family = family_of(self.model)
         self.price = settings.price or self._listed_price()
-        self.builder = BodyBuilder(name, settings, self.model, self.decode, self.family)
+        self.builder = BodyBuilder(name, settings, self.model, self.decode, self.family, stream=context.probing)
         self._pool: Pool | None = None
         self._caller: Caller | None = None
         self._cache: AnswerCache | None = None
         self._cached = 0
+        self._shutdown: str | None = None
         self._lag = Lag()
 
     def _listed_price(self) -> Price | None:
@@ -74,7 +77,7 @@ class OpenAIBackend:
             decode=self.decode,
             adapter=self.adapter,
             price=msgspec.to_builtins(self.price) if self.price is not None else None,
-            retired=listed.shutdown if listed is not None else None,
+            retired=self._shutdown or (listed.shutdown if listed is not None else None),
             settings=settings,
         )
 
@@ -86,18 +89,25 @@ class OpenAIBackend:
     async def check(self, needs: Needs) -> None:
         """Key, living model, and what the task needs. Raises UsageError before anything is paid."""
         where = f"[backends.{self.name}]"
-        check_living(self.name, self.model, self.settings)
+        check_listed(self.name, self.model, self.settings)
         if self.decode == "json":
             if not self.family.schema:
                 raise UsageError(f'{where}: {self.model} takes no JSON schema; use decode = "generate".')
             if not needs.schema and not needs.labels:
                 raise UsageError(f'{where}: decode = "json" needs a task with a schema or labels.')
-        if self.context.budget.ceiling is not None and self.price is None:
+        if self.settings.batch and (self.settings.azure or len(self.settings.urls) > 1):
+            raise UsageError(f"{where}: batch = true works with one base_url, and not with azure.")
+        price = self.price.batch() if self.settings.batch and self.price is not None else self.price
+        if self.context.budget.ceiling is not None and price is None:
             raise UsageError(
-                f"{where}: the price of {self.model} is unknown, so --max-cost cannot be kept: give "
-                f"price = {{ input = .., output = .. }} (USD per million tokens), or run without --max-cost."
+                f"{where}: the {'batch ' if self.settings.batch else ''}price of {self.model} is unknown, so "
+                f"--max-cost cannot be kept: give price = {{ input = .., output = .. }} (USD per million tokens; "
+                f"for batches batch_input and batch_output too), or run without --max-cost."
             )
         self._open()
+        assert self._pool is not None
+        for endpoint in self._pool.endpoints:
+            self._shutdown = await check_served(self.name, self.model, endpoint.client) or self._shutdown
 
     def _open(self) -> Caller:
         if self._caller is None:
@@ -131,30 +141,78 @@ class OpenAIBackend:
         caller.stop = None
         if self.context.use_cache and not self.context.probing and self._cache is None:
             self._cache = AnswerCache(self.context.workspace.cache, self.model, self._scope())
-        self._lag.start()
-        most_open = 2 * self.settings.concurrency + OPEN_ROWS
+        batching = self.settings.batch and not self.context.probing
+        answers = self._batched(requests, state_dir) if batching else self._flowing(requests)
         try:
-            async for completion in flow(requests, self._admit, self._perform, caller.stopped, most_open):
-                yield completion
+            async with contextlib.aclosing(answers):
+                async for completion in answers:
+                    yield completion
         finally:
-            self._lag.stop()
             if self._cache is not None:
                 self._cache.flush()
         if caller.stop is not None:
             raise caller.stop
 
-    async def _admit(self, request: Request) -> Completion | Call | None:
-        """The answer from the cache, or a call that may be sent now."""
+    async def _flowing(self, requests: AsyncIterator[Request]) -> AsyncGenerator[Completion, None]:
+        most_open = 2 * self.settings.concurrency + OPEN_ROWS
+        self._lag.start()
+        try:
+            answers = flow(requests, self._admit, self._perform, self._open().stopped, most_open)
+            async with contextlib.aclosing(answers):
+                async for completion in answers:
+                    yield completion
+        finally:
+            self._lag.stop()
+
+    async def _batched(self, requests: AsyncIterator[Request], state_dir: Path) -> AsyncGenerator[Completion, None]:
+        asked: dict[tuple[str, int], Request] = {}
+        async for request in requests:
+            kept = self._kept(request)
+            if kept is not None:
+                yield kept
+            else:
+                asked[(request.id, request.repeat)] = request
+        answers = self._batches().stream(list(asked.values()), state_dir)
+        async with contextlib.aclosing(answers):
+            async for completion in answers:
+                self._keep(asked[(completion.id, completion.repeat)], completion)
+                yield completion
+
+    def _batches(self) -> BatchCaller:
+        caller, endpoint = self._open(), self._pool.endpoints[0] if self._pool else None
+        assert endpoint is not None
+        return BatchCaller(
+            caller.where,
+            self.settings,
+            self.builder,
+            self.price.batch() if self.price is not None else None,
+            self.context.budget,
+            endpoint.client,
+            caller.clean,
+            lambda done, total: self.context.progress(self.name, done, total),
+        )
+
+    def _kept(self, request: Request) -> Completion | None:
+        """The answer from the cache, or None."""
         kept = self._cache.get(request.cache_key()) if self._cache is not None else None
         if kept is None:
-            return await self._open().admit(request)
+            return None
         self._cached += 1
         return from_cache(request.id, request.repeat, kept, self.price.cost(kept.usage) if self.price else None)
 
+    def _keep(self, request: Request, completion: Completion) -> None:
+        """Put a whole answer into the cache."""
+        if self._cache is not None and completion.error is None and completion.finish != "context_too_long":
+            self._cache.put(request.cache_key(), completion)
+
+    async def _admit(self, request: Request) -> Completion | Call | None:
+        """The answer from the cache, or a call that may be sent now."""
+        return self._kept(request) or await self._open().admit(request)
+
     async def _perform(self, call: Call) -> Completion | None:
         completion = await self._open().perform(call)
-        if self._cache is not None and completion is not None and completion.error is None and completion.attempts:
-            self._cache.put(call.request.cache_key(), completion)
+        if completion is not None:
+            self._keep(call.request, completion)
         return completion
 
     def counters(self) -> dict[str, float]:

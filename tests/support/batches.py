@@ -29,6 +29,8 @@ class Batches:
             return web.Response(body=self.files[parts[1]], content_type="application/octet-stream")
         if parts == ["batches"] and request.method == "POST":
             return self._create(json.loads(await request.read()))
+        if parts == ["batches"]:
+            return web.json_response({"object": "list", "data": list(self.batches.values()), "has_more": False})
         if parts[0] == "batches" and len(parts) > 1 and parts[1] in self.batches:
             if parts[2:] == ["cancel"]:
                 self.started[parts[1]] = 0.0

@@ -25,7 +25,7 @@ FAULTS = (
     "400", "401", "403", "404", "408", "409", "500", "502", "503",  # with an OpenAI error body
     "429", "overload", "insufficient_quota",  # rate_limit_exceeded, an overloaded engine, no money
     "context_length", "unsupported_value", "content_filter_400",  # 400s that concern the row or the request
-    "content_filter", "refusal", "length", "null_content",  # whole answers that are no labels
+    "content_filter", "refusal", "length", "null_content", "surrogate",  # whole answers that are no labels
     "bad_json", "html", "empty_choices", "no_usage", "remaining_zero",  # 200s with something odd
     "cut", "reset", "stall",  # broken transport
 )  # fmt: skip

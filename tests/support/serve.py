@@ -169,6 +169,8 @@ class Server:
             return await self.stream(request, body, key, kind, headers)
         whole = completion(self.config, body, kind)
         data = msgspec.json.encode(whole)
+        if kind == "surrogate":  # legal JSON that no UTF-8 can hold
+            data = data.replace(b'"content":"', rb'"content":"\ud800')
         if kind == "cut":
             return await self.cut(request, data)
         self.note(key, whole.get("usage") or {})
@@ -216,7 +218,7 @@ class Server:
 
 _WHOLE = {
     "ok", "content_filter", "refusal", "length", "null_content", "empty_choices", "no_usage", "remaining_zero",
-    "stall", "cut",
+    "stall", "cut", "surrogate",
 }  # fmt: skip
 
 

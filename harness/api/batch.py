@@ -1,0 +1,284 @@
+"""The Batch API: half the price, hours of time. Upload, wait, collect; a kill at any moment costs nothing twice.
+
+Rows are asked under `custom_id` = "<row id>/<repeat>". Before a batch is made its rows are noted under a random
+token that travels as the batch's metadata; so a later session finds the batch whenever the kill came.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import httpx2
+import msgspec
+import openai
+from openai.types import Batch
+
+from harness.api.answer import BadBodyError, label_scores, read_answer, read_text, read_usage
+from harness.api.batch_notes import BatchNote, BatchNotes
+from harness.api.body import BodyBuilder, unwrap
+from harness.api.errors import FatalError, RowAnswer, TransientError, advice, classify, of_status
+from harness.api.retry import retrying
+from harness.api.settings import OpenAISettings
+from harness.budget import Budget
+from harness.errors import BackendStopped
+from harness.prices import MILLION, Price
+from harness.records import Completion, Cost, Failure, Request, Usage
+
+T = TypeVar("T")
+ENDPOINT: Literal["/v1/chat/completions"] = "/v1/chat/completions"
+TOKEN = "bench_batch"
+MOST_BYTES = 190_000_000
+"""Providers take input files of at most 200 MB."""
+DONE = ("completed", "failed", "expired", "cancelled")
+ATTEMPTS, DEADLINE_S = 8, 1800.0
+"""Of the few calls that manage a batch: patient, for the batch itself is safe at the provider."""
+
+
+class _Response(msgspec.Struct):
+    status_code: int = 0
+    body: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Line(msgspec.Struct):
+    custom_id: str
+    response: _Response | None = None
+    error: dict[str, Any] | None = None
+
+
+class BatchCaller:
+    """Asks requests in batches. `price` is the batch price; `progress` hears (answered, asked) while one runs."""
+
+    def __init__(
+        self,
+        where: str,
+        settings: OpenAISettings,
+        builder: BodyBuilder,
+        price: Price | None,
+        budget: Budget,
+        client: openai.AsyncOpenAI,
+        clean: Callable[[str], str],
+        progress: Callable[[int, int], None],
+    ) -> None:
+        self.where = where
+        self.settings = settings
+        self.builder = builder
+        self.price = price
+        self.budget = budget
+        self.client = client
+        self.clean = clean
+        self.progress = progress
+
+    async def stream(self, requests: list[Request], state_dir: Path) -> AsyncGenerator[Completion, None]:
+        """Answers, first of the batches that an earlier session began. Raises BackendStopped."""
+        notes = BatchNotes(state_dir)
+        waiting = {custom_id(r): r for r in requests}
+        for note in notes.open_ones():
+            mine = {c: waiting.pop(c) for c in note.rows if c in waiting}
+            found = await self._find(note)
+            if found is None:  # the kill came before the batch was made: these rows have not been asked
+                waiting |= mine
+                notes.write(msgspec.structs.replace(note, collected=True))
+                continue
+            for request in mine.values():
+                self.budget.reserved += self._most(request)
+            async for completion in self._collect(notes, note, found, mine):
+                yield completion
+        while waiting:
+            chunk, content = self._chunk(waiting)
+            note, batch = await self._submit(notes, chunk, content)
+            del content
+            async for completion in self._collect(notes, note, batch, chunk):
+                yield completion
+
+    def _most(self, request: Request) -> float:
+        if self.price is None:
+            return 0.0
+        prompt, answer = self.builder.most_tokens(request)
+        return (prompt * self.price.input + answer * self.price.output) / MILLION
+
+    def _chunk(self, waiting: dict[str, Request]) -> tuple[dict[str, Request], bytes]:
+        """As many rows as one file and the budget hold, and the file. Raises BackendStopped for the budget."""
+        chunk: dict[str, Request] = {}
+        content = bytearray()
+        for name, request in waiting.items():
+            body = self.builder.fields(request)
+            line = {"custom_id": name, "method": "POST", "url": ENDPOINT, "body": body}
+            data = msgspec.json.encode(line) + b"\n"
+            full = len(chunk) >= self.settings.batch_rows or len(content) + len(data) > MOST_BYTES
+            if (chunk and full) or not self.budget.reserve(self._most(request)):
+                break
+            chunk[name] = request
+            content += data
+        if not chunk:
+            raise BackendStopped(
+                f"{self.where}: the next row could pass --max-cost {self.budget.ceiling:g} "
+                f"({self.budget.spent:.6f} USD booked); finish with --resume and a higher one.",
+                "max cost",
+            )
+        for name in chunk:
+            del waiting[name]
+        return chunk, bytes(content)
+
+    async def _submit(self, notes: BatchNotes, chunk: dict[str, Request], content: bytes) -> tuple[BatchNote, Batch]:
+        file = await self._call(lambda: self.client.files.create(file=("batch.jsonl", content), purpose="batch"))
+        note = notes.begin(tuple(chunk))
+        batch = await self._make(note, file.id)
+        note = msgspec.structs.replace(note, batch_id=batch.id)
+        notes.write(note)
+        return note, batch
+
+    async def _make(self, note: BatchNote, file_id: str) -> Batch:
+        """Make the batch; where a call broke off, look whether it exists before making it again."""
+
+        async def once() -> Batch:
+            made = await self._look_up(note) if tried else None
+            tried.append(True)
+            return made or await self.client.batches.create(
+                input_file_id=file_id,
+                endpoint=ENDPOINT,
+                completion_window=self.settings.batch_window,  # type: ignore[arg-type]
+                metadata={TOKEN: note.token},
+            )
+
+        tried: list[bool] = []
+        return await self._call(once)
+
+    async def _find(self, note: BatchNote) -> Batch | None:
+        """The batch of a note: by its id, else by its token."""
+        if note.batch_id is not None:
+            return await self._call(lambda: self.client.batches.retrieve(str(note.batch_id)))
+        return await self._call(lambda: self._look_up(note))
+
+    async def _look_up(self, note: BatchNote) -> Batch | None:
+        async for batch in self.client.batches.list(limit=100):
+            if (batch.metadata or {}).get(TOKEN) == note.token:
+                return batch
+        return None
+
+    async def _call(self, call: Callable[[], Awaitable[T]]) -> T:
+        """A call that manages batches, tried again as rows are. Raises BackendStopped where it cannot succeed."""
+
+        async def once() -> T:
+            try:
+                return await call()
+            except (openai.OpenAIError, TimeoutError) as error:
+                verdict = classify(error)
+                raise (
+                    verdict if isinstance(verdict, Exception) else FatalError("invalid request", verdict.message)
+                ) from None
+
+        try:
+            return await retrying(ATTEMPTS, DEADLINE_S, lambda: False)(once)
+        except FatalError as error:
+            said = advice(error.kind, self.where, self.settings.api_key_env, str(error))
+            raise BackendStopped(self.clean(said), error.kind) from None
+        except TransientError as error:
+            message = f"{self.where}: the batch cannot be reached ({error}); it goes on: collect it with --resume."
+            raise BackendStopped(self.clean(message), error.kind) from None
+
+    async def _collect(
+        self, notes: BatchNotes, note: BatchNote, batch: Batch, rows: dict[str, Request]
+    ) -> AsyncGenerator[Completion, None]:
+        """Wait for a batch and hand on its answers; the note is closed when the last one has been taken."""
+        left = dict(rows)
+        while batch.status not in DONE:
+            counts = batch.request_counts
+            self.progress(counts.completed + counts.failed if counts else 0, len(note.rows))
+            await asyncio.sleep(self.settings.poll_s)
+            batch_id = batch.id
+            batch = await self._call(lambda: self.client.batches.retrieve(batch_id))  # noqa: B023
+        self.progress(len(note.rows), len(note.rows))
+        for file_id in filter(None, (batch.output_file_id, batch.error_file_id)):
+            content = await self._file(file_id)
+            for line in content.splitlines():
+                answer = msgspec.json.decode(line, type=_Line)
+                request = left.pop(answer.custom_id, None)
+                if request is not None:
+                    yield self._completion(request, answer, batch.id)
+        why = "; ".join(str(e.message) for e in (batch.errors.data or [])) if batch.errors else ""
+        for request in left.values():
+            message = f"batch {batch.id} is {batch.status} without an answer to this row{': ' + why if why else ''}"
+            yield self._failed(request, f"batch {batch.status}", message, batch.id)
+        notes.write(msgspec.structs.replace(note, batch_id=batch.id, collected=True))
+        if batch.status == "failed":
+            raise BackendStopped(self.clean(f"{self.where}: batch {batch.id} failed: {why}."), "batch failed")
+
+    async def _file(self, file_id: str) -> bytes:
+        path = f"/files/{file_id}/content"
+        response = await self._call(lambda: self.client.get(path, cast_to=httpx2.Response))
+        return response.content
+
+    def _completion(self, request: Request, line: _Line, batch_id: str) -> Completion:
+        """One output line as a completion. A batch has no latencies: all times stay 0."""
+        if line.response is None or line.response.status_code == 0:
+            error = line.error or {}
+            kind = str(error.get("code") or "batch error").replace("_", " ")
+            return self._failed(request, kind, str(error.get("message") or "no answer"), batch_id)
+        raw = bytes(line.response.body)
+        if line.response.status_code != 200:
+            return self._refused(request, line.response.status_code, raw, batch_id)
+        try:
+            answer = read_answer(raw)
+        except BadBodyError as error:
+            return self._failed(request, "bad body", str(error), batch_id, self._cost(error.usage))
+        usage = read_usage(answer)
+        text, finish = read_text(answer)
+        if self.builder.decode == "json" and finish == "stop":
+            text = unwrap(request, text)
+        cost = self._settle(request, self._cost(usage))
+        notes = {"batch": batch_id}
+        if answer.system_fingerprint:
+            notes["system_fingerprint"] = answer.system_fingerprint
+        return Completion(
+            id=request.id,
+            repeat=request.repeat,
+            text=self.clean(text),
+            finish=finish,
+            usage=usage or Usage(),
+            cost=Cost(list=cost, incurred=cost),
+            label_scores=label_scores(answer, request.labels) if self.settings.logprobs else None,
+            prompt_hash=hashlib.sha256(self.builder.encode(request)).hexdigest(),
+            notes=notes,
+        )
+
+    def _refused(self, request: Request, status: int, raw: bytes, batch_id: str) -> Completion:
+        body = msgspec.json.decode(raw) if raw else {}
+        error = body.get("error", body) if isinstance(body, dict) else {}
+        verdict = of_status(status, error, {}, raw[:200].decode("utf-8", "replace"))
+        if isinstance(verdict, RowAnswer):
+            self._settle(request, 0.0)
+            notes = {"batch": batch_id, "server": self.clean(verdict.message)}
+            return Completion(
+                id=request.id,
+                repeat=request.repeat,
+                finish=verdict.finish,
+                cost=Cost(list=0.0, incurred=0.0),
+                notes=notes,
+            )
+        return self._failed(request, verdict.kind, str(verdict), batch_id)
+
+    def _failed(self, request: Request, kind: str, message: str, batch_id: str, cost: float | None = 0.0) -> Completion:
+        booked = self._settle(request, cost)
+        return Completion(
+            id=request.id,
+            repeat=request.repeat,
+            cost=Cost(incurred=booked),
+            error=Failure(kind=kind, message=self.clean(message)),
+            notes={"batch": batch_id},
+        )
+
+    def _cost(self, usage: Usage | None) -> float | None:
+        return self.price.cost(usage) if self.price is not None and usage is not None else None
+
+    def _settle(self, request: Request, cost: float | None) -> float | None:
+        """Book a row; one whose cost is unknown keeps all that was set aside for it."""
+        most = self._most(request)
+        self.budget.settle(most, most if cost is None else cost)
+        return cost
+
+
+def custom_id(request: Request) -> str:
+    """How a row is named in a batch file."""
+    return f"{request.id}/{request.repeat}"

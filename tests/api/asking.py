@@ -1,0 +1,97 @@
+"""How the tests of this room ask: a backend from a table, rows from words, answers in a list."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+from typing import Any
+
+from harness.backend import Needs, RunContext
+from harness.backends.openai import OpenAIBackend
+from harness.budget import Budget
+from harness.errors import BackendStopped
+from harness.records import Completion, Message, Request
+from harness.settings import decode_table
+from harness.workspace import Workspace
+
+LABELS = ("World", "Sports", "Business", "Sci/Tech")
+PRICE = {"input": 1.0, "output": 4.0, "cached_input": 0.5, "batch_input": 0.5, "batch_output": 2.0}
+
+
+def row(name: str, **fields: Any) -> Request:
+    """A request whose prompt is its name."""
+    asked: dict[str, Any] = {"labels": LABELS, "max_tokens": 8} | fields
+    return Request(id=name, messages=(Message(role="user", content=f"prompt {name}"),), **asked)
+
+
+def rows(count: int) -> list[Request]:
+    """`count` different requests."""
+    return [row(f"r{n}") for n in range(count)]
+
+
+async def one_by_one(requests: Iterable[Request]) -> AsyncIterator[Request]:
+    """Requests as the runner hands them out."""
+    for request in requests:
+        yield request
+
+
+class Asked:
+    """What came of asking: completions in order of arrival, the stop if there was one, the counters."""
+
+    def __init__(self) -> None:
+        self.completions: list[Completion] = []
+        self.stop: BackendStopped | None = None
+        self.counters: dict[str, float] = {}
+
+    @property
+    def by_id(self) -> dict[str, Completion]:
+        return {c.id: c for c in self.completions}
+
+    @property
+    def errors(self) -> dict[str, int]:
+        """Infrastructure errors by kind."""
+        kinds = [c.error.kind for c in self.completions if c.error]
+        return {kind: kinds.count(kind) for kind in kinds}
+
+    @property
+    def incurred(self) -> float:
+        return sum(c.cost.incurred or 0.0 for c in self.completions)
+
+
+def make(url: str, folder: Path, *, context: RunContext | None = None, **settings: Any) -> OpenAIBackend:
+    """A backend as `[backends.api]` would make it."""
+    table = {"kind": "openai", "model": "m", "base_url": url, "price": PRICE, "timeout_s": 5.0} | settings
+    table = {k: v for k, v in table.items() if v is not None}
+    context = context or RunContext(Workspace(folder), use_cache=False)
+    return OpenAIBackend("api", decode_table(table, OpenAIBackend.Settings, "[backends.api]"), "news", context)
+
+
+def ask(
+    url: str,
+    folder: Path,
+    requests: Iterable[Request],
+    *,
+    max_cost: float | None = None,
+    use_cache: bool = False,
+    probing: bool = False,
+    **settings: Any,
+) -> Asked:
+    """Check a backend and ask it everything."""
+    context = RunContext(Workspace(folder), budget=Budget(ceiling=max_cost), use_cache=use_cache, probing=probing)
+    requests = list(requests)
+    asked = Asked()
+
+    async def go() -> None:
+        backend = make(url, folder, context=context, **settings)
+        first = requests[0]
+        try:
+            await backend.check(Needs(task="news", rows=len(requests), labels=first.labels, schema=first.schema))
+            async for completion in backend.stream(one_by_one(requests), folder):
+                asked.completions.append(completion)
+        except BackendStopped as stop:
+            asked.stop = stop
+        finally:
+            asked.counters = backend.counters()
+            await backend.aclose()
+
+    asyncio.run(go())
+    return asked
