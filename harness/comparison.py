@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.estimates import seed_of
+from harness.estimates import percent, seed_of
 from harness.metrics import Metric
 from harness.outcomes import HAS_NO_FORMAT, Array, Codes, Outcomes, RowTable, cluster_codes
 from harness.statistics.bootstrap import DRAWS, bootstrap, monte_carlo_error, percentile_interval
@@ -114,7 +114,7 @@ def _right_or_wrong(metric: Metric, x: Array, y: Array, level: float) -> Compari
         gain=(only_a - only_b) / n,
         low=low,
         high=high,
-        method=f"Tango {level:.0%}".replace("%", " %"),
+        method=f"Tango {percent(level)}",
         p=exact_p(only_b, only_a),
         p_method="exact McNemar",
         harm_p=harm_p(only_b, only_a),
@@ -132,14 +132,13 @@ def _graded(
     mean = clustered_mean(gains, groups)
     sums, sizes = cluster_sums(gains, np.arange(len(gains)) if groups is None else groups)
     unit = "rows" if groups is None else "groups"
-    percent = f"{level:.0%}".replace("%", " %")
     if len(sums) < FEW_CLUSTERS or mean.constant:  # t knows nothing of differences without any spread
         flip = SignFlip(sums, sizes, seed=seed_of(*names, metric.name))
         (low, high), p, harm = flip.interval(level), flip.p_two_sided(), flip.p_below(0.0)
-        method, p_method = f"sign flips {percent} over {len(sums)} {unit}", f"sign flips of {unit}"
+        method, p_method = f"sign flips {percent(level)} over {len(sums)} {unit}", f"sign flips of {unit}"
     else:
         (low, high), p, harm = mean.interval(level), mean.p_two_sided(), mean.p_below(0.0)
-        method, p_method = f"Student {percent} over {len(sums)} {unit}", f"Student's t over {unit}"
+        method, p_method = f"Student {percent(level)} over {len(sums)} {unit}", f"Student's t over {unit}"
     better, worse = int((sums > 0).sum()), int((sums < 0).sum())
     if metric.proportion and better + worse < RARE:
         rare_low, rare_high = tango_interval(worse, better, len(sums), level)
@@ -186,7 +185,6 @@ def compare_tables(
     allowance = _rare_allowance(units, differs) if differing < RARE else 0.0
     total = units.total
     n = round(float(total[0].sum()))
-    percent = f"{level:.0%}".replace("%", " %")
     found = {}
     for metric in metrics:
         sign = 1 if metric.direction == "higher" else -1
@@ -203,7 +201,8 @@ def compare_tables(
             gain=gain,
             low=min(low, gain - allowance),
             high=max(high, gain + allowance),
-            method=f"paired bootstrap {percent}, {draws:,} draws" + (", widened: few differ" if allowance else ""),
+            method=f"paired bootstrap {percent(level)}, {draws:,} draws"
+            + (", widened: few differ" if allowance else ""),
             p=two_sided,
             p_method=f"approximate randomisation, {draws:,} replicates",
             harm_p=lower,

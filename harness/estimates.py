@@ -20,18 +20,28 @@ def seed_of(*names: str) -> list[int]:
     return [zlib.crc32(name.encode()) for name in names]
 
 
+def percent(level: float) -> str:
+    """A level in words: "95 %"."""
+    return f"{100 * level:.0f} %"
+
+
 def estimate_all(
-    metrics: tuple[Metric, ...], rows: RowTable, outcomes: Outcomes, name: str, draws: int = DRAWS
+    metrics: tuple[Metric, ...],
+    rows: RowTable,
+    outcomes: Outcomes,
+    name: str,
+    draws: int = DRAWS,
+    level: float = 0.95,
 ) -> dict[str, Estimate]:
     """Every metric of one backend (`name` seeds the bootstrap)."""
-    found = {m.name: mean_estimate(m, rows, outcomes) for m in metrics if m.kind == "mean"}
+    found = {m.name: mean_estimate(m, rows, outcomes, level) for m in metrics if m.kind == "mean"}
     tables = [m for m in metrics if m.kind == "confusion"]
     if tables:
-        found |= _confusion_estimates(tables, rows, confusion_units(rows, (outcomes,)), name, draws)
+        found |= _confusion_estimates(tables, rows, confusion_units(rows, (outcomes,)), name, draws, level)
     return {m.name: found[m.name] for m in metrics}
 
 
-def mean_estimate(metric: Metric, rows: RowTable, outcomes: Outcomes) -> Estimate:
+def mean_estimate(metric: Metric, rows: RowTable, outcomes: Outcomes, level: float = 0.95) -> Estimate:
     """A mean of row values: Wilson where rows are single 0/1 answers, else Student's t over rows or groups."""
     if metric.row_value == "format_error" and outcomes.decode in HAS_NO_FORMAT:
         return Estimate(value=None, method=f"n/a for {outcomes.decode}")
@@ -42,26 +52,28 @@ def mean_estimate(metric: Metric, rows: RowTable, outcomes: Outcomes) -> Estimat
         return Estimate(value=None, method="no rows")
     groups = cluster_codes(rows, chosen)
     if metric.proportion and groups is None and outcomes.repeats == 1:
-        low, high = wilson(float(values.sum()), len(values))
-        return Estimate(value=float(values.mean()), low=low, high=high, method="Wilson 95 %", n=len(values))
+        low, high = wilson(float(values.sum()), len(values), level)
+        return Estimate(
+            value=float(values.mean()), low=low, high=high, method=f"Wilson {percent(level)}", n=len(values)
+        )
     mean = clustered_mean(values, groups)
     unit = "rows" if groups is None else "groups"
     if metric.proportion and mean.constant:
         # All alike: t would claim certainty. The groups are then the independent trials.
-        low, high = wilson(mean.mean * mean.clusters, mean.clusters)
-        method = f"Wilson 95 % over {mean.clusters} {unit}"
+        low, high = wilson(mean.mean * mean.clusters, mean.clusters, level)
+        method = f"Wilson {percent(level)} over {mean.clusters} {unit}"
     elif mean.clusters < 2:
         return Estimate(value=mean.mean, method=f"no interval: one of the {unit} only", n=mean.n)
     else:
-        low, high = mean.interval()
-        method = f"Student 95 % over {mean.clusters} {unit}"
+        low, high = mean.interval(level)
+        method = f"Student {percent(level)} over {mean.clusters} {unit}"
         if metric.proportion:
             low, high = max(low, 0.0), min(high, 1.0)
     return Estimate(value=mean.mean, low=low, high=high, method=method, n=mean.n)
 
 
 def _confusion_estimates(
-    metrics: list[Metric], rows: RowTable, units: Units, name: str, draws: int
+    metrics: list[Metric], rows: RowTable, units: Units, name: str, draws: int, level: float
 ) -> dict[str, Estimate]:
     if not units.n:
         return {m.name: Estimate(value=None, method="no rows") for m in metrics}
@@ -71,12 +83,12 @@ def _confusion_estimates(
     by = "groups" if rows.groups is not None else "class"
     found = {}
     for metric in metrics:
-        low, high = percentile_interval(drawn[metric.name][:, 0])
+        low, high = percentile_interval(drawn[metric.name][:, 0], level)
         found[metric.name] = Estimate(
             value=float(functions[metric.name](total)[0]),
             low=low,
             high=high,
-            method=f"bootstrap 95 % by {by}, {draws:,} draws",
+            method=f"bootstrap {percent(level)} by {by}, {draws:,} draws",
             n=round(float(total.sum())),
         )
     return found

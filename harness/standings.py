@@ -20,6 +20,13 @@ def pair_results(metrics: tuple[Metric, ...], rows: RowTable, outcomes: dict[str
     compared = {
         (a, b): compare_all(metrics, rows, outcomes[a], outcomes[b], (a, b)) for a, b in combinations(outcomes, 2)
     }
+    return correct_pairs(metrics, compared)
+
+
+def correct_pairs(
+    metrics: tuple[Metric, ...], compared: dict[tuple[str, str], dict[str, Comparison]]
+) -> tuple[PairResult, ...]:
+    """Comparisons of named pairs as they stand in results: metric by metric, each corrected over its pairs."""
     found: list[PairResult] = []
     for metric in metrics:
         of_metric = {pair: c[metric.name] for pair, c in compared.items() if metric.name in c}

@@ -10,9 +10,22 @@ from harness.hashing import digest
 from harness.identity import Identity
 from harness.labels import score_label
 from harness.metrics import CLASSIFICATION, Metric
-from harness.records import Completion, Cost, Failure, Message, Passage, Request, Sample, Timing, Usage, number_repeats
+from harness.records import (
+    Completion,
+    Cost,
+    Failure,
+    Message,
+    Passage,
+    Request,
+    Sample,
+    Score,
+    Timing,
+    Usage,
+    number_repeats,
+)
 from harness.runlog import Manifest, RunLog, Session
 from harness.sampling import fingerprint
+from harness.summary import summarise
 
 LABELS = ("World", "Sports", "Business")
 Answer = str | Failure | None
@@ -68,6 +81,7 @@ def make_run(
     identities: dict[str, Identity] | None = None,
     completion: Callable[[str, int, Completion], Completion] | None = None,
     changes: dict[str, Any] | None = None,
+    score: Callable[[int, Completion, Sample], Score] | None = None,
 ) -> RunLog:
     """A run directory; `completion` may alter each completion (cost, cache, time), `changes` the manifest."""
     samples = list(number_repeats(rows if isinstance(rows, list) else [sample(k) for k in range(rows)]))
@@ -95,7 +109,13 @@ def make_run(
         folder, msgspec.structs.replace(manifest, **(changes or {})), zip(samples, requests, strict=True)
     )
     for name, answer in answers.items():
-        _answer(log, name, samples, answer, completion)
+        _answer(log, name, samples, answer, completion, score)
+    return log
+
+
+def finished(log: RunLog) -> RunLog:
+    """The run with its summary."""
+    log.write_summary(summarise(log, CLASSIFICATION))
     return log
 
 
@@ -105,6 +125,7 @@ def _answer(
     samples: list[Sample],
     answer: Callable[[int, Sample, int], Answer],
     change: Callable[[str, int, Completion], Completion] | None,
+    judge: Callable[[int, Completion, Sample], Score] | None,
 ) -> None:
     written = 0
     with log.writer(name) as writer:
@@ -124,7 +145,7 @@ def _answer(
                     cost=Cost(list=0.001, incurred=0.001),
                 )
                 done = change(name, k, done) if change else done
-                score = None if done.error else score_label(done, row.reference, LABELS)
-                writer.append(k, done, score)
+                verdict = judge(k, done, row) if judge else score_label(done, row.reference, LABELS)
+                writer.append(k, done, None if done.error else verdict)
                 written += 1
     log.note_session(name, Session(started="2026-01-05T10:00:00+00:00", wall_s=2.0, rows=written))

@@ -1,0 +1,54 @@
+"""`bench baseline accept RUN`: keep a run's outcomes as a file that is committed and gated against."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from harness.cli.options import json_option, quiet_option, split_names
+
+
+@click.group()
+def baseline() -> None:
+    """Care of baselines."""
+
+
+@baseline.command()
+@click.argument("run", metavar="RUN")
+@click.option("--backends", metavar="A,B", help="Only these backends (default: all of the run).")
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Default: TASK-baseline.json in the current folder. An older file there is replaced.",
+)
+@json_option
+@quiet_option
+def accept(run: str, backends: str | None, out: Path | None, as_json: bool, quiet: bool) -> int:
+    """Accept a run as what later candidates must not fall behind. Commit the file.
+
+    \b
+    bench baseline accept last --out main.json
+    """
+    import msgspec
+
+    from harness.baseline import make_baseline, write_baseline
+    from harness.runlog import RunLog
+    from harness.workspace import Workspace
+
+    log = RunLog.open(Workspace.current().find_run(run))
+    names = None if backends is None else tuple(split_names(backends, "--backends"))
+    made = make_baseline(log, names)
+    path = out or Path(f"{made.task}-baseline.json")
+    replaced = path.exists()
+    write_baseline(path, made)
+    if as_json:
+        found = {"path": str(path), "rows": len(made.rows), "backends": list(made.backends), "sha256": made.sha256}
+        sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
+    if not quiet:
+        print(
+            f"{'replaced' if replaced else 'wrote'} {path}: {len(made.rows)} rows of {', '.join(made.backends)}, "
+            f"{path.stat().st_size:,} bytes. Commit it; gate with `bench gate RUN --baseline {path}`.",
+            file=sys.stderr if as_json else sys.stdout,
+        )
+    return 0

@@ -1,0 +1,60 @@
+"""`bench power`: how many rows a question needs, and what the present rows can answer."""
+
+import sys
+from typing import Any
+
+import click
+
+from harness.cli.options import json_option
+
+MARGINS = (0.005, 0.01, 0.02, 0.03, 0.05)
+
+
+@click.command()
+@click.argument("run", metavar="[RUN]", required=False)
+@click.option("--rows", metavar="N", type=click.IntRange(min=1), help="What N rows resolve.")
+@click.option(
+    "--margin", metavar="X", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Only this margin."
+)
+@click.option(
+    "--discordance",
+    metavar="SHARE",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Share of rows on which exactly one of the two is right (default: of RUN, else 0.05).",
+)
+@click.option(
+    "--loss", metavar="X", type=click.FloatRange(0, 1, max_open=True), default=0.0, help="A true loss to allow for."
+)
+@click.option(
+    "--power", metavar="P", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.8, show_default=True
+)
+@json_option
+def power(
+    run: str | None,
+    rows: int | None,
+    margin: float | None,
+    discordance: float | None,
+    loss: float,
+    power: float,
+    as_json: bool,
+) -> int:
+    """Rows needed to pass a margin or to see a difference, and what the present rows resolve.
+
+    \b
+    bench power --margin 0.02 --discordance 0.05
+    bench power last
+    """
+    import msgspec
+    from rich.console import Console
+
+    from harness.gate.planning import plan, show_plan
+    from harness.runlog import RunLog
+    from harness.workspace import Workspace
+
+    log = RunLog.open(Workspace.current().find_run(run)) if run else None
+    margins = MARGINS if margin is None else (margin,)
+    found: Any = plan(log, rows, discordance, margins, loss, power)
+    if as_json:
+        sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
+    show_plan(found, Console(stderr=as_json))
+    return 0

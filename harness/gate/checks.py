@@ -1,0 +1,106 @@
+"""The checks of one backend: each figure against its reference by a margin, and its limits."""
+
+import math
+
+import msgspec
+
+from harness.comparison import Comparison, comparable, compare_all
+from harness.metrics import Metric
+from harness.statistics.noninferiority import LEVEL, noninferiority_verdict
+from harness.statistics.power import resolvable_margin, rows_for_margin
+
+from .absent import undefined
+from .limits import error_rate_check, limit_check
+from .money import cost_checks
+from .pairing import Pairing
+from .records import CheckResult
+from .settings import COST, ERRORS, GateSettings
+
+DRAWS = 10_000
+MORE_DRAWS = 100_000
+"""Where a bootstrap bound lies within two of its own Monte-Carlo errors of the margin."""
+
+
+def checks_of(pairing: Pairing, settings: GateSettings) -> list[CheckResult]:
+    """All checks of one backend but latency; harm is corrected later, over all checks of the gate."""
+    found = []
+    wanted = tuple(m for m in pairing.metrics if m.name in settings.terms)
+    margins = tuple(m for m in wanted if settings.terms[m.name].margin is not None)
+    compared = _compare(pairing, margins, settings)
+    for metric in wanted:
+        terms = settings.terms[metric.name]
+        if terms.margin is not None:
+            found.append(_paired(pairing, metric, terms.margin, compared.get(metric.name)))
+        if terms.at_most is not None or terms.at_least is not None:
+            found.append(limit_check(pairing, metric, terms))
+    if ERRORS in settings.terms:
+        found.append(error_rate_check(pairing, settings.terms[ERRORS]))
+    if COST in settings.terms:
+        found += cost_checks(pairing, settings.terms[COST])
+    return found
+
+
+def _compare(pairing: Pairing, metrics: tuple[Metric, ...], settings: GateSettings) -> dict[str, Comparison]:
+    args = (pairing.rows, pairing.candidate, pairing.reference, pairing.names, LEVEL)
+    compared = compare_all(metrics, *args, draws=DRAWS)
+    close = tuple(
+        c.metric
+        for name, c in compared.items()
+        if c.monte_carlo and abs(c.low + (settings.terms[name].margin or 0)) < 2 * c.monte_carlo
+    )
+    return compared | compare_all(close, *args, draws=MORE_DRAWS) if close else compared
+
+
+def _paired(pairing: Pairing, metric: Metric, margin: float, c: Comparison | None) -> CheckResult:
+    result = CheckResult(
+        name=f"{pairing.backend}: {metric.name} against the reference",
+        backend=pairing.backend,
+        metric=metric.name,
+        kind="paired",
+        verdict="incomparable",
+        margin=margin,
+    )
+    lacking = undefined(metric, pairing.candidate, pairing.reference)
+    if lacking:
+        return _say(result, f"{metric.name} is not defined for {lacking} rows that the candidate has answered.")
+    if not comparable(metric, pairing.candidate, pairing.reference):
+        modes = f"{pairing.candidate.decode} against {pairing.reference.decode}"
+        result = msgspec.structs.replace(result, verdict="advisory")
+        return _say(result, f"format errors do not apply or mean different things ({modes}): not gated.")
+    if c is None:
+        return _say(result, f"no row has a {metric.name} on both sides.")
+    sign = 1 if metric.direction == "higher" else -1
+    low, high = sorted((sign * c.low, sign * c.high))
+    resolves = resolvable_margin(c.rows, c.variance) if c.variance > 0 else None
+    return msgspec.structs.replace(
+        result,
+        verdict=noninferiority_verdict(c.low, c.high, margin, 1.0),
+        candidate=c.value_a,
+        reference=c.value_b,
+        difference=sign * c.gain,
+        low=low if math.isfinite(low) else None,
+        high=high if math.isfinite(high) else None,
+        level=LEVEL,
+        method=c.method,
+        rows=c.rows,
+        differing=c.differing,
+        harm_p=c.harm_p,
+        resolves=resolves,
+        needed_rows=_needed(c, margin),
+    )
+
+
+def _needed(c: Comparison, margin: float) -> int | None:
+    """Rows in all that would probably decide: to pass at the observed loss, or to fail if that is past the margin."""
+    if not c.variance > 0:
+        return None
+    loss = max(0.0, -c.gain)
+    if loss == margin:
+        return None
+    if loss < margin:
+        return rows_for_margin(margin, c.variance, loss)
+    return rows_for_margin(loss, c.variance, margin)  # the same distance, seen from the other side
+
+
+def _say(result: CheckResult, sentence: str) -> CheckResult:
+    return msgspec.structs.replace(result, sentence=sentence)

@@ -1,0 +1,53 @@
+"""Whether two evaluations may be compared at all: refused with reasons, never quietly compared."""
+
+from collections.abc import Iterable
+
+from .side import Evaluation, Side
+
+
+def refusals(candidate: Evaluation, reference: Evaluation, ids: tuple[list[str], list[str]]) -> list[str]:
+    """Why the evaluations differ in more than the model; empty where they do not. ids: of both sides."""
+    found = []
+    for what, here, there in (
+        ("tasks", candidate.task, reference.task),
+        ("versions of the task's parser and scoring", candidate.parser, reference.parser),
+        ("label sets", ", ".join(candidate.labels), ", ".join(reference.labels)),
+    ):
+        if here != there:
+            found.append(f"the {what} differ: {here or 'none'} here, {there or 'none'} in the reference.")
+    if not found and candidate.data != reference.data:
+        found.append(_rows_differ(*ids))
+    elif not found and candidate.prompts != reference.prompts:
+        found.append("the prompts differ: the same rows were asked in other words, or with other limits or seeds.")
+    return found + _metric_versions(candidate, reference)
+
+
+def _rows_differ(here: list[str], there: list[str]) -> str:
+    common = len(set(here) & set(there))
+    if not common:
+        return f"no row is common: {len(here)} rows here, {len(there)} in the reference."
+    if common == len(here) == len(there):
+        return "the rows differ: same texts, other references or groups."
+    return (
+        f"the rows differ: {len(here)} here, {len(there)} in the reference, {common} common "
+        "(`bench compare` looks at the common ones)."
+    )
+
+
+def _metric_versions(candidate: Evaluation, reference: Evaluation) -> list[str]:
+    there = {m.name: m for m in reference.metrics}
+    return [
+        f"the metric {m.name} differs: version {m.version} here, {there[m.name].version} in the reference."
+        for m in candidate.metrics
+        if m.name in there and m != there[m.name]
+    ]
+
+
+def decode_refusals(pairs: Iterable[tuple[Side, Side]]) -> list[str]:
+    """A backend of one name must take its answers in one way on both sides."""
+    return [
+        f"{c.info.backend} takes its answers in another way: decode {c.info.decode} here, "
+        f"{r.info.decode} in the reference."
+        for c, r in pairs
+        if c.info.decode != r.info.decode
+    ]

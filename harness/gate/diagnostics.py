@@ -1,0 +1,87 @@
+"""Where a candidate lost: accuracy within classes and slices, and rows that went from right to wrong. Never gated."""
+
+import numpy as np
+
+from harness.comparison import compare_means
+from harness.metrics import Metric
+from harness.outcomes import Codes
+from harness.records import Row
+from harness.statistics.noninferiority import LEVEL
+
+from .pairing import Pairing
+from .records import Diagnostic, Flip
+
+MOST_VALUES = 20
+MOST_FLIPS = 10
+TEXT = 200
+
+
+def diagnostics(pairing: Pairing, columns: tuple[str, ...]) -> list[Diagnostic]:
+    """Each class of the label set and each value of the named columns, p-values corrected over all of them."""
+    metric = _right_or_wrong(pairing)
+    if metric is None:
+        return []
+    found: list[tuple[str, str, int, float, float, float]] = []
+    for column, value, chosen in _parts(pairing, columns):
+        rows, a, b = pairing.rows.only(chosen), pairing.candidate.only(chosen), pairing.reference.only(chosen)
+        c = compare_means(metric, rows, a, b, pairing.names, LEVEL)
+        if c is not None:
+            found.append((column, value, c.rows, c.value_a, c.value_b, c.p))
+    if not found:
+        return []
+    from scipy.stats import false_discovery_control
+
+    corrected = false_discovery_control([p for *_, p in found])
+    return [
+        Diagnostic(
+            backend=pairing.backend,
+            column=column,
+            value=value,
+            rows=rows,
+            candidate=a,
+            reference=b,
+            p=p,
+            p_corrected=float(q),
+        )
+        for (column, value, rows, a, b, p), q in zip(found, corrected, strict=True)
+    ]
+
+
+def _right_or_wrong(pairing: Pairing) -> Metric | None:
+    return next((m for m in pairing.metrics if m.row_value == "correct"), None)
+
+
+Part = tuple[str, str, Codes]
+"""A column, one of its values, and the rows that have it."""
+
+
+def _parts(pairing: Pairing, columns: tuple[str, ...]) -> list[Part]:
+    parts: list[Part] = []
+    if len(pairing.rows.labels) <= MOST_VALUES:
+        references = pairing.rows.references
+        parts += [("class", label, np.flatnonzero(references == i)) for i, label in enumerate(pairing.rows.labels)]
+    for column in columns:
+        values = np.array(pairing.rows.columns.get(column, []))
+        known = sorted(set(values.tolist()))[:MOST_VALUES]
+        parts += [(column, value, np.flatnonzero(values == value)) for value in known]
+    return [part for part in parts if len(part[2])]
+
+
+def flips(pairing: Pairing, rows: list[Row]) -> list[Flip]:
+    """The first rows, by id, that the reference had right and the candidate has wrong."""
+    metric = _right_or_wrong(pairing)
+    if metric is None or metric.name not in pairing.candidate.values or metric.name not in pairing.reference.values:
+        return []
+    here, there = pairing.candidate.values[metric.name], pairing.reference.values[metric.name]
+    worse = sorted(np.flatnonzero(there > here).tolist(), key=lambda n: rows[n].sample.id)[:MOST_FLIPS]
+    labels = (*pairing.rows.labels, "(no label)")
+    return [
+        Flip(
+            backend=pairing.backend,
+            id=rows[n].sample.id,
+            expected=rows[n].sample.reference[:TEXT],
+            answered=labels[int(pairing.candidate.answers[n, 0])] if pairing.rows.labels else "",
+            text=" / ".join(rows[n].sample.inputs.values())[:TEXT],
+        )
+        for n in worse
+    ]

@@ -1,0 +1,57 @@
+"""One call from a run directory to a verdict: used by the command and by the pytest plugin alike."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.baseline import read_baseline
+from harness.errors import NotComparableError
+from harness.runlog import RunLog
+from harness.workspace import Workspace
+
+from .judge import Source, judge, match_names
+from .records import GateResult
+from .settings import OnInconclusive, gate_settings
+from .side import missing_baseline
+
+
+def gate_run(
+    path: Path,
+    *,
+    workspace: Workspace,
+    table: Mapping[str, Any],
+    where: str = "[gate]",
+    baseline: str | None = None,
+    candidate: str | None = None,
+    reference: str | None = None,
+    flags: Mapping[str, Mapping[str, float]] | None = None,
+    on_inconclusive: OnInconclusive | None = None,
+    latency_runs: Sequence[Path] = (),
+) -> GateResult:
+    """Judge the run at `path`. table: the raw `[gate]`; baseline: a file, or a run by path, short id or `last`.
+
+    Raises UsageError (wrong settings, names or files), IncompleteRunError (a run has not ended),
+    NotComparableError (no baseline, no common backend).
+    """
+    source = Source.of_run(RunLog.open(path))
+    settings = gate_settings(table, source.evaluation.metrics, flags, on_inconclusive, where)
+    other = source if baseline is None else open_reference(baseline, workspace)
+    if baseline is None and (candidate is None or reference is None):
+        raise NotComparableError(
+            "there is nothing to compare with: name a baseline (--baseline FILE; make one with "
+            "`bench baseline accept RUN`), or two backends of this run (--candidate A --reference B)."
+        )
+    names = match_names(source, other, candidate, reference)
+    return judge(source, other, names, settings, [RunLog.open(p) for p in latency_runs])
+
+
+def open_reference(word: str, workspace: Workspace) -> Source:
+    """A baseline file, or a run. Raises NotComparableError for a file that is not there, UsageError, and
+    IncompleteRunError for a run that has not ended."""
+    path = Path(word)
+    if path.is_file():
+        baseline = read_baseline(path)
+        return Source.of_baseline(baseline, baseline.evaluation(path))
+    if path.suffix == ".json":
+        raise missing_baseline(path)
+    return Source.of_run(RunLog.open(workspace.find_run(word)))

@@ -1,0 +1,222 @@
+"""The gate itself: a run against a baseline file, against another run, or one backend of a run against another."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from harness.baseline import Baseline, baseline_side
+from harness.errors import NotComparableError, UsageError, did_you_mean
+from harness.metrics import Metric
+from harness.outcomes import RowTable
+from harness.records import Row
+from harness.results import Latency, Summary
+from harness.runlog import RunLog
+
+from .absent import fill_missing
+from .checks import checks_of
+from .comparable import decode_refusals, refusals
+from .diagnostics import diagnostics, flips
+from .latency import latency_checks
+from .pairing import Pairing
+from .records import CheckResult, Diagnostic, Flip, GateResult, OverallVerdict
+from .settings import GateSettings
+from .side import Evaluation, Side, read_rows, run_evaluation, run_side, run_summary
+from .verdict import correct_harm, doubt_equality, exit_code, nothing_differs, overall
+from .words import headline, resolution, sentence
+
+
+@dataclass(frozen=True)
+class Source:
+    """Something that can be gated against: what it evaluated, and its backends' outcomes on demand."""
+
+    evaluation: Evaluation
+    names: tuple[str, ...]
+    ids: list[str]
+    origin: "RunLog | Baseline"
+    rows: list[Row]
+    summary: Summary | None
+
+    @classmethod
+    def of_run(cls, log: RunLog) -> "Source":
+        """A run that has ended. Raises IncompleteRunError, UsageError."""
+        rows, summary = read_rows(log), run_summary(log)
+        evaluation = run_evaluation(log, rows, summary)
+        return cls(evaluation, tuple(summary.backends), [row.sample.id for row in rows], log, rows, summary)
+
+    @classmethod
+    def of_baseline(cls, baseline: Baseline, evaluation: Evaluation) -> "Source":
+        """An accepted baseline."""
+        ids = [line.split(" ", 1)[0] for line in baseline.rows]
+        return cls(evaluation, tuple(baseline.backends), ids, baseline, [], None)
+
+    def side(self, name: str) -> Side:
+        """One backend. Raises UsageError with the nearest name."""
+        if name not in self.names:
+            where = self.evaluation.source
+            raise UsageError(f"{where} has no backend '{name}'{did_you_mean(name, self.names)}.")
+        if isinstance(self.origin, RunLog):
+            assert self.summary is not None
+            return run_side(self.origin, name, self.rows, self.summary)
+        return baseline_side(self.origin, name, self.evaluation.source)
+
+
+def match_names(
+    candidate: Source, reference: Source, candidate_name: str | None, reference_name: str | None
+) -> list[tuple[str, str]]:
+    """Which backend is held against which: the two named ones, else all that bear one name on both sides.
+
+    Raises UsageError for a name that is not there, NotComparableError where no name is common or a backend
+    would be held against itself.
+    """
+    if candidate_name is None and reference_name is not None:
+        raise UsageError("--reference names what to compare with: say --candidate too.")
+    if candidate_name is not None:
+        pair = (candidate_name, reference_name or candidate_name)
+        if candidate is reference and pair[0] == pair[1]:
+            raise NotComparableError(f"'{pair[0]}' would be compared with itself: name another --reference.")
+        return [pair]
+    common = [name for name in candidate.names if name in reference.names]
+    if not common:
+        raise NotComparableError(
+            f"no backend is common to {candidate.evaluation.source} ({', '.join(candidate.names)}) and "
+            f"{reference.evaluation.source} ({', '.join(reference.names)}): name them with --candidate and --reference."
+        )
+    return [(name, name) for name in common]
+
+
+def judge(
+    candidate: Source,
+    reference: Source,
+    names: list[tuple[str, str]],
+    settings: GateSettings,
+    latency_runs: Sequence[RunLog] = (),
+) -> GateResult:
+    """The verdict. Never raises for results that cannot be compared: these are a verdict of their own.
+
+    Raises UsageError: unknown backend, damaged baseline, a slice column that the rows do not have.
+    """
+    sides = [(candidate.side(a), reference.side(b)) for a, b in names]
+    blank = GateResult(
+        verdict="incomparable",
+        exit_code=0,
+        task=candidate.evaluation.task,
+        rows=len(candidate.ids),
+        on_inconclusive=settings.on_inconclusive,
+        sides=tuple((c.info, r.info) for c, r in sides),
+        settings=msgspec.to_builtins(settings),
+    )
+    reasons = refusals(candidate.evaluation, reference.evaluation, (candidate.ids, reference.ids))
+    if all(a == b for a, b in names):
+        reasons += decode_refusals(sides)
+    if reasons:
+        return _finish(blank, "incomparable", reasons=tuple(reasons))
+    too_few = [text for pair in sides for side in pair if (text := _too_few_answers(side, settings.max_error_rate))]
+    if too_few:
+        return _finish(blank, "incomplete", reasons=tuple(dict.fromkeys(too_few)))
+    metrics = candidate.evaluation.metrics
+    rows = RowTable.of(candidate.rows, candidate.evaluation.labels)
+    _refuse_unknown_slices(settings, rows)
+    pairings = [_pair(rows, c, r, metrics) for c, r in sides]
+    checks: list[CheckResult] = []
+    seen: list[Diagnostic] = []
+    lost: list[Flip] = []
+    for pairing in pairings:
+        checks += checks_of(pairing, settings)
+        checks += latency_checks(pairing.backend, settings, *_probes(pairing, latency_runs))
+        seen += diagnostics(pairing, settings.slices)
+        lost += flips(pairing, candidate.rows)
+    checks = correct_harm(checks)
+    warnings = _warnings(pairings, settings)
+    if nothing_differs(checks):
+        checks = doubt_equality(checks)
+        warnings.insert(0, _equal(pairings))
+    checks = [sentence(check) for check in checks]
+    result = msgspec.structs.replace(
+        blank,
+        resolution=resolution(checks),
+        checks=tuple(checks),
+        diagnostics=tuple(seen),
+        flips=tuple(lost[:10]),
+        warnings=tuple(warnings),
+    )
+    return _finish(result, overall(checks))
+
+
+def _finish(result: GateResult, verdict: OverallVerdict, reasons: tuple[str, ...] = ()) -> GateResult:
+    result = msgspec.structs.replace(
+        result,
+        verdict=verdict,
+        reasons=reasons,
+        exit_code=int(exit_code(verdict, result.on_inconclusive)),
+    )
+    return msgspec.structs.replace(result, headline=headline(result))
+
+
+def _too_few_answers(side: Side, most: float) -> str | None:
+    if side.unanswered <= most * side.asked:
+        return None
+    return (
+        f"{side.info.backend} ({side.info.run}) lacks {side.unanswered} of {side.asked} answers "
+        f"({side.errors} infrastructure errors), more than {100 * most:g} %: finish the run with --resume."
+    )
+
+
+def _refuse_unknown_slices(settings: GateSettings, rows: RowTable) -> None:
+    for column in settings.slices:
+        if column not in rows.columns:
+            raise UsageError(f"[gate] slices: the rows have no column '{column}'{did_you_mean(column, rows.columns)}.")
+
+
+def _pair(rows: RowTable, candidate: Side, reference: Side, metrics: tuple[Metric, ...]) -> Pairing:
+    other = reference.outcomes.only(reference.positions(rows.ids))
+    mine = fill_missing(candidate.outcomes, other, metrics, len(rows.labels))
+    same_name = candidate.info.backend == reference.info.backend
+    backend = candidate.info.backend if same_name else f"{candidate.info.backend} against {reference.info.backend}"
+    return Pairing(backend, rows, mine, other, (candidate, reference), metrics)
+
+
+def _probes(pairing: Pairing, runs: Sequence[RunLog]) -> tuple[list[tuple[Latency | None, Latency | None]], bool]:
+    """Probes of both sides run by run; without such runs, of the two occasions that are there."""
+    names = tuple(side.info.backend for side in pairing.sides)
+    if runs:
+        found = []
+        for log in runs:
+            backends = run_summary(log).backends
+            missing = [name for name in names if name not in backends]
+            if missing:
+                raise UsageError(
+                    f"--latency-run {log.path}: has no backend '{missing[0]}'{did_you_mean(missing[0], backends)}."
+                )
+            found.append((backends[names[0]].probe, backends[names[1]].probe))
+        return found, names[0] != names[1]
+    one_run = pairing.sides[0].info.source == pairing.sides[1].info.source
+    return [(pairing.sides[0].probe, pairing.sides[1].probe)], one_run
+
+
+def _warnings(pairings: list[Pairing], settings: GateSettings) -> list[str]:
+    found = []
+    if settings.defaulted:
+        found.append("no [gate] in bench.toml and no --margin: these margins are Bench's defaults.")
+    for pairing in pairings:
+        candidate, reference = pairing.sides
+        if candidate.unanswered:
+            found.append(
+                f"{candidate.info.backend}: {candidate.unanswered} of {candidate.asked} answers are missing; "
+                "they count as wrong."
+            )
+        if reference.unanswered:
+            found.append(f"the reference {reference.info.backend} lacks {reference.unanswered} answers: not compared.")
+    return found
+
+
+def _equal(pairings: list[Pairing]) -> str:
+    same = all(
+        c.info.model == r.info.model and c.info.adapter_sha256 == r.info.adapter_sha256
+        for c, r in (p.sides for p in pairings)
+    )
+    who = "and both are the same model" if same else "although the models differ"
+    return (
+        f"every row has the same outcome as in the reference, {who}: there is nothing to judge. "
+        "Was the reference evaluated by mistake, or answers replayed?"
+    )

@@ -1,0 +1,36 @@
+"""The gate as JUnit XML: one test case a check, readable by any CI, whatever characters a model wrote."""
+
+import xml.etree.ElementTree as ET
+
+from .records import GateResult
+from .untrusted import xml_text
+from .words import WORDS
+
+
+def junit_xml(result: GateResult) -> bytes:
+    """fail -> failure; inconclusive and advice -> skipped; incomparable or no verdict -> error. UTF-8, XML 1.0."""
+    cases: list[tuple[str, str, str, str]] = [
+        (check.name, check.backend, check.verdict, check.sentence) for check in result.checks
+    ]
+    if result.reasons or not cases:
+        cases = [("gate", result.task, result.verdict, " ".join(result.reasons) or result.headline)]
+    verdicts = [verdict for _, _, verdict, _ in cases]
+    suite = ET.Element(
+        "testsuite",
+        name=xml_text(f"bench gate: {result.task}"),
+        tests=str(len(cases)),
+        failures=str(verdicts.count("fail")),
+        errors=str(sum(v in ("incomparable", "incomplete") for v in verdicts)),
+        skipped=str(sum(v in ("inconclusive", "advisory") for v in verdicts)),
+    )
+    kinds = {"fail": "failure", "inconclusive": "skipped", "advisory": "skipped"}
+    for name, where, verdict, sentence in cases:
+        case = ET.SubElement(suite, "testcase", name=xml_text(name), classname=xml_text(f"bench.{where}"))
+        if verdict != "pass":
+            text = xml_text(f"{WORDS[verdict]}: {sentence}")
+            ET.SubElement(case, kinds.get(verdict, "error"), message=text).text = text
+    root = ET.Element("testsuites")
+    root.append(suite)
+    ET.indent(root)
+    xml: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return xml + b"\n"

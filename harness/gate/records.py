@@ -1,0 +1,113 @@
+"""The records of `gate.json`: every check with its figures, and the verdict over all of them."""
+
+from typing import Any, Literal
+
+from harness.records import Record
+
+SCHEMA = 1
+
+Verdict = Literal["pass", "fail", "inconclusive", "incomparable", "advisory"]
+"""Of a check. "advisory" is shown and never counts; "incomparable" is never a pass."""
+
+OverallVerdict = Literal["pass", "fail", "inconclusive", "incomparable", "incomplete"]
+
+Kind = Literal["paired", "absolute", "ratio"]
+
+
+class SideInfo(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """What stood on one side: a backend of a run directory or of a baseline file (`source`)."""
+
+    source: str
+    run: str
+    backend: str
+    model: str
+    adapter: str | None = None
+    adapter_sha256: str | None = None
+    decode: str
+    created: str = ""
+    git: str | None = None
+
+
+class CheckResult(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """One check.
+
+    name: "llama-ft: accuracy, against the reference". difference: candidate - reference (paired) or their quotient
+    (ratio); low, high: its interval at `level` (absolute checks: the interval of the candidate's own figure).
+    margin: the largest loss that may go unnoticed; limit: the bound of an absolute or ratio check.
+    needed_rows: rows in all that would probably decide an inconclusive check; resolves: the smallest margin
+    that these rows pass with 80 % power when there is no true difference. sentence: the finding in words.
+    """
+
+    name: str
+    backend: str
+    metric: str
+    kind: Kind
+    verdict: Verdict
+    candidate: float | None = None
+    reference: float | None = None
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    level: float = 0.9
+    method: str = ""
+    margin: float | None = None
+    limit: float | None = None
+    rows: int = 0
+    differing: int | None = None
+    harm_p: float | None = None
+    harm_p_holm: float | None = None
+    resolves: float | None = None
+    needed_rows: int | None = None
+    sentence: str = ""
+
+
+class Diagnostic(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """Accuracy within one class or slice: shown, never gated. p_corrected: Benjamini-Hochberg over all of them."""
+
+    backend: str
+    column: str
+    value: str
+    rows: int
+    candidate: float
+    reference: float
+    p: float
+    p_corrected: float
+
+
+class Flip(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """A row that the reference had right and the candidate has wrong."""
+
+    backend: str
+    id: str
+    expected: str
+    answered: str
+    text: str
+
+
+class GateResult(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """gate.json.
+
+    verdict "incomplete": too few answers for any verdict; reasons: why the sides cannot be compared, or why no
+    verdict was given. exit_code: what the command ends with under `on_inconclusive`.
+    """
+
+    schema: int = SCHEMA
+    verdict: OverallVerdict
+    exit_code: int
+    task: str
+    rows: int = 0
+    on_inconclusive: Literal["warn", "block"] = "warn"
+    headline: str = ""
+    resolution: str = ""
+    sides: tuple[tuple[SideInfo, SideInfo], ...] = ()
+    checks: tuple[CheckResult, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
+    flips: tuple[Flip, ...] = ()
+    reasons: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    settings: dict[str, Any] = {}
+
+    @property
+    def passed(self) -> bool:
+        """Every check that counts has passed."""
+        return self.verdict == "pass"

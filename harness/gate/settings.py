@@ -1,0 +1,132 @@
+"""`[gate]` of bench.toml, with flags on top: which figures are gated, and by which margins and limits."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from harness.errors import UsageError, did_you_mean
+from harness.metrics import Metric
+
+T = TypeVar("T")
+
+COST = "cost_per_1000"
+ERRORS = "error_rate"
+LATENCY = ("latency_p50", "latency_p95")
+MAX_ERROR_RATE = 0.01
+DEFAULT_MARGIN = 0.02
+DEFAULT_FORMAT_MARGIN = 0.01
+
+OnInconclusive = Literal["warn", "block"]
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is asked of one figure.
+
+    margin: the largest loss against the reference that may go unnoticed, in the metric's own units;
+    at_most, at_least: a limit that the figure's one-sided 95 % bound must keep; ratio: candidate / reference.
+    """
+
+    margin: float | None = None
+    at_most: float | None = None
+    at_least: float | None = None
+    ratio: float | None = None
+
+
+class GateSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """All terms by figure. slices: columns shown as diagnostics. defaulted: nobody named a term."""
+
+    terms: dict[str, Terms]
+    max_error_rate: float = MAX_ERROR_RATE
+    on_inconclusive: OnInconclusive = "warn"
+    slices: tuple[str, ...] = ()
+    defaulted: bool = False
+
+
+class _Plain(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The keys of `[gate]` that are no figures."""
+
+    max_error_rate: float = MAX_ERROR_RATE
+    on_inconclusive: OnInconclusive = "warn"
+    slices: tuple[str, ...] = ()
+
+
+def gate_settings(
+    table: Mapping[str, Any],
+    metrics: tuple[Metric, ...],
+    flags: Mapping[str, Mapping[str, float]] | None = None,
+    on_inconclusive: OnInconclusive | None = None,
+    where: str = "[gate]",
+) -> GateSettings:
+    """Read `[gate]`, lay `flags` (figure -> term -> value) over it, and check all against the task's metrics.
+
+    Without any figure named: the headline within DEFAULT_MARGIN and format errors within DEFAULT_FORMAT_MARGIN.
+    Raises UsageError: unknown keys with the nearest name, margins that are no positive number, limits that do
+    not fit the metric's direction.
+    """
+    plain = {f.name for f in msgspec.structs.fields(_Plain)}
+    by_name = {m.name: m for m in metrics}
+    figures = (*by_name, COST, ERRORS, *LATENCY)
+    wanted: dict[str, dict[str, Any]] = {}
+    for key, value in table.items():
+        if key in plain:
+            continue
+        if key not in figures:
+            raise UsageError(f"{where}: unknown key '{key}'{did_you_mean(key, (*figures, *plain))}.")
+        if not isinstance(value, dict):
+            raise UsageError(f"{where}: {key} must be a table such as {{ margin = 0.02 }}.")
+        wanted[key] = dict(value)
+    for key, given in (flags or {}).items():
+        if key not in figures:
+            raise UsageError(f"there is no figure '{key}' to gate{did_you_mean(key, figures)}.")
+        wanted.setdefault(key, {}).update(given)
+    settings = _convert({k: v for k, v in table.items() if k in plain}, _Plain, where)
+    if not 0 <= settings.max_error_rate < 1:
+        raise UsageError(f"{where}: max_error_rate must lie in [0, 1), not {settings.max_error_rate}.")
+    terms = {key: _terms(key, value, by_name.get(key), where) for key, value in wanted.items()}
+    return GateSettings(
+        terms=terms or _defaults(metrics),
+        max_error_rate=settings.max_error_rate,
+        on_inconclusive=on_inconclusive or settings.on_inconclusive,
+        slices=settings.slices,
+        defaulted=not terms,
+    )
+
+
+def _defaults(metrics: tuple[Metric, ...]) -> dict[str, Terms]:
+    terms = {metrics[0].name: Terms(margin=DEFAULT_MARGIN)} if metrics else {}
+    return terms | {m.name: Terms(margin=DEFAULT_FORMAT_MARGIN) for m in metrics[1:] if m.row_value == "format_error"}
+
+
+def _terms(key: str, table: dict[str, Any], metric: Metric | None, where: str) -> Terms:
+    place = f"{where} {key}"
+    known = {f.name for f in msgspec.structs.fields(Terms)}
+    allowed = _allowed(key, metric)
+    for name in table:
+        if name not in known:
+            raise UsageError(f"{place}: unknown key '{name}'{did_you_mean(name, allowed)}.")
+        if name not in allowed:
+            raise UsageError(f"{place}: '{name}' does not apply to it (it takes {', '.join(allowed)}).")
+    terms = _convert(table, Terms, place)
+    if terms == Terms():
+        raise UsageError(f"{place}: name a term ({', '.join(allowed)}).")
+    if terms.margin is not None and not 0 < terms.margin < float("inf"):
+        raise UsageError(f"{place}: margin must be above 0: it is the largest loss that may go unnoticed.")
+    if terms.ratio is not None and not 0 < terms.ratio < float("inf"):
+        raise UsageError(f"{place}: ratio must be above 0: it is candidate divided by reference.")
+    return terms
+
+
+def _allowed(key: str, metric: Metric | None) -> tuple[str, ...]:
+    if metric is not None:
+        return ("margin", "at_least" if metric.direction == "higher" else "at_most")
+    if key == ERRORS:
+        return ("at_most",)
+    return ("at_most", "ratio") if key == COST else ("ratio",)
+
+
+def _convert(table: dict[str, Any], kind: type[T], where: str) -> T:
+    try:
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{where}: {error}.") from None

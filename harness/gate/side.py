@@ -1,0 +1,137 @@
+"""One side of a gate: a backend's outcomes on rows that are named by id, from a run or from a baseline."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.errors import IncompleteRunError, NotComparableError, UsageError, did_you_mean
+from harness.hashing import digest
+from harness.metrics import Metric
+from harness.outcomes import Outcomes
+from harness.records import Row
+from harness.results import BackendResult, Latency, Summary
+from harness.runlog import RunLog
+from harness.sampling import fingerprint
+from harness.summary import tally_of
+
+from .records import SideInfo
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What must agree before two evaluations are compared: task, rows, prompts, parser, metrics.
+
+    data: fingerprint of ids, references and groups; prompts: of ids and request hashes; both whatever the order.
+    """
+
+    source: str
+    task: str
+    data: str
+    prompts: str
+    parser: str
+    labels: tuple[str, ...]
+    metrics: tuple[Metric, ...]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One backend's outcomes, rows in the order of `ids`.
+
+    asked: requests; unanswered: of these, errors and never sent. cost_per_1000: list price, None where unknown.
+    """
+
+    info: SideInfo
+    ids: list[str]
+    outcomes: Outcomes
+    asked: int
+    unanswered: int
+    errors: int
+    cost_per_1000: float | None
+    cost_basis: str
+    tokens_per_answer: float | None
+    probe: Latency | None
+
+    def positions(self, ids: list[str]) -> "np.ndarray[Any, np.dtype[np.int64]]":
+        """Where the rows called `ids` stand here."""
+        at = {name: i for i, name in enumerate(self.ids)}
+        return np.array([at[name] for name in ids], dtype=np.int64)
+
+
+def read_rows(log: RunLog) -> list[Row]:
+    """The rows of a run. Raises UsageError where two rows have one id: pairing would be a guess."""
+    rows = list(log.rows())
+    seen: set[str] = set()
+    for row in rows:
+        if row.sample.id in seen:
+            raise UsageError(f"{log.path / 'samples.jsonl'}: the id {row.sample.id} stands there twice; run it anew.")
+        seen.add(row.sample.id)
+    return rows
+
+
+def run_summary(log: RunLog) -> Summary:
+    """The summary of a run that has ended. Raises IncompleteRunError for one that has not."""
+    summary = log.summary()
+    if summary is None:
+        raise IncompleteRunError(f"{log.path} has not ended: finish it with `bench run --resume {log.path}`.")
+    return summary
+
+
+def run_evaluation(log: RunLog, rows: list[Row], summary: Summary) -> Evaluation:
+    """What a run evaluated, from its rows themselves."""
+    return Evaluation(
+        source=str(log.path),
+        task=log.manifest.task,
+        data=fingerprint(row.sample for row in rows),
+        prompts=prompt_fingerprint(rows),
+        parser=log.manifest.parser,
+        labels=log.manifest.labels,
+        metrics=summary.metrics,
+    )
+
+
+def prompt_fingerprint(rows: list[Row]) -> str:
+    """SHA-256 over what was asked about each row, whatever the order."""
+    return digest(sorted([row.sample.id, row.request.hash()] for row in rows))
+
+
+def run_side(log: RunLog, name: str, rows: list[Row], summary: Summary) -> Side:
+    """A backend of a run. Raises UsageError with the nearest name."""
+    if name not in summary.backends:
+        raise UsageError(f"{log.path} has no backend '{name}'{did_you_mean(name, summary.backends)}.")
+    manifest = log.manifest
+    result: BackendResult = summary.backends[name]
+    tally = tally_of(log, name, summary.metrics, len(rows))
+    asked = len(rows) * manifest.repeats
+    tokens = sum(result.usage.get(kind, 0) for kind in ("prompt_tokens", "completion_tokens"))
+    return Side(
+        info=SideInfo(
+            source=str(log.path),
+            run=manifest.id,
+            backend=name,
+            model=result.model,
+            adapter=result.adapter,
+            adapter_sha256=manifest.backends[name].adapter_sha256,
+            decode=result.decode,
+            created=manifest.created,
+            git=manifest.git,
+        ),
+        ids=[row.sample.id for row in rows],
+        outcomes=tally.outcomes.build(),
+        asked=asked,
+        unanswered=asked - tally.answered,
+        errors=tally.errors.total(),
+        cost_per_1000=result.cost.per_1000,
+        cost_basis=result.cost.basis,
+        tokens_per_answer=tokens / tally.answered if tally.answered else None,
+        probe=result.probe,
+    )
+
+
+def missing_baseline(path: Path) -> NotComparableError:
+    """A first run is not green: there is nothing to compare with."""
+    return NotComparableError(
+        f"there is no baseline {path}: accept a run that you trust with "
+        f"`bench baseline accept RUN --out {path}` and commit the file."
+    )

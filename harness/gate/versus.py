@@ -1,0 +1,113 @@
+"""`bench compare A B`: two runs on the rows that both asked in the same words, with a word about the others."""
+
+from harness.comparison import Comparison, compare_all
+from harness.errors import NotComparableError
+from harness.outcomes import RowTable
+from harness.records import Record
+from harness.results import PairResult
+from harness.standings import correct_pairs
+from harness.statistics.power import detectable_difference
+
+from .judge import Source, match_names
+
+
+class Side(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """One backend of the comparison and its figures on the common rows, by metric."""
+
+    run: str
+    backend: str
+    model: str
+    decode: str
+    figures: dict[str, float]
+
+
+class Versus(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """a against b for every metric. rows: common rows; resolves: the smallest difference of the first right/wrong
+    metric that they show with 80 % power; notes: what was left out."""
+
+    task: str
+    rows: int
+    sides: tuple[tuple[Side, Side], ...]
+    pairs: tuple[PairResult, ...]
+    resolves: float | None
+    notes: tuple[str, ...]
+
+
+def versus(a: Source, b: Source, a_name: str | None, b_name: str | None) -> Versus:
+    """Compare on the rows of one id and one request hash.
+
+    Raises NotComparableError: another task, parser or metric version, or no row in common.
+    """
+    names = match_names(a, b, a_name, b_name)
+    _refuse(a, b)
+    asked = {row.sample.id: row for row in b.rows}
+    same = [
+        row
+        for row in a.rows
+        if (other := asked.get(row.sample.id)) is not None
+        and row.request.hash() == other.request.hash()
+        and row.sample.reference == other.sample.reference
+    ]
+    if not same:
+        raise NotComparableError(
+            f"{a.evaluation.source} and {b.evaluation.source} have no row that was asked in the same words."
+        )
+    rows = RowTable.of(same, a.evaluation.labels)
+    sides: list[tuple[Side, Side]] = []
+    everything: dict[tuple[str, str], dict[str, Comparison]] = {}
+    for mine, theirs in names:
+        x, y = a.side(mine), b.side(theirs)
+        left, right = x.outcomes.only(x.positions(rows.ids)), y.outcomes.only(y.positions(rows.ids))
+        compared = compare_all(a.evaluation.metrics, rows, left, right, (mine, theirs))
+        everything[f"{mine} of {x.info.run}", f"{theirs} of {y.info.run}"] = compared
+        values = [{n: getattr(c, f"value_{side}") for n, c in compared.items()} for side in "ab"]
+        sides.append(
+            (
+                Side(run=x.info.run, backend=mine, model=x.info.model, decode=x.info.decode, figures=values[0]),
+                Side(run=y.info.run, backend=theirs, model=y.info.model, decode=y.info.decode, figures=values[1]),
+            )
+        )
+    pairs = correct_pairs(a.evaluation.metrics, everything)
+    return Versus(
+        task=a.evaluation.task,
+        rows=len(same),
+        sides=tuple(sides),
+        pairs=pairs,
+        resolves=_resolves(pairs),
+        notes=_notes(a, b, len(same), sides, pairs),
+    )
+
+
+def _refuse(a: Source, b: Source) -> None:
+    for what, here, there in (
+        ("tasks", a.evaluation.task, b.evaluation.task),
+        ("versions of the task's parser", a.evaluation.parser, b.evaluation.parser),
+        ("label sets", ", ".join(a.evaluation.labels), ", ".join(b.evaluation.labels)),
+        ("metrics", *({m.name: m.version for m in s.evaluation.metrics} for s in (a, b))),
+    ):
+        if here != there:
+            raise NotComparableError(f"the {what} differ ({here} and {there}): their scores mean different things.")
+
+
+def _resolves(pairs: tuple[PairResult, ...]) -> float | None:
+    first = next((p for p in pairs if p.only_a is not None and p.only_b is not None), None)
+    if first is None or first.only_a is None or first.only_b is None:
+        return None
+    return detectable_difference(first.rows, (first.only_a + first.only_b) / first.rows)
+
+
+def _notes(
+    a: Source, b: Source, common: int, sides: list[tuple[Side, Side]], pairs: tuple[PairResult, ...]
+) -> tuple[str, ...]:
+    notes = []
+    if not common == len(a.rows) == len(b.rows):
+        notes.append(
+            f"compared on the {common} rows that both asked in the same words, of {len(a.rows)} and {len(b.rows)}."
+        )
+    for x, y in sides:
+        if x.decode != y.decode:
+            notes.append(f"{x.backend} and {y.backend} take their answers in different ways ({x.decode}, {y.decode}).")
+    fewer = min((p.rows for p in pairs), default=common)
+    if fewer < common:
+        notes.append(f"rows that one side has not answered are left out: {fewer} remain.")
+    return tuple(notes)

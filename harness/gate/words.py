@@ -1,0 +1,114 @@
+"""The gate's findings as sentences, and how figures are written."""
+
+import msgspec
+
+from .records import CheckResult, GateResult
+from .settings import COST, ERRORS
+
+WORDS = {
+    "pass": "PASS",
+    "fail": "FAIL",
+    "inconclusive": "INCONCLUSIVE",
+    "incomparable": "NOT COMPARABLE",
+    "incomplete": "NO VERDICT",
+    "advisory": "advice",
+}
+
+
+def headline(result: GateResult) -> str:
+    """The verdict line."""
+    word = WORDS[result.verdict]
+    if result.reasons:
+        return f"{word}: {result.reasons[0]}"
+    counted = [check for check in result.checks if check.verdict != "advisory"]
+    if result.verdict == "pass":
+        return f"{word}: all {len(counted)} checks, {result.rows} rows."
+    worst = [check for check in counted if check.verdict == result.verdict]
+    if not worst:
+        return f"{word}: no check could be made."
+    more = f" (and {len(worst) - 1} more)" if len(worst) > 1 else ""
+    return f"{word}: {worst[0].name}: {worst[0].sentence}{more}"
+
+
+def figure(check: CheckResult, value: float | None) -> str:
+    """A figure in its unit: shares as percent, money in USD, seconds, else four digits."""
+    if value is None:
+        return "-"
+    if check.metric == COST:
+        return f"${value:.4g}"
+    if check.metric.startswith("latency"):
+        return f"{value:.3g} s"
+    if check.metric == ERRORS or _is_share(check):
+        return f"{100 * value:.2f} %"
+    return f"{value:.4g}"
+
+
+def _is_share(check: CheckResult) -> bool:
+    known = [v for v in (check.candidate, check.reference) if v is not None]
+    return bool(known) and all(0 <= v <= 1 for v in known)
+
+
+def change(check: CheckResult, value: float | None) -> str:
+    """A difference: points for shares, a factor for ratios."""
+    if value is None:
+        return "-"
+    if check.kind == "ratio":
+        return f"x {value:.3g}"
+    if check.kind == "absolute":
+        return figure(check, value)
+    return f"{100 * value:+.2f}" if _is_share(check) else f"{value:+.4g}"
+
+
+def interval(check: CheckResult) -> str:
+    """[low, high], or nothing where it is unbounded."""
+    if check.low is None or check.high is None:
+        return ""
+    return f"[{change(check, check.low)}, {change(check, check.high)}]"
+
+
+def bound(check: CheckResult) -> str:
+    """The margin or limit as it was asked for."""
+    if check.margin is not None:
+        return f"{100 * check.margin:g} points" if _is_share(check) else f"{check.margin:g}"
+    if check.limit is None:
+        return "-"
+    if check.kind == "ratio":
+        return f"x {check.limit:g}"
+    return figure(check, check.limit)
+
+
+def sentence(check: CheckResult) -> CheckResult:
+    """The check with its finding in words, where it has none yet."""
+    if check.sentence or check.candidate is None:
+        return check
+    if check.kind == "paired":
+        text = f"{change(check, check.difference)} {interval(check)} against a margin of {bound(check)}"
+    else:
+        text = f"{figure(check, check.candidate)} {interval(check)} against a limit of {bound(check)}"
+    return msgspec.structs.replace(check, sentence=f"{text}{_needed(check)}.")
+
+
+def _needed(check: CheckResult) -> str:
+    if check.verdict != "inconclusive":
+        return ""
+    if check.differing == 0:
+        return "; no row differs"
+    if check.needed_rows is None:
+        return "; at this figure no number of rows would decide"
+    more = max(0, check.needed_rows - check.rows)
+    if not more:
+        return "; a few more rows should decide"
+    return f"; about {more:,} more rows ({check.needed_rows:,} in all) would decide, if it stays so"
+
+
+def resolution(checks: list[CheckResult]) -> str:
+    """What the present rows can resolve, for the head of the page."""
+    first = next((c for c in checks if c.kind == "paired" and c.rows), None)
+    if first is None:
+        return ""
+    differing = 0 if first.differing is None else first.differing
+    text = f"{first.rows:,} rows in common, {differing:,} of them with another {first.metric}"
+    if first.resolves is None:
+        return f"{text}."
+    size = f"{100 * first.resolves:.2f} points" if _is_share(first) else f"{first.resolves:.3g}"
+    return f"{text}: a margin of {size} could be passed with 80 % power if nothing has changed."

@@ -1,0 +1,404 @@
+"""The gate: four verdicts, refusals, and the right exit code for everything a person can hand it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from harness.baseline import make_baseline, write_baseline
+from harness.errors import ExitCode, IncompleteRunError, NotComparableError, UsageError
+from harness.gate.front import gate_run
+from harness.gate.records import CheckResult, GateResult
+from harness.identity import Identity
+from harness.metrics import ACCURACY, CLASSIFICATION, MACRO_F1
+from harness.records import Completion, Cost, Sample, Timing
+from harness.runlog import RunLog
+from harness.workspace import Workspace
+from tests.gate.building import finished, make_run, right_but, sample
+
+ROWS = 1500
+ONE_IN_TEN = tuple(range(0, ROWS, 10))
+
+
+def judged(tmp_path: Path, run: RunLog, baseline: str | Path | None = None, **options: Any) -> GateResult:
+    """The gate as the command calls it."""
+    table = options.pop("table", {"accuracy": {"margin": 0.02}})
+    return gate_run(
+        run.path,
+        workspace=Workspace(tmp_path),
+        table=table,
+        baseline=None if baseline is None else str(baseline),
+        **options,
+    )
+
+
+def runs(
+    tmp_path: Path, candidate: Callable[[int, Sample, int], Any], rows: int = ROWS, **options: Any
+) -> tuple[RunLog, Path]:
+    """A candidate run and the baseline of one that is wrong on every tenth row."""
+    reference = finished(make_run(tmp_path / "reference", {"a": right_but(*range(0, rows, 10))}, rows))
+    write_baseline(tmp_path / "main.json", make_baseline(reference))
+    return finished(make_run(tmp_path / "candidate", {"a": candidate}, rows, **options)), tmp_path / "main.json"
+
+
+def only(result: GateResult, metric: str = "accuracy") -> CheckResult:
+    (check,) = [c for c in result.checks if c.metric == metric]
+    return check
+
+
+def shifted(extra: int = 0) -> tuple[int, ...]:
+    """Wrong on as many rows as the baseline, partly on others, and on `extra` more."""
+    return tuple(range(0, ROWS // 2, 10)) + tuple(range(ROWS // 2 + 5, ROWS, 10)) + tuple(range(1, 10 * extra, 10))
+
+
+def test_an_equal_candidate_with_other_errors_passes(tmp_path: Path) -> None:
+    run, baseline = runs(tmp_path, right_but(*shifted()))
+    result = judged(tmp_path, run, baseline)
+    check = only(result)
+    assert (result.verdict, result.exit_code) == ("pass", ExitCode.DONE)
+    assert check.low is not None and -0.02 < check.low < 0 < (check.high or 0)
+    assert check.differing == 150 and check.rows == ROWS
+    assert result.headline == "PASS: all 1 checks, 1500 rows."
+    assert "1,500 rows in common, 150 of them with another accuracy" in result.resolution
+
+
+def test_a_much_worse_candidate_fails(tmp_path: Path) -> None:
+    run, baseline = runs(tmp_path, right_but(*ONE_IN_TEN, *range(1, ROWS, 10)))
+    result = judged(tmp_path, run, baseline)
+    assert (result.verdict, result.exit_code) == ("fail", ExitCode.GATE_FAILED)
+    assert only(result).difference == pytest.approx(-0.1)
+
+
+def test_a_loss_that_is_shown_to_be_real_fails_although_it_may_lie_within_the_margin(tmp_path: Path) -> None:
+    """Tango's upper bound is above -margin, but the exact harm test leaves no doubt."""
+    run, baseline = runs(tmp_path, right_but(*ONE_IN_TEN, *range(1, 300, 10)))
+    check = only(judged(tmp_path, run, baseline))
+    assert check.low is not None and check.high is not None
+    assert check.low < -0.02 < check.high
+    assert check.harm_p_holm is not None and check.harm_p_holm < 0.001
+    assert check.verdict == "fail"
+
+
+def test_too_few_rows_are_inconclusive_and_say_how_many_more_would_decide(tmp_path: Path) -> None:
+    run, baseline = runs(tmp_path, right_but(5, 15, 25), rows=60)
+    result = judged(tmp_path, run, baseline)
+    check = only(result)
+    assert (result.verdict, result.exit_code) == ("inconclusive", ExitCode.DONE)
+    assert check.needed_rows is not None and check.needed_rows > 60
+    assert "more rows" in check.sentence
+    blocking = judged(tmp_path, run, baseline, on_inconclusive="block")
+    assert (blocking.verdict, blocking.exit_code) == ("inconclusive", ExitCode.INCONCLUSIVE)
+
+
+def test_passing_needs_every_check_to_pass(tmp_path: Path) -> None:
+    run, baseline = runs(tmp_path, right_but(*shifted(), garbled=tuple(range(2, 700, 20))))
+    table = {"accuracy": {"margin": 0.05}, "format_error_rate": {"margin": 0.01}}
+    result = judged(tmp_path, run, baseline, table=table)
+    assert only(result).verdict == "pass"
+    assert only(result, "format_error_rate").verdict == "fail"
+    assert result.exit_code == ExitCode.GATE_FAILED
+
+
+def test_harm_is_corrected_over_all_checks(tmp_path: Path) -> None:
+    run, baseline = runs(tmp_path, right_but(*shifted(2)))
+    table = {m.name: {"margin": 0.02} for m in CLASSIFICATION}
+    result = judged(tmp_path, run, baseline, table=table)
+    raw = sorted(c.harm_p for c in result.checks if c.harm_p is not None)
+    corrected = sorted(c.harm_p_holm for c in result.checks if c.harm_p_holm is not None)
+    assert len(raw) == len(CLASSIFICATION)
+    assert corrected[0] == pytest.approx(min(1, len(raw) * raw[0]))
+
+
+def test_macro_f1_is_gated_by_a_paired_bootstrap(tmp_path: Path) -> None:
+    run, baseline = runs(tmp_path, right_but(*shifted()))
+    check = only(judged(tmp_path, run, baseline, table={"macro_f1": {"margin": 0.02}}), "macro_f1")
+    assert check.verdict == "pass" and "bootstrap" in check.method
+
+
+def test_every_row_equal_is_never_a_pass(tmp_path: Path) -> None:
+    """Zero discordance: the candidate may be the baseline itself, mistaken for a new one."""
+    run, baseline = runs(tmp_path, right_but(*ONE_IN_TEN))
+    result = judged(tmp_path, run, baseline)
+    assert (result.verdict, result.exit_code) == ("inconclusive", ExitCode.DONE)
+    assert "every row has the same outcome" in result.warnings[0]
+    assert judged(tmp_path, run, baseline, on_inconclusive="block").exit_code == ExitCode.INCONCLUSIVE
+
+
+def test_one_row_is_never_a_pass(tmp_path: Path) -> None:
+    run, baseline = runs(tmp_path, right_but(), rows=1)
+    result = judged(tmp_path, run, baseline, table={m.name: {"margin": 0.02} for m in CLASSIFICATION})
+    assert result.verdict == "inconclusive"
+    assert all(c.verdict != "pass" for c in result.checks)
+
+
+def test_f1_of_a_few_equal_rows_is_no_pass_although_a_bootstrap_of_them_is_certain(tmp_path: Path) -> None:
+    run, baseline = runs(tmp_path, right_but(0, 10, 20, 30, 44), rows=60)
+    check = only(judged(tmp_path, run, baseline, table={"macro_f1": {"margin": 0.02}}), "macro_f1")
+    assert check.verdict == "inconclusive" and "widened" in check.method
+
+
+def test_rows_that_the_candidate_is_missing_count_as_wrong(tmp_path: Path) -> None:
+    run, baseline = runs(tmp_path, right_but(*shifted(), error=(3, 13), missing=(23,)))
+    result = judged(tmp_path, run, baseline)
+    assert only(result).candidate == pytest.approx((ROWS - 150 - 3) / ROWS)
+    assert any("3 of 1500 answers are missing; they count as wrong" in w for w in result.warnings)
+
+
+def test_too_many_infrastructure_errors_give_no_verdict(tmp_path: Path) -> None:
+    run, baseline = runs(tmp_path, right_but(*shifted(), error=tuple(range(1, 170, 10))))
+    result = judged(tmp_path, run, baseline)
+    assert (result.verdict, result.exit_code) == ("incomplete", ExitCode.INCOMPLETE)
+    assert "lacks 17 of 1500 answers (17 infrastructure errors), more than 1 %" in result.reasons[0]
+    lenient = judged(tmp_path, run, baseline, table={"max_error_rate": 0.05, "accuracy": {"margin": 0.05}})
+    assert lenient.verdict == "pass"
+
+
+def test_a_run_that_has_not_ended_is_not_gated(tmp_path: Path) -> None:
+    _, baseline = runs(tmp_path, right_but())
+    with pytest.raises(IncompleteRunError, match="has not ended"):
+        judged(tmp_path, make_run(tmp_path / "killed", {"a": right_but()}), baseline)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"prompt": "Say which topic: "}, "the prompts differ"),
+        ({"parser": "2"}, "versions of the task's parser and scoring differ: 2 here, 1 in the reference"),
+        ({"rows": ROWS - 1}, f"the rows differ: {ROWS - 1} here, {ROWS} in the reference, {ROWS - 1} common"),
+        ({"rows": [sample(k) for k in range(5000, 5060)]}, "no row is common"),
+        ({"identities": {"a": Identity(kind="replay", model="m", decode="head")}}, "decode head here, generate"),
+        ({"changes": {"task": "other"}}, "the tasks differ: other here, topics in the reference"),
+    ],
+)
+def test_what_is_not_comparable_is_refused(tmp_path: Path, options: dict[str, Any], reason: str) -> None:
+    _, baseline = runs(tmp_path, right_but())
+    options = {"rows": ROWS, **options}
+    run = finished(make_run(tmp_path / "other", {"a": right_but(5)}, **options))
+    result = judged(tmp_path, run, baseline)
+    assert (result.verdict, result.exit_code) == ("incomparable", ExitCode.NOT_COMPARABLE)
+    assert reason in " ".join(result.reasons)
+
+
+def test_a_metric_of_another_version_is_refused(tmp_path: Path) -> None:
+    run, baseline = runs(tmp_path, right_but(*shifted()))
+    newer = msgspec.structs.replace(MACRO_F1, version=2)
+    summary = run.summary()
+    assert summary is not None
+    run.write_summary(msgspec.structs.replace(summary, metrics=(ACCURACY, newer)))
+    result = judged(tmp_path, run, baseline)
+    assert result.exit_code == ExitCode.NOT_COMPARABLE
+    assert "the metric macro_f1 differs: version 2 here, 1 in the reference." in result.reasons
+
+
+def test_a_first_run_without_baseline_is_not_green(tmp_path: Path) -> None:
+    run, _ = runs(tmp_path, right_but())
+    for baseline in (None, tmp_path / "none.json"):
+        with pytest.raises(NotComparableError, match="bench baseline accept RUN") as caught:
+            judged(tmp_path, run, baseline)
+        assert caught.value.exit_code == 4
+
+
+def test_duplicated_ids_are_refused(tmp_path: Path) -> None:
+    run, baseline = runs(tmp_path, right_but(*shifted()))
+    path = run.path / "samples.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:-1], lines[0].replace(b'"n":0', f'"n":{ROWS - 1}'.encode())]))
+    with pytest.raises(UsageError, match="stands there twice"):
+        judged(tmp_path, run, baseline)
+
+
+@pytest.mark.parametrize("value", [b"null", b"NaN", b'"x"'])
+def test_a_value_that_is_no_number_is_refused(tmp_path: Path, value: bytes) -> None:
+    run, baseline = runs(tmp_path, right_but(*shifted()))
+    path = run.log_path("a")
+    line = path.read_bytes().splitlines()[0]
+    path.write_bytes(path.read_bytes() + line.replace(b'"score":{', b'"score":{"values":{"x":' + value + b"},") + b"\n")
+    with pytest.raises(UsageError, match="not a line of this Bench"):
+        judged(tmp_path, run, baseline)
+
+
+def test_a_metric_that_is_not_defined_where_the_candidate_answered_is_not_comparable(tmp_path: Path) -> None:
+    run, baseline = runs(tmp_path, right_but(*shifted()))
+    path = run.log_path("a")
+    path.write_bytes(path.read_bytes().replace(b'"correct":true', b'"correct":null', 5))
+    result = judged(tmp_path, run, baseline)
+    assert result.exit_code == ExitCode.NOT_COMPARABLE
+    assert "accuracy is not defined for" in only(result).sentence
+
+
+def test_two_backends_of_one_run_can_be_gated(tmp_path: Path) -> None:
+    answers = {"tuned": right_but(*shifted()), "api": right_but(*ONE_IN_TEN)}
+    heads = {"tuned": Identity(kind="local", model="m", decode="head")}
+    run = finished(make_run(tmp_path / "r", answers, ROWS, identities=heads))
+    result = judged(
+        tmp_path,
+        run,
+        candidate="tuned",
+        reference="api",
+        table={"accuracy": {"margin": 0.02}, "format_error_rate": {"margin": 0.01, "at_most": 0.02}},
+    )
+    assert result.verdict == "pass"
+    formats = [c for c in result.checks if c.metric == "format_error_rate"]
+    assert {c.verdict for c in formats} == {"advisory"}
+    with pytest.raises(NotComparableError, match="compared with itself"):
+        judged(tmp_path, run, candidate="api", reference="api")
+    with pytest.raises(UsageError, match="did you mean 'tuned'"):
+        judged(tmp_path, run, candidate="tunned", reference="api")
+    with pytest.raises(UsageError, match="say --candidate too"):
+        judged(tmp_path, run, run.path, reference="api")
+
+
+def test_a_gate_that_checks_nothing_is_never_a_pass(tmp_path: Path) -> None:
+    heads = {name: Identity(kind="local", model="m", decode="head") for name in "ab"}
+    run = finished(make_run(tmp_path / "r", {"a": right_but(), "b": right_but(1)}, identities=heads))
+    result = judged(tmp_path, run, candidate="a", reference="b", table={"format_error_rate": {"margin": 0.01}})
+    assert (result.verdict, result.exit_code) == ("incomparable", ExitCode.NOT_COMPARABLE)
+
+
+def test_backends_are_matched_by_name_and_no_common_name_is_refused(tmp_path: Path) -> None:
+    _, baseline = runs(tmp_path, right_but())
+    both = finished(make_run(tmp_path / "both", {"a": right_but(*shifted()), "new": right_but()}, ROWS))
+    assert {c.backend for c in judged(tmp_path, both, baseline).checks} == {"a"}
+    renamed = finished(make_run(tmp_path / "renamed", {"z": right_but(*shifted())}, ROWS))
+    with pytest.raises(NotComparableError, match="no backend is common"):
+        judged(tmp_path, renamed, baseline)
+    named = judged(tmp_path, renamed, baseline, candidate="z", reference="a")
+    assert named.verdict == "pass" and only(named).backend == "z against a"
+
+
+def test_another_run_can_stand_for_a_baseline(tmp_path: Path) -> None:
+    run, baseline = runs(tmp_path, right_but(*shifted(4)))
+    from_file = judged(tmp_path, run, baseline)
+    from_run = judged(tmp_path, run, tmp_path / "reference")
+    assert only(from_run) == only(from_file)
+
+
+def test_format_errors_are_gated_by_their_upper_bound(tmp_path: Path) -> None:
+    run, baseline = runs(tmp_path, right_but(5), rows=100)
+    table = {"format_error_rate": {"at_most": 0.02}}
+    check = only(judged(tmp_path, run, baseline, table=table), "format_error_rate")
+    assert check.verdict == "inconclusive" and check.candidate == 0
+    assert check.high == pytest.approx(0.0295, abs=1e-4)
+    assert check.needed_rows == 149
+    assert "0.00 % [0.00 %, 2.95 %] against a limit of 2.00 %; about 49 more rows (149 in all)" in check.sentence
+
+
+def test_a_lower_limit_holds_for_metrics_where_more_is_better(tmp_path: Path) -> None:
+    run, baseline = runs(tmp_path, right_but(*shifted()))
+    result = judged(tmp_path, run, baseline, table={"accuracy": {"at_least": 0.85}, "macro_f1": {"at_least": 0.95}})
+    assert only(result).verdict == "pass"
+    assert only(result, "macro_f1").verdict == "fail"
+
+
+def test_cost_is_gated_at_list_price_and_never_at_cache_price(tmp_path: Path) -> None:
+    def cached(name: str, k: int, c: Completion) -> Completion:
+        return msgspec.structs.replace(c, cached=True, cost=Cost(list=0.002, incurred=0.0))
+
+    run, baseline = runs(tmp_path, right_but(*shifted()), completion=cached)
+    result = judged(tmp_path, run, baseline, table={"cost_per_1000": {"ratio": 1.5, "at_most": 3.0}})
+    by_kind = {c.kind: c for c in result.checks}
+    assert by_kind["ratio"].difference == pytest.approx(2.0)
+    assert (by_kind["ratio"].verdict, by_kind["absolute"].verdict) == ("fail", "pass")
+
+
+def test_an_unknown_price_is_not_a_pass(tmp_path: Path) -> None:
+    run, baseline = runs(tmp_path, right_but(), completion=lambda n, k, c: msgspec.structs.replace(c, cost=Cost()))
+    result = judged(tmp_path, run, baseline, table={"cost_per_1000": {"at_most": 3.0}})
+    assert result.exit_code == ExitCode.NOT_COMPARABLE
+    assert "the cost of a is unknown" in result.checks[0].sentence
+
+
+def test_the_error_rate_can_be_gated(tmp_path: Path) -> None:
+    run, baseline = runs(tmp_path, right_but(*shifted(), error=(3, 4)))
+    check = only(judged(tmp_path, run, baseline, table={"error_rate": {"at_most": 0.01}}), "error_rate")
+    assert check.verdict == "pass" and check.candidate == pytest.approx(2 / ROWS)
+
+
+def _probed(folder: Path, times: tuple[float, float]) -> RunLog:
+    log = make_run(folder, {"a": right_but(0), "b": right_but(1)})
+    for name, seconds in zip("ab", times, strict=True):
+        with log.writer(name, probe=True) as writer:
+            for row in list(log.rows())[:10]:
+                done = Completion(id=row.sample.id, text="World", finish="stop", timing=Timing(service_s=seconds))
+                writer.append(row.n, done, None)
+    return finished(log)
+
+
+def test_latency_is_advice_until_five_runs_have_probed_both_sides(tmp_path: Path) -> None:
+    logs = [_probed(tmp_path / str(k), (0.2 + k / 200, 0.19 + k / 210)) for k in range(6)]
+    table = {"latency_p50": {"ratio": 1.2}, "accuracy": {"margin": 0.5}}
+    options: dict[str, Any] = {"candidate": "a", "reference": "b", "table": table}
+    alone = only(judged(tmp_path, logs[0], **options), "latency_p50")
+    assert alone.verdict == "advisory" and "a verdict needs 5 runs" in alone.sentence
+    many = judged(tmp_path, logs[0], latency_runs=[log.path for log in logs], **options)
+    assert only(many, "latency_p50").verdict == "pass"
+    strict = {**options, "table": {**table, "latency_p50": {"ratio": 1.01}}}
+    slow = judged(tmp_path, logs[0], latency_runs=[log.path for log in logs], **strict)
+    assert only(slow, "latency_p50").verdict == "fail"
+
+
+def test_classes_and_slices_are_shown_and_never_gated(tmp_path: Path) -> None:
+    samples = [sample(k, column="wire" if k % 2 else "blog") for k in range(600)]
+    reference = finished(make_run(tmp_path / "reference", {"a": right_but()}, samples))
+    lost = tuple(range(0, 600, 6))  # all of class World and of the blog
+    run = finished(make_run(tmp_path / "r", {"a": right_but(*lost)}, samples))
+    result = judged(tmp_path, run, reference.path, table={"accuracy": {"margin": 0.5}, "slices": ["source"]})
+    assert result.verdict == "pass"
+    found = {(d.column, d.value): d for d in result.diagnostics}
+    assert set(found) == {
+        *(("class", c) for c in ("World", "Sports", "Business")),
+        ("source", "blog"),
+        ("source", "wire"),
+    }
+    assert found["class", "World"].p_corrected < 0.001 and found["class", "Sports"].p_corrected == 1
+    assert found["source", "blog"].candidate == pytest.approx(2 / 3)
+    assert len(result.flips) == 10
+    with pytest.raises(UsageError, match="no column 'sorce'; did you mean 'source'"):
+        judged(tmp_path, run, reference.path, table={"accuracy": {"margin": 0.5}, "slices": ["sorce"]})
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"acuracy": {"margin": 0.02}}, "unknown key 'acuracy'; did you mean 'accuracy'"),
+        ({"accuracy": {"margn": 0.02}}, "unknown key 'margn'; did you mean 'margin'"),
+        ({"accuracy": {"at_most": 0.02}}, "'at_most' does not apply to it"),
+        ({"accuracy": {"margin": 0}}, "margin must be above 0"),
+        ({"accuracy": {"margin": -0.1}}, "margin must be above 0"),
+        ({"accuracy": {}}, "name a term"),
+        ({"accuracy": 0.02}, "must be a table"),
+        ({"accuracy": {"margin": "2 %"}}, "Expected `float | null`, got `str`"),
+        ({"on_inconclusive": "ignore"}, "Invalid enum value 'ignore'"),
+        ({"max_error_rate": 2}, r"must lie in \[0, 1\)"),
+        ({"latency_p50": {"margin": 1.0}}, "'margin' does not apply"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(tmp_path: Path, table: dict[str, Any], message: str) -> None:
+    run, baseline = runs(tmp_path, right_but(), rows=30)
+    with pytest.raises(UsageError, match=message):
+        judged(tmp_path, run, baseline, table=table)
+
+
+def test_flags_lie_over_the_settings_and_without_any_the_defaults_are_named(tmp_path: Path) -> None:
+    run, baseline = runs(tmp_path, right_but(*shifted()))
+    flags = {"accuracy": {"margin": 0.001}}
+    assert only(judged(tmp_path, run, baseline, flags=flags)).verdict == "inconclusive"
+    defaulted = judged(tmp_path, run, baseline, table={})
+    assert [(c.metric, c.margin) for c in defaulted.checks] == [("accuracy", 0.02), ("format_error_rate", 0.01)]
+    assert any("these margins are Bench's defaults" in w for w in defaulted.warnings)
+    with pytest.raises(UsageError, match="no figure 'acc' to gate"):
+        judged(tmp_path, run, baseline, flags={"acc": {"margin": 0.1}})
+
+
+def test_repeats_are_averaged_before_they_are_compared(tmp_path: Path) -> None:
+    def noisy(offset: int) -> Callable[[int, Sample, int], Any]:
+        return lambda k, row, repeat: (
+            right_but(k)(k, row, 0) if (7 * k + 3 * repeat + offset) % 10 == 0 else row.reference
+        )
+
+    reference = finished(make_run(tmp_path / "reference", {"a": noisy(0)}, ROWS, repeats=3))
+    run = finished(make_run(tmp_path / "r", {"a": noisy(5)}, ROWS, repeats=3))
+    check = only(judged(tmp_path, run, reference.path))
+    assert check.verdict == "pass" and check.method.startswith("Student") and check.rows == ROWS
