@@ -16,6 +16,10 @@ from harness.workspace import Workspace
 
 SHOWN = 5
 
+PROBED = (
+    "this run is a probe for leaks ({}): the rows' own texts were not asked about, so figures above chance are a fault."
+)
+
 
 def find_overlaps(plan: Plan, identities: dict[str, Identity], workspace: Workspace) -> Findings:
     """Compare the run's rows with the rows that each tuned candidate learned from.
@@ -25,7 +29,10 @@ def find_overlaps(plan: Plan, identities: dict[str, Identity], workspace: Worksp
     """
     asked: Signatures | None = None
     overlaps: dict[str, Overlap] = {}
-    remarks: tuple[str, ...] = ()
+    data = plan.manifest.data
+    remarks: tuple[str, ...] = tuple(data.get("remarks", ()))
+    if data.get("probe"):  # the rows' own texts are not asked about
+        return Findings(remarks=(*remarks, PROBED.format(data["probe"])))
     for name, identity in identities.items():
         folder = _adapter_folder(identity, plan.manifest.backend_settings.get(name, {}), workspace)
         if folder is None and identity.kind != "replay":
@@ -41,7 +48,7 @@ def find_overlaps(plan: Plan, identities: dict[str, Identity], workspace: Worksp
             if beside:
                 source = f"the training split of {plan.manifest.data.get('source')}"
                 overlaps[name] = find_overlap(asked, _of_samples(plan.task, beside), source)
-                remarks = tuple(target_remarks(plan.task, beside, source))
+                remarks += tuple(r for r in target_remarks(plan.task, beside, source) if r not in remarks)
     return Findings(overlaps=overlaps, remarks=remarks)
 
 

@@ -3,6 +3,7 @@
 import datetime
 import re
 import secrets
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,9 +14,10 @@ from harness.backend import Backend, Needs, RunContext
 from harness.errors import UsageError
 from harness.hashing import digest
 from harness.identity import Identity
+from harness.questions import Questions, make_requests
 from harness.records import Record, Request, Row, Sample, number_repeats
 from harness.registry import BACKENDS, TASKS, find
-from harness.rows import EMBEDDED, DataSource
+from harness.rows import EMBEDDED, DataSource, DataWarning
 from harness.runlog import Manifest, RunLog
 from harness.sampling import fingerprint, seeded_order
 from harness.settings import Settings, decode_table
@@ -30,6 +32,7 @@ class RunOptions(Record, frozen=True, kw_only=True):
     task: name or path; backends: names from the settings; data: path, "embedded" or None (the Hub);
     limit: at most so many rows; base: replaces the model of every local backend; repeats: how often each row
     is asked; probe_rows: rows of the latency probe; batch: paid backends use their batch API;
+    questions: another prompt, examples, a probe for leaks;
     fail_on_contamination: rows that also stand in a candidate's training rows are refused.
     """
 
@@ -43,6 +46,7 @@ class RunOptions(Record, frozen=True, kw_only=True):
     repeats: int = 1
     probe_rows: int = 0
     batch: bool = False
+    questions: Questions = Questions()
     fail_on_contamination: bool = False
 
 
@@ -74,6 +78,20 @@ def load_rows(task: Task, source: DataSource) -> list[Sample]:
         where = source.location or "the data set"
         raise UsageError(f"{where}: the split '{source.split}' of task '{task.name}' holds no rows.")
     return samples
+
+
+def _rows_and_remarks(task: Task, source: DataSource) -> tuple[list[Sample], list[str]]:
+    """All rows of a split, and what its reader had to say of rows that it left out."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DataWarning)
+        rows = load_rows(task, source)
+    remarks = []
+    for warning in caught:
+        if issubclass(warning.category, DataWarning):
+            remarks.append(str(warning.message))
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return rows, remarks
 
 
 def ask(task: Task, sample: Sample) -> Request:
@@ -158,9 +176,17 @@ def plan_run(options: RunOptions, settings: Settings, context: RunContext, out: 
     task = load_task(options.task)
     tables = backend_tables(options, settings)
     make_backends(tables, task.name, context)  # wrong settings are told before any row is read
-    everything = load_rows(task, DataSource(location=options.data, split=options.split))
+    everything, remarks = _rows_and_remarks(task, DataSource(location=options.data, split=options.split))
     chosen = seeded_order(everything, options.seed)[: options.limit]
-    rows = [Row(n=n, sample=sample, request=ask(task, sample)) for n, sample in enumerate(chosen)]
+    requests, notes = make_requests(
+        options.questions,
+        task,
+        lambda sample: ask(task, sample),
+        chosen,
+        lambda: load_rows(task, DataSource(location=options.data, split="train")),
+        options.seed,
+    )
+    rows = [Row(n=n, sample=s, request=r) for n, (s, r) in enumerate(zip(chosen, requests, strict=True))]
     now = datetime.datetime.now(datetime.UTC)
     run_id = f"{task.name}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     path = out or context.workspace.runs / run_id
@@ -177,6 +203,7 @@ def plan_run(options: RunOptions, settings: Settings, context: RunContext, out: 
         rows=len(rows),
         seed=options.seed,
         repeats=options.repeats,
+        shots=options.questions.shots,
         probe_rows=min(options.probe_rows, len(rows)),
         data={
             "source": _source_name(task, options.data),
@@ -185,6 +212,8 @@ def plan_run(options: RunOptions, settings: Settings, context: RunContext, out: 
             "rows_of_split": len(everything),
             "limit": options.limit,
             "fingerprint": fingerprint(chosen),
+            "remarks": remarks,
+            **notes,
         },
         request_hash=digest([row.request.hash() for row in rows]),
         backend_settings=tables,

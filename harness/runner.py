@@ -12,8 +12,10 @@ from harness.budget import Budget
 from harness.contamination import Findings
 from harness.errors import ExitCode, InterruptedRunError
 from harness.identity import Identity
+from harness.leak_probe import Probe
 from harness.overlaps import find_overlaps, refuse_contaminated
 from harness.plan import Plan, RunOptions, make_backends, plan_resume, plan_run, resumed_tables
+from harness.questions import Questions
 from harness.results import Summary
 from harness.runlog import RunLog
 from harness.settings import Settings, load_settings
@@ -35,6 +37,9 @@ def run(
     repeats: int = 1,
     probe_rows: int = 0,
     batch: bool = False,
+    shots: int = 0,
+    prompt: str | None = None,
+    probe: Probe | None = None,
     fail_on_contamination: bool = False,
     out: Path | None = None,
     settings: Settings | None = None,
@@ -47,6 +52,8 @@ def run(
 
     task: a name or ./file.py:Class. data: a path, "embedded", or None for the Hub. limit: rows, a seeded sample.
     base: replaces the model of local backends. max_cost: USD that this run may incur, never passed.
+    shots: so many solved training rows stand before every question. prompt: a file with another prompt. probe:
+    "blank" or "shuffle" asks without the rows' own texts, to find leaks.
     fail_on_contamination: refuse rows that also stand in a candidate's training rows.
 
     Raises UsageError before anything is sent, IncompleteRunError where the disk is full, InterruptedRunError
@@ -63,6 +70,7 @@ def run(
         repeats=repeats,
         probe_rows=probe_rows,
         batch=batch,
+        questions=Questions(shots=shots, prompt=prompt, probe=probe),
         fail_on_contamination=fail_on_contamination,
     )
     context = RunContext(workspace=place, budget=Budget(ceiling=max_cost), use_cache=use_cache)

@@ -19,7 +19,7 @@ from harness.errors import UsageError
 
 FROM_MANIFEST = (
     *("task", "backends", "data", "limit", "seed", "base", "repeats", "probe_rows", "batch", "out"),
-    "fail_on_contamination",
+    *("shots", "prompt", "probe", "fail_on_contamination"),
 )
 """Options that a resumed run takes from its manifest."""
 
@@ -43,6 +43,11 @@ FROM_MANIFEST = (
 @click.option("--max-cost", metavar="USD", type=click.FloatRange(min=0), help="Stop before the run incurs more.")
 @click.option("--no-cache", is_flag=True, help="Ask again what the answer cache knows.")
 @click.option("--batch", is_flag=True, help="Paid backends use their batch API: half the price, hours of time.")
+@click.option("--shots", metavar="K", type=click.IntRange(min=0), default=0, help="K solved rows before each question.")
+@click.option(
+    "--prompt", metavar="FILE", type=click.Path(exists=True, dir_okay=False), help="Another prompt: a Jinja template."
+)
+@click.option("--probe", type=click.Choice(["blank", "shuffle"]), help="Ask without the rows' own texts: finds leaks.")
 @click.option("--fail-on-contamination", is_flag=True, help="Refuse rows that a candidate was trained on.")
 @click.option(
     "--out", metavar="DIR", type=click.Path(path_type=Path), help="Run directory (default: in the workspace)."

@@ -1,0 +1,160 @@
+"""The same rows asked otherwise: with another prompt, with examples, or without their own texts."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import harness
+from harness.errors import UsageError
+from harness.leak_probe import fill_passages, probe_requests
+from harness.plan import ask, load_rows, load_task
+from harness.prompts import PromptTemplate
+from harness.records import Request, Sample
+from harness.rows import DataSource
+from harness.runlog import RunLog
+from harness.settings import Settings
+from harness.shots import draw_shots, with_shots
+from harness.workspace import Workspace
+
+QQP = load_task("qqp")
+
+
+def rows(split: str = "test", task: str = "qqp") -> list[Sample]:
+    return load_rows(load_task(task), DataSource(location="embedded", split=split))
+
+
+def requests(task: str = "qqp") -> list[Request]:
+    plugin = load_task(task)
+    return [ask(plugin, row) for row in rows(task=task)]
+
+
+@given(st.text(), st.text())
+def test_a_prompt_keeps_the_rows_own_texts_apart_whatever_they_hold(first: str, second: str) -> None:
+    template = PromptTemplate("A: {{ a }}\nB: {{ b }}.", system="Be {{ 'brief' }}.")
+    messages, passages = template.render({"a": first, "b": second})
+    assert messages[0].content == "Be brief."
+    assert messages[1].content == f"A: {first}\nB: {second}."
+    assert [messages[p.message].content[p.start : p.end] for p in passages] == [first, second]
+
+
+def test_a_prompt_cannot_run_code_and_ends_without_white_space() -> None:
+    template = PromptTemplate("{{ text }}{% if text.__class__ %} {{ text.__class__.__mro__ }}{% endif %}")
+    with pytest.raises(UsageError, match="cannot be filled"):
+        template.render({"text": "x"})
+    messages, passages = PromptTemplate("{{ text }}\n\n").render({"text": "x \n"})
+    assert messages[0].content == "x"
+    assert (passages[0].start, passages[0].end) == (0, 1)
+
+
+def test_a_prompt_file_with_a_wrong_name_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "p.txt"
+    path.write_text("Same? {{ question_1 }}")
+    with pytest.raises(UsageError, match=r"p\.txt names 'question_1'; did you mean 'question1'"):
+        PromptTemplate.load(path).render(rows()[0].inputs)
+    (tmp_path / "p.toml").write_text("usr = 'x'")
+    with pytest.raises(UsageError, match="it holds `user` and, if wanted, `system`"):
+        PromptTemplate.load(tmp_path / "p.toml")
+    path.write_text("\n")
+    with pytest.raises(UsageError, match="is empty"):
+        PromptTemplate.load(path)
+
+
+def test_another_prompt_changes_the_words_and_nothing_else() -> None:
+    row = rows()[0]
+    own = ask(QQP, row)
+    other = PromptTemplate("Duplicate? {{ question1 }} | {{ question2 }}").apply(own, row.inputs)
+    assert other.passage_texts() == own.passage_texts() == list(row.inputs.values())
+    assert (other.labels, other.max_tokens, other.id) == (own.labels, own.max_tokens, own.id)
+    assert other.hash() != own.hash()
+
+
+def test_every_row_gets_the_same_examples_and_its_own_passages() -> None:
+    asked = requests()
+    shots = draw_shots(QQP, lambda s: ask(QQP, s), rows("train"), asked, 4, seed=1)
+    assert sorted(answer for _, answer in shots) == ["0", "0", "1", "1"]  # the classes' own shares
+    for before in asked:
+        after = with_shots(before, shots)
+        assert len(after.messages) == 1 + 2 * 4
+        assert after.passage_texts() == before.passage_texts()
+        assert [m.content for m in after.messages[1::2]] == [answer for _, answer in shots]
+        assert after.messages[-1] == before.messages[-1]
+    fewer = draw_shots(QQP, lambda s: ask(QQP, s), rows("train"), asked, 2, seed=1)
+    assert fewer == shots[:2]
+
+
+def test_a_system_message_stays_first_before_examples() -> None:
+    task = load_task("persona-json")
+    asked = requests("persona-json")
+    shots = draw_shots(task, lambda s: ask(task, s), rows("train", "persona-json"), asked, 2, seed=0)
+    after = with_shots(asked[0], shots)
+    assert [m.role for m in after.messages] == ["system", "user", "assistant", "user", "assistant", "user"]
+    assert after.passage_texts() == asked[0].passage_texts()
+
+
+def test_no_example_shares_a_text_with_an_evaluated_row() -> None:
+    training = rows("train")
+    asked = [ask(QQP, row) for row in training[:-3]]
+    shared = {text for request in asked for text in request.passage_texts()}
+    with pytest.raises(UsageError, match=r"--shots 8: only \d training rows share no text"):
+        draw_shots(QQP, lambda s: ask(QQP, s), training, asked, 8, seed=0)
+    few = draw_shots(QQP, lambda s: ask(QQP, s), rows("test") + training, asked, 8, seed=0)
+    assert not shared & {text for request, _ in few for text in request.passage_texts()}
+
+
+def test_a_blank_probe_keeps_only_the_instruction() -> None:
+    asked = requests()
+    blank = probe_requests(asked, "blank", 0)
+    assert {r.messages[0].content for r in blank} == {blank[0].messages[0].content}
+    assert all(r.passage_texts() == ["", ""] for r in blank)
+    assert [r.id for r in blank] == [r.id for r in asked]
+
+
+def test_a_shuffle_probe_gives_every_row_the_texts_of_another() -> None:
+    asked = requests()
+    shuffled = probe_requests(asked, "shuffle", 3)
+    assert sorted(r.passage_texts() for r in shuffled) == sorted(r.passage_texts() for r in asked)
+    assert all(a.id == b.id and a.passage_texts() != b.passage_texts() for a, b in zip(asked, shuffled, strict=True))
+    assert probe_requests(asked, "shuffle", 3) == shuffled
+
+
+@given(st.lists(st.text(), min_size=2, max_size=2))
+def test_filled_passages_read_back_as_they_were_given(texts: list[str]) -> None:
+    filled = fill_passages(requests()[0], texts)
+    assert filled.passage_texts() == texts
+    assert fill_passages(filled, requests()[0].passage_texts()) == requests()[0]
+
+
+def run(tmp_path: Path, name: str, **options: object) -> RunLog:
+    """Parity asked of a fake; passages are the numbers."""
+    settings = Settings(backends={"fake": {"kind": "tests.support.fakes:FakeBackend"}})
+    place = {"settings": settings, "workspace": Workspace(tmp_path), "out": tmp_path / name}
+    return harness.run("tests.support.fakes:Parity", ["fake"], **place, **options)  # type: ignore[arg-type]
+
+
+def test_prompt_shots_and_probe_stand_in_the_manifest_and_change_the_request_hash(tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text("Say even or odd: {{ number }}")
+    plain = run(tmp_path, "plain")
+    prompted = run(tmp_path, "prompted", prompt=str(tmp_path / "p.txt"))
+    probed = run(tmp_path, "probed", probe="shuffle")
+    assert len({log.manifest.request_hash for log in (plain, prompted, probed)}) == 3
+    assert prompted.manifest.data["prompt"]["file"] == str(tmp_path / "p.txt")
+    assert next(prompted.rows()).request.messages[0].content.startswith("Say even or odd: ")
+    assert probed.manifest.data["probe"] == "shuffle"
+    summary = probed.summary()
+    assert summary is not None
+    assert any("probe for leaks (shuffle)" in w for w in summary.warnings)
+    accuracy = summary.backends["fake"].metrics["accuracy"].value
+    assert accuracy is not None and accuracy < 0.9  # the fake answers what it reads, which is another row's number
+
+
+def test_shots_need_training_rows_that_are_not_asked(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--shots 2: only 0 training rows"):
+        run(tmp_path, "all", shots=2)  # parity's training rows are its evaluation rows
+    log = run(tmp_path, "few", shots=2, limit=20)
+    assert log.manifest.shots == 2
+    first = [row.request.messages[:4] for row in log.rows()]
+    assert all(lead == first[0] for lead in first)
+    assert len({msgspec.json.encode(row.request.messages[-1]) for row in log.rows()}) == 20
