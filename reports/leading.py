@@ -110,27 +110,29 @@ def leaderboard(summary: Summary, identities: dict[str, Identity]) -> Grid:
 
 def all_metrics(summary: Summary) -> Grid:
     """Every metric of the task with its interval and the method behind it."""
-    names = by_rank(summary)
+    figures = {n: summary.backends[n].metrics for n in by_rank(summary)}
+    return _metric_grid("All metrics", summary, figures)
+
+
+def clean_metrics(summary: Summary) -> Grid | None:
+    """The metrics without the rows that a backend was trained on; None where there are no such rows."""
+    figures = {n: summary.backends[n].clean for n in by_rank(summary) if summary.backends[n].clean}
+    return _metric_grid("Without the rows that stand in the training rows", summary, figures) if figures else None
+
+
+def _metric_grid(caption: str, summary: Summary, figures: dict[str, dict[str, Estimate]]) -> Grid:
     columns = (
         Column(title="metric", numeric=False),
-        *(Column(title=one_line(n)) for n in names),
+        *(Column(title=one_line(n)) for n in figures),
         Column(title="interval", numeric=False),
     )
     rows = []
     for metric in summary.metrics:
-        methods = [
-            found.method
-            for n in names
-            if (found := summary.backends[n].metrics.get(metric.name)) is not None and found.low is not None
-        ]
-        rows.append(
-            (
-                Cell(text=heading(metric).title),
-                *(figure(summary.backends[n].metrics, metric) for n in names),
-                Cell(text="; ".join(dict.fromkeys(methods))),
-            )
-        )
-    return Grid(caption="All metrics", columns=columns, rows=tuple(rows))
+        found = [f[metric.name] for f in figures.values() if metric.name in f]
+        methods = dict.fromkeys(e.method for e in found if e.low is not None)
+        cells = (figure(f, metric) for f in figures.values())
+        rows.append((Cell(text=heading(metric).title), *cells, Cell(text="; ".join(methods))))
+    return Grid(caption=caption, columns=columns, rows=tuple(rows))
 
 
 def costs(summary: Summary) -> Grid:

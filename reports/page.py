@@ -3,6 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
+from harness.contamination import read_findings
 from harness.errors import IncompleteRunError
 from harness.files import write_whole
 from harness.results import Summary
@@ -16,11 +19,13 @@ from .environment import render
 from .intervals_chart import intervals
 from .latency_chart import latency, probe_times
 from .money_chart import volume
-from .prompts import frames, shown
+from .packing import pack
+from .prompts import most_frequent, shown, split
 from .quality_chart import against_latency, against_price
+from .rowbook import RowBook
 from .wrong import wrong_answers
 
-SCRIPTS = ("tables.js",)
+SCRIPTS = ("tables.js", "diff.js", "explorer.js")
 
 
 def summary_of(log: RunLog) -> Summary:
@@ -40,7 +45,7 @@ def write_report(log: RunLog, out: Path, *, redact: bool = False) -> Path:
     Raises IncompleteRunError for a run without summary.
     """
     summary = summary_of(log)
-    page = render("report.html.j2", scripts=SCRIPTS, **_context(log, summary, redact))
+    page = render("report.html.j2", scripts=SCRIPTS[:1] if redact else SCRIPTS, **_context(log, summary, redact))
     write_whole(out, page.encode())
     return out
 
@@ -62,13 +67,15 @@ def charts(log: RunLog, summary: Summary) -> list[Chart]:
 
 def _context(log: RunLog, summary: Summary, redact: bool) -> dict[str, Any]:
     identities = log.manifest.backends
-    prompts, kinds = frames(log.rows())
+    book = None if redact else RowBook.of(log, by_rank(summary))
+    parts = (split(row.request) for row in log.rows()) if book is None else book.parts()
+    prompts, kinds = most_frequent(parts)
     return {
         "summary": summary,
         "said": answer(summary),
-        "order": by_rank(summary),
         "leaderboard": leading.leaderboard(summary, identities),
         "metrics": leading.all_metrics(summary),
+        "clean": leading.clean_metrics(summary),
         "pairs": details.pairs(summary),
         "charts": charts(log, summary),
         "classes": details.classes(summary),
@@ -79,9 +86,16 @@ def _context(log: RunLog, summary: Summary, redact: bool) -> dict[str, Any]:
         "slices": details.slices(summary),
         "prompts": [(shown(f, None if redact else own), n) for f, own, n in prompts],
         "prompt_kinds": kinds,
-        "wrong": None if redact else wrong_answers(log, summary),
         "facts": method.provenance(log.manifest, summary),
         "identities": [(n, method.identity_facts(i, summary, n)) for n, i in identities.items()],
         "formulae": method.formulae(summary),
-        "redact": redact,
+        "rows": None if book is None else _rows(log, summary, book),
     }
+
+
+def _rows(log: RunLog, summary: Summary, book: RowBook) -> dict[str, Any]:
+    overlaps = read_findings(log.path).overlaps
+    learned = {name: found.rows for name, found in overlaps.items() if name in book.answers}
+    packed = pack(book, summary, learned)
+    wrong, total = wrong_answers(book)
+    return {"packed": packed, "data": Markup(packed.data), "wrong": wrong, "total": total}  # base64 only

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from harness.records import Request, Row
+from harness.records import Request
 
 
 class Shown(NamedTuple):
@@ -33,14 +33,16 @@ def split(request: Request) -> tuple[Frame, list[str]]:
     return Frame(tuple(m.role for m in request.messages), tuple(pieces)), own
 
 
-def frames(rows: Iterable[Row], most: int = 5) -> tuple[list[tuple[Frame, list[str], int]], int]:
+def most_frequent(
+    parts: Iterable[tuple[Frame, list[str]]], most: int = 5
+) -> tuple[list[tuple[Frame, list[str], int]], int]:
     """The distinct frames with one row's texts and their number of rows, most frequent first; and how many there are.
 
+    parts: of every row, as `split` gives them.
     At most `most` are returned: where a row's text is not marked as a passage, every row is a frame of its own.
     """
     seen: dict[Frame, tuple[list[str], int]] = {}
-    for row in rows:
-        frame, own = split(row.request)
+    for frame, own in parts:
         first, n = seen.get(frame, (own, 0))
         seen[frame] = (first, n + 1)
     order = sorted(((f, own, n) for f, (own, n) in seen.items()), key=lambda item: -item[2])

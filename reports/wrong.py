@@ -2,11 +2,7 @@
 
 from typing import NamedTuple
 
-from harness.records import Key, LogLine
-from harness.results import Summary
-from harness.runlog import RunLog
-
-from .answer import by_rank
+from .rowbook import RIGHT, VERDICTS, WRONG, RowBook
 from .visible import one_line
 
 MOST = 30
@@ -14,40 +10,35 @@ TEXT = 400
 """Rows of the static list, and characters of a text in it."""
 
 
+class Given(NamedTuple):
+    """One backend's answer to a row: its text, the verdict in words, and whether it was right."""
+
+    backend: str
+    text: str
+    verdict: str
+    right: bool
+
+
 class Wrong(NamedTuple):
-    """A row that at least one backend got wrong: its texts, reference, and (backend, answer, what is wrong) each."""
+    """A row that at least one backend got wrong."""
 
     n: int
     text: str
     reference: str
-    answers: list[tuple[str, str, str]]
+    answers: list[Given]
 
 
-def verdict(line: LogLine | None) -> str:
-    """What became of a request, in words: right, wrong, a kind of format error, or of infrastructure error."""
-    if line is None:
-        return "missing"
-    if line.error is not None:
-        return f"error: {one_line(line.error.kind)}"
-    if line.score is None or line.score.correct is None:
-        return "not scored" if line.score is None or line.score.format is None else f"format: {line.score.format}"
-    if line.score.correct:
-        return "right"
-    return f"format: {one_line(line.score.format)}" if line.score.format else "wrong"
+def wrong_answers(book: RowBook) -> tuple[list[Wrong], int]:
+    """The first MOST rows that somebody got wrong, and how many such rows there are."""
+    rows = [n for n in range(len(book)) if any(a.verdicts[n] == WRONG for a in book.answers.values())]
+    return [_wrong(book, n) for n in rows[:MOST]], len(rows)
 
 
-def wrong_answers(log: RunLog, summary: Summary) -> tuple[list[Wrong], int]:
-    """The first MOST rows that somebody got wrong (first repeat), and how many such rows there are."""
-    names = by_rank(summary)
-    lines = {n: log.lines(n) for n in names}
-    found: list[Wrong] = []
-    total = 0
-    for row in log.rows():
-        given = {n: lines[n].get(Key(row.n, 0)) for n in names}
-        if any(x is not None and x.score is not None and x.score.correct is False for x in given.values()):
-            total += 1
-            if len(found) < MOST:
-                answers = [(n, one_line(x.text, TEXT) if x else "", verdict(x)) for n, x in given.items()]
-                text = " / ".join(row.request.passage_texts()) or row.request.messages[-1].content
-                found.append(Wrong(row.n, one_line(text, TEXT), one_line(row.sample.reference, TEXT), answers))
-    return found, total
+def _wrong(book: RowBook, n: int) -> Wrong:
+    own = book.own[n] or [book.frames[book.frame_codes[n]].pieces[-1][-1]]
+    answers = []
+    for name, found in book.answers.items():
+        kind = found.kinds.text(n)
+        verdict = VERDICTS[found.verdicts[n]] + (f" ({kind})" if kind else "")
+        answers.append(Given(name, one_line(found.texts.text(n) or "", TEXT), verdict, found.verdicts[n] == RIGHT))
+    return Wrong(n, one_line(" / ".join(own), TEXT), one_line(book.references.text(n) or "", TEXT), answers)

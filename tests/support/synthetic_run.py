@@ -58,11 +58,16 @@ MAKERS = {
 }
 
 
-def synthetic_run(folder: Path, rows: int, seed: int = 0, makers: dict[str, Maker] | None = None) -> RunLog:
-    """A finished run of `rows` rows with its summary."""
+def synthetic_run(
+    folder: Path, rows: int, seed: int = 0, makers: dict[str, Maker] | None = None, varied: bool = False
+) -> RunLog:
+    """A finished run of `rows` rows with its summary.
+
+    varied: from so many words that the texts compress about as badly as written English does.
+    """
     chance = random.Random(seed)
     makers = makers or MAKERS
-    samples = list(number_repeats(_sample(chance) for _ in range(rows)))
+    samples = list(number_repeats(_sample(chance, varied) for _ in range(rows)))
     log = RunLog.create(folder, _manifest(rows, seed, makers), ((s, _request(s)) for s in samples))
     for name, maker in makers.items():
         _answer(log, name, maker, samples, chance)
@@ -71,10 +76,18 @@ def synthetic_run(folder: Path, rows: int, seed: int = 0, makers: dict[str, Make
     return log
 
 
-def _sample(chance: random.Random) -> Sample:
+def _word(chance: random.Random) -> str:
+    """One of 200,000 words that do not exist."""
+    return "".join(chance.choice("bdfgklmnprst") + chance.choice("aeiou") for _ in range(3))
+
+
+def _sample(chance: random.Random, varied: bool) -> Sample:
     label = chance.choice(LABELS)
     own, common = WORDS[label].split(), COMMON.split()
-    text = " ".join(chance.choice(own if chance.random() < 0.3 else common) for _ in range(38)).capitalize() + "."
+    words = [chance.choice(own if chance.random() < 0.3 else common) for _ in range(38)]
+    if varied:
+        words = [w if chance.random() < 0.3 else _word(chance) for w in words]
+    text = " ".join(words).capitalize() + "."
     return Sample.of({"text": text}, label, "test", columns={"length": "short" if len(text) < 200 else "long"})
 
 

@@ -1,0 +1,169 @@
+"""The pages in a real browser: they work, obey nobody, and can be used without a mouse or in the dark."""
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.reports.page import write_report
+from harness.runlog import RunLog
+from tests.reports.browser import AXE, chromium, complaints, eventually, open_rows
+from tests.support.hostile_run import PAYLOADS, hostile_run
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def page(log: RunLog, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(log, tmp_path_factory.mktemp("page") / "report.html")
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with chromium(tmp_path_factory.mktemp("profile")) as found:
+        yield found
+
+
+def keys(driver: Any, *typed: str) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    ActionChains(driver).send_keys(*typed).perform()
+
+
+def status(driver: Any) -> str:
+    return str(driver.execute_script("return document.getElementById('x-status').textContent"))
+
+
+def select(driver: Any, box: str, value: str) -> None:
+    driver.execute_script(
+        "const box = document.getElementById(arguments[0]); box.value = arguments[1];"
+        "box.dispatchEvent(new Event('change'));",
+        box,
+        value,
+    )
+
+
+def test_a_report_opens_without_a_complaint_and_sorts_by_its_headings(driver: Any, page: Path) -> None:
+    driver.get(page.as_uri())
+    first = "return document.querySelector('.leading tbody th').firstChild.textContent"
+    assert driver.execute_script(first) == "llama-ft"
+    heading = driver.find_element("css selector", ".leading thead th:nth-child(4) button")
+    heading.click()
+    assert driver.execute_script(first) == "llama-base"
+    assert driver.execute_script("return arguments[0].parentElement.ariaSort", heading) == "ascending"
+    heading.click()
+    assert driver.execute_script(first) == "llama-ft"
+    assert complaints(driver) == []
+
+
+def test_filters_count_what_the_log_holds(driver: Any, page: Path, log: RunLog) -> None:
+    open_rows(driver, page)
+    assert status(driver) == "500 rows"
+    lines = {n: log.lines(n) for n in log.manifest.backends}
+    wrong = {n: {k.n for k, x in v.items() if x.score and x.score.correct is False} for n, v in lines.items()}
+    right = {n: {k.n for k, x in v.items() if x.score and x.score.correct} for n, v in lines.items()}
+    select(driver, "x-show", "wrong")
+    assert status(driver) == f"{len(set().union(*wrong.values()))} of 500 rows"
+    select(driver, "x-show", "lost")
+    assert status(driver) == f"{len(wrong['llama-ft'] & right['gpt4'])} of 500 rows"
+    select(driver, "x-show", "error")
+    select(driver, "x-backend", "")
+    assert status(driver) == f"{sum(1 for x in lines['gpt4'].values() if x.error)} of 500 rows"
+    select(driver, "x-show", "format")
+    kinds = {x.score.format for x in lines["llama-base"].values() if x.score and x.score.format}
+    assert kinds <= set(
+        driver.execute_script("return [...document.getElementById('x-kind').options].map(o => o.value)")
+    )
+
+
+def test_search_finds_texts_and_answers(driver: Any, page: Path, log: RunLog) -> None:
+    open_rows(driver, page)
+    wanted = {r.n for r in log.rows() if "goalkeeper" in r.request.messages[0].content.lower()}
+    box = driver.find_element("id", "x-search")
+    box.send_keys("goalKEEPER")
+    eventually(lambda: status(driver) == f"{len(wanted)} of 500 rows")
+    box.clear()
+    box.send_keys("I am not sure about")
+    eventually(lambda: "of 500 rows" in status(driver) and status(driver) != f"{len(wanted)} of 500 rows")
+
+
+def test_a_deep_link_opens_its_row(driver: Any, page: Path, log: RunLog) -> None:
+    row = list(log.rows())[321]
+    open_rows(driver, page, f"#row={row.sample.id}")
+    detail = driver.find_element("id", "x-detail").text
+    assert f"Row 321 · {row.sample.id}" in detail and row.sample.inputs["text"] in detail
+
+
+def test_the_rows_can_be_walked_by_keyboard_alone(driver: Any, page: Path) -> None:
+    open_rows(driver, page)
+    driver.execute_script("document.getElementById('x-list').focus()")
+    heading = "return document.querySelector('#x-detail h3').textContent"
+    keys(driver, "jj")
+    assert driver.execute_script(heading).startswith("Row 2 ·")
+    keys(driver, "k", "\ue015")  # arrow down
+    assert driver.execute_script(heading).startswith("Row 2 ·")
+    keys(driver, "\ue010")  # end
+    assert driver.execute_script(heading).startswith("Row 499 ·")
+    keys(driver, "/")
+    assert driver.execute_script("return document.activeElement.id") == "x-search"
+    keys(driver, "chip", "\ue00c")  # escape
+    assert driver.execute_script("return document.activeElement.id") == "x-list"
+    shown = "document.getElementById(document.getElementById('x-list').getAttribute('aria-activedescendant'))"
+    eventually(lambda: driver.execute_script(f"return {shown}?.ariaSelected === 'true'"))
+
+
+def test_words_are_compared_with_the_reference(driver: Any, page: Path) -> None:
+    open_rows(driver, page)
+    select(driver, "x-show", "wrong")
+    select(driver, "x-diff", "reference")
+    assert driver.find_elements("css selector", "#x-detail .answer ins")
+    assert driver.find_elements("css selector", "#x-detail .answer del")
+
+
+def test_hostile_answers_are_shown_and_execute_nothing(driver: Any, tmp_path: Path) -> None:
+    page = write_report(hostile_run(tmp_path / "run"), tmp_path / "report.html")
+    open_rows(driver, page)
+    driver.execute_script("document.getElementById('x-list').focus()")
+    for payload in PAYLOADS:
+        detail = driver.execute_script("return document.getElementById('x-detail').textContent")
+        assert payload.split("\u2028")[0].split("\u202e")[0].split("\x00")[0] in detail
+        keys(driver, "j")
+    assert driver.execute_script("return window.hit ?? null") is None
+    assert driver.execute_script("return document.images.length") == 0
+    assert complaints(driver) == []
+
+
+def test_in_the_dark_the_page_is_dark_and_its_pictures_follow(page: Path, tmp_path: Path) -> None:
+    with chromium(tmp_path / "profile", dark=True) as dark:
+        dark.get(page.as_uri())
+        paper = dark.execute_script("return getComputedStyle(document.body).backgroundColor")
+        ink = dark.execute_script("return getComputedStyle(document.querySelector('figure svg text')).fill")
+    assert paper == "rgb(20, 23, 27)"
+    assert ink in ("rgb(231, 234, 238)", "rgb(163, 173, 184)")
+
+
+def test_it_prints_on_paper_with_the_wrong_answers_and_without_the_explorer(driver: Any, page: Path) -> None:
+    open_rows(driver, page)
+    pdf = driver.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"]
+    assert base64.b64decode(pdf).startswith(b"%PDF")
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        shown = "return getComputedStyle(document.getElementById(arguments[0])).display"
+        assert driver.execute_script(shown, "explorer") == "none"
+        assert driver.execute_script(shown, "static-rows") == "block"
+    finally:
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_axe_finds_no_serious_fault(page: Path, tmp_path: Path, dark: bool) -> None:
+    if not AXE or not Path(AXE).is_file():
+        pytest.skip("axe-core is not here: npm install axe-core and set BENCH_AXE to its axe.min.js")
+    with chromium(tmp_path / "profile", dark=dark) as driver:
+        open_rows(driver, page)
+        driver.execute_cdp_cmd("Runtime.evaluate", {"expression": Path(AXE).read_text("utf-8")})
+        found = driver.execute_async_script("axe.run(document).then(r => arguments[0](r.violations))")
+    serious = [(v["id"], v["nodes"][0]["html"][:200]) for v in found if v["impact"] in ("serious", "critical")]
+    assert serious == []

@@ -1,0 +1,67 @@
+"""The explorer's data are complete where they fit, and say what they lack where they do not."""
+
+import base64
+import gzip
+from typing import Any
+
+import msgspec
+import pytest
+
+from harness.reports.packing import Packed, pack
+from harness.reports.rowbook import ERROR, PARTLY, RIGHT, UNSCORED, WRONG, RowBook, verdict
+from harness.results import Summary
+from harness.runlog import RunLog
+
+
+def unpack(packed: Packed) -> dict[str, Any]:
+    found = msgspec.json.decode(gzip.decompress(base64.b64decode(packed.data)))
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.fixture(scope="module")
+def book(log: RunLog) -> RowBook:
+    return RowBook.of(log, log.manifest.backends)
+
+
+def test_every_row_answer_and_verdict_is_there(log: RunLog, summary: Summary, book: RowBook) -> None:
+    rows = unpack(pack(book, summary, {"llama-ft": [3]}))
+    assert rows["ids"] == [r.sample.id for r in log.rows()]
+    gpt4 = next(b for b in rows["backends"] if b["name"] == "gpt4")
+    for key, line in log.lines("gpt4").items():
+        assert gpt4["verdict"][key.n] == verdict(line)
+        text = gpt4["texts"]["values"][gpt4["texts"]["codes"][key.n]]
+        assert text == (line.text if line.error is None else line.error.message)
+    assert rows["backends"][0]["learned"] == [3]
+
+
+def test_a_prompt_is_its_frame_with_the_rows_own_text_put_in(log: RunLog, summary: Summary, book: RowBook) -> None:
+    rows = unpack(pack(book, summary, {}))
+    assert len(rows["frames"]) == 1 and rows["frame"] is None
+    pieces = rows["frames"][0]["pieces"][0]
+    for row in log.rows():
+        assert pieces[0] + rows["own"][row.n][0] + pieces[1] == row.request.messages[0].content
+
+
+def test_a_page_that_would_be_too_large_keeps_verdicts_and_the_texts_of_wrong_rows(
+    summary: Summary, book: RowBook
+) -> None:
+    whole = pack(book, summary, {})
+    small = pack(book, summary, {}, limit=int(0.8 * len(whole.data)))
+    rows = unpack(small)
+    assert len(small.data) <= 0.8 * len(whole.data)
+    assert 0 < small.kept < small.rows == len(book)
+    kept = {n for n, own in enumerate(rows["own"]) if own is not None}
+    assert len(kept) == small.kept
+    disputed = {n for n in range(len(book)) if book.disputed(n)}
+    assert kept <= disputed or disputed <= kept
+    assert all(len(b["verdict"]) == len(book) for b in rows["backends"])
+
+
+def test_the_same_rows_give_the_same_bytes(summary: Summary, book: RowBook) -> None:
+    assert pack(book, summary, {}).data == pack(book, summary, {}).data
+
+
+def test_verdicts_have_a_code_each() -> None:
+    assert len({ERROR, RIGHT, WRONG, PARTLY, UNSCORED}) == 5
+    assert verdict(None) == 0
