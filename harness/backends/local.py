@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from harness.local.engine import Job, LocalEngine
     from harness.local.loading import Placement
 
-BUDGETS = {"cpu": 8192, "mps": 16384, "cuda": 65536}
+BUDGETS = {"mps": 16384, "cuda": 65536}
 """Tokens of a batch by device, where the settings name none."""
+
+CPU_WRITING = 8192
+"""Tokens of a batch that is written on a CPU: every step reads all weights once, so many rows share it."""
 
 
 class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -179,9 +182,16 @@ class LocalBackend:
             folder=found.folder if found else None,
             labels=found.manifest.labels if found else (),
             normalisation=self.settings.normalisation,
-            budget=self.settings.max_batch_tokens or BUDGETS[placement.device.split(":")[0]],
+            budget=self.settings.max_batch_tokens or self._budget(placement.device.split(":")[0]),
             unbatched=self.context.probing,
         )
+
+    def _budget(self, device: str) -> int:
+        from harness.local.batching import CPU_TOKENS
+
+        if device == "cpu":
+            return CPU_WRITING if self.decode in ("generate", "json") else CPU_TOKENS
+        return BUDGETS[device]
 
     async def stream(self, requests: AsyncIterator[Request], state_dir: Path) -> AsyncIterator[Completion]:
         """Windows of the requests, each sorted by length into batches in the engine's own thread."""

@@ -6,6 +6,9 @@ from typing import NamedTuple
 from harness.records import Request
 from harness.rendering import Prompt
 
+CPU_TOKENS = 768
+"""Tokens a CPU reads at a time: fewer pad less and stay in its caches, more only add overhead."""
+
 
 class Item(NamedTuple):
     """One row ready for a batch: its request, its prompt, and when it was queued (monotonic seconds)."""
@@ -33,3 +36,15 @@ def batches(
             size = max(1, min(most, budget // max(1, widths[rows[start]])))
             yield rows[start : start + size]
             start += size
+
+
+def pieces(lengths: Sequence[int], tokens: int) -> Iterator[slice]:
+    """Runs of rows whose count x longest length stays within `tokens` (at least one row each)."""
+    start = 0
+    while start < len(lengths):
+        end, widest = start + 1, lengths[start]
+        while end < len(lengths) and max(widest, lengths[end]) * (end + 1 - start) <= tokens:
+            widest = max(widest, lengths[end])
+            end += 1
+        yield slice(start, end)
+        start = end

@@ -7,8 +7,9 @@ import torch
 from harness.records import Completion, Request, Usage
 
 from .batching import Item
+from .cache import new_stores, window
 from .net import Net, float32_output
-from .prefix import Prefix, new_cache
+from .prefix import Prefix
 from .tree import LabelTree
 
 Normalisation = Literal["sum", "mean"]
@@ -56,7 +57,10 @@ class Choose:
         skip = len(prefix.ids)
         packed = self.net.pack([item.prompt.ids[skip:] for item in items], skip, tree.tail)
         with float32_output(self.net.model):
-            cache = new_cache(prefix, len(items)) if skip else None
+            cache = None
+            if skip:
+                stores = new_stores(self.net, len(items), packed.valid.shape[1])
+                cache = window(stores, slice(0, len(items)), 0, prefix.layers)
             logits = self.net.logits(packed.ids, packed.positions, packed.mask, cache, 1 + len(tree.tail.tokens))
         scores = self._scores(logits.float(), tree).tolist()
         return [

@@ -3,18 +3,20 @@
 import random
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from transformers.cache_utils import Cache
 
 from harness.hashing import digest
 from harness.records import Completion, Finish, Request, Timing, Usage
 
-from .batching import Item
+from .batching import CPU_TOKENS, Item, pieces
+from .cache import NO_LAYERS, new_stores, window
 from .constrain import Constraints
 from .net import Net
-from .prefix import Prefix, new_cache
+from .prefix import Prefix
 
 MARGIN = 4
 """Tokens decoded besides those a stop string can cover: tokenizers join neighbours."""
@@ -84,11 +86,21 @@ class Answer:
         )
 
 
+class Read(NamedTuple):
+    """Prompts that were read: the cache, next logits [rows, vocabulary], valid columns, last positions [rows, 1]."""
+
+    cache: Cache
+    logits: Tensor
+    valid: Tensor
+    positions: Tensor
+
+
 class Generate:
     """Writes answers on one net; `constrained`: inside each request's JSON schema or label set."""
 
     def __init__(self, net: Net, *, constrained: bool = False) -> None:
         self.net = net
+        self.piece = CPU_TOKENS if net.device.type == "cpu" else 1 << 20
         configured = getattr(net.model.generation_config, "eos_token_id", None)
         ends = configured if isinstance(configured, list) else [configured]
         self.ends = frozenset(int(e) for e in (*ends, net.renderer.end_id) if e is not None)
@@ -111,14 +123,10 @@ class Generate:
         return 1 << 20
 
     def answer(self, items: list[Item], prefix: Prefix) -> list[Completion]:
-        """Prefill, then one token a step for the rows still being written."""
+        """Read all prompts, then write one token a step for the rows still being written."""
         begun = time.perf_counter()
-        skip = len(prefix.ids)
-        packed = self.net.pack([item.prompt.ids[skip:] for item in items], skip)
-        cache = new_cache(prefix, len(items))
         answers = [Answer(item, self.net, self.ends, self._matcher(item.request)) for item in items]
-        logits = self.net.logits(packed.ids, packed.positions, packed.mask, cache, 1)[:, -1]
-        valid, positions = packed.valid, packed.positions[:, -1:]
+        cache, logits, valid, positions = self._read(items, prefix)
         writing = answers
         first_token_s = 0.0
         while True:
@@ -127,7 +135,7 @@ class Generate:
             first_token_s = first_token_s or time.perf_counter() - begun
             keep = [i for i, answer in enumerate(writing) if answer.finish is None]
             if not keep:
-                return [answer.completion(skip, first_token_s) for answer in answers]
+                return [answer.completion(len(prefix.ids), first_token_s) for answer in answers]
             if len(keep) < len(writing):
                 rows = torch.tensor(keep, device=self.net.device)
                 cache.batch_select_indices(rows)
@@ -137,6 +145,25 @@ class Generate:
             positions = positions + 1
             ids = torch.tensor([[answer.tokens[-1]] for answer in writing], device=self.net.device)
             logits = self.net.logits(ids, positions, valid[:, None, None], cache, 1)[:, -1]
+
+    def _read(self, items: list[Item], prefix: Prefix) -> Read:
+        """The prompts, in pieces small enough for the caches of a CPU, into one store."""
+        skip = len(prefix.ids)
+        rows = [item.prompt.ids[skip:] for item in items]
+        widest = max(map(len, rows))
+        longest = max(item.request.max_tokens for item in items)
+        stores = new_stores(self.net, len(rows), skip + widest + longest - 1)
+        valid = torch.zeros(len(rows), skip + widest, dtype=torch.bool, device=self.net.device)
+        logits, positions = [], []
+        for part in pieces(list(map(len, rows)), self.piece):
+            packed = self.net.pack(rows[part], skip)
+            first = widest - packed.ids.shape[1]
+            cache = window(stores, part, first, prefix.layers)
+            logits.append(self.net.logits(packed.ids, packed.positions, packed.mask, cache, 1)[:, -1])
+            positions.append(packed.positions[:, -1:])
+            valid[part, first:] = packed.valid
+        whole = window(stores, slice(0, len(rows)), 0, NO_LAYERS, used=skip + widest)
+        return Read(whole, torch.cat(logits), valid, torch.cat(positions))
 
     def _matcher(self, request: Request) -> Any:
         return self._constraints.matcher(request) if self._constraints else None

@@ -36,7 +36,7 @@ class Placement:
             "attention": self.attention,
             "quantization": self.quantization,
             "threads": self.threads or torch.get_num_threads(),
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),  # a subclass of str, which JSON refuses
             "transformers": transformers.__version__,
         }
         if self.device.startswith("cuda"):

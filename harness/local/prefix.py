@@ -1,12 +1,11 @@
 """Tokens that all prompts share are computed once, kept as keys and values, and reused by every batch."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
-from transformers.cache_utils import Cache, DynamicLayer
 
+from .cache import NO_LAYERS, Layers, new_stores, window
 from .net import Net
 
 SHORTEST = 4
@@ -17,14 +16,14 @@ class Prefix(NamedTuple):
     """Shared tokens with their keys and values, one pair a layer, each [1, heads, tokens, head size]."""
 
     ids: list[int]
-    layers: list[tuple[Tensor, Tensor]]
+    layers: Layers
 
     def cut(self, length: int) -> "Prefix":
         """The first `length` tokens of it."""
         return Prefix(self.ids[:length], [(k[:, :, :length], v[:, :, :length]) for k, v in self.layers])
 
 
-NOTHING = Prefix([], [])
+NOTHING = Prefix([], NO_LAYERS)
 
 
 def shared_length(rows: Sequence[list[int]]) -> int:
@@ -44,25 +43,9 @@ def common_length(a: list[int], b: list[int]) -> int:
 def compute(net: Net, ids: list[int]) -> Prefix:
     """One forward pass over the shared tokens."""
     packed = net.pack([ids], 0)
-    cache = new_cache(NOTHING, 1)
-    net.logits(packed.ids, packed.positions, packed.mask, cache, 1)
-    layers: list[Any] = cache.layers
-    return Prefix(ids, [(layer.keys, layer.values) for layer in layers])
-
-
-def new_cache(prefix: Prefix, rows: int) -> Cache:
-    """An empty cache for a batch whose every row begins with the prefix (shared memory until it grows)."""
-    if not prefix.ids:
-        return Cache(layer_class_to_replicate=DynamicLayer)
-    return Cache(layers=[_layer(k.expand(rows, -1, -1, -1), v.expand(rows, -1, -1, -1)) for k, v in prefix.layers])
-
-
-def _layer(keys: Tensor, values: Tensor) -> DynamicLayer:
-    layer = DynamicLayer()  # type: ignore[no-untyped-call]
-    layer.dtype, layer.device = keys.dtype, keys.device
-    layer.keys, layer.values = keys, values
-    layer.is_initialized = True
-    return layer
+    stores = new_stores(net, 1, len(ids))
+    net.logits(packed.ids, packed.positions, packed.mask, window(stores, slice(0, 1), 0, NO_LAYERS), 1)
+    return Prefix(ids, [(store.keys, store.values) for store in stores])
 
 
 class PrefixCache:

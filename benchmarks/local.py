@@ -1,0 +1,267 @@
+"""Bench's local inference against lm-evaluation-harness and plain transformers, whole processes side by side.
+
+    python benchmarks/local.py --data agnews/test.csv --peer-python venv-lmeval/bin/python
+
+`--data` is AG News' own CSV (class, title, description); `--peer-python` an interpreter that has lm-eval and
+these packages. Models are made here: Llama architecture, random weights (speed needs no others), a tokenizer
+trained on the rows. Contestants run in processes of their own, in interleaved pairs; printed are medians,
+the ratio of medians, the smallest and largest ratio of a pair, and whether the answers agree row by row.
+`--device cuda` measures Bench against the card's own limits instead (see local_cuda.py).
+"""
+
+import argparse
+import csv
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from local_models import Made, make
+
+LABELS = ["World", "Sports", "Business", "Sci/Tech"]
+INSTRUCTION = (
+    "Classify the news item into one topic: World, Sports, Business or Sci/Tech. "
+    "Answer with the topic and nothing else.\n\n"
+)
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One process: seconds of wall and CPU time, peak bytes, and what it answered."""
+
+    wall_s: float
+    cpu_s: float
+    peak: int
+    said: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Bout:
+    """A comparison: the job, the peer and its batch size, how many pairs, and the ratio to reach."""
+
+    title: str
+    job: dict[str, Any]
+    peer: str
+    goal: float
+    pairs: int
+
+
+def read_rows(path: Path) -> list[tuple[int, str]]:
+    """(class from 0, text) of AG News' CSV; its line breaks are written as backslashes."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [(int(c) - 1, f"{t}\n{d}".replace("\\", " ").strip()) for c, t, d in csv.reader(file)]
+    step = 7919  # a fixed stride mixes the classes without a copy of the harness's own order
+    return [rows[i * step % len(rows)] for i in range(len(rows))]
+
+
+def prompt(text: str, shots: list[tuple[int, str]]) -> str:
+    """Instruction, fixed shots, the item: the same text for every contestant."""
+    shown = "".join(f"News: {s}\n\nTopic: {LABELS[c]}\n\n" for c, s in shots)
+    return f"{INSTRUCTION}{shown}News: {text}\n\nTopic:"
+
+
+def run(python: str, contestant: str, job: dict[str, Any], threads: int) -> Ran:
+    """One contestant in a process of its own; wall time from its start to its end, imports included."""
+    with tempfile.TemporaryDirectory() as folder:
+        job_path, out = Path(folder) / "job.json", Path(folder) / "out.json"
+        job_path.write_text(json.dumps(job))
+        env = os.environ | {
+            "OMP_NUM_THREADS": str(threads),
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "TOKENIZERS_PARALLELISM": "true",
+            "HF_HUB_OFFLINE": "1",
+        }
+        command = [python, str(HERE / "local_contestants.py"), contestant, str(job_path), str(out)]
+        with (Path(folder) / "err").open("wb") as err:
+            begun = time.perf_counter()
+            process = subprocess.Popen(command, stdout=err, stderr=err, env=env)
+            _, status, usage = os.wait4(process.pid, 0)
+            wall = time.perf_counter() - begun
+        if status:
+            sys.exit(f"{contestant} failed:\n{(Path(folder) / 'err').read_text()[-4000:]}")
+        said = json.loads(out.read_text())
+    return Ran(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, said)
+
+
+def compare(bout: Bout, python: str, threads: int) -> tuple[list[Ran], list[Ran]]:
+    """Interleaved pairs of (bench, peer)."""
+    ours, theirs = [], []
+    for n in range(bout.pairs):
+        ours.append(run(sys.executable, "bench", bout.job, threads))
+        theirs.append(run(python, bout.peer, bout.job, threads))
+        ratio = theirs[-1].wall_s / ours[-1].wall_s
+        note = f"    pair {n + 1}: bench {ours[-1].wall_s:.1f} s, {bout.peer} {theirs[-1].wall_s:.1f} s, {ratio:.2f} x"
+        print(note, file=sys.stderr, flush=True)
+    return ours, theirs
+
+
+def median(values: list[float]) -> float:
+    return statistics.median(values)
+
+
+def report(bout: Bout, ours: list[Ran], theirs: list[Ran]) -> None:
+    """One comparison as a table row or two."""
+    print(f"\n### {bout.title}")
+    print("| | wall s | CPU s | peak MB |\n| --- | --- | --- | --- |")
+    for name, rans in (("bench", ours), (bout.peer, theirs)):
+        wall, cpu = median([r.wall_s for r in rans]), median([r.cpu_s for r in rans])
+        print(f"| {name} | {wall:.2f} | {cpu:.2f} | {median([r.peak for r in rans]) / 1e6:.0f} |")
+    pairs = [t.wall_s / o.wall_s for o, t in zip(ours, theirs, strict=True)]
+    wall = median([r.wall_s for r in theirs]) / median([r.wall_s for r in ours])
+    cpu = median([r.cpu_s for r in theirs]) / median([r.cpu_s for r in ours])
+    peak = median([r.peak for r in ours]) / median([r.peak for r in theirs])
+    print(
+        f"\nwall {wall:.2f} x ({min(pairs):.2f} to {max(pairs):.2f} over {len(pairs)} pairs; goal {bout.goal} x), "
+        f"CPU {cpu:.2f} x, peak memory {peak:.2f} of the peer's"
+    )
+
+
+def differing(ours: Ran, theirs: Ran) -> list[int]:
+    """Rows whose answers differ."""
+    pairs = zip(ours.said["answers"], theirs.said["answers"], strict=True)
+    return [n for n, (a, b) in enumerate(pairs) if a != b]
+
+
+class Benchmark:
+    """The four tables; every one can be run alone."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+        self.rows = read_rows(args.data)
+        texts = [text for _, text in self.rows]
+        words = [*texts, *[f" {label}" for label in LABELS for _ in range(99)], INSTRUCTION]
+        self.made: Made = make(args.work, args.model, words, len(LABELS))
+
+    def job(self, kind: str, rows: int, *, shots: int = 0, batch: int = 64) -> dict[str, Any]:
+        """A job over the first rows (shots are taken from the end)."""
+        shown = self.rows[-shots:] if shots else []
+        taken = self.rows[:rows]
+        return {
+            "kind": kind,
+            "base": str(self.made.base),
+            "adapter": str(self.made.adapter),
+            "prompts": [prompt(text, shown) for _, text in taken],
+            "texts": [text for _, text in taken],
+            "labels": LABELS,
+            "max_tokens": 8,
+            "batch": batch,
+            "threads": self.args.threads,
+        }
+
+    def fight(
+        self, title: str, job: dict[str, Any], peer: str, goal: float, pairs: int | None = None
+    ) -> tuple[Ran, Ran]:
+        """Run and report one comparison."""
+        python = self.args.peer_python if peer == "lm-eval" else sys.executable
+        bout = Bout(title, job, peer, goal, pairs or self.args.pairs)
+        ours, theirs = compare(bout, python, self.args.threads)
+        report(bout, ours, theirs)
+        return ours[-1], theirs[-1]
+
+    def choose(self) -> None:
+        """Label scoring, growing rows."""
+        per_row = {}
+        for rows in self.args.rows:
+            ours, theirs = self.fight(f"choose, {rows} rows", self.job("choose", rows), "lm-eval", 4.0)
+            print(f"predictions that differ: {len(differing(ours, theirs))} of {rows}")
+            per_row[rows] = ours.said["counters"]["busy_s"] / rows
+            tell(ours)
+        print("\nBench's scoring time per row: " + ", ".join(f"{r} rows {s * 1e3:.2f} ms" for r, s in per_row.items()))
+
+    def shots(self) -> None:
+        """Four fixed shots: tokens computed against the ideal."""
+        from transformers import AutoTokenizer
+
+        from harness.local.prefix import shared_length
+        from harness.rendering import Renderer
+
+        rows = self.args.rows[0]
+        job = self.job("choose", rows, shots=4)
+        ours, theirs = self.fight(f"choose, 4 fixed shots, {rows} rows", job, "lm-eval", 4.0, pairs=1)
+        tokenizer = AutoTokenizer.from_pretrained(self.made.base)
+        prompts = Renderer(tokenizer).encode(job["prompts"])
+        shared = shared_length(prompts)
+        labels = sum(len(tokenizer(f" {label}")["input_ids"]) for label in LABELS)
+        ideal = shared + sum(len(p) - shared + labels for p in prompts)
+        print(f"predictions that differ: {len(differing(ours, theirs))} of {rows}")
+        print(
+            f"tokens: ideal {ideal}, bench {ours.said['tokens']:.0f} ({ours.said['tokens'] / ideal:.2f} x, "
+            f"goal 1.1 x), lm-eval {theirs.said['tokens']} ({theirs.said['tokens'] / ideal:.2f} x)"
+        )
+
+    def generate(self) -> None:
+        """Eight new tokens."""
+        from local_contestants import near_ties
+
+        rows = self.args.rows[0]
+        job = self.job("generate", rows)
+        ours, theirs = self.fight(f"generate, 8 new tokens, {rows} rows", job, "lm-eval", 2.0)
+        odd = differing(ours, theirs)
+        print(f"texts that differ from lm-eval's: {len(odd)} of {rows}")
+        few = self.job("generate", min(rows, 200), batch=1)
+        ours, theirs = self.fight(
+            "generate, against model.generate row by row, 200 rows", few, "generate", 1.0, pairs=1
+        )
+        alone = differing(ours, theirs)
+        close = near_ties(job, sorted({*odd, *alone}), 1e-4)
+        print(f"texts that differ from model.generate's: {len(alone)} of {len(few['prompts'])}")
+        print(f"differing rows without a near-tie (1e-4) on their path: {len({*odd, *alone} - set(close))}")
+
+    def head(self) -> None:
+        """Classification head against the pipeline at its best batch size."""
+        rows = self.args.rows[0]
+        walls = {}
+        for batch in (1, 16, 64):
+            walls[batch] = run(
+                sys.executable, "pipeline", self.job("head", rows, batch=batch), self.args.threads
+            ).wall_s
+        best = min(walls, key=walls.__getitem__)
+        print("\npipeline wall s by batch size: " + ", ".join(f"{b}: {w:.2f}" for b, w in walls.items()))
+        ours, theirs = self.fight(
+            f"head, {rows} rows, pipeline at batch {best}", self.job("head", rows, batch=best), "pipeline", 1.5
+        )
+        print(f"labels that differ: {len(differing(ours, theirs))} of {rows}")
+
+
+def tell(ran: Ran) -> None:
+    """What Bench says of its own work."""
+    counters = ran.said["counters"]
+    shown = ("rows_per_s", "tokens_per_s", "padding_share", "prefix_reuse_share", "peak_memory_bytes")
+    print("bench's counters: " + ", ".join(f"{name} {counters[name]:.4g}" for name in shown))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="AG News CSV (class, title, description)")
+    parser.add_argument("--peer-python", help="interpreter that has lm-eval")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--model", choices=["8m", "100m", "1b", "8b"], default="8m")
+    parser.add_argument("--rows", type=int, nargs="+", default=[1000, 5600])
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--table", choices=["choose", "shots", "generate", "head", "all"], default="all")
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "bench-local-models")
+    args = parser.parse_args()
+    if args.device == "cuda":
+        from local_cuda import measure
+
+        measure(args.model, [text for _, text in read_rows(args.data)], args.rows[0])
+        return
+    if args.peer_python is None and args.table != "head":
+        parser.error("--peer-python is needed to compare with lm-eval")
+    benchmark = Benchmark(args)
+    print(f"model {args.model}, {args.threads} threads, {time.strftime('%Y-%m-%d')}")
+    for table in ("choose", "shots", "generate", "head"):
+        if args.table in (table, "all"):
+            getattr(benchmark, table)()
+
+
+if __name__ == "__main__":
+    main()

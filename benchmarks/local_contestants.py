@@ -1,0 +1,208 @@
+"""One contestant, one process: reads a job, answers its rows, writes what it answered and what it cost.
+
+    python benchmarks/local_contestants.py CONTESTANT JOB.json OUT.json
+
+Contestants: bench, lm-eval, generate (transformers, row by row), pipeline (transformers, classification).
+A job: {"kind": "choose" | "generate" | "head", "base", "adapter", "prompts", "texts", "labels",
+"max_tokens", "batch", "threads"}.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+Job = dict[str, Any]
+Answer = dict[str, Any]
+
+
+def bench(job: Job) -> Answer:
+    """Bench's local backend, as `bench run` drives it."""
+    from harness.adapter import AdapterManifest, weights_digest, write_manifest
+    from harness.backend import Needs, RunContext
+    from harness.backends.local import LocalBackend, LocalSettings
+    from harness.records import Message, Passage, Request
+    from harness.workspace import Workspace
+
+    labels = tuple(job["labels"])
+    if job["kind"] == "head":
+        folder = Path(job["adapter"])
+        write_manifest(
+            folder,
+            AdapterManifest(
+                id="head",
+                task="bench",
+                task_version="1",
+                base=job["base"],
+                objective="head",
+                decode="head",
+                labels=labels,
+                adapter_sha256=weights_digest(folder),
+            ),
+        )
+    requests = []
+    for n, (prompt, text) in enumerate(zip(job["prompts"], job["texts"], strict=True)):
+        start = prompt.rindex(text)
+        requests.append(
+            Request(
+                id=str(n),
+                messages=(Message(role="user", content=prompt),),
+                passages=(Passage(message=0, start=start, end=start + len(text)),),
+                labels=labels,
+                max_tokens=job["max_tokens"],
+            )
+        )
+
+    async def each() -> AsyncIterator[Request]:
+        for request in requests:
+            yield request
+
+    async def ask() -> Answer:
+        with tempfile.TemporaryDirectory() as folder:
+            settings = LocalSettings(
+                model=job["base"],
+                adapter=job["adapter"] if job["kind"] == "head" else "",
+                decode=job["kind"],
+                device="cpu",
+                threads=job["threads"],
+            )
+            backend = LocalBackend("bench", settings, "bench", RunContext(workspace=Workspace(Path(folder))))
+            await backend.check(Needs(task="bench", rows=len(requests), labels=labels))
+            found = {int(c.id): c async for c in backend.stream(each(), Path(folder))}
+            counters = backend.counters()
+            await backend.aclose()
+        texts = [found[n].text for n in range(len(requests))]
+        return {"answers": texts, "tokens": counters["computed_tokens"], "counters": counters}
+
+    return asyncio.run(ask())
+
+
+def lm_eval(job: Job) -> Answer:
+    """lm-evaluation-harness: its `hf` model through `simple_evaluate`."""
+    import datasets
+    import torch
+    from lm_eval import simple_evaluate
+    from lm_eval.api.task import ConfigurableTask
+    from lm_eval.models.huggingface import HFLM
+
+    torch.set_num_threads(job["threads"])
+    rows = [{"prompt": prompt, "choices": job["labels"], "gold": 0} for prompt in job["prompts"]]
+    common = {
+        "task": "bench",
+        "dataset_path": "unused",
+        "custom_dataset": lambda **_: datasets.DatasetDict({"test": datasets.Dataset.from_list(rows)}),
+        "test_split": "test",
+        "doc_to_text": "{{prompt}}",
+        "target_delimiter": " ",
+        "num_fewshot": 0,
+    }
+    if job["kind"] == "choose":
+        kind: dict[str, Any] = {"output_type": "multiple_choice", "doc_to_choice": "choices", "doc_to_target": "gold"}
+        metric, aggregation = "acc", "mean"
+    else:
+        settings = {"until": [], "max_gen_toks": job["max_tokens"], "do_sample": False}
+        kind = {"output_type": "generate_until", "doc_to_target": "", "generation_kwargs": settings}
+        metric, aggregation = "bypass", "bypass"
+    task = ConfigurableTask(
+        config=common
+        | kind
+        | {"metric_list": [{"metric": metric, "aggregation": aggregation, "higher_is_better": True}]}
+    )
+    model = HFLM(pretrained=job["base"], dtype="float32", batch_size=job["batch"], device="cpu")
+    tokens = 0
+    call = model._model_call
+
+    def counted(inps: Any, **kwargs: Any) -> Any:
+        nonlocal tokens
+        tokens += inps.numel()
+        return call(inps, **kwargs)
+
+    model._model_call = counted
+    result = simple_evaluate(model, tasks=[task], log_samples=True, bootstrap_iters=0, verbosity="ERROR")
+    samples = sorted(result["samples"]["bench"], key=lambda s: s["doc_id"])
+    if job["kind"] == "choose":
+        scores = [[float(r[0]) for r in s["filtered_resps"]] for s in samples]
+        answers = [job["labels"][row.index(max(row))] for row in scores]
+    else:
+        answers = [s["filtered_resps"][0] for s in samples]
+    return {"answers": answers, "tokens": tokens}
+
+
+def generate(job: Job) -> Answer:
+    """Plain transformers: `model.generate`, left-padded batches in file order (batch 1: row by row)."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    torch.set_num_threads(job["threads"])
+    tokenizer = AutoTokenizer.from_pretrained(job["base"], padding_side="left")
+    model = AutoModelForCausalLM.from_pretrained(job["base"], dtype=torch.float32).eval()
+    answers = []
+    for start in range(0, len(job["prompts"]), job["batch"]):
+        batch = tokenizer(
+            job["prompts"][start : start + job["batch"]], return_tensors="pt", padding=True, return_token_type_ids=False
+        )
+        out = model.generate(**batch, max_new_tokens=job["max_tokens"], do_sample=False)
+        answers += tokenizer.batch_decode(out[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
+    return {"answers": answers}
+
+
+def pipeline(job: Job) -> Answer:
+    """transformers' classification pipeline on the same base, adapter and head."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers import pipeline as make_pipeline
+
+    torch.set_num_threads(job["threads"])
+    base = AutoModelForSequenceClassification.from_pretrained(
+        job["base"], num_labels=len(job["labels"]), dtype=torch.float32
+    )
+    model = PeftModel.from_pretrained(base, job["adapter"]).eval()
+    tokenizer = AutoTokenizer.from_pretrained(job["base"])
+    classify = make_pipeline("text-classification", model=model, tokenizer=tokenizer, batch_size=job["batch"])
+    answers = [job["labels"][int(a["label"].removeprefix("LABEL_"))] for a in classify(job["texts"])]
+    return {"answers": answers}
+
+
+def near_ties(job: Job, rows: list[int], within: float) -> list[int]:
+    """Those rows on whose greedy path the two best logits come within `within` of each other."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(job["base"])
+    model = AutoModelForCausalLM.from_pretrained(job["base"], dtype=torch.float32).eval()
+    close = []
+    for row in rows:
+        batch = tokenizer(job["prompts"][row], return_tensors="pt", return_token_type_ids=False)
+        out = model.generate(
+            **batch,
+            max_new_tokens=job["max_tokens"],
+            do_sample=False,
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
+        gaps = [float(step[0].topk(2).values.diff().abs()) for step in out.logits]
+        if min(gaps) <= within:
+            close.append(row)
+    return close
+
+
+CONTESTANTS = {"bench": bench, "lm-eval": lm_eval, "generate": generate, "pipeline": pipeline}
+
+
+def main() -> None:
+    name, job_path, out_path = sys.argv[1:]
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    job: Job = json.loads(Path(job_path).read_text())
+    begun = time.perf_counter()
+    answer = CONTESTANTS[name](job)
+    Path(out_path).write_text(json.dumps(answer | {"inside_s": time.perf_counter() - begun}))
+
+
+if __name__ == "__main__":
+    main()
