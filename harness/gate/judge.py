@@ -104,7 +104,7 @@ def judge(
         rows=len(candidate.ids),
         on_inconclusive=settings.on_inconclusive,
         sides=tuple((c.info, r.info) for c, r in sides),
-        settings=msgspec.to_builtins(settings),
+        settings=msgspec.json.decode(msgspec.json.encode(settings)),
     )
     reasons = refusals(candidate.evaluation, reference.evaluation, (candidate.ids, reference.ids))
     if all(a == b for a, b in names):
