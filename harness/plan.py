@@ -80,7 +80,7 @@ def load_rows(task: Task, source: DataSource) -> list[Sample]:
     return samples
 
 
-def _rows_and_remarks(task: Task, source: DataSource) -> tuple[list[Sample], list[str]]:
+def read_rows(task: Task, source: DataSource) -> tuple[list[Sample], list[str]]:
     """All rows of a split, and what its reader had to say of rows that it left out."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DataWarning)
@@ -176,7 +176,7 @@ def plan_run(options: RunOptions, settings: Settings, context: RunContext, out: 
     task = load_task(options.task)
     tables = backend_tables(options, settings)
     make_backends(tables, task.name, context)  # wrong settings are told before any row is read
-    everything, remarks = _rows_and_remarks(task, DataSource(location=options.data, split=options.split))
+    everything, remarks = read_rows(task, DataSource(location=options.data, split=options.split))
     chosen = seeded_order(everything, options.seed)[: options.limit]
     requests, notes = make_requests(
         options.questions,

@@ -11,6 +11,7 @@ ENGINE = (
     "harness.backends",
     "harness.api",
     "harness.local",
+    "harness.data_report",
     "harness.overlaps",
     "harness.plan",
     "harness.runner",
