@@ -51,17 +51,24 @@ def make_server(classifier: Any) -> ThreadingHTTPServer:
                 self._send(404, {"error": {"message": f"no such path: {self.path}", "type": "invalid_request_error"}})
                 return
             try:
-                messages = msgspec.json.decode(body)["messages"]
-                prompt = "\n".join(str(m["content"]) for m in messages)
+                asked = msgspec.json.decode(body)
+                prompt = "\n".join(str(m["content"]) for m in asked["messages"])
             except (msgspec.DecodeError, KeyError, TypeError) as error:
                 self._send(400, {"error": {"message": f"not a chat request: {error}", "type": "invalid_request_error"}})
                 return
-            self._send(200, answer(classifier, prompt))
+            found = answer(classifier, prompt)
+            if asked.get("stream"):
+                events = b"".join(b"data: " + msgspec.json.encode(c) + b"\n\n" for c in chunks(found))
+                self._write(200, "text/event-stream", events + b"data: [DONE]\n\n")
+            else:
+                self._send(200, found)
 
         def _send(self, status: int, content: dict[str, Any]) -> None:
-            data = msgspec.json.encode(content)
+            self._write(status, "application/json", msgspec.json.encode(content))
+
+        def _write(self, status: int, kind: str, data: bytes) -> None:
             self.send_response(status)
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
@@ -84,6 +91,17 @@ def answer(classifier: Any, prompt: str) -> dict[str, Any]:
         "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
         "usage": {**used, "total_tokens": sum(used.values())},
     }
+
+
+def chunks(whole: dict[str, Any]) -> list[dict[str, Any]]:
+    """The same completion as a stream tells it: the text, the end, the usage."""
+    common = {**{k: whole[k] for k in ("id", "created", "model")}, "object": "chat.completion.chunk"}
+    said = {"role": "assistant", "content": whole["choices"][0]["message"]["content"]}
+    return [
+        {**common, "choices": [{"index": 0, "delta": said, "finish_reason": None}]},
+        {**common, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+        {**common, "choices": [], "usage": whole["usage"]},
+    ]
 
 
 class Loopback:

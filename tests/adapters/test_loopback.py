@@ -23,6 +23,16 @@ def test_the_openai_client_gets_an_answer_from_it(rows: Path) -> None:
             answer = client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": content}])
             assert answer.choices[0].message.content in task.labels
             assert answer.usage is not None and answer.usage.prompt_tokens == len(content.split())
+        streamed = client.chat.completions.create(
+            model=MODEL,
+            messages=[{"role": "user", "content": content}],
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+        parts = list(streamed)
+        text = "".join(p.choices[0].delta.content or "" for p in parts if p.choices)
+        assert text == answer.choices[0].message.content
+        assert parts[-1].usage is not None
         with pytest.raises(openai.BadRequestError):
             client.post("/chat/completions", body={"messages": "none"}, cast_to=object)
 
