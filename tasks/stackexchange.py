@@ -1,0 +1,269 @@
+"""Question-answer rows from a Stack Exchange dump, streamed: memory does not grow with the dump."""
+
+import datetime
+import sqlite3
+import tempfile
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from harness.errors import UsageError
+from harness.files import write_json
+from harness.hashing import digest, file_digest
+from harness.records import Record
+
+from .post_text import plain_text, to_ascii
+
+TEST_SHARE = 0.05
+"""Of the questions, so many go to test.jsonl (by the hash of their number: the same in every build)."""
+
+PIECE = 1 << 20
+QUESTION, ANSWER = "1", "2"
+LICENCES = (("2011-04-08", "CC BY-SA 2.5"), ("2018-05-02", "CC BY-SA 3.0"))
+"""Stack Exchange's licence by the date of a post, where the post itself names none; later: CC BY-SA 4.0."""
+
+TABLES = """
+create table question (id integer primary key, votes integer, title text, body text, tags text, date text,
+                       licence text, author text);
+create table answer (id integer primary key, parent integer, votes integer, body text, date text, licence text,
+                     author text);
+"""
+BEST = """
+select q.id, q.votes, q.title, q.body, q.tags, q.date, q.licence, q.author,
+       a.id, a.votes, a.body, a.date, a.licence, a.author
+from question q join answer a on a.id = (
+    select id from answer where parent = q.id order by votes desc, id limit 1)
+order by q.votes desc, q.id limit ?
+"""
+
+Post = dict[str, str]
+
+
+class Built(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """What a build did; stands beside the rows as `provenance.json`.
+
+    read: posts of the dump; dropped: by reason; rows: written, by split.
+    """
+
+    dump: str
+    sha256: str
+    site: str
+    built: str
+    licence: str
+    read: int = 0
+    dropped: dict[str, int] = {}
+    rows: dict[str, int] = {}
+
+
+def build_pairs(dump: Path, out: Path, most: int | None, site: str, progress: Callable[[int], None]) -> Built:
+    """Write `train.jsonl`, `test.jsonl` and `provenance.json` into `out`.
+
+    The highest-voted answer of each of the highest-voted questions (at most `most`); posts with code blocks are
+    dropped beforehand. dump: Posts.xml, or the .7z archive that holds it. progress: called with the number of
+    posts read. Raises UsageError for a dump that is none, or an `out` that holds rows already.
+    """
+    if (out / "train.jsonl").exists() or (out / "test.jsonl").exists():
+        raise UsageError(f"{out} holds rows already: name another --out.")
+    if not dump.is_file():
+        raise UsageError(f"--dump {dump}: there is no such file.")
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out, prefix=".posts-") as folder:
+        posts = _Posts(Path(folder) / "posts.sqlite", progress)
+        try:
+            _read_dump(dump, posts.take)
+            rows = _write_rows(posts.best(most), out, site)
+        finally:
+            posts.close()
+    if not sum(rows.values()):
+        raise UsageError(f"{dump}: no question with an answer is left of {posts.read} posts; is it a Posts.xml?")
+    built = Built(
+        dump=dump.name,
+        sha256=file_digest(dump),
+        site=site,
+        built=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        licence="CC BY-SA (each row names its version, authors and links: keep them)",
+        read=posts.read,
+        dropped=dict(posts.dropped),
+        rows=rows,
+    )
+    write_json(out / "provenance.json", built)
+    return built
+
+
+class _Posts:
+    """Cleaned posts in a file, so that they can be joined and sorted without being held."""
+
+    def __init__(self, path: Path, progress: Callable[[int], None]) -> None:
+        # py7zr may hand pieces over from a thread of its own; they still come one at a time.
+        self.base = sqlite3.connect(path, check_same_thread=False)
+        self.base.executescript("pragma journal_mode = off; pragma synchronous = off;" + TABLES)
+        self.progress = progress
+        self.read = 0
+        self.dropped: Counter[str] = Counter()
+
+    def take(self, post: Post) -> None:
+        """Keep a question or an answer, or count why not."""
+        self.read += 1
+        if self.read % 10_000 == 0:
+            self.progress(self.read)
+        kind = post.get("PostTypeId")
+        if kind not in (QUESTION, ANSWER):
+            self.dropped["neither question nor answer"] += 1
+            return
+        what = "question" if kind == QUESTION else "answer"
+        body = plain_text(post.get("Body", ""))
+        if not body:
+            self.dropped[f"{what} {'with a code block' if body is None else 'without text'}"] += 1
+            return
+        date = post.get("CreationDate", "")[:10]
+        author = post.get("OwnerDisplayName") or f"user {post.get('OwnerUserId', 'unknown')}"
+        try:
+            number, votes = int(post["Id"]), int(post["Score"])
+            common = (to_ascii(body), date, post.get("ContentLicense") or _licence(date), to_ascii(author))
+            if kind == QUESTION:
+                title, tags = to_ascii(post.get("Title", "")).strip(), post.get("Tags", "")
+                values: tuple[Any, ...] = (number, votes, title, common[0], tags, *common[1:])
+                self.base.execute("insert into question values (?, ?, ?, ?, ?, ?, ?, ?)", values)
+            else:
+                values = (number, int(post["ParentId"]), votes, *common)
+                self.base.execute("insert into answer values (?, ?, ?, ?, ?, ?, ?)", values)
+        except (KeyError, ValueError):
+            self.dropped[f"{what} without a number"] += 1
+        except sqlite3.IntegrityError:
+            self.dropped[f"{what} given twice"] += 1
+
+    def best(self, most: int | None) -> Iterator[tuple[Any, ...]]:
+        """Questions by falling votes, each with its best answer."""
+        self.base.execute("create index by_question on answer (parent, votes desc, id)")
+        yield from self.base.execute(BEST, (-1 if most is None else most,))
+
+    def close(self) -> None:
+        """Let the file go."""
+        self.base.close()
+
+
+def _licence(date: str) -> str:
+    return next((licence for until, licence in LICENCES if date and date < until), "CC BY-SA 4.0")
+
+
+def _write_rows(best: Iterator[tuple[Any, ...]], out: Path, site: str) -> dict[str, int]:
+    rows = {"train": 0, "test": 0}
+    with (out / "train.jsonl").open("wb") as train, (out / "test.jsonl").open("wb") as test:
+        files = {"train": train, "test": test}
+        for found in best:
+            split = "test" if int(digest(found[0])[:8], 16) < TEST_SHARE * 2**32 else "train"
+            files[split].write(msgspec.json.encode(_row(found, site)) + b"\n")
+            rows[split] += 1
+    return rows
+
+
+def _row(found: tuple[Any, ...], site: str) -> dict[str, Any]:
+    number, votes, title, body, tags, date, licence, author = found[:8]
+    answer, answer_votes, answer_body, answer_date, answer_licence, answer_author = found[8:]
+    return {
+        "question_id": number,
+        "title": title,
+        "question": body,
+        "answer": answer_body,
+        "question_score": votes,
+        "answer_score": answer_votes,
+        "tags": tags.replace("><", " ").strip("<>|").replace("|", " "),
+        "date": date,
+        "answer_date": answer_date,
+        "link": f"https://{site}/questions/{number}",
+        "answer_link": f"https://{site}/a/{answer}",
+        "author": author,
+        "answer_author": answer_author,
+        "license": licence,
+        "answer_license": answer_licence,
+    }
+
+
+def _read_dump(dump: Path, take: Callable[[Post], None]) -> None:
+    feed = _Feed(take)
+    try:
+        if dump.suffix.lower() == ".7z":
+            _read_archive(dump, feed)
+        else:
+            with dump.open("rb") as file:
+                while piece := file.read(PIECE):
+                    feed.write(piece)
+        feed.close()
+    except ElementTree.ParseError as error:
+        raise UsageError(f"{dump} is not the XML of a dump ({error}).") from None
+
+
+class _Feed:
+    """Takes pieces of Posts.xml and hands over its rows; nothing of the tree is kept."""
+
+    def __init__(self, take: Callable[[Post], None]) -> None:
+        self.take = take
+        self.parser: ElementTree.XMLPullParser[Any] = ElementTree.XMLPullParser(events=("start", "end"))
+        self.root: ElementTree.Element | None = None
+
+    def write(self, piece: bytes) -> None:
+        """The next bytes."""
+        self.parser.feed(piece)
+        events: Iterator[tuple[str, ElementTree.Element]] = cast(Any, self.parser.read_events())
+        for event, element in events:
+            if self.root is None:
+                self.root = element
+            elif event == "end" and element.tag == "row":
+                self.take(dict(element.attrib))
+                self.root.clear()
+
+    def close(self) -> None:
+        """Raises ParseError where the file ends too early."""
+        self.parser.close()
+
+
+def _read_archive(dump: Path, feed: _Feed) -> None:
+    try:
+        import py7zr
+        from py7zr.io import Py7zIO, WriterFactory
+    except ImportError:
+        raise UsageError(
+            f"{dump}: reading 7z needs py7zr: python -m pip install 'bench-harness[dump]', or unpack it first."
+        ) from None
+
+    class Pieces(Py7zIO):
+        """What py7zr takes for a file: bytes go to the parser."""
+
+        def __init__(self) -> None:
+            self.length = 0
+
+        def write(self, s: bytes | bytearray) -> int:
+            feed.write(bytes(s))
+            self.length += len(s)
+            return len(s)
+
+        def read(self, size: int | None = None) -> bytes:
+            return b""
+
+        def seek(self, offset: int, whence: int = 0) -> int:
+            return offset
+
+        def flush(self) -> None:
+            pass
+
+        def size(self) -> int:
+            return self.length
+
+    class Factory(WriterFactory):
+        """Makes the one file."""
+
+        def create(self, filename: str) -> Pieces:
+            return Pieces()
+
+    try:
+        with py7zr.SevenZipFile(dump, "r") as archive:
+            names = [n for n in archive.getnames() if Path(n).name == "Posts.xml"]
+            if len(names) != 1:
+                raise UsageError(f"{dump} holds {len(names)} files called Posts.xml; one is wanted.")
+            archive.extract(targets=names, factory=Factory())
+    except py7zr.Bad7zFile as error:
+        raise UsageError(f"{dump} is not a 7z archive ({error}).") from None
