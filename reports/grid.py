@@ -15,7 +15,7 @@ class Cell(Record, frozen=True, kw_only=True):
     """What stands in a cell: the figure, a smaller note behind it (an interval), a line below, and how it sorts.
 
     sort None puts the cell last in either direction. tone: "good", "bad", "even" or "" (shown by word as well).
-    heat: 0..9 shades the cell.
+    heat: 0..9 shades the cell. href: a page beside this one (our own file names only).
     """
 
     text: str
@@ -24,6 +24,7 @@ class Cell(Record, frozen=True, kw_only=True):
     sort: float | str | None = None
     tone: str = ""
     heat: int | None = None
+    href: str = ""
 
 
 class Grid(Record, frozen=True, kw_only=True):

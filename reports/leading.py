@@ -44,7 +44,7 @@ def figure(metrics: dict[str, Estimate], metric: Metric) -> Cell:
     """A metric with its interval; where it is undefined, "n/a" and why."""
     found = metrics.get(metric.name)
     if found is None or found.value is None:
-        return Cell(text=NOT_APPLICABLE, note="" if found is None else found.method.removeprefix("n/a: "))
+        return Cell(text=NOT_APPLICABLE, note="" if found is None else found.method.removeprefix("n/a").strip(" :"))
     return Cell(text=number(found.value, metric), note=interval(found, metric), sort=found.value)
 
 
@@ -76,7 +76,14 @@ def heading(metric: Metric) -> Column:
 def leaderboard(summary: Summary, identities: dict[str, Identity]) -> Grid:
     """Place, quality with intervals, latency one at a time, throughput, price; best first."""
     metrics = main_metrics(summary)
-    columns = (
+    rows = tuple(board_row(summary, name, identities.get(name), metrics) for name in by_rank(summary))
+    caption = f"Leaderboard of {plural(summary.rows, 'row')}"
+    return Grid(caption=caption, columns=board_columns(metrics), rows=rows, sortable=True)
+
+
+def board_columns(metrics: tuple[Metric, ...]) -> tuple[Column, ...]:
+    """The headings of `board_row`."""
+    return (
         Column(title="place", hint="equal where the paired tests cannot tell two apart"),
         Column(title="backend", numeric=False),
         Column(title="decode", numeric=False, hint="how an answer is taken from the model"),
@@ -87,24 +94,21 @@ def leaderboard(summary: Summary, identities: dict[str, Identity]) -> Grid:
         Column(title="$ per 1,000", hint="list price of 1,000 answers"),
         Column(title="training", hint="once"),
     )
-    rows = []
-    for name in by_rank(summary):
-        result = summary.backends[name]
-        load = result.load.rows_per_s
-        rows.append(
-            (
-                place(summary, name),
-                who(name, result, identities.get(name)),
-                Cell(text=result.decode, sort=result.decode),
-                *(figure(result.metrics, m) for m in metrics),
-                *_latency(result),
-                Cell(text=rate(load), sort=load),
-                money_cell(result.cost.per_1000),
-                training_cell(result),
-            )
-        )
-    return Grid(
-        caption=f"Leaderboard of {plural(summary.rows, 'row')}", columns=columns, rows=tuple(rows), sortable=True
+
+
+def board_row(summary: Summary, name: str, identity: Identity | None, metrics: tuple[Metric, ...]) -> tuple[Cell, ...]:
+    """One backend of one run; a metric that the run does not have is "n/a"."""
+    result = summary.backends[name]
+    load = result.load.rows_per_s
+    return (
+        place(summary, name),
+        who(name, result, identity),
+        Cell(text=result.decode, sort=result.decode),
+        *(figure(result.metrics, m) for m in metrics),
+        *_latency(result),
+        Cell(text=rate(load), sort=load),
+        money_cell(result.cost.per_1000),
+        training_cell(result),
     )
 
 

@@ -6,19 +6,27 @@ every row keeps its verdicts, so filters and counts stay complete. What is left 
 
 import base64
 import gzip
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from harness.results import Summary
-
 from .rowbook import VERDICTS, Answers, Coded, RowBook
+from .visible import visible
 
 LIMIT = 18_000_000
 """Bytes of base64 in a page, so that with everything else it stays below 20 MB."""
 FEW = 40
 """Columns of more distinct values than this are shown but offer no filter."""
+
+
+class Who(Protocol):
+    """What a backend is, as results and comparisons know it."""
+
+    @property
+    def decode(self) -> str: ...
+    @property
+    def model(self) -> str: ...
 
 
 class Packed(NamedTuple):
@@ -29,15 +37,18 @@ class Packed(NamedTuple):
     rows: int
 
 
-def pack(book: RowBook, summary: Summary, learned: dict[str, list[int]], limit: int = LIMIT) -> Packed:
+def pack(
+    book: RowBook, who: Mapping[str, Who], learned: Mapping[str, list[int]] | None = None, limit: int = LIMIT
+) -> Packed:
     """Columns of all rows; the texts of as many as fit into `limit` bytes.
 
-    learned: backend -> positions of rows that also stand among those its adapter was trained on.
+    who: what each backend of the book is. learned: backend -> positions of rows that also stand among those its
+    adapter was trained on.
     """
     order: Sequence[int] | None = None
     keep = len(book)
     while True:
-        data = _encode(_payload(book, summary, learned, None if keep == len(book) else set((order or [])[:keep])))
+        data = _encode(_payload(book, who, learned or {}, None if keep == len(book) else set((order or [])[:keep])))
         if len(data) <= limit or keep == 0:
             return Packed(data, keep, len(book))
         order = order or _by_interest(book)
@@ -70,21 +81,23 @@ def _encode(payload: dict[str, Any]) -> str:
     return base64.b64encode(gzip.compress(plain, 6, mtime=0)).decode()
 
 
-def _payload(book: RowBook, summary: Summary, learned: dict[str, list[int]], keep: set[int] | None) -> dict[str, Any]:
+def _payload(
+    book: RowBook, who: Mapping[str, Who], learned: Mapping[str, list[int]], keep: set[int] | None
+) -> dict[str, Any]:
     return {
         "verdicts": VERDICTS,
         "ids": book.ids,
         "references": _column(book.references, None),
-        "frames": [{"roles": f.roles, "pieces": f.pieces} for f in book.frames] if keep is None else _few(book, keep),
+        "frames": _frames(book, keep),
         "frame": book.frame_codes if len(book.frames) > 1 else None,
         "own": book.own if keep is None else [own if n in keep else None for n, own in enumerate(book.own)],
-        "columns": {name: _column(column, None) for name, column in book.columns.items()},
+        "columns": {visible(name): _column(column, None) for name, column in book.columns.items()},
         "few": FEW,
         "backends": [
             {
-                "name": name,
-                "decode": summary.backends[name].decode,
-                "model": summary.backends[name].model,
+                "name": visible(name),
+                "decode": visible(who[name].decode),
+                "model": visible(who[name].model),
                 "learned": learned.get(name, []),
                 **_answers(answers, keep),
             }
@@ -93,10 +106,16 @@ def _payload(book: RowBook, summary: Summary, learned: dict[str, list[int]], kee
     }
 
 
-def _few(book: RowBook, keep: set[int]) -> list[dict[str, Any] | None]:
+def _frames(book: RowBook, keep: set[int] | None) -> list[dict[str, Any] | None]:
     """The frames of kept rows; others would carry the texts of rows that mark no passage."""
-    used = {book.frame_codes[n] for n in keep} | {0}
-    return [{"roles": f.roles, "pieces": f.pieces} if i in used else None for i, f in enumerate(book.frames)]
+    rows = range(len(book)) if keep is None else keep
+    used = {book.frame_codes[n] for n in rows}
+    return [
+        {"roles": list(map(visible, f.roles)), "pieces": [list(map(visible, p)) for p in f.pieces]}
+        if i in used
+        else None
+        for i, f in enumerate(book.frames)
+    ]
 
 
 def _column(column: Coded, keep: set[int] | None) -> dict[str, Any]:

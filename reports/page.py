@@ -19,7 +19,7 @@ from .environment import render
 from .intervals_chart import intervals
 from .latency_chart import latency, probe_times
 from .money_chart import volume
-from .packing import pack
+from .packing import Packed, pack
 from .prompts import most_frequent, shown, split
 from .quality_chart import against_latency, against_price
 from .rowbook import RowBook
@@ -96,6 +96,10 @@ def _context(log: RunLog, summary: Summary, redact: bool) -> dict[str, Any]:
 def _rows(log: RunLog, summary: Summary, book: RowBook) -> dict[str, Any]:
     overlaps = read_findings(log.path).overlaps
     learned = {name: found.rows for name, found in overlaps.items() if name in book.answers}
-    packed = pack(book, summary, learned)
+    return rows_context(book, pack(book, summary.backends, learned))
+
+
+def rows_context(book: RowBook, packed: Packed) -> dict[str, Any]:
+    """What the templates of the rows need: the packed data, and the static list of wrong answers."""
     wrong, total = wrong_answers(book)
-    return {"packed": packed, "data": Markup(packed.data), "wrong": wrong, "total": total}  # base64 only
+    return {"packed": packed, "data": Markup(packed.data), "wrong": wrong, "total": total}  # data: base64 only

@@ -1,6 +1,6 @@
 """The rows of a run in columns: read once through RunLog, one backend's log in memory at a time."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from harness.records import Key, LogLine
@@ -34,6 +34,13 @@ class Coded:
         """The next row's text."""
         self.codes.append(-1 if text is None else self.code(text))
 
+    def pick(self, rows: Sequence[int]) -> "Coded":
+        """The column of these rows alone, in this order."""
+        picked = Coded()
+        picked.values, picked._known = self.values, self._known
+        picked.codes = [self.codes[n] for n in rows]
+        return picked
+
     def text(self, row: int) -> str | None:
         """A row's text."""
         code = self.codes[row]
@@ -55,6 +62,17 @@ class Answers:
     milliseconds: list[int] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
     repeats: dict[int, list[tuple[str, int]]] = field(default_factory=dict)
+
+    def pick(self, rows: Sequence[int]) -> "Answers":
+        """The answers to these rows alone, in this order."""
+        return Answers(
+            bytearray(self.verdicts[n] for n in rows),
+            self.kinds.pick(rows),
+            self.texts.pick(rows),
+            [self.milliseconds[n] for n in rows],
+            [self.tokens[n] for n in rows],
+            {k: self.repeats[n] for k, n in enumerate(rows) if n in self.repeats},
+        )
 
 
 @dataclass
@@ -92,6 +110,18 @@ class RowBook:
         for name in backends:
             book.answers[name] = _answers(log.lines(name), len(book.ids), log.manifest.repeats)
         return book
+
+    def pick(self, rows: Sequence[int]) -> "RowBook":
+        """These rows alone, in this order."""
+        return RowBook(
+            [self.ids[n] for n in rows],
+            self.references.pick(rows),
+            self.frames,
+            [self.frame_codes[n] for n in rows],
+            [self.own[n] for n in rows],
+            {name: column.pick(rows) for name, column in self.columns.items()},
+            {name: answers.pick(rows) for name, answers in self.answers.items()},
+        )
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -1,11 +1,13 @@
 """`bench compare A B`: two runs side by side, on the rows they share."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from harness.cli.options import json_option
+from harness.cli.rooms import load
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,8 +20,17 @@ if TYPE_CHECKING:
 @click.argument("b", metavar="B")
 @click.option("--candidate", metavar="NAME", help="The backend of A (default: all that bear one name in both).")
 @click.option("--reference", metavar="NAME", help="The backend of B it is compared with.")
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write the comparison as a page.",
+)
+@click.option("--redact", is_flag=True, help="The page without rows and answers, for sharing.")
 @json_option
-def compare(a: str, b: str, candidate: str | None, reference: str | None, as_json: bool) -> int:
+def compare(
+    a: str, b: str, candidate: str | None, reference: str | None, out: Path | None, redact: bool, as_json: bool
+) -> int:
     """Compare two runs row by row, with intervals and paired tests; says which rows were left out.
 
     \b
@@ -34,11 +45,15 @@ def compare(a: str, b: str, candidate: str | None, reference: str | None, as_jso
     from harness.workspace import Workspace
 
     workspace = Workspace.current()
-    one, two = (Source.of_run(RunLog.open(workspace.find_run(word))) for word in (a, b))
-    found = versus(one, two, candidate, reference)
+    logs = [RunLog.open(workspace.find_run(word)) for word in (a, b)]
+    found = versus(Source.of_run(logs[0]), Source.of_run(logs[1]), candidate, reference)
     if as_json:
         sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
-    _show(found, Console(stderr=as_json))
+    people = Console(stderr=as_json)
+    _show(found, people)
+    if out is not None:
+        load("harness.reports.versus:write_compare")(found, *logs, out, redact=redact)
+        people.print(str(out), markup=False, highlight=False, soft_wrap=True)
     return 0
 
 

@@ -15,6 +15,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "train": ("harness.cli.train:train", "Fine-tune an adapter on a task's training rows."),
     "run": ("harness.cli.run:run", "Ask every candidate the same prompts; one run directory."),
     "report": ("harness.cli.report:report", "What a run found: a page, a table, figures for other tools."),
+    "leaderboard": ("harness.cli.leaderboard:leaderboard", "A static site from many runs."),
     "compare": ("harness.cli.compare:compare", "Two runs side by side, on the rows they share."),
     "gate": ("harness.cli.gate:gate", "May the candidate ship? The exit code says so."),
     "baseline": ("harness.cli.baseline:baseline", "Accept a run as what later ones must not fall behind."),

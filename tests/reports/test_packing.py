@@ -25,7 +25,7 @@ def book(log: RunLog) -> RowBook:
 
 
 def test_every_row_answer_and_verdict_is_there(log: RunLog, summary: Summary, book: RowBook) -> None:
-    rows = unpack(pack(book, summary, {"llama-ft": [3]}))
+    rows = unpack(pack(book, summary.backends, {"llama-ft": [3]}))
     assert rows["ids"] == [r.sample.id for r in log.rows()]
     gpt4 = next(b for b in rows["backends"] if b["name"] == "gpt4")
     for key, line in log.lines("gpt4").items():
@@ -36,7 +36,7 @@ def test_every_row_answer_and_verdict_is_there(log: RunLog, summary: Summary, bo
 
 
 def test_a_prompt_is_its_frame_with_the_rows_own_text_put_in(log: RunLog, summary: Summary, book: RowBook) -> None:
-    rows = unpack(pack(book, summary, {}))
+    rows = unpack(pack(book, summary.backends))
     assert len(rows["frames"]) == 1 and rows["frame"] is None
     pieces = rows["frames"][0]["pieces"][0]
     for row in log.rows():
@@ -46,8 +46,8 @@ def test_a_prompt_is_its_frame_with_the_rows_own_text_put_in(log: RunLog, summar
 def test_a_page_that_would_be_too_large_keeps_verdicts_and_the_texts_of_wrong_rows(
     summary: Summary, book: RowBook
 ) -> None:
-    whole = pack(book, summary, {})
-    small = pack(book, summary, {}, limit=int(0.8 * len(whole.data)))
+    whole = pack(book, summary.backends)
+    small = pack(book, summary.backends, limit=int(0.8 * len(whole.data)))
     rows = unpack(small)
     assert len(small.data) <= 0.8 * len(whole.data)
     assert 0 < small.kept < small.rows == len(book)
@@ -59,7 +59,7 @@ def test_a_page_that_would_be_too_large_keeps_verdicts_and_the_texts_of_wrong_ro
 
 
 def test_the_same_rows_give_the_same_bytes(summary: Summary, book: RowBook) -> None:
-    assert pack(book, summary, {}).data == pack(book, summary, {}).data
+    assert pack(book, summary.backends).data == pack(book, summary.backends).data
 
 
 def test_verdicts_have_a_code_each() -> None:

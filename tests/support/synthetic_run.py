@@ -104,12 +104,12 @@ def _request(sample: Sample) -> Request:
 
 def _manifest(rows: int, seed: int, makers: dict[str, Maker]) -> Manifest:
     return Manifest(
-        id=f"agnews-20260102-030405-{rows}",
+        id=f"agnews-2026010{2 + seed}-030405-{rows}",
         task="agnews",
         task_spec="agnews",
         parser="1",
         labels=LABELS,
-        created="2026-01-02T03:04:05Z",
+        created=f"2026-01-0{2 + seed}T03:04:05Z",
         rows=rows,
         seed=seed,
         data={

@@ -1,0 +1,48 @@
+"""`bench leaderboard RUNS...`: a static site from many runs."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from harness.cli.options import json_option, quiet_option
+from harness.cli.rooms import load
+from harness.errors import UsageError
+from harness.runlog import RunLog
+from harness.workspace import Workspace
+
+
+@click.command()
+@click.argument("runs", metavar="[RUNS]...", nargs=-1)
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("leaderboard"),
+    show_default=True,
+    help="Where to; created when it is not there.",
+)
+@click.option("--redact", is_flag=True, help="Leave out all rows and answers, for sharing.")
+@json_option
+@quiet_option
+def leaderboard(runs: tuple[str, ...], out: Path, redact: bool, as_json: bool, quiet: bool) -> None:
+    """Write an index, a page per run and a page of trends for RUNS (default: all finished runs of the workspace)."""
+    import msgspec
+    from rich.console import Console
+
+    workspace = Workspace.current()
+    logs = [RunLog.open(workspace.find_run(word)) for word in runs] if runs else _finished(workspace)
+    written = load("harness.reports.board:write_leaderboard")(logs, out, redact=redact)
+    if as_json:
+        sys.stdout.buffer.write(msgspec.json.encode({"pages": [str(path) for path in written]}) + b"\n")
+    if not quiet:
+        people = Console(stderr=as_json)
+        people.print(f"{written[0]} and {len(written) - 1} more pages", markup=False, highlight=False, soft_wrap=True)
+
+
+def _finished(workspace: Workspace) -> list[RunLog]:
+    """Every run of the workspace that has a summary."""
+    paths = sorted(workspace.runs.glob("*/summary.json")) if workspace.runs.is_dir() else []
+    if not paths:
+        raise UsageError(f"there is no finished run in {workspace.runs}: start one with `bench run`.")
+    return [RunLog.open(path.parent) for path in paths]

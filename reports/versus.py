@@ -1,0 +1,205 @@
+"""`bench compare A B` as a page: differences with intervals and verdicts, and every row that flipped, either way."""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from harness.files import write_whole
+from harness.gate.versus import Side, Versus
+from harness.metrics import Metric
+from harness.results import PairResult
+from harness.runlog import RunLog
+
+from .answer import difference
+from .drawing import INK, MUTED, SERIES, Chart, draw, label, quiet_axes
+from .environment import render
+from .grid import Cell, Column, Grid
+from .packing import pack
+from .page import SCRIPTS, rows_context
+from .rowbook import RIGHT, RowBook
+from .visible import one_line
+from .words import count, is_share, number, plural, title
+
+
+def write_compare(found: Versus, a: RunLog, b: RunLog, out: Path, *, redact: bool = False) -> Path:
+    """Write the comparison of two runs to `out` and return it. redact: without rows and answers.
+
+    found: as `harness.gate.versus.versus` gives it for these two runs.
+    """
+    metrics = _metrics(a, found)
+    book = None if redact else _joined(found, a, b)
+    page = render(
+        "compare.html.j2",
+        scripts=SCRIPTS[:1] if redact else SCRIPTS,
+        found=found,
+        sentences=[_sentence(found, x, y, metrics) for x, y in found.sides],
+        chart=_chart(found, metrics),
+        tables=[_table(found, x, y, metrics) for x, y in found.sides],
+        flips=None if book is None else _flips(found, book),
+        rows=None if book is None else rows_context(book, pack(book, _who(found))),
+    )
+    write_whole(out, page.encode())
+    return out
+
+
+def side_name(side: Side) -> str:
+    """How a side is called in the pairs: "llama-ft of run-1"."""
+    return f"{side.backend} of {side.run}"
+
+
+def _metrics(log: RunLog, found: Versus) -> dict[str, Metric]:
+    summary = log.summary()
+    known = {} if summary is None else {m.name: m for m in summary.metrics}
+    return {p.metric: known.get(p.metric, Metric(name=p.metric)) for p in found.pairs}
+
+
+def _pairs(found: Versus, x: Side, y: Side) -> list[PairResult]:
+    return [p for p in found.pairs if (p.a, p.b) == (side_name(x), side_name(y))]
+
+
+def _sentence(found: Versus, x: Side, y: Side, metrics: Mapping[str, Metric]) -> str:
+    """The first metric in words; it is the headline of the task."""
+    pairs = _pairs(found, x, y)
+    if not pairs:
+        return f"{one_line(side_name(x))} and {one_line(side_name(y))} have no metric in common."
+    pair, metric = pairs[0], metrics[pairs[0].metric]
+    value, span = difference(pair, 1, metric)
+    names = one_line(side_name(x)), one_line(side_name(y))
+    points = " points" if is_share(metric) else ""
+    on = f"on {plural(pair.rows, 'common row')}"
+    if pair.verdict == "not distinguishable":
+        resolves = "" if found.resolves is None else f"; these rows resolve {100 * found.resolves:.1f} points"
+        what = f"{title(metric.name)} {on} (difference {value}{points} {span}{resolves})"
+        return f"{names[0]} and {names[1]} cannot be told apart by {what}."
+    better, worse = names if pair.verdict == "a better" else names[::-1]
+    turned = difference(pair, 1 if (pair.difference.value or 0) >= 0 else -1, metric)
+    return f"{better} is better than {worse} by {turned[0][1:]}{points} {turned[1]} of {title(metric.name)} {on}."
+
+
+def _table(found: Versus, x: Side, y: Side, metrics: Mapping[str, Metric]) -> Grid:
+    columns = (
+        Column(title="metric", numeric=False),
+        Column(title="a"),
+        Column(title="b"),
+        Column(title="a - b", hint="in points where the metric is a share"),
+        Column(title="only a right"),
+        Column(title="only b right"),
+        Column(title="p after Holm"),
+        Column(title="test", numeric=False),
+        Column(title="verdict", numeric=False),
+    )
+    rows = tuple(_row(pair, x, y, metrics[pair.metric]) for pair in _pairs(found, x, y))
+    return Grid(caption=f"a = {one_line(side_name(x))}, b = {one_line(side_name(y))}", columns=columns, rows=rows)
+
+
+def _row(pair: PairResult, x: Side, y: Side, metric: Metric) -> tuple[Cell, ...]:
+    value, span = difference(pair, 1, metric)
+    return (
+        Cell(text=f"{title(pair.metric)}{' %' if is_share(metric) else ''}"),
+        *(Cell(text=number(side.figures[pair.metric], metric)) for side in (x, y)),
+        Cell(text=value or "n/a", note=span),
+        *(Cell(text="-" if n is None else count(n)) for n in (pair.only_a, pair.only_b)),
+        Cell(text="-" if pair.p_holm is None else f"{pair.p_holm:.4f}" if pair.p_holm >= 0.0001 else "< 0.0001"),
+        Cell(text="; ".join(t for t in (pair.difference.method, pair.p_method) if t)),
+        Cell(text=pair.verdict, tone="even" if pair.verdict == "not distinguishable" else "good"),
+    )
+
+
+def _chart(found: Versus, metrics: Mapping[str, Metric]) -> Chart | None:
+    """The differences of all metrics that are shares, on one axis of points."""
+    everyone = [p for x, y in found.sides for p in _pairs(found, x, y)]
+    pairs = [p for p in everyone if is_share(metrics[p.metric]) and p.difference.value is not None]
+    if not pairs:
+        return None
+
+    def paint(figure: Figure) -> None:
+        ax = figure.add_subplot()
+        ax.axvline(0, color=MUTED, lw=1)
+        for y, pair in enumerate(pairs):
+            d = pair.difference
+            colour = MUTED if pair.verdict == "not distinguishable" else SERIES[0]
+            if d.low is not None and d.high is not None:
+                ax.plot([100 * d.low, 100 * d.high], [y, y], color=colour, lw=1.8, solid_capstyle="butt")
+            hollow = pair.verdict == "not distinguishable"
+            ax.plot([100 * (d.value or 0.0)], [y], "o", color=colour, mfc="none" if hollow else colour, ms=6)
+        names = [title(p.metric) for p in pairs]
+        if len(found.sides) > 1:
+            sides = {side_name(x): x.backend for x, _ in found.sides}
+            names = [f"{label(sides[p.a])}: {n}" for p, n in zip(pairs, names, strict=True)]
+        ax.set_yticks(range(len(pairs)), names, color=INK)
+        ax.set_ylim(len(pairs) - 0.5, -0.5)
+        ax.set_xlabel("a - b, points")
+        quiet_axes(ax, "x")
+
+    rows = tuple(
+        (
+            Cell(text=title(p.metric)),
+            Cell(text=one_line(p.a)),
+            Cell(text=one_line(p.b)),
+            *_figures(p, metrics[p.metric]),
+        )
+        for p in pairs
+    )
+    columns = (
+        *(Column(title=t, numeric=False) for t in ("metric", "a", "b")),
+        Column(title="a - b, points"),
+        Column(title="verdict", numeric=False),
+    )
+    return Chart(
+        name="differences",
+        title="Differences",
+        caption="Each point is a difference on the common rows, its line the 95 % interval; hollow and grey where the "
+        "two cannot be told apart.",
+        grid=Grid(caption="Differences", columns=columns, rows=rows),
+        figure=draw((9.5, 0.8 + 0.3 * len(pairs)), paint),
+    )
+
+
+def _figures(pair: PairResult, metric: Metric) -> tuple[Cell, Cell]:
+    value, span = difference(pair, 1, metric)
+    return Cell(text=value, note=span), Cell(text=pair.verdict)
+
+
+def _joined(found: Versus, a: RunLog, b: RunLog) -> RowBook:
+    """The rows that both runs asked in the same words, with the answers of all compared sides."""
+    one = RowBook.of(a, dict.fromkeys(x.backend for x, _ in found.sides))
+    two = RowBook.of(b, dict.fromkeys(y.backend for _, y in found.sides))
+    there = {identity: n for n, identity in enumerate(two.ids)}
+    common = [
+        (n, there[identity])
+        for n, identity in enumerate(one.ids)
+        if identity in there and _same(one, n, two, there[identity])
+    ]
+    left, right = one.pick([n for n, _ in common]), two.pick([n for _, n in common])
+    left.answers = {
+        **{side_name(x): left.answers[x.backend] for x, _ in found.sides},
+        **{side_name(y): right.answers[y.backend] for _, y in found.sides},
+    }
+    return left
+
+
+def _same(one: RowBook, n: int, two: RowBook, k: int) -> bool:
+    frames = one.frames[one.frame_codes[n]], two.frames[two.frame_codes[k]]
+    return one.own[n] == two.own[k] and frames[0] == frames[1] and one.references.text(n) == two.references.text(k)
+
+
+def _who(found: Versus) -> dict[str, Side]:
+    return {side_name(side): side for pair in found.sides for side in pair}
+
+
+def _flips(found: Versus, book: RowBook) -> Grid:
+    """How many rows went right to wrong and back, per pair of sides."""
+    rows = []
+    for x, y in found.sides:
+        mine, theirs = book.answers[side_name(x)].verdicts, book.answers[side_name(y)].verdicts
+        seen = Counter((m == RIGHT, t == RIGHT) for m, t in zip(mine, theirs, strict=True))
+        cells = (Cell(text=count(seen[k])) for k in ((True, True), (True, False), (False, True), (False, False)))
+        rows.append((Cell(text=one_line(side_name(x))), Cell(text=one_line(side_name(y))), *cells))
+    headings = ("both right", "only a right", "only b right", "neither right")
+    return Grid(
+        caption="Rows that flipped",
+        columns=(*(Column(title=t, numeric=False) for t in ("a", "b")), *(Column(title=h) for h in headings)),
+        rows=tuple(rows),
+    )

@@ -1,0 +1,70 @@
+"""Two runs side by side as a page: what differs, how surely, and which rows flipped."""
+
+import base64
+import gzip
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harness.gate.judge import Source
+from harness.gate.versus import Versus, versus
+from harness.reports.versus import write_compare
+from harness.runlog import RunLog
+from tests.support.synthetic_run import MAKERS, synthetic_run
+
+
+@pytest.fixture(scope="module")
+def worse(tmp_path_factory: pytest.TempPathFactory) -> RunLog:
+    """The same rows, asked again of a tuned model that forgot a lot."""
+    makers = {"llama-ft": MAKERS["llama-ft"]._replace(right=0.7)}
+    return synthetic_run(tmp_path_factory.mktemp("runs") / "worse", 500, makers=makers)
+
+
+@pytest.fixture(scope="module")
+def found(log: RunLog, worse: RunLog) -> Versus:
+    renamed = msgspec.structs.replace(worse.manifest, id="run-b")
+    summary = worse.summary()
+    assert summary is not None
+    worse.update_manifest(renamed)
+    worse.write_summary(msgspec.structs.replace(summary, run="run-b"))
+    source = Source.of_run(RunLog.open(worse.path))
+    return versus(Source.of_run(log), source, "llama-ft", "llama-ft")
+
+
+def test_the_verdict_stands_first_and_every_difference_has_its_interval(
+    found: Versus, log: RunLog, worse: RunLog, tmp_path: Path
+) -> None:
+    page = write_compare(found, log, worse, tmp_path / "c.html").read_text("utf-8")
+    first = re.search(r"<h1>(.*?)</h1>", page)
+    assert first is not None and re.match(
+        r"llama-ft of .* is better than llama-ft of run-b by 2\d\.\d points \[", first.group(1)
+    )
+    for pair in found.pairs:
+        d = pair.difference
+        assert d.value is not None and d.low is not None and d.high is not None
+        assert f"[{100 * d.low:.1f}, {100 * d.high:.1f}]" in page
+
+
+def test_flips_are_counted_both_ways_and_behind_the_explorer(
+    found: Versus, log: RunLog, worse: RunLog, tmp_path: Path
+) -> None:
+    page = write_compare(found, log, worse, tmp_path / "c.html").read_text("utf-8")
+    accuracy = next(p for p in found.pairs if p.metric == "accuracy")
+    packed = re.search(r'id="rows-data">([^<]*)<', page)
+    assert packed is not None
+    rows = msgspec.json.decode(gzip.decompress(base64.b64decode(packed.group(1))))
+    a, b = (backend["verdict"] for backend in rows["backends"])
+    assert sum(x == 2 and y == 3 for x, y in zip(a, b, strict=True)) == accuracy.only_a
+    assert sum(x == 3 and y == 2 for x, y in zip(a, b, strict=True)) == accuracy.only_b
+
+
+def test_a_redacted_comparison_holds_no_row(found: Versus, log: RunLog, worse: RunLog, tmp_path: Path) -> None:
+    page = write_compare(found, log, worse, tmp_path / "c.html", redact=True).read_text("utf-8")
+    assert "rows-data" not in page and not any(r.sample.id in page for r in log.rows())
+
+
+def test_the_same_comparison_gives_the_same_bytes(found: Versus, log: RunLog, worse: RunLog, tmp_path: Path) -> None:
+    one, two = (write_compare(found, log, worse, tmp_path / f"{i}.html").read_bytes() for i in range(2))
+    assert one == two
