@@ -12,6 +12,7 @@ ENGINE = (
     "harness.api",
     "harness.local",
     "harness.data_report",
+    "harness.judge",
     "harness.overlaps",
     "harness.plan",
     "harness.runner",

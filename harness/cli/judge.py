@@ -1,0 +1,109 @@
+"""`bench judge`: one backend compares the answers of the others, pair by pair, in both orders."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.cli.options import config_option, json_option, limit_option, quiet_option, split_names
+from harness.errors import ExitCode
+
+if TYPE_CHECKING:
+    from harness.results import CostResult, Estimate
+    from harness.verdicts import Verdicts
+
+
+@click.command()
+@click.argument("run")
+@click.option("--judge", metavar="BACKEND", required=True, help="Who judges: any backend of bench.toml or built in.")
+@click.option("--between", metavar="A,B", help="Compare only these candidates (default: every two of the run).")
+@limit_option
+@click.option("--max-cost", metavar="USD", type=click.FloatRange(min=0), help="Stop before judging incurs more.")
+@config_option
+@json_option
+@quiet_option
+def judge(
+    run: str,
+    judge: str,
+    between: str | None,
+    limit: int | None,
+    max_cost: float | None,
+    config: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Judge the answers of RUN (a path, a short id, or `last`).
+
+    \b
+    bench judge last --judge gpt4
+    bench judge RUN --judge gpt4 --between adapter-all,adapter-best --limit 200
+    """
+    import msgspec
+    from rich.console import Console
+
+    from harness.cli.progress import observed
+    from harness.judge import judge_run
+    from harness.runlog import RunLog
+    from harness.settings import load_settings
+    from harness.workspace import Workspace
+
+    workspace = Workspace.current()
+    log = RunLog.open(workspace.find_run(run))
+    with observed(Console(stderr=True), quiet=quiet) as observer:
+        verdicts = judge_run(
+            log,
+            judge,
+            load_settings(config),
+            between=tuple(split_names(between, "--between")) if between else (),
+            limit=limit,
+            max_cost=max_cost,
+            workspace=workspace,
+            observer=observer,
+        )
+    if as_json:
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(verdicts), indent=2) + b"\n")
+    else:
+        for sentence in sentences(verdicts):
+            click.echo(sentence)
+    return int(ExitCode.DONE if verdicts.answered == verdicts.asked else ExitCode.INCOMPLETE)
+
+
+def sentences(verdicts: "Verdicts") -> list[str]:
+    """The verdicts in words."""
+    said = []
+    for pair in verdicts.pairs:
+        said.append(
+            f"{pair.a} against {pair.b}, {pair.judged} rows: {pair.a} wins {pair.wins_a}, {pair.b} wins {pair.wins_b}, "
+            f"{pair.ties} ties; difference {_figure(pair.difference)}"
+            + (f", p = {pair.p:.3g} ({pair.p_method})" if pair.p is not None else "")
+            + f": {pair.verdict}."
+        )
+        if pair.unjudged:
+            said.append(f"  {pair.unjudged} rows have no readable verdict in both orders.")
+        said.append(f"  the longer answer won {_figure(pair.longer)} of the decided rows.")
+    said.append(
+        f"{verdicts.judge} ({verdicts.model}): the same verdict in both orders {_figure(verdicts.consistent)}, for the "
+        f"answer shown first {_figure(verdicts.first_wins)}; {_cost(verdicts.cost)}."
+    )
+    if verdicts.with_people.value is not None:
+        said.append(f"agrees with people's votes: {_figure(verdicts.with_people)} (n = {verdicts.with_people.n}).")
+    if verdicts.format_errors:
+        kinds = ", ".join(f"{kind} {count}" for kind, count in verdicts.format_errors.items())
+        said.append(f"verdicts not given in the form asked for: {kinds}.")
+    if verdicts.answered < verdicts.asked:
+        said.append(f"{verdicts.asked - verdicts.answered} of {verdicts.asked} verdicts are missing: judge again.")
+    return said
+
+
+def _figure(estimate: "Estimate") -> str:
+    if estimate.value is None:
+        return "n/a"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.1%}"
+    return f"{estimate.value:.1%} [{estimate.low:.1%}, {estimate.high:.1%}]"
+
+
+def _cost(cost: "CostResult") -> str:
+    price = "unknown" if cost.list is None else f"${cost.list:.4f}"
+    return f"its own cost {price}, paid here ${cost.incurred or 0:.4f}"
