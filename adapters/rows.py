@@ -52,8 +52,7 @@ def choose_rows(task: Task, location: str | None, recipe: Recipe, limit: int | N
     train = _drawn(train, recipe, limit)
     if not train:
         raise UsageError(
-            f"{location or 'the data set'}: no training row is left of {len(everything)} "
-            f"({recipe.validation_rows} were wanted for validation: --set validation_rows=0 takes none)."
+            f"{location or 'the data set'}: no training row is left of {len(everything)}. {' '.join(remarks)}"
         )
     _check_labels(task, train)
     return Rows(train, validation, remarks)

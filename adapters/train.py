@@ -93,7 +93,7 @@ def prepare(options: TrainOptions) -> Prepared:
     _check_out(options.out)
     files = find_base(base)
     small = sum(path.stat().st_size for path in files.weights) < SMALL_BYTES
-    placement = place("auto", recipe.dtype, "auto", recipe.quantization, 1 if small else None)
+    placement = place("auto", recipe.dtype, "auto", "none", 1 if small else None)
     tokenizer = open_tokenizer(files)
     renderer = Renderer(tokenizer)
     rows = choose_rows(task, options.data, recipe, options.limit)
@@ -130,6 +130,7 @@ def train(options: TrainOptions, workspace: Workspace, console: Console) -> tupl
     the checkpoint kept; KeyboardInterrupt after Ctrl-C, with a checkpoint.
     """
     job = prepare(options)
+    place("auto", job.recipe.dtype, "auto", job.recipe.quantization, None)  # 4-bit weights need bitsandbytes
     for remark in job.remarks:
         console.print(f"bench: {remark}", markup=False, highlight=False)
     work = workspace.adapters / f".training-{job.key()}"

@@ -25,7 +25,7 @@ class PersonaJson:
         Metric(name="recoverable_rate", row_value="recovered"),
         Metric(name="parts", row_value="parts", proportion=False),
     )
-    recipe = "persona-json"
+    recipe = "llama-3.1-8b-persona"
 
     embedded = Path(__file__).parent / "data" / "persona"
 

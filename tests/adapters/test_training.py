@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +176,13 @@ def test_wrong_names_are_told_in_one_sentence(
     with pytest.raises(UsageError) as caught:
         prepare(TrainOptions(task, base_name, recipe, data="embedded"))
     assert said in str(caught.value)
+
+
+def test_four_bit_training_without_bitsandbytes_is_told_before_it_starts(
+    base: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    wanted = options(base, rows, "quantization=nf4")
+    assert prepare(wanted).steps == 26  # a dry run may plan what another machine will do
+    with pytest.raises(UsageError, match="needs bitsandbytes"):
+        train(wanted, Workspace(tmp_path), quiet())
