@@ -10,6 +10,7 @@ from harness.records import Completion, Request, Usage
 from .batching import Item
 from .net import Net
 from .prefix import Prefix
+from .skip import last_mlp_at
 
 
 class Head:
@@ -43,7 +44,8 @@ class Head:
         ids = torch.zeros((len(rows), max(map(len, rows))), dtype=torch.long)
         for i, row in enumerate(rows):
             ids[i, : len(row)] = torch.tensor(row)
-        hidden = self.net.backbone(input_ids=ids.to(self.net.device), use_cache=False).last_hidden_state
+        with last_mlp_at(self.net.backbone, lengths[:, None] - 1):
+            hidden = self.net.backbone(input_ids=ids.to(self.net.device), use_cache=False).last_hidden_state
         last = hidden[torch.arange(len(rows), device=self.net.device), lengths - 1]
         scores = self.score(last).float().log_softmax(-1).tolist()
         return [

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from harness.rendering import Renderer
 
+from .skip import last_mlp_at
+
 
 class Packed(NamedTuple):
     """A batch of rows, padded on the left so that all prompts end in the same column.
@@ -68,17 +70,20 @@ class Net:
 
     def logits(self, ids: Tensor, positions: Tensor, mask: Tensor, cache: Any, keep: int) -> Tensor:
         """Logits of the last `keep` columns: [rows, keep, vocabulary], in the model's own type."""
-        if self.model.config._attn_implementation == "eager":  # adds its mask instead of selecting by it
+        # Eager attention adds its mask; a CPU's fused attention would turn a boolean one into this in every layer.
+        if self.device.type == "cpu" or self.model.config._attn_implementation == "eager":
             dtype = self.model.dtype
-            mask = torch.where(mask, torch.zeros((), dtype=dtype), torch.finfo(dtype).min)
-        out = self.model(
-            input_ids=ids,
-            position_ids=positions,
-            attention_mask=mask,
-            past_key_values=cache,
-            use_cache=cache is not None,
-            logits_to_keep=keep,
-        )
+            mask = torch.where(mask, torch.zeros((), dtype=dtype, device=mask.device), torch.finfo(dtype).min)
+        last = torch.arange(ids.shape[1] - keep, ids.shape[1], device=self.device).expand(len(ids), -1)
+        with last_mlp_at(self.backbone, last):
+            out = self.model(
+                input_ids=ids,
+                position_ids=positions,
+                attention_mask=mask,
+                past_key_values=cache,
+                use_cache=cache is not None,
+                logits_to_keep=keep,
+            )
         return out.logits  # type: ignore[no-any-return]
 
 
