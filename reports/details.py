@@ -1,7 +1,8 @@
 """The tables behind the leaderboard: pairs, classes, confusions, format errors, slices."""
 
 from harness.metrics import Metric
-from harness.results import ClassResult, Confusion, PairResult, Summary
+from harness.results import ClassResult, Confusion, Estimate, PairResult, Summary
+from harness.votes import Agreement, Preference
 
 from .answer import by_rank, difference
 from .grid import Cell, Column, Grid
@@ -155,3 +156,51 @@ def _slice(summary: Summary, column: str) -> Grid:
                     )
                 )
     return Grid(caption=f"By {one_line(column)}", columns=columns, rows=tuple(rows), sortable=True)
+
+
+def preferences(found: list[Preference]) -> list[Grid]:
+    """Votes and verdicts on pairs of answers, with a sign test; and how far the judges agree."""
+    if not found:
+        return []
+    rows = tuple(
+        (
+            Cell(text=one_line(p.a)),
+            Cell(text=one_line(p.b)),
+            *(Cell(text=count(v)) for v in (p.wins_a, p.wins_b, p.ties)),
+            _share(p.share),
+            _p(p.p),
+            Cell(text=", ".join(one_line(j) for j in p.judges)),
+        )
+        for p in found
+    )
+    headings = ("a preferred", "b preferred", "ties", "a among decided %", "p, sign test")
+    names = (Column(title="a", numeric=False), Column(title="b", numeric=False))
+    columns = (*names, *(Column(title=h) for h in headings), Column(title="judges", numeric=False))
+    grids = [
+        Grid(
+            caption="Which answer is better (rows; a row goes to whom more judges preferred)",
+            columns=columns,
+            rows=rows,
+        )
+    ]
+    agreements = [a for p in found for a in p.agreements]
+    if agreements:
+        cells = tuple(_agreement(a) for a in agreements)
+        titles = ("rows", "same verdict %", "Cohen's kappa")
+        pair = (Column(title="judge", numeric=False), Column(title="and", numeric=False))
+        grids.append(
+            Grid(caption="How far the judges agree", columns=(*pair, *(Column(title=t) for t in titles)), rows=cells)
+        )
+    return grids
+
+
+def _share(share: Estimate) -> Cell:
+    if share.value is None or share.low is None or share.high is None:
+        return Cell(text="n/a")
+    return Cell(text=f"{100 * share.value:.1f}", note=f"[{100 * share.low:.1f}, {100 * share.high:.1f}]")
+
+
+def _agreement(found: Agreement) -> tuple[Cell, ...]:
+    kappa = "n/a" if found.kappa is None else f"{found.kappa:.2f}"
+    figures = (count(found.rows), f"{100 * found.share:.1f}", kappa)
+    return (Cell(text=one_line(found.one)), Cell(text=one_line(found.two)), *(Cell(text=f) for f in figures))

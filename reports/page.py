@@ -8,8 +8,10 @@ from markupsafe import Markup
 from harness.contamination import read_findings
 from harness.errors import IncompleteRunError
 from harness.files import write_whole
+from harness.judging import read_judgements
 from harness.results import Summary
 from harness.runlog import RunLog
+from harness.votes import preferences
 
 from . import details, leading, method
 from .answer import answer, by_rank
@@ -84,6 +86,7 @@ def _context(log: RunLog, summary: Summary, redact: bool) -> dict[str, Any]:
         "speeds": leading.speeds(summary),
         "costs": leading.costs(summary),
         "slices": details.slices(summary),
+        "preferences": details.preferences(preferences(read_judgements(log.path))),
         "prompts": [(shown(f, None if redact else own), n) for f, own, n in prompts],
         "prompt_kinds": kinds,
         "facts": method.provenance(log.manifest, summary),

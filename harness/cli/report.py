@@ -5,8 +5,9 @@ from pathlib import Path
 
 import click
 
-from harness.cli.options import json_option, quiet_option
+from harness.cli.options import json_option, quiet_option, split_names
 from harness.cli.rooms import TABLE, load
+from harness.errors import UsageError
 from harness.files import write_whole
 from harness.runlog import RunLog
 from harness.workspace import Workspace
@@ -27,14 +28,39 @@ from harness.workspace import Workspace
     type=click.Path(path_type=Path, file_okay=False),
     help="Also write every picture as SVG and PNG.",
 )
+@click.option("--vote", metavar="A,B", help="Write a page for blind votes on the answers of A and B instead.")
+@click.option(
+    "--votes",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Take in votes saved by such a page; may be given several times.",
+)
 @json_option
 @quiet_option
-def report(run: str, out: Path | None, redact: bool, plots: Path | None, as_json: bool, quiet: bool) -> None:
+def report(
+    run: str,
+    out: Path | None,
+    redact: bool,
+    plots: Path | None,
+    vote: str | None,
+    votes: tuple[Path, ...],
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Write the report of RUN (a path, a short id, or `last`)."""
     from rich.console import Console
 
+    from harness.votes import add_votes
+
     log = RunLog.open(Workspace.current().find_run(run))
     people = Console(stderr=as_json)
+    if vote is not None:
+        page = _write_voting(log, vote, out)
+        people.print(str(page), markup=False, highlight=False, soft_wrap=True)
+        return
+    for path in votes:
+        add_votes(log, path)
     summary = load("harness.reports.page:summary_of")(log)
     target = out or log.path / ("report-redacted.html" if redact else "report.html")
     if target.suffix.lower() in (".html", ".htm"):
@@ -52,3 +78,11 @@ def report(run: str, out: Path | None, redact: bool, plots: Path | None, as_json
             load(TABLE)(summary, people)
         for path in written:
             people.print(str(path), markup=False, highlight=False, soft_wrap=True)
+
+
+def _write_voting(log: RunLog, vote: str, out: Path | None) -> Path:
+    names = split_names(vote, "--vote")
+    if len(names) != 2:
+        raise UsageError("--vote takes two backends: --vote A,B.")
+    page: Path = load("harness.reports.voting:write_voting")(log, *names, out or log.path / "vote.html")
+    return page

@@ -5,10 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from harness.reports.board import write_leaderboard
 from harness.reports.page import write_report
+from harness.reports.voting import write_voting
 from harness.runlog import RunLog
+from harness.votes import VoteFile
 from tests.reports.browser import AXE, chromium, complaints, eventually, open_rows
 from tests.support.hostile_run import PAYLOADS, hostile_run
 
@@ -167,3 +171,35 @@ def test_axe_finds_no_serious_fault(page: Path, tmp_path: Path, dark: bool) -> N
         found = driver.execute_async_script("axe.run(document).then(r => arguments[0](r.violations))")
     serious = [(v["id"], v["nodes"][0]["html"][:200]) for v in found if v["impact"] in ("serious", "critical")]
     assert serious == []
+
+
+def test_votes_are_cast_by_keyboard_and_saved_as_a_file(driver: Any, log: RunLog, tmp_path: Path) -> None:
+    page = write_voting(log, "gpt4", "llama-ft", tmp_path / "vote.html")
+    driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    driver.get(page.as_uri())
+    said = "return document.getElementById('v-status').textContent"
+    eventually(lambda: driver.execute_script(said).startswith("Row 1 of"))
+    keys(driver, "1", "2", "0", "2", "\ue003")  # the last one: backspace
+    assert driver.execute_script(said).startswith("Row 4 of")
+    driver.find_element("id", "v-name").send_keys("ann")
+    driver.find_element("id", "v-save").click()
+    file = eventually(lambda: next(tmp_path.glob("votes-*.json"), None))
+    assert file is not None
+    found = msgspec.json.decode(file.read_bytes(), type=VoteFile)
+    assert found.by == "ann" and found.run == log.manifest.id and len(found.votes) == 3
+    first, second, third = found.votes
+    assert first.choice == first.first and second.choice != second.first and third.choice == "tie"
+    assert complaints(driver) == []
+
+
+def test_the_leaderboard_shows_one_task_or_all(driver: Any, log: RunLog, tmp_path: Path) -> None:
+    summary = log.summary()
+    assert summary is not None
+    other = RunLog.create(tmp_path / "run", msgspec.structs.replace(log.manifest, task="zebra"), [])
+    other.write_summary(msgspec.structs.replace(summary, task="zebra"))
+    driver.get(write_leaderboard([log, other], tmp_path / "site", redact=True)[0].as_uri())
+    shown = "return [...document.querySelectorAll('h2')].filter(h => h.offsetParent).map(h => h.textContent)"
+    assert driver.execute_script(shown) == ["agnews", "zebra"]
+    select(driver, "tasks", "1")
+    assert driver.execute_script(shown) == ["zebra"]
+    assert complaints(driver) == []
