@@ -12,12 +12,15 @@ from harness.api.body import BodyBuilder, unwrap
 from harness.api.endpoints import Endpoint, Pool
 from harness.api.errors import FatalError, RowAnswer, TransientError, advice, classify
 from harness.api.money import Purse
+from harness.api.pacing import Ticket
 from harness.api.retry import retrying
 from harness.api.settings import OpenAISettings
 from harness.errors import BackendStopped
 from harness.prices import MILLION, Price
 from harness.records import Completion, Cost, Failure, Finish, Request, Timing, Usage
 
+FORMAT_BYTES = 16
+"""What a chat format adds to each message, as bytes at four a token; the true ratio is learned."""
 ORDINARY_TIERS = (None, "auto", "default", "standard", "scale")
 
 
@@ -48,6 +51,7 @@ class Call:
     most: float | None
     began: float
     endpoint: Endpoint | None = None
+    ticket: Ticket | None = None
     first_sent: float = 0.0
     last_sent: float = 0.0
     queue_s: float = 0.0
@@ -109,7 +113,7 @@ class Caller:
     async def admit(self, request: Request) -> Call | None:
         """Wait until a request may go: budget, slot, pace. None where the backend stopped before."""
         body = self.builder.encode(request)
-        prompt_bytes = sum(len(m.content) for m in request.messages)
+        prompt_bytes = sum(len(m.content) + FORMAT_BYTES for m in request.messages)
         call = Call(request, body, prompt_bytes, self.most(request), time.perf_counter())
         call.endpoint = await self._turn(call)
         return call if call.endpoint is not None else None
@@ -136,7 +140,7 @@ class Caller:
         endpoint = await self.pool.acquire(call.prompt_bytes, answer_tokens, self.stopped)
         if endpoint is not None:
             try:
-                await endpoint.pacer.turn(endpoint.pacer.estimate(call.prompt_bytes, answer_tokens))
+                call.ticket = await endpoint.pacer.turn(endpoint.pacer.estimate(call.prompt_bytes, answer_tokens))
             except asyncio.CancelledError:
                 self.pool.release(endpoint)
                 raise
@@ -185,7 +189,7 @@ class Caller:
         usage = read_usage(reply.answer)
         cost = self._cost(usage, reply.answer.service_tier)
         self.purse.settle(call.most, cost, maybe_billed=cost is None and self.price is not None)
-        endpoint.pacer.answered(reply.headers, time.monotonic())
+        endpoint.pacer.answered(reply.headers, call.ticket, time.monotonic())
         if usage is not None:
             endpoint.pacer.calibrate(call.prompt_bytes, usage.prompt_tokens)
         endpoint.window.answered(service_s, endpoint.in_flight, now)

@@ -1,0 +1,125 @@
+"""Costs come from usage and the price table; a ceiling is never passed; unknown stays unknown."""
+
+import datetime
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.budget import Budget
+from harness.errors import UsageError
+from harness.prices import Price, most_prompt_tokens, price_table
+from harness.records import Usage
+from tests.api.asking import PRICE, ask, row, rows
+from tests.support.openai_server import OpenAIServer, ServerConfig
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[OpenAIServer]:
+    with OpenAIServer() as running:
+        yield running
+
+
+def of_server(server: OpenAIServer) -> float:
+    """What the server's own count of tokens costs, USD."""
+    s = server.stats()
+    fresh = s.prompt_tokens - s.cached_tokens
+    return (fresh * PRICE["input"] + s.cached_tokens * PRICE["cached_input"] + s.completion_tokens * 4.0) / 1e6
+
+
+def test_the_ledger_equals_the_servers_count_cached_tokens_included(server: OpenAIServer, tmp_path: Path) -> None:
+    server.reset(ServerConfig(cached_share=0.5))
+    asked = ask(server.url, tmp_path, rows(40))
+    assert asked.incurred == pytest.approx(of_server(server), rel=1e-12)
+    assert sum(c.usage.cached_tokens for c in asked.completions) == server.stats().cached_tokens > 0
+
+
+def test_the_ledger_holds_through_faults(server: OpenAIServer, tmp_path: Path) -> None:
+    faults = {"500": 0.05, "cut": 0.05, "reset": 0.05, "empty_choices": 0.05}
+    server.reset(ServerConfig(faults=faults, seed=3))
+    asked = ask(server.url, tmp_path, rows(200))
+    assert len(asked.by_id) == 200
+    assert asked.incurred == pytest.approx(of_server(server), rel=1e-12)
+
+
+def test_a_ceiling_is_never_passed_and_all_that_was_paid_is_kept(server: OpenAIServer, tmp_path: Path) -> None:
+    server.reset(ServerConfig(delay_s=0.01))
+    ceiling = 0.001
+    asked = ask(server.url, tmp_path, rows(500), max_cost=ceiling, concurrency=16)
+    assert asked.stop is not None
+    assert asked.stop.kind == "max cost"
+    spent = of_server(server)
+    assert 0.8 * ceiling < spent <= ceiling
+    assert asked.incurred == pytest.approx(spent)
+    assert len(asked.completions) == server.stats().requests
+
+
+def test_attempts_that_may_have_been_billed_count_against_the_ceiling(server: OpenAIServer, tmp_path: Path) -> None:
+    server.reset(ServerConfig(faults={"cut": 1.0}))
+    asked = ask(server.url, tmp_path, rows(500), max_cost=0.002)
+    assert asked.stop is not None
+    assert asked.stop.kind == "max cost"
+    assert 0.0 < asked.counters["maybe_billed_usd"] <= 0.002
+    assert asked.incurred == 0.0
+
+
+def test_a_ceiling_needs_a_price(server: OpenAIServer, tmp_path: Path) -> None:
+    server.reset(ServerConfig())
+    with pytest.raises(UsageError, match=r"price of m is unknown.*price = "):
+        ask(server.url, tmp_path, rows(1), max_cost=1.0, price=None)
+    assert server.stats().requests == 0
+
+
+def test_an_unknown_price_is_unknown_not_zero(server: OpenAIServer, tmp_path: Path) -> None:
+    server.reset(ServerConfig())
+    completion = ask(server.url, tmp_path, [row("r0")], price=None).by_id["r0"]
+    assert completion.cost.list is None
+    assert completion.cost.incurred is None
+
+
+def test_usage_that_is_not_told_leaves_the_cost_unknown(server: OpenAIServer, tmp_path: Path) -> None:
+    server.reset(ServerConfig(script=("no_usage",)))
+    completion = ask(server.url, tmp_path, [row("r0")]).by_id["r0"]
+    assert completion.cost.list is None
+
+
+def test_cost_is_the_sum_of_its_parts() -> None:
+    price = Price(input=2.0, output=8.0, cached_input=0.5, cache_write=2.5)
+    usage = Usage(prompt_tokens=1000, cached_tokens=400, cache_write_tokens=100, completion_tokens=50)
+    assert price.cost(usage) == pytest.approx((500 * 2.0 + 400 * 0.5 + 100 * 2.5 + 50 * 8.0) / 1e6)
+    assert Price(input=2.0, output=8.0).cost(usage) == pytest.approx((1000 * 2.0 + 50 * 8.0) / 1e6)
+    assert price.batch() is None
+
+
+def test_the_bound_on_a_prompts_tokens_holds_for_one_token_a_byte() -> None:
+    request = row("r0")
+    assert most_prompt_tokens(request) >= len(request.messages[0].content.encode()) + 8
+
+
+def test_the_table_knows_snapshots_fine_tunes_and_the_day_they_end() -> None:
+    table = price_table()
+    day = datetime.date(2026, 11, 20)
+    assert table.find("gpt-4-turbo").price == Price(input=10, output=30, batch_input=5, batch_output=15)  # type: ignore[union-attr]
+    assert table.find("gpt-3.5-turbo-1106").input == 1.0  # type: ignore[union-attr]
+    assert table.find("ft:gpt-4o-mini-2024-07-18:acme::abc123").output == 1.2  # type: ignore[union-attr]
+    assert table.find("gpt-nobody") is None
+    assert table.retired("gpt-3.5-turbo", day) == "2026-10-23"
+    assert table.retired("gpt-4.1", day) is None
+    assert table.living("gpt-4", day) == "gpt-4.1"
+    assert table.living("gpt-4", datetime.date(2027, 2, 1)) == "gpt-6-luna"
+
+
+def test_every_replacement_in_the_table_is_in_the_table() -> None:
+    table = price_table()
+    for name, listed in table.models.items():
+        assert listed.input > 0 and listed.output > 0, name
+        assert listed.replacement is None or listed.replacement in table.models, name
+        assert listed.shutdown is None or datetime.date.fromisoformat(listed.shutdown), name
+
+
+def test_a_budget_counts_what_is_in_flight() -> None:
+    budget = Budget(ceiling=1.0)
+    assert budget.reserve(0.6)
+    assert not budget.reserve(0.6)
+    budget.settle(0.6, 0.1)
+    assert budget.reserve(0.6)
