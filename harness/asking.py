@@ -17,6 +17,7 @@ import msgspec
 
 from harness.backend import Backend
 from harness.contamination import Findings, write_findings
+from harness.early_stop import EarlyStop
 from harness.errors import BackendStopped, BenchError, IncompleteRunError
 from harness.identity import Identity
 from harness.plan import Plan
@@ -52,17 +53,22 @@ class _Asking:
     rows: list[Row]
     observer: Observer
     stopping: asyncio.Event
+    early: EarlyStop | None = None
     in_flight: dict[tuple[str, int], Row] = field(default_factory=dict)
 
     async def feed(self, keys: Iterable[tuple[int, int]]) -> AsyncIterator[Request]:
-        """Requests, one by one as the backend takes them; ends early when the run is stopping."""
+        """Requests, one by one as the backend takes them; ends early when the run is stopping or knows enough."""
         for n, repeat in keys:
-            if self.stopping.is_set():
+            if self.stopping.is_set() or self.knows_enough():
                 return
             row = self.rows[n]
             request = msgspec.structs.replace(row.request, repeat=repeat)
             self.in_flight[(request.id, repeat)] = row
             yield request
+
+    def knows_enough(self) -> bool:
+        """Whether `--early-stop` has its answer."""
+        return self.early is not None and self.early.decided(self.name)
 
     async def answers(self, keys: Iterable[tuple[int, int]]) -> AsyncIterator[tuple[Row, Completion]]:
         """Completions with the rows they answer. Raises BackendStopped."""
@@ -97,6 +103,11 @@ class _Asking:
                     line = self.append(writer, row, completion)
                     asked += not completion.cached
                     self.observer.line(self.name, line)
+                    if self.early is not None:
+                        self.early.observe(self.name, line)
+            if self.early is not None and self.knows_enough() and any(unanswered(self.log, self.name)):
+                stopped = self.early.reason(self.name)
+                self.observer.remark(f"{self.name}: {stopped['message']}")
         except BackendStopped as stop:
             stopped = {"kind": stop.kind, "message": str(stop)}
             self.observer.remark(f"{self.name} stopped: {stop}")
@@ -141,11 +152,13 @@ async def ask_everyone(
     probers: dict[str, Backend],
     observer: Observer,
     inspect: Callable[[dict[str, Identity]], Findings],
+    early: EarlyStop | None = None,
 ) -> RunLog:
     """Check every backend, open the run directory, probe latencies (alone), then ask all rows of all at once.
 
     backends, probers: by name; probers are constructed with `probing`. inspect: what is to be known of the rows
-    once the candidates are known (rows they were trained on). Raises UsageError before anything is
+    once the candidates are known (rows they were trained on). early: says when a backend need not be asked any
+    further. Raises UsageError before anything is
     sent or written, KeyboardInterrupt after a Ctrl-C (all that was answered is on disk), IncompleteRunError
     for a full disk.
     """
@@ -161,10 +174,12 @@ async def ask_everyone(
             write_findings(log.path, findings)
 
             def asking(name: str, backend: Backend) -> _Asking:
-                return _Asking(name, backend, log, plan.task, plan.rows, observer, stopping)
+                return _Asking(name, backend, log, plan.task, plan.rows, observer, stopping, early)
 
             for name, prober in probers.items():
                 await asking(name, prober).probe(log.manifest.probe_rows)
+            if early is not None:
+                _tell_earlier(log, early, list(backends))
             total = len(plan.rows) * log.manifest.repeats
             observer.started({name: (len(log.answered(name)), total) for name in backends})
             await _together([asking(name, backend).session() for name, backend in backends.items()])
@@ -174,6 +189,14 @@ async def ask_everyone(
     if stopping.is_set():
         raise KeyboardInterrupt
     return log
+
+
+def _tell_earlier(log: RunLog, early: EarlyStop, names: list[str]) -> None:
+    """What earlier sessions have answered counts; what ended in an error is asked again."""
+    for name in names:
+        for line in log.lines(name).values():
+            if line.error is None:
+                early.observe(name, line)
 
 
 async def _together(sessions: list[Any]) -> None:

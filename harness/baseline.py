@@ -107,6 +107,8 @@ def make_baseline(log: RunLog, names: tuple[str, ...] | None = None) -> Baseline
     backends: dict[str, BaselineBackend] = {}
     for name in names or tuple(summary.backends):
         side = run_side(log, name, rows, summary)
+        if side.early is not None:
+            raise IncompleteRunError(f"{log.path}: '{name}' stopped early; a baseline needs every row.")
         if side.unanswered > MAX_ERROR_RATE * side.asked:
             raise IncompleteRunError(
                 f"{log.path}: '{name}' lacks {side.unanswered} of {side.asked} answers, too many for a baseline; "

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from harness.early_stop import KIND as EARLY_STOP
 from harness.outcomes import Outcomes
 from harness.results import BackendResult, PairResult
 from harness.runlog import Manifest
@@ -47,7 +48,8 @@ def _incomplete(name: str, result: BackendResult) -> list[str]:
             f"{name}: {errors} of {result.asked} requests ended in an infrastructure error ({kinds}); "
             "they are in no denominator."
         )
-    if result.missing:
+    early = result.stopped is not None and result.stopped.get("kind") == EARLY_STOP
+    if result.missing and not early:
         found.append(f"{name}: {result.missing} of {result.asked} answers are missing; finish with --resume.")
     if result.stopped is not None:
         found.append(f"{name} stopped early: {result.stopped.get('message', '')}")

@@ -36,10 +36,12 @@ class _Values:
     _parts: dict[int, dict[int, float]] = field(default_factory=dict)
 
     def add(self, line: LogLine) -> float | None:
-        """The row's value once it is complete, else None."""
+        """The row's value at the moment it becomes complete, else None."""
+        if line.n in self.known:
+            return None
         parts = self._parts.setdefault(line.n, {})
         parts[line.repeat] = self.read(line)
-        if len(parts) < self.repeats or line.n in self.known:
+        if len(parts) < self.repeats:
             return None
         self.known[line.n] = sum(parts.values()) / len(parts)
         del self._parts[line.n]
@@ -49,8 +51,8 @@ class _Values:
 class EarlyStop:
     """The watch over one run. Feed it every line (`observe`, those of earlier sessions too); ask `decided`.
 
-    reference: the reference's value of each position (None: the reference has none there, the row is passed
-    over), or the name of a backend of this run. Candidates are all other backends.
+    candidates: the backends that may stop. reference: for each of them its reference's value at each position (a
+    position without one is passed over), or the name of a backend of this run, which stops with the last of them.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class EarlyStop:
         rows: Sequence[Row],
         repeats: int,
         candidates: Sequence[str],
-        reference: Mapping[int, float] | str,
+        reference: Mapping[str, Mapping[int, float]] | str,
     ) -> None:
         if metric.kind != "mean" or not metric.proportion:
             raise UsageError(f"--early-stop needs a metric that is right or wrong row by row; {metric.name} is not.")
@@ -74,8 +76,7 @@ class EarlyStop:
         self._rows = len(rows)
         self._within = reference if isinstance(reference, str) else None
         self._reference = _Values(repeats, lambda line: self._read(line, self._best))
-        if not isinstance(reference, str):
-            self._reference.known.update(reference)
+        self._outside = {} if isinstance(reference, str) else reference
         self._candidates = {name: _Values(repeats, lambda line: self._read(line, self._worst)) for name in candidates}
         self._rules = {name: OrderedRule(terms.margin) for name in candidates}
 
@@ -96,12 +97,13 @@ class EarlyStop:
                     self._compare(name, line.n, values.known[line.n])
 
     def _compare(self, candidate: str, n: int, mine: float) -> None:
-        theirs = self._reference.known.get(n)
-        if theirs is None:
-            if self._within is None:
-                self._rules[candidate].observe(n, None)  # a row the reference never answered
-            return
-        self._rules[candidate].observe(n, self._sign * (mine - theirs))
+        if self._within is not None:
+            theirs = self._reference.known.get(n)
+            if theirs is None:
+                return  # its answer is still to come
+        else:
+            theirs = self._outside[candidate].get(n)
+        self._rules[candidate].observe(n, None if theirs is None else self._sign * (mine - theirs))
 
     def decided(self, backend: str) -> bool:
         """Whether this backend need not be asked any further: a candidate after its own decision, the reference

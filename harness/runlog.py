@@ -27,8 +27,9 @@ class Manifest(Record, frozen=True, kw_only=True, omit_defaults=False):
 
     data: {"source", "split", "fingerprint", "limit", "label"}; request_hash: over the hashes of all requests
     in order; backend_settings: as resolved, for `--resume` (never a secret: keys are named, not held);
-    repeats: how often each row is asked; probe_rows: rows of the latency probe; versions, hardware, git:
-    the machine; parser: the task's version; metric_versions: name to version.
+    repeats: how often each row is asked; probe_rows: rows of the latency probe; early_stop: the question after
+    whose answer no more is asked ({"reference", "metric", "margin"}); versions, hardware, git: the machine;
+    parser: the task's version; metric_versions: name to version.
     """
 
     schema: int = SCHEMA
@@ -51,6 +52,7 @@ class Manifest(Record, frozen=True, kw_only=True, omit_defaults=False):
     versions: dict[str, str] = {}
     hardware: dict[str, Any] = {}
     git: str | None = None
+    early_stop: dict[str, Any] | None = None
 
 
 class _Paid(msgspec.Struct):

@@ -6,10 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from harness.asking import Observer, ask_everyone
 from harness.backend import RunContext
 from harness.budget import Budget
 from harness.contamination import Findings
+from harness.early_setup import early_stop_terms, watch_of
+from harness.early_stop import KIND as EARLY_STOP
 from harness.errors import ExitCode, InterruptedRunError
 from harness.identity import Identity
 from harness.leak_probe import Probe
@@ -41,6 +45,7 @@ def run(
     prompt: str | None = None,
     probe: Probe | None = None,
     fail_on_contamination: bool = False,
+    early_stop: str | None = None,
     out: Path | None = None,
     settings: Settings | None = None,
     workspace: Workspace | None = None,
@@ -54,7 +59,8 @@ def run(
     base: replaces the model of local backends. max_cost: USD that this run may incur, never passed.
     shots: so many solved training rows stand before every question. prompt: a file with another prompt. probe:
     "blank" or "shuffle" asks without the rows' own texts, to find leaks.
-    fail_on_contamination: refuse rows that also stand in a candidate's training rows.
+    fail_on_contamination: refuse rows that also stand in a candidate's training rows. early_stop: a baseline, a
+    run, or one of the backends; asking ends once `[gate]`'s question about the headline metric is answered.
 
     Raises UsageError before anything is sent, IncompleteRunError where the disk is full, InterruptedRunError
     after Ctrl-C; the run directory can then be given to `resume`.
@@ -74,7 +80,11 @@ def run(
         fail_on_contamination=fail_on_contamination,
     )
     context = RunContext(workspace=place, budget=Budget(ceiling=max_cost), use_cache=use_cache)
-    plan = plan_run(options, settings or load_settings(), context, out)
+    settings = settings or load_settings()
+    plan = plan_run(options, settings, context, out)
+    if early_stop is not None:
+        asked = early_stop_terms(plan.task.metrics, early_stop, settings)
+        plan = plan._replace(manifest=msgspec.structs.replace(plan.manifest, early_stop=asked))
     return _carry_out(plan, plan.manifest.backend_settings, context, observer or Observer())
 
 
@@ -115,8 +125,9 @@ def _carry_out(plan: Plan, tables: dict[str, dict[str, Any]], context: RunContex
             refuse_contaminated(findings, len(plan.rows))
         return findings
 
+    early = watch_of(plan.manifest, plan.rows, plan.task.metrics, context.workspace)
     try:
-        log = asyncio.run(ask_everyone(plan, backends, probers, observer, inspect))
+        log = asyncio.run(ask_everyone(plan, backends, probers, observer, inspect, early))
     except KeyboardInterrupt:
         raise InterruptedRunError(
             f"interrupted; what was answered is kept: continue with `bench run --resume {plan.path}`."
@@ -126,8 +137,9 @@ def _carry_out(plan: Plan, tables: dict[str, dict[str, Any]], context: RunContex
 
 
 def exit_code(summary: Summary) -> ExitCode:
-    """INCOMPLETE where rows are missing or more than MAX_ERROR_RATE of them ended in an infrastructure error."""
+    """INCOMPLETE where rows are missing, but for an early stop, or more than MAX_ERROR_RATE ended in an error."""
     for result in summary.backends.values():
-        if result.missing or sum(result.errors.values()) > MAX_ERROR_RATE * result.asked:
+        on_purpose = (result.stopped or {}).get("kind") == EARLY_STOP
+        if (result.missing and not on_purpose) or sum(result.errors.values()) > MAX_ERROR_RATE * result.asked:
             return ExitCode.INCOMPLETE
     return ExitCode.DONE

@@ -19,7 +19,7 @@ from harness.errors import UsageError
 
 FROM_MANIFEST = (
     *("task", "backends", "data", "limit", "seed", "base", "repeats", "probe_rows", "batch", "out"),
-    *("shots", "prompt", "probe", "fail_on_contamination"),
+    *("shots", "prompt", "probe", "fail_on_contamination", "early_stop"),
 )
 """Options that a resumed run takes from its manifest."""
 
@@ -49,6 +49,11 @@ FROM_MANIFEST = (
 )
 @click.option("--probe", type=click.Choice(["blank", "shuffle"]), help="Ask without the rows' own texts: finds leaks.")
 @click.option("--fail-on-contamination", is_flag=True, help="Refuse rows that a candidate was trained on.")
+@click.option(
+    "--early-stop",
+    metavar="BASELINE|RUN|BACKEND",
+    help="Stop asking a backend once the gate's question against this is answered.",
+)
 @click.option(
     "--out", metavar="DIR", type=click.Path(path_type=Path), help="Run directory (default: in the workspace)."
 )

@@ -20,6 +20,7 @@ from .diagnostics import diagnostics, flips
 from .latency import latency_checks
 from .pairing import Pairing
 from .records import CheckResult, Diagnostic, Flip, GateResult, OverallVerdict
+from .sequential import sequential_checks, stopped_early
 from .settings import GateSettings
 from .side import Evaluation, Side, read_rows, run_evaluation, run_side, run_summary
 from .verdict import correct_harm, doubt_equality, exit_code, nothing_differs, overall
@@ -122,7 +123,7 @@ def judge(
     seen: list[Diagnostic] = []
     lost: list[Flip] = []
     for pairing in pairings:
-        checks += checks_of(pairing, settings)
+        checks += sequential_checks(pairing, settings) if stopped_early(pairing) else checks_of(pairing, settings)
         checks += latency_checks(pairing.backend, settings, *_probes(pairing, latency_runs))
         seen += diagnostics(pairing, settings.slices)
         lost += flips(pairing, candidate.rows)
@@ -200,6 +201,8 @@ def _warnings(pairings: list[Pairing], settings: GateSettings) -> list[str]:
         found.append("no [gate] in bench.toml and no --margin: these margins are Bench's defaults.")
     for pairing in pairings:
         candidate, reference = pairing.sides
+        if stopped_early(pairing):
+            found.append(f"{pairing.backend}: asking stopped early, once the answer was known.")
         if candidate.unanswered:
             found.append(
                 f"{candidate.info.backend}: {candidate.unanswered} of {candidate.asked} answers are missing; "

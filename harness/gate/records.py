@@ -11,7 +11,7 @@ Verdict = Literal["pass", "fail", "inconclusive", "incomparable", "advisory"]
 
 OverallVerdict = Literal["pass", "fail", "inconclusive", "incomparable", "incomplete"]
 
-Kind = Literal["paired", "absolute", "ratio"]
+Kind = Literal["paired", "absolute", "ratio", "sequential"]
 
 
 class SideInfo(Record, frozen=True, kw_only=True, omit_defaults=False):

@@ -4,8 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
+from harness.early_stop import KIND as EARLY_STOP
+from harness.early_stop import EarlyStopTerms
 from harness.errors import IncompleteRunError, NotComparableError, UsageError, did_you_mean
 from harness.hashing import digest
 from harness.metrics import Metric
@@ -39,7 +42,8 @@ class Evaluation:
 class Side:
     """One backend's outcomes, rows in the order of `ids`.
 
-    asked: requests; unanswered: of these, errors and never sent. cost_per_1000: list price, None where unknown.
+    asked: requests; unanswered: of these, errors and never sent (early: the terms under which asking stopped early
+    on purpose; then only what was sent was asked). cost_per_1000: list price, None where unknown.
     """
 
     info: SideInfo
@@ -52,6 +56,7 @@ class Side:
     cost_basis: str
     tokens_per_answer: float | None
     probe: Latency | None
+    early: EarlyStopTerms | None = None
 
     def positions(self, ids: list[str]) -> "np.ndarray[Any, np.dtype[np.int64]]":
         """Where the rows called `ids` stand here."""
@@ -104,6 +109,10 @@ def run_side(log: RunLog, name: str, rows: list[Row], summary: Summary) -> Side:
     result: BackendResult = summary.backends[name]
     tally = tally_of(log, name, summary.metrics, len(rows))
     asked = len(rows) * manifest.repeats
+    early = None
+    if manifest.early_stop is not None and (result.stopped or {}).get("kind") == EARLY_STOP:
+        early = msgspec.convert(manifest.early_stop, EarlyStopTerms)
+        asked = tally.answered + tally.errors.total()
     tokens = sum(result.usage.get(kind, 0) for kind in ("prompt_tokens", "completion_tokens"))
     return Side(
         info=SideInfo(
@@ -126,6 +135,7 @@ def run_side(log: RunLog, name: str, rows: list[Row], summary: Summary) -> Side:
         cost_basis=result.cost.basis,
         tokens_per_answer=tokens / tally.answered if tally.answered else None,
         probe=result.probe,
+        early=early,
     )
 
 

@@ -9,6 +9,9 @@ from harness.statistics.noninferiority import ALPHA
 from .records import CheckResult, OverallVerdict
 from .settings import OnInconclusive
 
+AGAINST = ("paired", "sequential")
+"""Kinds of checks that hold row against row."""
+
 EXIT: dict[str, ExitCode] = {
     "pass": ExitCode.DONE,
     "fail": ExitCode.GATE_FAILED,
@@ -34,7 +37,7 @@ def correct_harm(checks: list[CheckResult]) -> list[CheckResult]:
 
 def nothing_differs(checks: list[CheckResult]) -> bool:
     """Whether every paired check saw the same outcome in every row."""
-    paired = [check for check in checks if check.kind == "paired" and check.differing is not None]
+    paired = [check for check in checks if check.kind in AGAINST and check.differing is not None]
     return bool(paired) and all(check.differing == 0 for check in paired)
 
 
@@ -42,7 +45,7 @@ def doubt_equality(checks: list[CheckResult]) -> list[CheckResult]:
     """A paired pass without one differing row is no evidence: as likely the candidate is the reference itself."""
     return [
         msgspec.structs.replace(check, verdict="inconclusive", needed_rows=None)
-        if check.kind == "paired" and check.verdict == "pass"
+        if check.kind in AGAINST and check.verdict == "pass"
         else check
         for check in checks
     ]

@@ -81,7 +81,7 @@ def sentence(check: CheckResult) -> CheckResult:
     """The check with its finding in words, where it has none yet."""
     if check.sentence or check.candidate is None:
         return check
-    if check.kind == "paired":
+    if check.kind in ("paired", "sequential"):
         text = f"{change(check, check.difference)} {interval(check)} against a margin of {bound(check)}"
     else:
         text = f"{figure(check, check.candidate)} {interval(check)} against a limit of {bound(check)}"

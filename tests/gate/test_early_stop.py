@@ -1,0 +1,192 @@
+"""--early-stop from end to end with fakes: fewer rows asked, the same decision by the gate, nothing mixed."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import harness
+from harness.baseline import make_baseline, write_baseline
+from harness.errors import ExitCode, IncompleteRunError, NotComparableError, UsageError
+from harness.gate.front import gate_run
+from harness.gate.records import GateResult
+from harness.metrics import MACRO_F1
+from harness.runlog import RunLog
+from harness.runner import exit_code
+from harness.settings import Settings
+from harness.workspace import Workspace
+from tests.support.fakes import FakeBackend, Parity
+
+TASK = "tests.support.fakes:Parity"
+GATE = {"accuracy": {"margin": 0.3}}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_asked_yet() -> None:
+    FakeBackend.asked.clear()
+
+
+def run(
+    folder: Path, backends: dict[str, dict[str, Any]], gate: dict[str, Any] | None = None, **options: Any
+) -> RunLog:
+    tables = {n: {"kind": "tests.support.fakes:FakeBackend", "window": 4, **t} for n, t in backends.items()}
+    settings = Settings(backends=tables, gate=GATE if gate is None else gate)
+    options = {"settings": settings, "workspace": Workspace(folder.parent), "out": folder, **options}
+    return harness.run(TASK, list(backends), **options)
+
+
+def baseline(tmp_path: Path, **settings: Any) -> str:
+    """A baseline of a full run, as a file."""
+    write_baseline(tmp_path / "main.json", make_baseline(run(tmp_path / "reference", {"a": settings})))
+    FakeBackend.asked.clear()
+    return str(tmp_path / "main.json")
+
+
+def judged(log: RunLog, reference: str | None, **options: Any) -> GateResult:
+    table = options.pop("table", GATE)
+    candidate, against = options.pop("names", (None, None))
+    return gate_run(
+        log.path,
+        workspace=Workspace(log.path.parent),
+        table=table,
+        baseline=reference,
+        candidate=candidate,
+        reference=against,
+    )
+
+
+def test_asking_ends_once_the_answer_is_known_and_the_gate_decides_alike(tmp_path: Path) -> None:
+    reference = baseline(tmp_path, wrong_every=7)
+    log = run(tmp_path / "r", {"a": {"wrong_every": 11}}, early_stop=reference)
+    assert len(FakeBackend.asked) < 60
+    summary = log.summary()
+    assert summary is not None
+    result = summary.backends["a"]
+    assert result.stopped is not None and result.stopped["kind"] == "early_stop"
+    assert "pass after" in result.stopped["message"]
+    assert exit_code(summary) == ExitCode.DONE
+    assert not any("finish with --resume" in w for w in summary.warnings)
+    verdict = judged(log, reference)
+    (check,) = verdict.checks
+    assert (verdict.verdict, check.kind) == ("pass", "sequential")
+    assert f"a: pass after {check.rows} rows" in result.stopped["message"]
+    assert check.rows <= len(FakeBackend.asked)
+
+
+def test_a_harmful_candidate_is_stopped_and_fails(tmp_path: Path) -> None:
+    reference = baseline(tmp_path)
+    log = run(tmp_path / "r", {"a": {"wrong_every": 1}}, early_stop=reference)
+    assert len(FakeBackend.asked) < 30
+    verdict = judged(log, reference)
+    assert (verdict.verdict, verdict.exit_code) == ("fail", ExitCode.GATE_FAILED)
+
+
+def test_an_open_question_asks_every_row_and_the_gate_is_the_ordinary_one(tmp_path: Path) -> None:
+    reference = baseline(tmp_path, wrong_every=7)
+    gate = {"accuracy": {"margin": 0.01}}
+    log = run(tmp_path / "r", {"a": {"wrong_every": 11}}, gate=gate, early_stop=reference)
+    assert len(FakeBackend.asked) == 60
+    summary = log.summary()
+    assert summary is not None and summary.backends["a"].stopped is None
+    assert [c.kind for c in judged(log, reference, table=gate).checks] == ["paired"]
+
+
+def test_a_backend_of_the_run_can_be_the_reference_and_stops_with_the_last_candidate(tmp_path: Path) -> None:
+    log = run(tmp_path / "r", {"cheap": {"wrong_every": 11}, "paid": {"wrong_every": 7}}, early_stop="paid")
+    asked = [name for name, _, _ in FakeBackend.asked]
+    assert asked.count("paid") < 60 and asked.count("cheap") < 60
+    verdict = judged(log, None, names=("cheap", "paid"))
+    assert verdict.verdict == "pass" and verdict.checks[0].kind == "sequential"
+
+
+def test_other_checks_are_said_not_to_apply(tmp_path: Path) -> None:
+    reference = baseline(tmp_path, wrong_every=7)
+    log = run(tmp_path / "r", {"a": {"wrong_every": 11}}, early_stop=reference)
+    table = {**GATE, "format_error_rate": {"at_most": 0.1}, "cost_per_1000": {"ratio": 1.1}}
+    verdict = judged(log, reference, table=table)
+    by_metric = {c.metric: c for c in verdict.checks}
+    assert by_metric["format_error_rate"].verdict == "advisory"
+    assert "fixed number of rows do not apply" in by_metric["format_error_rate"].sentence
+    assert by_metric["cost_per_1000"].verdict == "pass"
+
+
+def test_a_gate_with_another_margin_is_refused(tmp_path: Path) -> None:
+    reference = baseline(tmp_path, wrong_every=7)
+    log = run(tmp_path / "r", {"a": {"wrong_every": 11}}, early_stop=reference)
+    verdict = judged(log, reference, table={"accuracy": {"margin": 0.2}})
+    assert verdict.exit_code == ExitCode.NOT_COMPARABLE
+    assert "stopped for a margin of 0.3, the gate asks for 0.2" in verdict.checks[0].sentence
+
+
+def test_rows_that_are_all_equal_are_no_pass_here_either(tmp_path: Path) -> None:
+    reference = baseline(tmp_path, wrong_every=7)
+    log = run(tmp_path / "r", {"a": {"wrong_every": 7}}, early_stop=reference)
+    assert judged(log, reference).verdict == "inconclusive"
+
+
+def test_a_run_that_stopped_early_is_no_baseline(tmp_path: Path) -> None:
+    reference = baseline(tmp_path, wrong_every=7)
+    log = run(tmp_path / "r", {"a": {"wrong_every": 11}}, early_stop=reference)
+    with pytest.raises(IncompleteRunError, match="stopped early"):
+        make_baseline(log)
+
+
+def test_a_resumed_run_counts_what_was_answered_and_asks_nothing_more_than_it_needs(tmp_path: Path) -> None:
+    reference = baseline(tmp_path, wrong_every=7)
+    log = run(tmp_path / "r", {"a": {"wrong_every": 11, "stop_after": 8}}, early_stop=reference)
+    assert len(log.answered("a")) == 8
+    path = log.path / "manifest.json"
+    path.write_text(path.read_text().replace('"stop_after": 8', '"stop_after": 0'))
+    log = harness.resume(log.path, settings=Settings(backends={}), workspace=Workspace(tmp_path))
+    straight = run(tmp_path / "s", {"a": {"wrong_every": 11}}, early_stop=reference)
+    assert judged(log, reference).checks[0].rows == judged(straight, reference).checks[0].rows
+    assert len(log.answered("a")) < 60
+
+
+def test_repeats_are_averaged_before_they_count(tmp_path: Path) -> None:
+    reference = baseline(tmp_path, wrong_every=7)
+    log = run(tmp_path / "r", {"a": {"wrong_every": 11}}, early_stop=reference, repeats=2)
+    single = run(tmp_path / "s", {"a": {"wrong_every": 11}}, early_stop=reference)
+    assert judged(log, reference).checks[0].rows == judged(single, reference).checks[0].rows
+
+
+def test_errors_count_against_the_candidate_while_watched_and_in_the_gate(tmp_path: Path) -> None:
+    reference = baseline(tmp_path, wrong_every=7)
+    gate = {**GATE, "max_error_rate": 0.5}
+    log = run(tmp_path / "r", {"a": {"error_every": 13}}, gate=gate, early_stop=reference)
+    summary = log.summary()
+    assert summary is not None and summary.backends["a"].stopped is not None
+    check = judged(log, reference, table=gate).checks[0]
+    assert f"{check.verdict} after {check.rows} rows" in summary.backends["a"].stopped["message"]
+
+
+@pytest.mark.parametrize(
+    ("reference", "error", "message"),
+    [
+        ("missing.json", NotComparableError, "bench baseline accept"),
+        ("a", UsageError, "no other backend"),
+        ("no-such-run", UsageError, "no run 'no-such-run'"),
+    ],
+)
+def test_a_reference_that_cannot_be_used_is_refused_before_anything_is_asked(
+    tmp_path: Path, reference: str, error: type[Exception], message: str
+) -> None:
+    run(tmp_path / "runs" / "other", {"b": {}}, workspace=Workspace(tmp_path))
+    FakeBackend.asked.clear()
+    with pytest.raises(error, match=message):
+        run(tmp_path / "r", {"a": {}}, early_stop=reference, workspace=Workspace(tmp_path))
+    assert FakeBackend.asked == []
+
+
+def test_other_rows_or_names_are_refused(tmp_path: Path) -> None:
+    reference = baseline(tmp_path)
+    with pytest.raises(NotComparableError, match="the rows differ"):
+        run(tmp_path / "r", {"a": {}}, early_stop=reference, limit=30)
+    with pytest.raises(NotComparableError, match="matched by name"):
+        run(tmp_path / "s", {"z": {}}, early_stop=reference)
+
+
+def test_a_metric_that_is_not_right_or_wrong_cannot_be_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Parity, "metrics", (MACRO_F1,))
+    with pytest.raises(UsageError, match="right or wrong row by row"):
+        run(tmp_path / "r", {"a": {}, "b": {}}, gate={"macro_f1": {"margin": 0.1}}, early_stop="b")
