@@ -8,11 +8,11 @@ from .answer import by_rank, difference
 from .grid import Cell, Column, Grid
 from .leading import figure, heading, main_metrics
 from .visible import one_line
-from .words import count, title
+from .words import count, listing, title
 
 
-def pairs(summary: Summary) -> Grid:
-    """Every paired test: difference with interval, p as tested and after Holm, rows only one got right, verdict."""
+def pairs(summary: Summary, metrics: tuple[Metric, ...]) -> Grid:
+    """Paired tests of these metrics: difference with interval, p as tested and after Holm, rows only one got right."""
     columns = (
         Column(title="metric", numeric=False),
         Column(title="a", numeric=False),
@@ -26,9 +26,10 @@ def pairs(summary: Summary) -> Grid:
         Column(title="test", numeric=False),
         Column(title="verdict", numeric=False),
     )
-    known = {m.name: m for m in summary.metrics}
-    rows = tuple(_pair_row(p, known.get(p.metric, Metric(name=p.metric))) for p in summary.pairs)
-    return Grid(caption="Paired tests", columns=columns, rows=rows, sortable=True)
+    known = {m.name: m for m in metrics}
+    rows = tuple(_pair_row(p, known[p.metric]) for p in summary.pairs if p.metric in known)
+    caption = f"Paired tests of {listing([title(m.name) for m in metrics])}"
+    return Grid(caption=caption, columns=columns, rows=rows, sortable=True)
 
 
 def _pair_row(pair: PairResult, metric: Metric) -> tuple[Cell, ...]:

@@ -14,6 +14,8 @@ from .words import money, rounded
 
 SHARES = (1.0, 0.5, 0.25, 0.1)
 """Shares of the paid device hours that are worked: full load, and what interactive services see."""
+APART = 1.6
+"""Names of curves whose ends are nearer than this would be written over each other."""
 
 
 def volume(summary: Summary, rented: set[str]) -> Chart | None:
@@ -44,7 +46,8 @@ def volume(summary: Summary, rented: set[str]) -> Chart | None:
         _name(ax, label(pair[0]), volumes[-1], busy[-1], INK)
         if len(shares) > 1:
             ax.fill_between(volumes, busy, idle, color=seen[pair[0]].colour, alpha=0.15, lw=0)
-            _name(ax, f"used {shares[-1]:.0%}", volumes[-1], idle[-1], MUTED)
+            if idle[-1] > APART * busy[-1]:
+                _name(ax, f"used {shares[-1]:.0%}", volumes[-1], idle[-1], MUTED)
         theirs = [total_cost(other.training, rival, v) or 0.0 for v in volumes]
         ax.plot(volumes, theirs, color=seen[pair[1]].colour, lw=2.0, ls=seen[pair[1]].dash)
         _name(ax, label(pair[1]), volumes[-1], theirs[-1], INK)

@@ -14,7 +14,7 @@ from harness.runlog import RunLog
 from harness.votes import preferences
 
 from . import details, leading, method
-from .answer import answer, by_rank
+from .answer import answer, by_rank, headline
 from .answers_chart import format_errors
 from .drawing import Chart
 from .environment import render
@@ -69,6 +69,8 @@ def charts(log: RunLog, summary: Summary) -> list[Chart]:
 
 def _context(log: RunLog, summary: Summary, redact: bool) -> dict[str, Any]:
     identities = log.manifest.backends
+    deciding = headline(summary)
+    others = tuple(m for m in summary.metrics if m.name != deciding.name)
     book = None if redact else RowBook.of(log, by_rank(summary))
     parts = (split(row.request) for row in log.rows()) if book is None else book.parts()
     prompts, kinds = most_frequent(parts)
@@ -78,7 +80,8 @@ def _context(log: RunLog, summary: Summary, redact: bool) -> dict[str, Any]:
         "leaderboard": leading.leaderboard(summary, identities),
         "metrics": leading.all_metrics(summary),
         "clean": leading.clean_metrics(summary),
-        "pairs": details.pairs(summary),
+        "pairs": details.pairs(summary, (deciding,)),
+        "other_pairs": details.pairs(summary, others) if others else None,
         "charts": charts(log, summary),
         "classes": details.classes(summary),
         "confusions": details.confusions(summary),
