@@ -1,14 +1,12 @@
 """`bench judge`: a second pass over a run, in which one backend compares the answers of the others."""
 
 import asyncio
-import datetime
 from collections import Counter
 from itertools import chain
 from pathlib import Path
 
 import msgspec
 
-from harness import hardware
 from harness.asking import Observer, ask_everyone
 from harness.backend import RunContext
 from harness.budget import Budget
@@ -29,8 +27,9 @@ from harness.judging import (
 from harness.plan import Plan, ask, make_backends
 from harness.records import Key, Row
 from harness.results import CostResult
-from harness.runlog import Manifest, RunLog
+from harness.runlog import RunLog
 from harness.settings import Settings
+from harness.side_run import plan_side_run
 from harness.verdicts import Verdicts, agreement, consistency, first_wins, pair_verdicts
 from harness.workspace import Workspace
 
@@ -90,28 +89,8 @@ def _plan(log: RunLog, judge: str, settings: Settings, rows: list[Row], pairs: l
     by_n = {row.n: row for row in rows}
     samples = list(chain.from_iterable(samples_of(pair, by_n[pair.n]) for pair in pairs if not pair.same))
     asked = [Row(n=n, sample=s, request=ask(task, s)) for n, s in enumerate(samples)]
-    request_hash = digest([row.request.hash() for row in asked])
-    path = log.path / "judge" / f"{judge}-{request_hash[:8]}"
-    manifest = Manifest(
-        id=path.name,
-        task=task.name,
-        task_spec=task.name,
-        parser=task.version,
-        labels=task.labels,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        rows=len(asked),
-        data={"source": f"answers of {log.manifest.id}", "split": "judge"},
-        request_hash=request_hash,
-        backend_settings={judge: settings.backend(judge)},
-        versions=hardware.versions(),
-        hardware=hardware.hardware(),
-        git=hardware.git_commit(),
-    )
-    if not (path / "manifest.json").is_file():
-        return Plan(task, manifest, asked, path)
-    before = RunLog.open(path)
-    now = msgspec.structs.replace(before.manifest, backend_settings=manifest.backend_settings)
-    return Plan(task, now, asked, path, before)
+    tables = {judge: settings.backend(judge)}
+    return plan_side_run(task, asked, log.path / "judge", judge, tables, f"answers of {log.manifest.id}")
 
 
 def _ask(plan: Plan, judge: str, context: RunContext, observer: Observer) -> RunLog:

@@ -10,6 +10,7 @@ from harness.records import Completion, Message, Passage, Request, Sample, Score
 from harness.rows import DataRow, DataSource, open_rows
 
 from .persona_answer import SCHEMA, score_answer
+from .persona_teacher import Starters
 
 ROLES = (["system", "user", "assistant"], ["user", "assistant"])
 
@@ -57,6 +58,15 @@ class PersonaJson:
     def target(self, sample: Sample) -> str:
         """The answer as the data holds it."""
         return sample.reference
+
+    def taught_row(self, sample: Sample, answer: str) -> dict[str, Any]:
+        """A data row from a teacher's answer, as scored."""
+        asked = [{"role": role, "content": sample.inputs[role]} for role in ("system", "user") if role in sample.inputs]
+        return {"messages": [*asked, {"role": "assistant", "content": answer}]}
+
+    def starters(self, system: str) -> Starters:
+        """What a teacher is asked so that it invents the user's side."""
+        return Starters(system)
 
 
 def _messages(row: DataRow) -> list[dict[str, str]]:

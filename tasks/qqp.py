@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from harness.components import shared_groups
 from harness.errors import UsageError
@@ -90,6 +91,11 @@ class QqpExplained(Qqp):
                 "or train on the label alone (--task qqp)."
             )
         return f"{explanation}\nLabel: {sample.reference}"
+
+    def taught_row(self, sample: Sample, answer: str) -> dict[str, Any]:
+        """A data row from a teacher's whole answer, which ends in the label."""
+        explanation = answer.strip().rpartition("\n")[0].strip()
+        return {**sample.inputs, "label": int(sample.reference), "explanation": " ".join(explanation.split())}
 
 
 def _request(sample: Sample, instruction: str, end: str, labels: tuple[str, ...], max_tokens: int) -> Request:

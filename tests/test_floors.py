@@ -16,7 +16,9 @@ ENGINE = (
     "harness.overlaps",
     "harness.plan",
     "harness.runner",
+    "harness.side_run",
     "harness.task_checks",
+    "harness.teach",
     "harness.cache",
     "harness.budget",
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.options import data_option, json_option, quiet_option, task_option
+from harness.cli.options import config_option, data_option, json_option, quiet_option, seed_option, task_option
 
 
 @click.group()
@@ -72,3 +72,62 @@ def crossvalidated(dump: Path, out: Path, pairs: int | None, site: str, as_json:
     click.echo(f"{built.read:,} posts read; dropped: {dropped}.")
     click.echo(f"{out}: {built.rows['train']:,} training and {built.rows['test']:,} test rows, {built.licence}.")
     click.echo(f"next: bench train --task crossvalidated --data {out}")
+
+
+@data.command()
+@task_option
+@click.option("--teacher", metavar="BACKEND", required=True, help="Who answers: any backend of bench.toml or built in.")
+@click.option("--rows", metavar="N", type=click.IntRange(min=1), required=True, help="How many rows to ask for.")
+@click.option("--out", metavar="DIR", required=True, type=click.Path(path_type=Path), help="Folder for the rows.")
+@data_option
+@click.option(
+    "--system",
+    metavar="FILE",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The persona's instruction (default: the one in --data).",
+)
+@seed_option
+@click.option("--max-cost", metavar="USD", type=click.FloatRange(min=0), help="Stop before the teacher costs more.")
+@config_option
+@json_option
+@quiet_option
+def generate(
+    task: str,
+    teacher: str,
+    rows: int,
+    out: Path,
+    data: str | None,
+    system: Path | None,
+    seed: int,
+    max_cost: float | None,
+    config: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Rows to train on, answered by a teacher and checked by the task's own rules.
+
+    \b
+    bench data generate --task persona-json --teacher gpt4 --rows 200 --data rows/ --out taught/
+    bench data generate --task qqp-explained --teacher gpt4 --rows 1000 --data qqp/ --out explained/
+    """
+    import msgspec
+    from rich.console import Console
+
+    from harness.cli.progress import observed
+    from harness.plan import load_task
+    from harness.settings import load_settings
+    from harness.teach import Order, Teaching
+
+    instruction = None if system is None else system.read_text("utf-8-sig").strip()
+    order = Order(teacher=teacher, rows=rows, data=data, system=instruction, seed=seed)
+    with observed(Console(stderr=True), quiet=quiet) as observer:
+        teaching = Teaching(load_task(task), order, out, load_settings(config), max_cost=max_cost, observer=observer)
+        taught = teaching.run()
+    if as_json:
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(taught), indent=2) + b"\n")
+        return
+    for what, counts in (("answers not taken", taught.invalid), ("rows dropped", taught.dropped)):
+        click.echo(f"{what}: " + (", ".join(f"{count} {reason}" for reason, count in counts.items()) or "none"))
+    price = "unknown" if taught.cost_list is None else f"${taught.cost_list:.4f}"
+    click.echo(f"{out}: {taught.rows['train']} training and {taught.rows['test']} test rows; cost {price}.")
+    click.echo(f"next: bench train --task {task} --data {out}")
