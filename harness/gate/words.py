@@ -85,7 +85,16 @@ def sentence(check: CheckResult) -> CheckResult:
         text = f"{change(check, check.difference)} {interval(check)} against a margin of {bound(check)}"
     else:
         text = f"{figure(check, check.candidate)} {interval(check)} against a limit of {bound(check)}"
-    return msgspec.structs.replace(check, sentence=f"{text}{_needed(check)}.")
+    return msgspec.structs.replace(check, sentence=f"{text}{_harm(check)}{_needed(check)}.")
+
+
+def _harm(check: CheckResult) -> str:
+    """Why a check failed whose interval still reaches into the margin."""
+    if check.verdict != "fail" or check.low is None or check.high is None or check.margin is None:
+        return ""
+    if not check.low <= -check.margin <= check.high and not check.low <= check.margin <= check.high:
+        return ""
+    return f"; shown to be worse (one-sided p {check.harm_p_holm:.2g} after Holm)"
 
 
 def _needed(check: CheckResult) -> str:

@@ -153,3 +153,28 @@ def test_ten_thousand_draws_on_forty_thousand_rows_cost_what_the_kinds_of_rows_c
     assert len(units.counts) <= 18
     draws = bootstrap(units, {"macro_f1": confusion.macro_f1}, draws=10_000)
     assert draws["macro_f1"].shape == (10_000, 2)
+
+
+@pytest.mark.slow
+def test_false_passes_of_macro_f1_at_the_margin() -> None:
+    """1,000 pairs of candidates from one joint table, 600 rows each; the margin is their true loss of macro-F1."""
+    joint = np.zeros((2, 3, 3))
+    joint[0, :2, :2] = [[0.36, 0.012], [0.03, 0.04]]  # gold 0: candidate's answer by reference's answer
+    joint[1, :2, :2] = [[0.05, 0.035], [0.01, 0.455]]
+    joint[0, 2, 0], joint[1, 2, 1] = 0.004, 0.004
+    joint /= joint.sum()
+    sides = (joint.sum(axis=2), joint.sum(axis=1))
+    loss = float(confusion.macro_f1(sides[1]) - confusion.macro_f1(sides[0]))
+    assert loss > 0.01
+    kinds = np.argwhere(joint > 0)
+    tables = np.zeros((len(kinds), 2, 2, 3))
+    for k, (gold, a, b) in enumerate(kinds):
+        tables[k, 0, gold, a] = tables[k, 1, gold, b] = 1
+    rng, passes = np.random.default_rng(21), 0
+    for seed in range(1000):
+        counts = rng.multinomial(600, joint[joint > 0])
+        seen = counts > 0
+        units = Units(tables=tables[seen], counts=counts[seen], strata=kinds[seen][:, 0])
+        values = bootstrap(units, {"f": confusion.macro_f1}, draws=2000, seed=seed)["f"]
+        passes += percentile_interval(values[:, 0] - values[:, 1], 0.90)[0] > -loss
+    assert passes / 1000 <= 0.05 + 3 * (0.05 * 0.95 / 1000) ** 0.5
