@@ -246,6 +246,8 @@ class Caller:
             self._note_failure(call, verdict.kind)
             if verdict.kind == "connection":
                 endpoint.lost(now)
+                if len(self.pool.endpoints) > 1:
+                    verdict.retry_after = 0.0  # another server is not to blame
             else:
                 endpoint.reached()
             if verdict.limited:

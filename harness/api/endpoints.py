@@ -10,9 +10,8 @@ import openai
 from harness.api.pacing import Pacer
 from harness.api.window import Window
 
-DEAD_AFTER = 3
-"""Connection errors in a row after which a server is set aside, where there are others."""
-LONGEST_REST_S = 30.0
+FIRST_REST_S, LONGEST_REST_S = 0.1, 30.0
+"""How long a server rests after a connection error, where there are others: four times longer each time."""
 
 
 class Endpoint:
@@ -38,11 +37,15 @@ class Endpoint:
         self.resting_until = 0.0
 
     def lost(self, now: float) -> None:
-        """It could not be reached: after several times in a row it rests, longer each time, and is tried again."""
-        self.errors_in_a_row += 1
-        if self.errors_in_a_row >= DEAD_AFTER:
-            rest = min(LONGEST_REST_S, 0.5 * 2 ** (self.errors_in_a_row - DEAD_AFTER))
-            self.resting_until = now + rest
+        """It could not be reached: it rests, longer each time in a row, and is then tried with one request."""
+        if now >= self.resting_until:
+            self.resting_until = now + min(LONGEST_REST_S, FIRST_REST_S * 4**self.errors_in_a_row)
+            self.errors_in_a_row += 1
+
+    def open(self, now: float) -> bool:
+        """Whether it may be sent a request."""
+        most = 1 if self.errors_in_a_row else self.window.width
+        return self.resting_until <= now and self.in_flight < most
 
 
 class Pool:
@@ -92,7 +95,7 @@ class Pool:
             only = self.endpoints[0]
             return only if only.in_flight < only.window.width else None
         now = time.monotonic()
-        open_ones = [e for e in self.endpoints if e.in_flight < e.window.width and e.resting_until <= now]
+        open_ones = [e for e in self.endpoints if e.open(now)]
         if not open_ones:
             if any(e.resting_until <= now for e in self.endpoints):
                 return None

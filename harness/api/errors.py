@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import aiohttp
 import openai
 
 from harness.api.limit_headers import retry_after
@@ -65,28 +66,28 @@ FATAL_KINDS = {401: "authentication", 402: "no quota", 403: "permission", 404: "
 
 def classify(error: Exception) -> TransientError | FatalError | RowAnswer:
     """The meaning of whatever a call raised. Unknown exceptions are raised again: they are faults of Bench."""
+    lost = _lost_line(error)
+    if lost is not None:
+        never_sent = isinstance(lost, aiohttp.ClientConnectorError)
+        return TransientError("connection", f"{lost}" or type(lost).__name__, maybe_billed=not never_sent)
     if isinstance(error, TimeoutError | openai.APITimeoutError):
-        if _lost_line(error):
-            return TransientError("connection", "the server closed the connection", maybe_billed=True)
         return TransientError("timeout", "no whole answer within timeout_s", maybe_billed=True)
     if isinstance(error, openai.APIStatusError):
         body = error.body if isinstance(error.body, dict) else {}
         return of_status(error.status_code, body, error.response.headers, error.message)
     if isinstance(error, openai.APIConnectionError):
-        cause = error.__cause__
-        never_sent = type(cause).__name__ in ("ConnectError", "ProxyError", "UnsupportedProtocol")
-        return TransientError("connection", f"{cause or error}", maybe_billed=not never_sent)
+        return TransientError("connection", str(error.__cause__ or error), maybe_billed=True)
     raise error
 
 
-def _lost_line(error: BaseException) -> bool:
-    """The aiohttp transport reports a dropped connection as a connect time-out: look at what it really was."""
+def _lost_line(error: BaseException) -> BaseException | None:
+    """The transport's own error where the line broke or never stood (it reports some of them as time-outs)."""
     seen: BaseException | None = error
     while seen is not None:
-        if type(seen).__name__ in ("ServerDisconnectedError", "ClientOSError", "ConnectionResetError"):
-            return True
+        if isinstance(seen, aiohttp.ClientConnectionError) and not isinstance(seen, TimeoutError):
+            return seen
         seen = seen.__cause__
-    return False
+    return None
 
 
 def of_status(

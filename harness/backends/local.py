@@ -14,18 +14,14 @@ from harness.backend import Needs, RunContext
 from harness.errors import UsageError
 from harness.identity import Identity
 from harness.local.base import BaseFiles, check_safetensors, find_base, missing_extra
+from harness.local.batching import usual_tokens
 from harness.local.grammar import grammar_of
 from harness.records import Completion, Decode, Request
 
 if TYPE_CHECKING:
-    from harness.local.engine import Job, LocalEngine
+    from harness.local.engine import LocalEngine
+    from harness.local.job import Job
     from harness.local.loading import Placement
-
-BUDGETS = {"mps": 16384, "cuda": 65536}
-"""Tokens of a batch by device, where the settings name none."""
-
-CPU_WRITING = 8192
-"""Tokens of a batch that is written on a CPU: every step reads all weights once, so many rows share it."""
 
 
 class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -88,7 +84,11 @@ class LocalBackend:
         base, found = self._base, self._adapter
         facts: dict[str, Any] = self._placement.facts() if self._placement else {}
         if base is not None:
-            facts |= {"base_revision": base.revision, "normalisation": self.settings.normalisation}
+            facts |= {
+                "base_revision": base.revision,
+                "config_sha256": base.config_sha256(),
+                "normalisation": self.settings.normalisation,
+            }
         return Identity(
             kind="local",
             model=self.settings.model or (found.manifest.base if found else ""),
@@ -165,7 +165,8 @@ class LocalBackend:
 
     def _attach(self) -> None:
         """Share the engine that holds this base, or make it; its weights load with the first rows."""
-        from harness.local.engine import Job, LocalEngine
+        from harness.local.engine import LocalEngine
+        from harness.local.job import Job
         from harness.local.loading import load
 
         assert self._base is not None and self._placement is not None
@@ -182,16 +183,9 @@ class LocalBackend:
             folder=found.folder if found else None,
             labels=found.manifest.labels if found else (),
             normalisation=self.settings.normalisation,
-            budget=self.settings.max_batch_tokens or self._budget(placement.device.split(":")[0]),
+            budget=self.settings.max_batch_tokens or usual_tokens(placement.device.split(":")[0], self.decode),
             unbatched=self.context.probing,
         )
-
-    def _budget(self, device: str) -> int:
-        from harness.local.batching import CPU_TOKENS
-
-        if device == "cpu":
-            return CPU_WRITING if self.decode in ("generate", "json") else CPU_TOKENS
-        return BUDGETS[device]
 
     async def stream(self, requests: AsyncIterator[Request], state_dir: Path) -> AsyncIterator[Completion]:
         """Windows of the requests, each sorted by length into batches in the engine's own thread."""

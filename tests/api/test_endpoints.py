@@ -1,0 +1,65 @@
+"""Several servers under one backend: the least loaded first, a dead one set aside and tried again."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.api.asking import ask, rows
+from tests.support.openai_server import OpenAIServer, ServerConfig
+
+
+@pytest.fixture
+def two() -> Iterator[list[OpenAIServer]]:
+    with OpenAIServer(ServerConfig(delay_s=0.01)) as one, OpenAIServer(ServerConfig(delay_s=0.01)) as other:
+        yield [one, other]
+
+
+def test_work_is_shared(two: list[OpenAIServer], tmp_path: Path) -> None:
+    asked = ask("", tmp_path, rows(200), base_url=[s.url for s in two], concurrency=16)
+    assert asked.errors == {}
+    counts = [s.stats().answered for s in two]
+    assert sum(counts) == 200
+    assert min(counts) > 40
+
+
+def test_a_slow_server_gets_less(two: list[OpenAIServer], tmp_path: Path) -> None:
+    two[1].reset(ServerConfig(delay_s=0.2))
+    ask("", tmp_path, rows(200), base_url=[s.url for s in two], concurrency=16)
+    fast, slow = (s.stats().answered for s in two)
+    assert fast > 2 * slow > 0
+
+
+def test_a_dead_server_is_set_aside_and_no_row_is_lost(two: list[OpenAIServer], tmp_path: Path) -> None:
+    two[1].stop()
+    asked = ask("", tmp_path, rows(200), base_url=[s.url for s in two], concurrency=16)
+    assert asked.errors == {}
+    assert two[0].stats().answered == 200
+    assert max(c.attempts for c in asked.completions) <= 3
+
+
+def test_a_server_that_comes_back_is_used_again(two: list[OpenAIServer], tmp_path: Path) -> None:
+    two[0].reset(ServerConfig(delay_s=0.05))
+    two[1].stop()
+
+    def revive() -> None:
+        time.sleep(0.4)
+        two[1].start()
+
+    reviver = threading.Thread(target=revive)
+    reviver.start()
+    asked = ask("", tmp_path, rows(400), base_url=[s.url for s in two], concurrency=8)
+    reviver.join()
+    assert asked.errors == {}
+    assert two[1].stats().answered > 0
+
+
+def test_when_no_server_answers_rows_end_as_errors_with_a_name(two: list[OpenAIServer], tmp_path: Path) -> None:
+    urls = [s.url for s in two]
+    for server in two:
+        server.stop()
+    asked = ask("", tmp_path, rows(5), base_url=urls, max_attempts=2)
+    assert asked.errors == {"connection": 5}
+    assert asked.stop is None

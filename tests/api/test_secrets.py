@@ -1,0 +1,125 @@
+"""A key comes from the environment and goes to its server, and nowhere else."""
+
+import logging
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harness.errors import BenchError, UsageError
+from harness.runner import resume, run
+from harness.settings import Settings
+from harness.workspace import Workspace
+from tests.api.asking import ask, make, row, rows
+from tests.support.openai_server import OpenAIServer, ServerConfig
+
+KEY = "sk-very-secret-0123456789abcdef"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[OpenAIServer]:
+    with OpenAIServer() as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    "config", [ServerConfig(key=KEY), ServerConfig(key="another", answers=())], ids=["good", "bad"]
+)
+def test_no_key_in_run_directory_output_or_log(
+    server: OpenAIServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    config: ServerConfig,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("MY_KEY", KEY)
+    monkeypatch.setenv("MY_TOKEN", f"{KEY}-token")
+    server.reset(config)
+    (tmp_path / "rows.jsonl").write_text('{"text": "one", "label": 0}\n{"text": "two", "label": 1}\n')
+    table = {
+        "kind": "openai",
+        "model": "m",
+        "base_url": server.url,
+        "api_key_env": "MY_KEY",
+        "extra_headers": {"X-Team-Token": "env:MY_TOKEN"},
+    }
+    log = run(
+        "agnews",
+        ["api"],
+        data=str(tmp_path / "rows.jsonl"),
+        settings=Settings(backends={"api": table}),
+        workspace=Workspace(tmp_path / "home"),
+    )
+    assert server.stats().requests > 0
+    assert server.stats().last_headers[0]["x-team-token"] == f"{KEY}-token"
+    for path in (tmp_path / "home").rglob("*"):
+        assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
+    said = capfd.readouterr()
+    assert KEY not in said.out + said.err + caplog.text
+    assert msgspec.to_builtins(log.manifest)["backend_settings"]["api"]["extra_headers"] == {
+        "X-Team-Token": "env:MY_TOKEN"
+    }
+    if config.key == KEY:
+        resume(log.path, settings=Settings(backends={"api": table}), workspace=Workspace(tmp_path / "home"))
+
+
+def test_no_key_in_a_traceback(server: OpenAIServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    server.reset(ServerConfig(key="another"))
+    stop = ask(server.url, tmp_path, [row("r0")]).stop
+    assert stop is not None
+    assert "OPENAI_API_KEY was not accepted" in str(stop)
+    assert KEY not in "".join(traceback.format_exception(stop))
+
+
+def test_a_server_that_echoes_the_key_does_not_get_it_stored(
+    server: OpenAIServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    server.reset(ServerConfig(answers=(f"your key is {KEY}",)))
+    assert ask(server.url, tmp_path, [row("r0")]).by_id["r0"].text == "your key is [secret]"
+
+
+def test_openai_without_a_key_is_refused_before_anything_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MY_KEY", raising=False)
+    with pytest.raises(UsageError, match="environment variable MY_KEY is not set"):
+        ask("https://api.openai.com/v1", tmp_path, rows(1), model="gpt-4.1", api_key_env="MY_KEY")
+
+
+def test_other_servers_need_no_key(server: OpenAIServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    server.reset(ServerConfig())
+    assert ask(server.url, tmp_path, rows(2)).errors == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ({"extra_headers": {"Authorization": "Bearer abc"}}, "extra_headers.Authorization"),
+        ({"extra_headers": {"X-Api-Key": "abc"}}, "extra_headers.X-Api-Key"),
+        ({"extra_body": {"api_key": "abc"}}, "extra_body.api_key"),
+        ({"proxy": "http://me:secret@proxy:1"}, "proxy"),
+        ({"base_url": "https://me:secret@host/v1"}, "base_url"),
+    ],
+    ids=str,
+)
+def test_a_secret_in_plain_sight_is_refused(tmp_path: Path, settings: dict[str, object], key: str) -> None:
+    with pytest.raises(UsageError, match=key.replace(".", r"\.")):
+        make(**{"url": "http://127.0.0.1:1/v1", "folder": tmp_path} | settings)  # type: ignore[arg-type]
+
+
+def test_a_variable_that_is_not_set_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_SUCH", raising=False)
+    with pytest.raises(UsageError, match="NO_SUCH is not set"):
+        ask("http://127.0.0.1:1/v1", tmp_path, rows(1), extra_headers={"X-Token": "env:NO_SUCH"})
+
+
+def test_unknown_settings_are_refused_with_the_nearest_name(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="'concurency'; did you mean 'concurrency'"):
+        make("http://127.0.0.1:1/v1", tmp_path, concurency=3)

@@ -1,0 +1,125 @@
+"""Recorded answers stand in for a model: matched by id or prompt, the k-th row takes the k-th recording."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.backend import Needs, RunContext
+from harness.backends.replay import ReplayBackend
+from harness.errors import UsageError
+from harness.records import Completion, Message, Request
+from harness.settings import decode_table
+from harness.workspace import Workspace
+from tests.api.asking import one_by_one
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "persona"
+
+
+def request(row_id: str, text: str, repeat: int = 0) -> Request:
+    return Request(id=row_id, repeat=repeat, messages=(Message(role="user", content=text),))
+
+
+def conversation(question: str, answer: str) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
+
+
+def replay(path: Path, requests: list[Request], **settings: Any) -> list[Completion]:
+    async def go() -> list[Completion]:
+        table = {"kind": "replay", "path": str(path)} | settings
+        backend = ReplayBackend(
+            "old", decode_table(table, ReplayBackend.Settings, "x"), "t", RunContext(Workspace(path.parent))
+        )
+        await backend.check(Needs(task="t", rows=len(requests)))
+        assert backend.identity().settings["sha256"]
+        return [c async for c in backend.stream(one_by_one(requests), path.parent)]
+
+    return asyncio.run(go())
+
+
+def write(path: Path, *lines: dict[str, Any]) -> Path:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def test_a_conversation_is_matched_by_its_prompt(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.jsonl", conversation("one?", "1"), conversation("two?", "2"))
+    answers = replay(path, [request("b", "two?"), request("a", "one?")])
+    assert [(c.id, c.text, c.finish, c.cost.incurred) for c in answers] == [
+        ("b", "2", "stop", 0.0),
+        ("a", "1", "stop", 0.0),
+    ]
+
+
+def test_repeats_of_the_same_inputs_take_recordings_in_order(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.jsonl", *(conversation("same?", str(k)) for k in range(1, 4)))
+    rows = [request("h-3", "same?"), request("h", "same?"), request("h-2", "same?")]
+    assert {c.id: c.text for c in replay(path, rows)} == {"h": "1", "h-2": "2", "h-3": "3"}
+
+
+def test_repeats_of_a_row_take_further_recordings(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.jsonl", conversation("q", "first"), conversation("q", "second"))
+    assert [c.text for c in replay(path, [request("h", "q", 1), request("h", "q", 0)])] == ["second", "first"]
+
+
+@pytest.mark.parametrize("name", ["id", "custom_id"])
+def test_a_row_is_matched_by_id(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / "r.jsonl", {name: "a", "text": "by id", "finish": "length"}, conversation("q", "by prompt"))
+    (answer,) = replay(path, [request("a", "q")])
+    assert (answer.text, answer.finish) == ("by id", "length")
+
+
+def test_a_row_without_a_recording_is_an_error_with_a_name(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.jsonl", conversation("q", "1"))
+    missing, surplus = replay(path, [request("x", "other"), request("y-2", "q")])
+    assert missing.error is not None and missing.error.kind == "not recorded"
+    assert surplus.error is not None and surplus.error.kind == "not recorded"
+
+
+def test_usage_that_was_recorded_gives_the_list_cost(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "r.jsonl", {"id": "a", "text": "t", "usage": {"prompt_tokens": 100, "completion_tokens": 10}}
+    )
+    (answer,) = replay(path, [request("a", "q")], price={"input": 1.0, "output": 2.0})
+    assert answer.cost.list == pytest.approx(120e-6)
+    assert answer.cost.incurred == 0.0
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{broken", "r.jsonl:1: not a recording"),
+        ('{"id": "a"}', 'r.jsonl:1: a recording needs "messages"'),
+        ('{"messages": [{"role": "user", "content": "q"}]}', "r.jsonl:1: the last message must be the assistant's"),
+        ('{"messages": []}', "r.jsonl:1: the last message must be the assistant's"),
+    ],
+)
+def test_a_line_that_is_no_recording_is_told_by_its_number(tmp_path: Path, line: str, said: str) -> None:
+    (tmp_path / "r.jsonl").write_text(line + "\n")
+    with pytest.raises(UsageError, match=said):
+        replay(tmp_path / "r.jsonl", [request("a", "q")])
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        replay(tmp_path / "none.jsonl", [request("a", "q")])
+
+
+@pytest.mark.parametrize("name", ["recorded_llama-3.1-8b.jsonl", "recorded_llama-3.1-8b-ft.jsonl"])
+def test_published_recordings_answer_every_prompt_they_hold(name: str) -> None:
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip("../shared/data/persona is not here")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    seen: dict[str, int] = {}
+    rows = []
+    for line in lines:
+        prompt = tuple(Message(role=m["role"], content=m["content"]) for m in line["messages"][:-1])
+        key = repr(prompt)
+        seen[key] = seen.get(key, 0) + 1
+        base = f"{abs(hash(key)):016x}"
+        rows.append(Request(id=base if seen[key] == 1 else f"{base}-{seen[key]}", messages=prompt))
+    answers = replay(path, rows)
+    assert [c.text for c in answers] == [line["messages"][-1]["content"] for line in lines]
