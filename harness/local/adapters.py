@@ -1,5 +1,6 @@
 """LoRA adapters on one base: loaded once each beside the base weights, one active at a time."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.adapter import WEIGHTS
-from harness.errors import UsageError
+from harness.errors import BackendStopped
 
 from .base import check_safetensors
 
@@ -24,7 +25,7 @@ class AdapterSet:
         self._scores: dict[str, Tensor] = {}
         self._loaded: set[str] = set()
         self._layers: list[Any] = []
-        self._active = BASE
+        self._active: str | None = BASE
 
     def activate(self, name: str, folder: Path | None) -> None:
         """Make the adapter called `name` the active one, loading it from `folder` at first use."""
@@ -33,6 +34,7 @@ class AdapterSet:
         if name != BASE and name not in self._loaded:
             if folder is None:
                 raise ValueError(f"adapter {name} was never loaded")
+            self._active = None  # a failed load leaves none active for certain
             self._load(name, folder)
         for layer in self._layers:
             if name == BASE:
@@ -54,24 +56,29 @@ class AdapterSet:
 
         config = PeftConfig.from_pretrained(str(folder))
         if not isinstance(config, LoraConfig):
-            raise UsageError(f"adapter {folder} is of kind {config.peft_type}; the local engine runs LoRA adapters.")
+            raise BackendStopped(
+                f"adapter {folder} is of kind {config.peft_type}; the local engine runs LoRA adapters."
+            )
         path = folder / WEIGHTS
         check_safetensors(path)
         weights = {key.removeprefix("base_model.model."): value for key, value in load_file(path).items()}
         score = next((weights.pop(key) for key in ("score.weight", "classifier.weight") if key in weights), None)
         foreign = [key for key in weights if ".lora_" not in key]
         if foreign:
-            raise UsageError(f"adapter {folder} also replaces {foreign[0]}, which the local engine does not: merge it.")
+            raise BackendStopped(
+                f"adapter {folder} also replaces {foreign[0]}, which the local engine does not: merge it."
+            )
         # The head is kept here, beside the shared backbone: the base stays one model for every adapter.
         config.task_type = config.modules_to_save = None
         config.inference_mode = True
-        inject_adapter_in_model(config, self._model, name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that there are several adapters is the point
+            inject_adapter_in_model(config, self._model, name)
+        self._layers = [m for m in self._model.modules() if isinstance(m, BaseTunerLayer)]
         self._fill(name, weights, folder)
         if score is not None:
             self._scores[name] = score.to(self._model.device)
-        self._layers = [m for m in self._model.modules() if isinstance(m, BaseTunerLayer)]
         self._loaded.add(name)
-        self._active = name
         self._model.eval()
 
     def _fill(self, name: str, weights: dict[str, Tensor], folder: Path) -> None:
@@ -83,10 +90,10 @@ class AdapterSet:
                 slots[key.replace(f".{name}", "", 1)] = parameter
         if set(slots) != set(weights):
             odd = sorted(set(slots) ^ set(weights))[0]
-            raise UsageError(f"adapter {folder} does not fit this base: {odd} stands in one of them only.")
+            raise BackendStopped(f"adapter {folder} does not fit this base: {odd} stands in one of them only.")
         for key, parameter in slots.items():
             if parameter.shape != weights[key].shape:
-                raise UsageError(
+                raise BackendStopped(
                     f"adapter {folder} does not fit this base: {key} is {tuple(weights[key].shape)}, "
                     f"the base needs {tuple(parameter.shape)}."
                 )

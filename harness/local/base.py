@@ -33,6 +33,11 @@ class BaseFiles(NamedTuple):
         """SHA-256 over the names and contents of the weight files; hashed once a process."""
         return digest({p.name: _file_sha256(p, p.stat().st_size, p.stat().st_mtime_ns) for p in self.weights})
 
+    def config_sha256(self) -> str:
+        """SHA-256 over configuration, tokenizer and chat template: the same weights answer differently under others."""
+        files = sorted(p for p in self.folder.iterdir() if p.suffix in (".json", ".jinja", ".model"))
+        return digest({p.name: _file_sha256(p, p.stat().st_size, p.stat().st_mtime_ns) for p in files})
+
 
 @functools.lru_cache(maxsize=256)
 def _file_sha256(path: Path, _size: int, _changed_ns: int) -> str:

@@ -3,11 +3,24 @@
 from collections.abc import Hashable, Iterator, Sequence
 from typing import NamedTuple
 
-from harness.records import Request
+from harness.records import Decode, Request
 from harness.rendering import Prompt
 
 CPU_TOKENS = 768
 """Tokens a CPU reads at a time: fewer pad less and stay in its caches, more only add overhead."""
+
+CPU_WRITING = 8192
+"""Tokens of a batch that is written on a CPU: every step reads all weights once, so many rows share it."""
+
+ACCELERATOR_TOKENS = 65536
+"""Tokens of a batch on an accelerator; running out of memory halves them."""
+
+
+def usual_tokens(device: str, decode: Decode) -> int:
+    """Tokens of a batch where the settings name none; `device` as torch names its kind."""
+    if device != "cpu":
+        return ACCELERATOR_TOKENS
+    return CPU_WRITING if decode in ("generate", "json") else CPU_TOKENS
 
 
 class Item(NamedTuple):

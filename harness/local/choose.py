@@ -50,6 +50,12 @@ class Choose:
         """Rows a batch may have for its logits to fit."""
         return max(1, MOST_LOGITS // (self.net.vocabulary * (1 + self.extra(request))))
 
+    def columns(self, items: list[Item], prefix: int) -> tuple[int, int]:
+        """Tokens computed behind the prefix, and columns with their padding."""
+        extra = self.extra(items[0].request)
+        own = [len(i.prompt.ids) - prefix + extra for i in items]
+        return sum(own), max(own) * len(own)
+
     def answer(self, items: list[Item], prefix: Prefix) -> list[Completion]:
         """One forward pass; logits only where a label's token is looked up."""
         labels = items[0].request.labels

@@ -122,6 +122,11 @@ class Generate:
         """No bound but the tokens: one column of logits a step."""
         return 1 << 20
 
+    def columns(self, items: list[Item], prefix: int) -> tuple[int, int]:
+        """Prompt tokens computed behind the prefix, and columns with their padding."""
+        own = [len(i.prompt.ids) - prefix for i in items]
+        return sum(own), sum(max(own[part]) * len(own[part]) for part in pieces(own, self.piece))
+
     def answer(self, items: list[Item], prefix: Prefix) -> list[Completion]:
         """Read all prompts, then write one token a step for the rows still being written."""
         begun = time.perf_counter()

@@ -37,6 +37,11 @@ class Head:
         """No bound but the tokens: a head's logits are few."""
         return 1 << 20
 
+    def columns(self, items: list[Item], prefix: int) -> tuple[int, int]:
+        """Tokens computed, and columns with their padding."""
+        own = [len(i.prompt.ids) for i in items]
+        return sum(own), max(own) * len(own)
+
     def answer(self, items: list[Item], prefix: Prefix) -> list[Completion]:
         """One forward pass, padded on the right: under causal attention no row sees its padding."""
         rows = [item.prompt.ids for item in items]

@@ -1,0 +1,124 @@
+"""One window of rows: prompts, shared prefix, length-sorted batches, and what to do when memory runs out."""
+
+import time
+from collections.abc import Iterator
+
+import msgspec
+
+from harness.records import Completion, Failure, Request, Timing, Usage
+
+from .batching import Item, batches
+from .choose import Choose
+from .counters import peak_memory
+from .generate import Generate
+from .head import Head
+from .job import Job
+from .memory import is_out_of_memory, release
+from .net import Net
+from .prefix import NOTHING, Prefix, PrefixCache
+
+Decoder = Choose | Generate | Head
+
+
+def answer_window(
+    job: Job, net: Net, decoder: Decoder, prefixes: PrefixCache, requests: list[Request], queued: float
+) -> Iterator[list[Completion]]:
+    """Completions of all requests, batch by batch; a prompt that cannot be cut to fit is `context_too_long`.
+
+    queued: when the rows began to wait (seconds of time.perf_counter).
+    """
+    begun = time.perf_counter()
+    rooms = [decoder.room(r) for r in requests]
+    prompts = (net.renderer.passage_prompts if job.decode == "head" else net.renderer.prompts)(requests, rooms)
+    items, too_long = [], []
+    for request, prompt, room in zip(requests, prompts, rooms, strict=True):
+        if len(prompt.ids) > room:
+            too_long.append(_too_long(request, len(prompt.ids), prompt.hash()))
+        else:
+            items.append(Item(request, prompt, queued))
+    if too_long:
+        yield too_long
+    if not items:
+        return
+    prefix = NOTHING
+    if job.decode != "head" and not job.unbatched:
+        before = prefixes.computed_tokens
+        prefix = prefixes.get(net, job.adapter, [item.prompt.ids for item in items])
+        job.counters.computed_tokens += prefixes.computed_tokens - before
+    job.counters.busy_s += time.perf_counter() - begun
+    # A probe asks what one answer takes, so its clock runs from the rendering of the prompt.
+    yield from _all_batches(job, net, decoder, items, prefix, begun if job.unbatched else None)
+
+
+def _all_batches(
+    job: Job, net: Net, decoder: Decoder, items: list[Item], prefix: Prefix, since: float | None
+) -> Iterator[list[Completion]]:
+    """All rows, longest first; out of memory halves the budget and goes on with what is left."""
+    left = items
+    while left:
+        widths = [len(i.prompt.ids) - len(prefix.ids) + decoder.extra(i.request) for i in left]
+        keys = [decoder.key(i.request) for i in left]
+        most = min(decoder.most_rows(i.request) for i in left)
+        done: set[int] = set()
+        for positions in batches(left, job.budget, widths, keys, most):
+            if job.cancelled.is_set():
+                return
+            batch = [left[i] for i in positions]
+            try:
+                answers = _timed(job, net, decoder, batch, prefix, since)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                release(net.device)
+                job.budget = max(1, len(batch) * max(widths[i] for i in positions) // 2)
+                job.counters.halvings += 1
+                if len(batch) > 1:
+                    break
+                answers = [_no_memory(batch[0].request, error)]
+            done.update(positions)
+            yield answers
+        left = [item for i, item in enumerate(left) if i not in done]
+
+
+def _timed(
+    job: Job, net: Net, decoder: Decoder, batch: list[Item], prefix: Prefix, since: float | None
+) -> list[Completion]:
+    """One batch with its times (from `since`, where given) and its part in the counters."""
+    begun = time.perf_counter()
+    answers = decoder.answer(batch, prefix)
+    ended = time.perf_counter()
+    counters = job.counters
+    counters.rows += len(batch)
+    counters.batches += 1
+    counters.busy_s += ended - begun
+    counters.prompt_tokens += sum(len(i.prompt.ids) for i in batch)
+    counters.reused_tokens += len(prefix.ids) * len(batch)
+    computed, columns = decoder.columns(batch, len(prefix.ids))
+    counters.computed_tokens += computed
+    counters.padding_tokens += columns - computed
+    if job.decode in ("generate", "json"):
+        counters.completion_tokens += sum(a.usage.completion_tokens for a in answers)
+    counters.peak_memory_bytes = peak_memory(net.device)
+    start = begun if since is None else since
+    return [_with_times(a, start - i.queued, ended - start, begun - start) for i, a in zip(batch, answers, strict=True)]
+
+
+def _with_times(answer: Completion, queue_s: float, service_s: float, lead_s: float) -> Completion:
+    first = answer.timing.first_token_s
+    timing = Timing(queue_s=queue_s, service_s=service_s, first_token_s=None if first is None else first + lead_s)
+    return msgspec.structs.replace(answer, timing=timing)
+
+
+def _too_long(request: Request, tokens: int, prompt_hash: str) -> Completion:
+    return Completion(
+        id=request.id,
+        repeat=request.repeat,
+        finish="context_too_long",
+        prompt_hash=prompt_hash,
+        usage=Usage(prompt_tokens=tokens),
+    )
+
+
+def _no_memory(request: Request, error: BaseException) -> Completion:
+    message = (str(error).splitlines() or ["no memory"])[0]
+    return Completion(id=request.id, repeat=request.repeat, error=Failure(kind="out_of_memory", message=message))

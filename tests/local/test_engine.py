@@ -1,0 +1,228 @@
+"""The engine at work: memory, contexts, cancellation, probes, and what it says of itself."""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from harness.backend import RunContext
+from harness.backends.local import LocalBackend, LocalSettings
+from harness.errors import BackendStopped
+from harness.local.choose import Choose
+from harness.local.prefix import shared_length
+from harness.records import Completion, Message, Request
+from harness.workspace import Workspace
+from tests.local.asking import Plain, ask, ask_in, each, needs
+from tests.support.tiny_llama import LABELS, make_base, news_requests, sentences
+
+
+def answered(backend: LocalBackend, requests: list[Request], folder: Path) -> list[Completion]:
+    """Check and stream, without closing."""
+
+    async def go() -> list[Completion]:
+        await backend.check(needs(requests))
+        return [c async for c in backend.stream(each(requests), folder)]
+
+    return asyncio.run(go())
+
+
+def test_running_out_of_memory_halves_the_budget_and_loses_no_row(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = Choose.answer
+
+    def cramped(self: Choose, items: list[Any], prefix: Any) -> list[Completion]:
+        if len(items) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return honest(self, items, prefix)
+
+    requests = news_requests(40)
+    usual = ask(Workspace(tmp_path), requests, model=str(base), decode="choose")
+    monkeypatch.setattr(Choose, "answer", cramped)
+    backend = LocalBackend(
+        "x", LocalSettings(model=str(base), decode="choose"), "agnews", RunContext(workspace=Workspace(tmp_path))
+    )
+    found = {c.id: c for c in answered(backend, requests, tmp_path)}
+    assert {i: c.text for i, c in found.items()} == {i: c.text for i, c in usual.items()}
+    assert backend.counters()["out_of_memory_halvings"] >= 2
+
+
+def test_a_row_that_fits_no_memory_alone_is_an_error_and_the_others_are_answered(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = Choose.answer
+
+    def cramped(self: Choose, items: list[Any], prefix: Any) -> list[Completion]:
+        if any(item.request.id == "row-3" for item in items):
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return honest(self, items, prefix)
+
+    monkeypatch.setattr(Choose, "answer", cramped)
+    found = ask(Workspace(tmp_path), news_requests(10), model=str(base), decode="choose")
+    error = found["row-3"].error
+    assert error is not None
+    assert error.kind == "out_of_memory"
+    assert sum(c.error is None for c in found.values()) == 9
+
+
+def test_a_bug_is_not_taken_for_lack_of_memory(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Choose, items: list[Any], prefix: Any) -> list[Completion]:
+        raise RuntimeError("shape mismatch")
+
+    monkeypatch.setattr(Choose, "answer", broken)
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        ask(Workspace(tmp_path), news_requests(2), model=str(base), decode="choose")
+
+
+def long_request(name: str, words: int) -> Request:
+    """A news item of so many words."""
+    (request,) = news_requests(1, longest=1)
+    text = " ".join(sentences(words, longest=1))
+    passage = request.passages[0]
+    content = request.messages[0].content
+    content = content[: passage.start] + text + content[passage.end :]
+    return Request(
+        id=name,
+        messages=(Message(role="user", content=content),),
+        passages=(type(passage)(message=0, start=passage.start, end=passage.start + len(text)),),
+        labels=LABELS,
+        max_tokens=8,
+    )
+
+
+@pytest.mark.parametrize("decode", ["choose", "generate"])
+def test_a_prompt_longer_than_the_context_loses_the_end_of_the_article_never_the_instruction(
+    tmp_path: Path, decode: str
+) -> None:
+    base = make_base(tmp_path / "small", max_position_embeddings=128)
+    requests = [long_request("long", 200), long_request("short", 5)]
+    answers = ask(Workspace(tmp_path), requests, model=str(base), decode=decode)
+    assert answers["long"].prompt_truncated
+    assert not answers["short"].prompt_truncated
+    assert answers["long"].finish in ("stop", "length")
+    assert 128 - 20 < answers["long"].usage.prompt_tokens <= 128 - (0 if decode == "choose" else 8)
+    plain = Plain(base)
+    (kept,) = plain.renderer.prompts([requests[0]], answers["long"].usage.prompt_tokens)
+    instruction, question = requests[0].messages[0].content.split("News: ")[0], "\n\nTopic:"
+    assert kept.text.startswith(instruction)
+    assert kept.text.endswith(question)
+    assert kept.hash() == answers["long"].prompt_hash
+
+
+def test_an_instruction_that_is_too_long_by_itself_is_a_row_without_a_label(tmp_path: Path) -> None:
+    base = make_base(tmp_path / "small", max_position_embeddings=32)
+    answers = ask(Workspace(tmp_path), news_requests(3), model=str(base), decode="choose")
+    assert {c.finish for c in answers.values()} == {"context_too_long"}
+
+
+def test_closing_a_stream_ends_the_work_after_the_current_batch(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = 0
+    honest = Choose.answer
+
+    def counted(self: Choose, items: list[Any], prefix: Any) -> list[Completion]:
+        nonlocal batches
+        batches += 1
+        time.sleep(0.05)
+        return honest(self, items, prefix)
+
+    monkeypatch.setattr(Choose, "answer", counted)
+    requests = news_requests(60)
+
+    async def interrupted() -> None:
+        context = RunContext(workspace=Workspace(tmp_path))
+        settings = LocalSettings(model=str(base), decode="choose", max_batch_tokens=1)
+        backend = LocalBackend("x", settings, "agnews", context)
+        await backend.check(needs(requests))
+        stream = backend.stream(each(requests), tmp_path)
+        await anext(stream)
+        await stream.aclose()  # type: ignore[attr-defined]
+        await backend.aclose()
+        await backend.aclose()
+
+    asyncio.run(interrupted())
+    assert batches <= 5, "60 batches were queued"
+
+
+def test_the_event_loop_stays_free_while_the_model_works(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = Choose.answer
+
+    def slow(self: Choose, items: list[Any], prefix: Any) -> list[Completion]:
+        time.sleep(0.2)
+        return honest(self, items, prefix)
+
+    monkeypatch.setattr(Choose, "answer", slow)
+
+    async def both() -> int:
+        ticks = 0
+        task = asyncio.ensure_future(
+            ask_in(RunContext(workspace=Workspace(tmp_path)), news_requests(4), model=str(base), decode="choose")
+        )
+        while not task.done():
+            await asyncio.sleep(0.01)
+            ticks += 1
+        assert len(task.result()) == 4
+        return ticks
+
+    assert asyncio.run(both()) >= 5
+
+
+def test_weights_that_cannot_be_loaded_stop_this_backend_with_a_sentence(tmp_path: Path) -> None:
+    base = make_base(tmp_path / "odd")
+    (base / "config.json").write_text('{"model_type": "no-such-architecture", "architectures": ["None"]}')
+    with pytest.raises(BackendStopped, match="cannot be loaded"):
+        ask(Workspace(tmp_path), news_requests(1), model=str(base))
+
+
+@pytest.mark.parametrize("decode", ["generate", "choose"])
+def test_a_probe_asks_one_row_at_a_time_and_times_the_first_token_of_written_answers(
+    base: Path, tmp_path: Path, decode: str
+) -> None:
+    requests = news_requests(4)
+    context = RunContext(workspace=Workspace(tmp_path), probing=True)
+    answers = asyncio.run(ask_in(context, requests, model=str(base), decode=decode))
+    assert [a.id for a in answers] == [r.id for r in requests], "as asked, not sorted"
+    for answer in answers:
+        assert answer.usage.cached_tokens == 0
+        first = answer.timing.first_token_s
+        if decode == "generate":
+            assert first is not None
+            assert 0 < first <= answer.timing.service_s
+        else:
+            assert first is None
+
+
+def test_the_shared_prefix_is_computed_once_and_every_row_keeps_a_token(base: Path, tmp_path: Path) -> None:
+    assert shared_length([[1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 7, 8]]) == 5
+    assert shared_length([[1, 2, 3, 4, 5], [1, 2, 3, 4, 5]]) == 4
+    assert shared_length([[1, 2], [1, 2]]) == 0, "too short to be worth a pass"
+    assert shared_length([[1, 2, 3, 4, 5, 6]]) == 0, "one row shares with nobody"
+    requests = news_requests(32)
+    settings = LocalSettings(model=str(base), decode="choose", window=8)
+    backend = LocalBackend("x", settings, "agnews", RunContext(workspace=Workspace(tmp_path)))
+    answers = answered(backend, requests, tmp_path)
+    cached = {a.usage.cached_tokens for a in answers}
+    assert min(cached) > 20
+    counters = backend.counters()
+    own = sum(a.usage.prompt_tokens - a.usage.cached_tokens for a in answers)
+    trees = counters["computed_tokens"] - own - max(cached)
+    assert 0 <= trees <= 32 * 12, "the prefix was computed once for four windows"
+    assert 0 <= counters["padding_share"] < 0.5
+    assert counters["prefix_reuse_share"] == pytest.approx(
+        sum(a.usage.cached_tokens for a in answers) / sum(a.usage.prompt_tokens for a in answers)
+    )
+    assert counters["rows_per_s"] > 0
+    assert counters["peak_memory_bytes"] > 0
+
+
+def test_labels_of_16_bit_weights_are_scored_in_float32(base: Path, tmp_path: Path) -> None:
+    answers = ask(Workspace(tmp_path), news_requests(20), model=str(base), decode="choose", dtype="bfloat16")
+    scores = [score for a in answers.values() for score in (a.label_scores or {}).values()]
+    coarse = [s for s in scores if float(torch.tensor(s).to(torch.bfloat16)) == s]
+    assert len(coarse) < len(scores) / 4, "scores rounded to bfloat16 would tie"
