@@ -43,10 +43,10 @@ def test_several_passages_are_cut_and_nothing_else() -> None:
 
 def test_rooms_may_differ_from_row_to_row() -> None:
     renderer = Renderer(tokenizer())
-    whole, cut = renderer.prompts(news_requests(2, longest=30), [1000, 60])
+    whole, cut = renderer.prompts(news_requests(2, longest=30), [1000, 90])
     assert not whole.truncated
     assert cut.truncated
-    assert len(cut.ids) <= 60
+    assert len(cut.ids) <= 90
 
 
 def test_a_head_reads_the_passages_alone_with_bos_where_the_tokenizer_adds_one() -> None:
