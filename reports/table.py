@@ -31,6 +31,7 @@ def print_summary(summary: Summary, console: Console) -> None:
     console.print(Text(_legend(summary), style="dim"))
     console.print()
     console.print(_speed(summary))
+    console.print()
     for line in _format_errors(summary):
         console.print(Text(line))
     for caution in said.cautions[:CAUTIONS]:

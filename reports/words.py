@@ -10,6 +10,7 @@ TITLES = {
     "accuracy": "accuracy",
     "lenient_accuracy": "lenient accuracy",
     "format_error_rate": "format errors",
+    "lenient_format_error_rate": "format errors, lenient",
     "macro_f1": "macro-F1",
     "weighted_f1": "weighted F1",
     "weighted_precision": "weighted precision",
