@@ -197,7 +197,9 @@ def _json_values(text: str) -> list[tuple[Any, tuple[int, int]]]:
         starts += 1
         try:
             value, end = _decoder.raw_decode(text, at)
-        except (ValueError, RecursionError):
+        except RecursionError:  # nested for its own sake: every further beginning would cost as much
+            break
+        except ValueError:
             at += 1
             continue
         found.append((value, (at, end)))

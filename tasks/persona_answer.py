@@ -144,7 +144,9 @@ def _values(text: str) -> Iterator[tuple[Any, int]]:
         starts += 1
         try:
             value, end = _decoder.raw_decode(text, at)
-        except (ValueError, RecursionError):
+        except RecursionError:  # nested for its own sake: every further beginning would cost as much
+            return
+        except ValueError:
             at += 1
             continue
         yield value, end

@@ -120,11 +120,14 @@ def test_a_shuffle_probe_gives_every_row_the_texts_of_another() -> None:
     assert probe_requests(asked, "shuffle", 3) == shuffled
 
 
+FIRST = requests()[0]
+
+
 @given(st.lists(st.text(), min_size=2, max_size=2))
 def test_filled_passages_read_back_as_they_were_given(texts: list[str]) -> None:
-    filled = fill_passages(requests()[0], texts)
+    filled = fill_passages(FIRST, texts)
     assert filled.passage_texts() == texts
-    assert fill_passages(filled, requests()[0].passage_texts()) == requests()[0]
+    assert fill_passages(filled, FIRST.passage_texts()) == FIRST
 
 
 def run(tmp_path: Path, name: str, **options: object) -> RunLog:
