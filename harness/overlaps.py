@@ -43,11 +43,13 @@ def find_overlaps(plan: Plan, identities: dict[str, Identity], workspace: Worksp
             found = with_adapter(folder, plan.rows, asked)
             if found is not None:
                 overlaps[name] = found
+                remarks += _once_each(found, asked)
         else:
             beside = _training_split(plan)
             if beside:
                 source = f"the training split of {plan.manifest.data.get('source')}"
                 overlaps[name] = find_overlap(asked, _of_samples(plan.task, beside), source)
+                remarks += tuple(r for r in _once_each(overlaps[name], asked) if r not in remarks)
                 remarks += tuple(r for r in target_remarks(plan.task, beside, source) if r not in remarks)
     return Findings(overlaps=overlaps, remarks=remarks)
 
@@ -105,6 +107,15 @@ def invalid_targets(task: Task, samples: list[Sample]) -> dict[str, str]:
         if kind is not None:
             found[sample.id] = kind
     return found
+
+
+def _once_each(overlap: Overlap, asked: Signatures) -> tuple[str, ...]:
+    """How many different rows that is, where rows repeat: one prompt asked three times is one prompt."""
+    distinct = len(set(asked.exact.tolist()))
+    if not overlap.rows or distinct == len(asked.exact):
+        return ()
+    seen = len({int(asked.exact[n]) for n in overlap.rows})
+    return (f"{seen} of the {distinct} distinct evaluated rows also stand in {overlap.source}.",)
 
 
 def _of_samples(task: Task, samples: list[Sample]) -> Signatures:

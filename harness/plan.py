@@ -195,7 +195,7 @@ def plan_run(options: RunOptions, settings: Settings, context: RunContext, out: 
     manifest = Manifest(
         id=run_id,
         task=task.name,
-        task_spec=options.task,
+        task_spec=_from_anywhere(options.task),
         parser=task.version,
         metric_versions={m.name: m.version for m in task.metrics},
         labels=task.labels,
@@ -234,6 +234,12 @@ def plan_resume(path: Path) -> Plan:
             f"this is version {task.version}: start a new run."
         )
     return Plan(task, log.manifest, list(log.rows()), path, log)
+
+
+def _from_anywhere(spec: str) -> str:
+    """The task's word with a file's whole path in it, so that a run can be resumed from another folder."""
+    file, colon, name = spec.rpartition(":") if not spec.endswith(".toml") else (spec, "", "")
+    return f"{Path(file).resolve()}{colon}{name}" if file.endswith((".py", ".toml")) else spec
 
 
 def _source_name(task: Task, location: str | None) -> str:

@@ -211,6 +211,9 @@ def test_the_published_data_is_told_to_be_contaminated_and_partly_invalid(tmp_pa
     assert found.backends["tuned"].contaminated == 33
     assert found.backends["tuned"].clean["format_error_rate"].n == 6
     assert any("33 of 39 evaluated rows also stand in the training rows" in w for w in found.warnings)
+    assert (
+        sum("33 of the 36 distinct evaluated rows also stand in the training split" in w for w in found.warnings) == 1
+    )
     assert any("2 of 153 targets in the training split" in w and "not JSON" in w for w in found.warnings)
     with pytest.raises(UsageError, match="33 of 39 evaluated rows also stand in the training split of"):
         persona(tmp_path / "again", fail_on_contamination=True)

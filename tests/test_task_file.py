@@ -81,6 +81,18 @@ def test_a_task_file_runs_and_is_sliced_and_grouped(tmp_path: Path) -> None:
     assert "groups" in summary.backends["taped"].metrics["accuracy"].method
 
 
+def test_a_run_of_a_task_file_is_resumed_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path)
+    (tmp_path / "recorded.jsonl").write_text('{"id": "nobody", "text": "billing"}\n')
+    settings = Settings(backends={"taped": {"kind": "replay", "path": str(tmp_path / "recorded.jsonl")}})
+    common = {"settings": settings, "workspace": Workspace(tmp_path)}
+    monkeypatch.chdir(tmp_path)
+    log = harness.run("./tickets.toml", ["taped"], out=tmp_path / "run", **common)  # type: ignore[arg-type]
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert harness.resume(log.path, **common).manifest.task == "tickets"  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

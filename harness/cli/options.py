@@ -12,10 +12,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def task_option(function: F) -> F:
-    """`--task NAME`: a registered name, or ./file.py:Class."""
-    return click.option("--task", "task", metavar="TASK", required=True, help="A task's name, or ./file.py:Class.")(
-        function
-    )
+    """`--task NAME`: a registered name, ./file.toml, or ./file.py:Class."""
+    return click.option(
+        "--task", "task", metavar="TASK", required=True, help="A task's name, ./file.toml or ./file.py:Class."
+    )(function)
 
 
 def data_option(function: F) -> F:

@@ -25,7 +25,7 @@ FROM_MANIFEST = (
 
 
 @click.command()
-@click.option("--task", metavar="TASK", help="A task's name, or ./file.py:Class.")
+@click.option("--task", metavar="TASK", help="A task's name, ./file.toml or ./file.py:Class.")
 @click.option("--backends", metavar="A,B", help="Names from bench.toml or built in (bench list backends).")
 @data_option
 @limit_option
