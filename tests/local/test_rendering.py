@@ -43,7 +43,8 @@ def test_several_passages_are_cut_and_nothing_else() -> None:
 
 def test_rooms_may_differ_from_row_to_row() -> None:
     renderer = Renderer(tokenizer())
-    whole, cut = renderer.prompts(news_requests(2, longest=30), [1000, 90])
+    longest = max(news_requests(9), key=lambda r: len(r.messages[0].content))
+    whole, cut = renderer.prompts([longest, longest], [1000, 90])
     assert not whole.truncated
     assert cut.truncated
     assert len(cut.ids) <= 90
