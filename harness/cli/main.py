@@ -24,6 +24,9 @@ VERBS: dict[str, tuple[str, str]] = {
     "judge": ("harness.cli.judge:judge", "One backend compares the answers of the others, in both orders."),
     "data": ("harness.cli.data:data", "Look at rows before trusting them; make rows from a dump or a teacher."),
     "new-task": ("harness.cli.new_task:new_task", "A task of your own to start from, with a test that passes."),
+    "ask": ("harness.cli.ask:ask", "One prompt, several backends, side by side."),
+    "estimate": ("harness.cli.estimate:estimate", "What a run will cost, and how long it will take."),
+    "cache": ("harness.cli.cache:cache", "What the answer cache holds; forget it."),
     "doctor": ("harness.cli.doctor:doctor", "What is missing for which feature, and how to get it."),
     "list": ("harness.cli.list:listing", "Tasks, backends, recipes, adapters or runs."),
 }

@@ -1,0 +1,111 @@
+"""`bench ask`: one prompt, several backends, side by side."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.cli.options import config_option, json_option, split_names
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.asking_once import Reply
+
+
+@click.command()
+@click.argument("prompt")
+@click.option("--backends", metavar="A,B", required=True, help="Names from bench.toml or built in.")
+@click.option("--system", metavar="TEXT", help="A system message before the prompt.")
+@click.option("--labels", metavar="A,B", help="The closed set of answers, for backends that choose among labels.")
+@click.option("--task", metavar="TASK", default="", help="Whose current adapter local backends take.")
+@click.option("--max-tokens", metavar="N", type=click.IntRange(min=1), default=256, show_default=True)
+@click.option("--temperature", metavar="T", type=click.FloatRange(min=0), default=0.0, show_default=True)
+@click.option("--max-cost", metavar="USD", type=click.FloatRange(min=0), help="Refuse what could cost more.")
+@click.option("--no-cache", is_flag=True, help="Ask again what the answer cache knows.")
+@config_option
+@json_option
+def ask(
+    prompt: str,
+    backends: str,
+    system: str | None,
+    labels: str | None,
+    task: str,
+    max_tokens: int,
+    temperature: float,
+    max_cost: float | None,
+    no_cache: bool,
+    config: Path | None,
+    as_json: bool,
+) -> int:
+    """Send one prompt to several backends and show the answers side by side; `-` reads the prompt from a pipe.
+
+    \b
+    bench ask "Which section: 'Rates rise again'?" --backends llama-base,gpt4
+    """
+    import asyncio
+    import sys
+
+    import msgspec
+    from rich.console import Console
+
+    from harness.asking_once import ask_all
+    from harness.backend import RunContext
+    from harness.budget import Budget
+    from harness.errors import ExitCode
+    from harness.hashing import digest
+    from harness.plan import RunOptions, backend_tables, make_backends
+    from harness.records import Message, Request
+    from harness.settings import load_settings
+    from harness.workspace import Workspace
+
+    text = sys.stdin.read() if prompt == "-" else prompt
+    said = (Message(role="system", content=system),) if system else ()
+    request = Request(
+        id=digest([system, text])[:16],
+        messages=(*said, Message(role="user", content=text)),
+        labels=tuple(split_names(labels, "--labels")) if labels else (),
+        max_tokens=max_tokens,
+        temperature=temperature,
+    )
+    options = RunOptions(task=task, backends=tuple(split_names(backends, "--backends")))
+    context = RunContext(Workspace.current(), budget=Budget(ceiling=max_cost), use_cache=not no_cache)
+    made = make_backends(backend_tables(options, load_settings(config)), task, context)
+    replies = asyncio.run(ask_all(made, request))
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(replies), indent=2))
+    else:
+        _show(Console(), replies)
+    return ExitCode.INCOMPLETE if any(r.completion.error for r in replies) else ExitCode.DONE
+
+
+def _show(console: "Console", replies: "list[Reply]") -> None:
+    from rich.columns import Columns
+    from rich.panel import Panel
+    from rich.text import Text
+
+    width = max(30, console.width // max(1, min(len(replies), 3)) - 2)
+    panels = [
+        Panel(
+            Text(_said(r)),
+            title=f"{r.backend} ({r.identity.model})",
+            subtitle=_facts(r),
+            border_style="red" if r.completion.error else "",
+            width=width,
+        )
+        for r in replies
+    ]
+    console.print(Columns(panels))
+
+
+def _said(reply: "Reply") -> str:
+    error = reply.completion.error
+    return reply.completion.text if error is None else f"{error.kind}: {error.message}"
+
+
+def _facts(reply: "Reply") -> str:
+    done = reply.completion
+    cost = "cost unknown" if done.cost.list is None else f"{done.cost.list:.6f} USD"
+    seconds = "from the cache" if done.cached else f"{done.timing.service_s:.2f} s"
+    finish = done.finish if done.finish not in (None, "stop") else ""
+    return ", ".join(filter(None, (finish, seconds, f"{done.usage.completion_tokens} tokens", cost)))

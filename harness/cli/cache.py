@@ -1,0 +1,55 @@
+"""`bench cache stats|clear`: care of the answers that are kept."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.cli.options import json_option
+
+if TYPE_CHECKING:
+    from harness.cache import AnswerCache
+
+
+@click.group()
+def cache() -> None:
+    """The answer cache: what was paid once is not paid again."""
+
+
+@cache.command()
+@json_option
+def stats(as_json: bool) -> None:
+    """What the cache holds, by model."""
+    import msgspec
+
+    kept = _open()
+    found = kept.stats()
+    kept.close()
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
+        return
+    click.echo(f"{found.path}: {found.answers:,} answers, {found.bytes / 1e6:.1f} MB, since {found.oldest or '-'}")
+    for model, count in found.by_model.items():
+        click.echo(f"  {count:>9,}  {model}")
+
+
+@cache.command()
+@click.option("--model", metavar="MODEL", help="Only this model's answers.")
+@json_option
+def clear(model: str | None, as_json: bool) -> None:
+    """Forget all answers, or one model's. They would have to be paid for again."""
+    import msgspec
+
+    kept = _open()
+    gone = kept.clear(model)
+    kept.close()
+    if as_json:
+        click.echo(msgspec.json.encode({"forgotten": gone}))
+    else:
+        click.echo(f"forgot {gone:,} answers{f' of {model}' if model else ''}.")
+
+
+def _open() -> "AnswerCache":
+    from harness.cache import AnswerCache
+    from harness.workspace import Workspace
+
+    return AnswerCache(Workspace.current().cache)

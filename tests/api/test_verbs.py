@@ -1,0 +1,132 @@
+"""`bench estimate`, `bench ask` and `bench cache`, as people type them."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.cli.main import main
+from harness.estimate import at_limits, estimate
+from harness.identity import Identity
+from harness.tokens import APPROXIMATE, counter_for
+from tests.api.asking import LABELS, row
+from tests.support.openai_server import OpenAIServer, ServerConfig
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[OpenAIServer]:
+    with OpenAIServer() as running:
+        yield running
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: OpenAIServer) -> Path:
+    """A folder with a workspace of its own, rows, and two backends at the loopback server."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BENCH_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    server.reset(ServerConfig())
+    (tmp_path / "rows.jsonl").write_text("".join(f'{{"text": "item {n}", "label": {n % 4}}}\n' for n in range(8)))
+    one = f'kind = "openai"\nmodel = "m"\nbase_url = "{server.url}"\nrpm = 60000\n'
+    one += "price = { input = 1.0, output = 2.0 }\n"
+    (tmp_path / "bench.toml").write_text(f"[backends.one]\n{one}[backends.two]\n{one}")
+    return tmp_path
+
+
+def bench(capfd: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command."""
+    with pytest.raises(SystemExit) as end:
+        main(list(words))
+    said = capfd.readouterr()
+    return int(end.value.code or 0), said.out, said.err
+
+
+def test_estimate_says_cost_and_time_and_calls_nobody(
+    work: Path, server: OpenAIServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = (
+        "estimate",
+        "--task",
+        "agnews",
+        "--backends",
+        "one,gpt35",
+        "--data",
+        "rows.jsonl",
+        "--repeats",
+        "2",
+        "--json",
+    )
+    code, out, err = bench(capfd, *words)
+    assert code == 0
+    one, gpt35 = json.loads(out)
+    assert one["requests"] == 16
+    assert one["cost"] == pytest.approx((one["prompt_tokens"] + 2 * one["answer_tokens"]) / 1e6)
+    assert one["cost"] < one["most_cost"]
+    assert one["seconds"] == pytest.approx(16 / 60000 * 60)
+    assert one["batch_cost"] is None
+    assert "shut down on 2026-10-23; name gpt-6-luna instead" in " ".join(gpt35["remarks"])
+    assert "~" in err
+    assert server.stats().requests == 0
+
+
+def test_time_is_set_by_the_tighter_limit() -> None:
+    settings = {"rpm": 60, "tpm": 6000, "base_url": ["a", "b"]}
+    identity = Identity(kind="openai", model="m", decode="generate", settings=settings)
+    assert at_limits(identity, requests=120, tokens=6000) == 60
+    assert at_limits(identity, requests=12, tokens=24000) == 120
+    assert at_limits(Identity(kind="openai", model="m", decode="generate"), 1, 1) is None
+
+
+def test_an_unknown_price_is_an_unknown_cost() -> None:
+    found = estimate("x", Identity(kind="openai", model="m", decode="generate"), [(row("r"), "World")], 1)
+    assert found.cost is None
+    assert found.remarks == ("the price of m is unknown: set price in bench.toml",)
+
+
+def test_tokens_are_counted_by_bytes_where_no_encoding_is_at_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
+    for model in ("gpt-4.1", "llama-3"):
+        assert counter_for(model) == APPROXIMATE
+    assert APPROXIMATE.count("é" * 10) == 5
+
+
+def test_ask_shows_the_answers_side_by_side(
+    work: Path, server: OpenAIServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = bench(capfd, "ask", "Which section?", "--backends", "one,two", "--system", "Be brief.", "--no-cache")
+    assert code == 0
+    assert "one (m)" in out and "two (m)" in out
+    assert any(label in out for label in LABELS)
+    stats = server.stats()
+    assert stats.requests == 2
+    assert stats.last_bodies[0]["messages"] == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Which section?"},
+    ]
+
+
+def test_ask_tells_which_backend_failed_and_shows_the_others(
+    work: Path, server: OpenAIServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with (work / "bench.toml").open("a") as file:
+        file.write(
+            '[backends.dead]\nkind = "openai"\nmodel = "m"\nbase_url = "http://127.0.0.1:1/v1"\nmax_attempts = 1\n'
+        )
+    code, out, _ = bench(capfd, "ask", "Which?", "--backends", "one,dead", "--json")
+    assert code == 3
+    one, dead = json.loads(out)
+    assert one["completion"]["text"] in LABELS
+    assert dead["completion"]["error"]["kind"] == "connection"
+
+
+def test_cache_stats_and_clear(work: Path, server: OpenAIServer, capfd: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        assert bench(capfd, "ask", "Which?", "--backends", "one")[0] == 0
+    assert server.stats().requests == 1
+    assert json.loads(bench(capfd, "cache", "stats", "--json")[1])["by_model"] == {"m": 1}
+    assert bench(capfd, "cache", "clear", "--model", "other")[1] == "forgot 0 answers of other.\n"
+    assert bench(capfd, "cache", "clear")[1] == "forgot 1 answers.\n"
+    assert "0 answers" in bench(capfd, "cache", "stats")[1]
