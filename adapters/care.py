@@ -18,6 +18,8 @@ from harness.errors import UsageError
 from harness.local.base import check_safetensors, find_base
 from harness.workspace import Workspace
 
+TRAINS = {"generate": "answers", "head": "a classification head", "tfidf": "a classical baseline"}
+
 
 def described(workspace: Workspace, folder: Path) -> str:
     """An adapter's manifest for people."""
@@ -25,20 +27,18 @@ def described(workspace: Workspace, folder: Path) -> str:
     made = datetime.datetime.fromisoformat(m.created).strftime("%Y-%m-%d %H:%M UTC") if m.created else "unknown"
     label = f" ({m.data['label']})" if m.data.get("label") else ""
     scores = ", ".join(f"{k.removeprefix('validation_')} {v:.3f}" for k, v in m.metrics.items() if "validation" in k)
+    machine = ", ".join(m.hardware.get("gpus", [])) or m.hardware.get("cpu", "an unknown machine")
     lines = {
         "adapter": f"{m.id}{' (current)' if is_current(workspace, m) else ''}",
         "task": f"{m.task} (version {m.task_version})",
         "base": f"{m.base}{f' at {m.base_revision[:12]}' if m.base_revision else ''}",
-        "trains": f"{'a classification head' if m.objective == 'head' else 'answers'}, asked by {m.decode}",
+        "trains": f"{TRAINS[m.objective]}, asked by {m.decode}",
         "recipe": f"{m.recipe_name} (seed {m.seed})",
         "rows": f"{m.data.get('rows', '?'):,} of {m.data.get('source', '?')}{label}",
-        "took": f"{m.steps:,} steps, {m.tokens:,} tokens, {m.duration_s:,.0f} s on {m.hardware.get('cpu', '?')}"
-        if not m.hardware.get("gpus")
-        else f"{m.steps:,} steps, {m.tokens:,} tokens, {m.duration_s:,.0f} s on {', '.join(m.hardware['gpus'])}",
+        "took": f"{m.steps:,} steps, {m.tokens:,} tokens, {m.duration_s:,.0f} s on {machine}",
         "cost": f"{m.device_hours:.3f} device-hours, "
         + ("price unknown" if m.training_cost_usd is None else f"{m.training_cost_usd:.2f} USD"),
-        "selection": f"step {m.selection.get('step', '?')}, {scores or 'no score'} on "
-        f"{m.selection.get('rows', 0):,} rows held back from training",
+        "selection": f"{scores or 'no score'} on {m.selection.get('rows', 0):,} rows held back from training",
         "made": made,
         "folder": str(folder),
     }
@@ -75,6 +75,8 @@ def check(folder: Path) -> list[str]:
         wrong.append(f"{folder / WEIGHTS} is not the file that was trained: its SHA-256 differs from the manifest's.")
     if learned_rows(folder) is None:
         wrong.append(f"{folder / ROWS} is missing: runs cannot tell whether they evaluate on training rows.")
+    if manifest.objective == "tfidf":
+        return wrong
     try:
         if find_base(manifest.base).sha256() != manifest.base_sha256:
             wrong.append(f"base {manifest.base} has other weights than the ones this adapter was trained on.")

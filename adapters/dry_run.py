@@ -11,7 +11,8 @@ from harness.local.loading import DTYPES
 
 from .examples import GroupedByLength, padding_share
 from .model import trainable_weights, with_adapter
-from .train import Prepared, TrainOptions, prepare
+from .options import TrainOptions
+from .train import Prepared, prepare
 
 SHOWN = 3
 

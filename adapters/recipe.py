@@ -22,6 +22,14 @@ class Lora(Record, frozen=True, kw_only=True, omit_defaults=False):
     dora: bool = False
 
 
+class Tfidf(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """The classical baseline: word runs of up to `ngrams` words that stand in `min_df` rows; the best C is chosen."""
+
+    ngrams: int = 2
+    min_df: int = 1
+    c: tuple[float, ...] = (10.0,)
+
+
 class Claim(Record, frozen=True, kw_only=True, omit_defaults=False):
     """What was published about a case, as data beside what is measured; never a target.
 
@@ -39,7 +47,8 @@ class Recipe(Record, frozen=True, kw_only=True, omit_defaults=False):
     """Everything that decides a training, its data aside.
 
     objective: "generate" trains the answers to the prompts that `run` sends, "head" a classification head on
-        the row's own texts. decode: what `run` uses by default ("auto": by objective).
+        the row's own texts, "tfidf" a classical baseline on them.
+    decode: what `run` uses by default ("auto": by objective).
     base: taken when the command names none. quantization: "nf4" trains on 4-bit base weights.
     max_length: most tokens of prompt and answer (None: the base's context). too_long: rows beyond it are
         refused, dropped, or lose the ends of their passages ("cut"), as `run` cuts them; answers never.
@@ -54,7 +63,7 @@ class Recipe(Record, frozen=True, kw_only=True, omit_defaults=False):
     """
 
     about: str = ""
-    objective: Literal["generate", "head"] = "generate"
+    objective: Literal["generate", "head", "tfidf"] = "generate"
     decode: Decode | Literal["auto"] = "auto"
     base: str | None = None
     quantization: Literal["none", "nf4"] = "none"
@@ -80,6 +89,7 @@ class Recipe(Record, frozen=True, kw_only=True, omit_defaults=False):
     seed: int = 0
     device_hour_usd: float | None = None
     lora: Lora = Lora()
+    tfidf: Tfidf = Tfidf()
     claims: tuple[Claim, ...] = ()
 
     @property
@@ -87,7 +97,7 @@ class Recipe(Record, frozen=True, kw_only=True, omit_defaults=False):
         """How answers are taken from this adapter when nobody says otherwise."""
         if self.decode != "auto":
             return self.decode
-        return "head" if self.objective == "head" else "generate"
+        return "generate" if self.objective == "generate" else "head"
 
 
 def builtin_names() -> list[str]:
@@ -166,9 +176,9 @@ def _override(table: dict[str, Any], override: str) -> None:
 
 def _checked(table: dict[str, Any], where: str) -> Recipe:
     _refuse_unknown(table, Recipe, where)
-    lora = table.get("lora", {})
-    if isinstance(lora, dict):
-        _refuse_unknown(lora, Lora, f"{where}: [lora]")
+    for name, kind in (("lora", Lora), ("tfidf", Tfidf)):
+        if isinstance(table.get(name), dict):
+            _refuse_unknown(table[name], kind, f"{where}: [{name}]")
     try:
         recipe = msgspec.convert(table, Recipe)
     except msgspec.ValidationError as error:

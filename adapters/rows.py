@@ -4,9 +4,10 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
+from harness.contamination import Signatures, find_overlap
 from harness.errors import UsageError
 from harness.overlaps import invalid_targets
-from harness.plan import load_rows
+from harness.plan import ask, load_rows
 from harness.records import Sample
 from harness.rows import EMBEDDED, DataSource
 from harness.sampling import fingerprint, seeded_order
@@ -113,15 +114,24 @@ def _without_evaluation_rows(
     if location is not None and location != EMBEDDED and not Path(location).is_dir():
         return samples  # a single file: no evaluation split is known here; `run` checks its rows against ours
     try:
-        evaluated = {row_id(s) for s in task.samples(DataSource(location=location, split="test"))}
+        evaluation = list(task.samples(DataSource(location=location, split="test")))
     except UsageError:
         remarks.append("no evaluation split beside the training split: not checked for shared rows.")
         return samples
+    evaluated = {row_id(s) for s in evaluation}
     shared = [s.id for s in samples if row_id(s) in evaluated]
     if shared:
         named = ", ".join(shared[:SHOWN])
         remarks.append(f"{len(shared)} training rows also stand in the evaluation split and are left out: {named}.")
-    return [s for s in samples if row_id(s) not in evaluated]
+    kept = [s for s in samples if row_id(s) not in evaluated]
+    learned, asked = (Signatures.of(ask(task, s).passage_texts() for s in rows) for rows in (kept, evaluation))
+    near = find_overlap(asked, learned, "the training rows").rows
+    if near:
+        remarks.append(
+            f"{len(near)} of {len(evaluation)} evaluation rows nearly repeat a training row; they stay in, and a run "
+            "shows its figures without them too."
+        )
+    return kept
 
 
 def _check_labels(task: Task, train: list[Sample]) -> None:

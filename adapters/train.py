@@ -1,56 +1,39 @@
-"""`bench train`: a task's training rows and a recipe become an adapter that `bench run` can name."""
+"""Training an adapter: a task's training rows and a recipe become one that `bench run` can name."""
 
-import datetime
-import secrets
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
 import torch
 import transformers
 from rich.console import Console
 
 from harness import hardware
-from harness.adapter import MANIFEST, ROWS, AdapterManifest, mark_current, weights_digest, write_manifest
-from harness.contamination import Signatures
+from harness.adapter import AdapterManifest, weights_digest
 from harness.errors import BenchError, UsageError
 from harness.files import write_json
 from harness.hashing import digest
 from harness.local.base import BaseFiles, find_base
 from harness.local.loading import Placement, place
-from harness.plan import ask, load_task
+from harness.plan import load_task
 from harness.rendering import Renderer
-from harness.rows import EMBEDDED
 from harness.sampling import fingerprint
 from harness.task import Task
 from harness.workspace import Workspace
 
 from .checkpoints import committed, hold
 from .examples import Example, encode
+from .keep import Place, data_facts, plain, selection_facts, write_rows
 from .loop import AnswerTrainer, Clock, Interrupt, LossNotFiniteError, arguments, make_trainer, steps_of
 from .model import load_base, open_tokenizer, with_adapter
+from .options import TrainOptions
 from .progress import TrainingProgress
 from .recipe import Recipe, load_recipe
-from .rows import OWN_ROWS, Rows, choose_rows, row_id
+from .rows import Rows, choose_rows
 from .validation import Validation
 
 SMALL_BYTES = 64 << 20
 """Threads spend their time waiting for each other on models smaller than this: one does it faster."""
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """What `bench train` was asked; None means the recipe's or task's own."""
-
-    task: str
-    base: str | None = None
-    recipe: str | None = None
-    overrides: tuple[str, ...] = ()
-    data: str | None = None
-    limit: int | None = None
-    out: Path | None = None
 
 
 class Prepared(NamedTuple):
@@ -90,7 +73,7 @@ def prepare(options: TrainOptions) -> Prepared:
         raise UsageError(f"recipe {name} names no base model: say --base MODEL.")
     if recipe.objective == "head" and not task.labels:
         raise UsageError(f"recipe {name} trains a classification head, but task '{task.name}' has no label set.")
-    _check_out(options.out)
+    options.check_out()
     files = find_base(base)
     small = sum(path.stat().st_size for path in files.weights) < SMALL_BYTES
     placement = place("auto", recipe.dtype, "auto", "none", 1 if small else None)
@@ -111,17 +94,6 @@ def _context(files: BaseFiles) -> int:
     return int(config.get_text_config().max_position_embeddings)
 
 
-def _check_out(out: Path | None) -> None:
-    if out is None:
-        return
-    if (out / MANIFEST).exists():
-        raise UsageError(
-            f"{out} holds another adapter: name another --out, or remove it with `bench adapter rm {out}`."
-        )
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"--out {out} is not an empty folder: name another.")
-
-
 def train(options: TrainOptions, workspace: Workspace, console: Console) -> tuple[Path, AdapterManifest]:
     """Train an adapter, showing progress on `console`; returns its folder and manifest.
 
@@ -137,8 +109,6 @@ def train(options: TrainOptions, workspace: Workspace, console: Console) -> tupl
     with hold(work):
         trainer, clock = _run(job, work, console)
         folder, manifest = _keep(job, trainer, clock.total_s, workspace)
-        if options.out is None:
-            mark_current(workspace, manifest)
         shutil.rmtree(work)
     return folder, manifest
 
@@ -182,39 +152,27 @@ def _kept(work: Path) -> str:
 
 
 def _keep(job: Prepared, trainer: AnswerTrainer, seconds: float, workspace: Workspace) -> tuple[Path, AdapterManifest]:
-    """Write adapter, row ids, history and manifest aside, then rename the folder into place."""
-    now = datetime.datetime.now(datetime.UTC)
-    adapter_id = f"{job.task.name}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-    folder = job.options.out or workspace.adapters / adapter_id
-    aside = folder.parent / f".new-{adapter_id}"
-    aside.mkdir(parents=True)
+    """Adapter, row ids, history and manifest, whole or not at all."""
+    where = Place.make(job.options, job.task, workspace)
     trainer.accelerator.unwrap_model(trainer.model).save_pretrained(
-        str(aside), safe_serialization=True, save_embedding_layers=False
+        str(where.aside), safe_serialization=True, save_embedding_layers=False
     )
-    (aside / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
-    lists = {"train": [row_id(s) for s in job.rows.train], "validation": [row_id(s) for s in job.rows.validation]}
-    write_json(aside / ROWS, lists)
-    seen = (ask(job.task, sample).passage_texts() for sample in (*job.rows.train, *job.rows.validation))
-    Signatures.of(seen).save(aside)
-    write_json(aside / "history.json", trainer.state.log_history)
-    manifest = _manifest(job, trainer, adapter_id, now, seconds, weights_digest(aside))
-    write_manifest(aside, manifest)
-    if folder.exists():
-        folder.rmdir()  # an empty --out, checked before
-    aside.rename(folder)
-    return folder, manifest
+    (where.aside / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
+    write_rows(where.aside, job.task, job.rows)
+    write_json(where.aside / "history.json", trainer.state.log_history)
+    manifest = _manifest(job, trainer, where, seconds)
+    where.settle(manifest, workspace, current=job.options.out is None)
+    return where.folder, manifest
 
 
-def _manifest(
-    job: Prepared, trainer: AnswerTrainer, adapter_id: str, now: datetime.datetime, seconds: float, sha256: str | None
-) -> AdapterManifest:
+def _manifest(job: Prepared, trainer: AnswerTrainer, where: Place, seconds: float) -> AdapterManifest:
     state = trainer.state
     last = next((h for h in reversed(state.log_history) if h["step"] == state.best_global_step), {})
     metrics = {k.replace("eval_", "validation_"): v for k, v in last.items() if k.startswith("eval_")}
     losses = [h["loss"] for h in state.log_history if "loss" in h]
     gone = ("runtime", "per_second", "preparation_time")
     return AdapterManifest(
-        id=adapter_id,
+        id=where.id,
         task=job.task.name,
         task_version=job.task.version,
         base=job.files.name,
@@ -224,18 +182,10 @@ def _manifest(
         decode=job.recipe.default_decode,
         labels=job.task.labels,
         recipe_name=job.recipe_name,
-        recipe=_plain(job.recipe),
-        data={
-            "source": job.options.data or OWN_ROWS,
-            "split": "train",
-            "fingerprint": job.rows.fingerprint(),
-            "rows": len(job.train),
-            "label": "embedded sample" if job.options.data == EMBEDDED else "",
-        },
+        recipe=plain(job.recipe),
+        data=data_facts(job.options, job.rows, len(job.train)),
         selection={
-            "rows": len(job.held),
-            "from": "train",
-            "fingerprint": fingerprint(job.rows.validation),
+            **selection_facts(job.rows, len(job.held)),
             "metric": trainer.args.metric_for_best_model,
             "step": state.best_global_step or state.global_step,
         },
@@ -243,7 +193,7 @@ def _manifest(
         seed=job.recipe.seed,
         steps=state.global_step,
         tokens=int(state.num_input_tokens_seen),
-        created=now.isoformat(timespec="seconds"),
+        created=where.created.isoformat(timespec="seconds"),
         duration_s=round(seconds, 3),
         device_hours=seconds / 3600 * trainer.args.world_size,
         device_hour_usd=job.recipe.device_hour_usd,
@@ -253,9 +203,5 @@ def _manifest(
         },
         versions=hardware.versions(),
         hardware=hardware.hardware(),
-        adapter_sha256=sha256,
+        adapter_sha256=weights_digest(where.aside),
     )
-
-
-def _plain(recipe: Recipe) -> dict[str, Any]:
-    return msgspec.json.decode(msgspec.json.encode(recipe), type=dict[str, Any])

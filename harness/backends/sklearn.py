@@ -94,7 +94,7 @@ class TfidfClassifier:
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         vectorizer = TfidfVectorizer(
-            vocabulary=self.vocabulary, ngram_range=(1, self.ngrams), sublinear_tf=True, dtype="float32"
+            vocabulary=self.vocabulary, ngram_range=(1, self.ngrams), sublinear_tf=True, dtype=np.float32
         )
         vectorizer.idf_ = self.idf
         logits = np.asarray(vectorizer.transform(texts) @ self.weights.T) + self.bias

@@ -42,8 +42,8 @@ def quickstart(as_json: bool, quiet: bool) -> int:
     workspace = Workspace.current()
     _say(people, "1/3 training an adapter for a tiny Llama (1 million weights) on the embedded sample")
     with load("harness.adapters.loopback:loopback")(TASK, EMBEDDED) as server:
-        options = load("harness.adapters.train:TrainOptions")(TASK, base, "tiny-agnews", (), EMBEDDED)
-        folder, _ = load("harness.adapters.train:train")(options, workspace, people)
+        options = load("harness.adapters.options:TrainOptions")(TASK, base, "tiny-agnews", (), EMBEDDED)
+        folder, _ = load("harness.adapters.verb:train")(options, workspace, people)
         _say(people, f"2/3 asking {', '.join(BACKENDS)} the same prompts, on rows that none of them has seen")
         with observed(people, quiet=quiet) as observer:
             log = runner.run(
@@ -93,7 +93,25 @@ def _settings(base: str, adapter: str, url: str) -> Any:
 
 def _next_steps(log: Any) -> list[str]:
     """What to type next; with a key at hand, what a GPT run would cost (nothing is spent here)."""
-    real = f"bench train --task {TASK} && bench run --task {TASK} --backends llama-ft,gpt4"
     if not os.environ.get("OPENAI_API_KEY"):
-        return [f"next: {real}   (gpt4 needs OPENAI_API_KEY)"]
-    return [f"next: {real}"]
+        return [f"next: bench train --task {TASK} && bench run --task {TASK} --backends llama-ft,gpt4"]
+    model, usd = _gpt_cost(log)
+    about = "unknown" if usd is None else f"about {usd:.2f} USD"
+    return [
+        f"with your OPENAI_API_KEY, {model} on these {log.manifest.rows} rows would cost {about}; nothing was spent. "
+        "To start it:",
+        f"  bench run --task {TASK} --data embedded --backends gpt4 --max-cost {max(usd or 0, 0.01) * 1.5:.2f}",
+    ]
+
+
+def _gpt_cost(log: Any) -> tuple[str, float | None]:
+    """The `gpt4` backend's model, and USD by its listed price: prompts at 4 bytes a token, answers at 4 tokens."""
+    from harness.prices import price_table
+    from harness.settings import load_settings
+
+    model = str(load_settings().backend("gpt4")["model"])
+    listed = price_table().find(model)
+    if listed is None:
+        return model, None
+    prompts = sum(len(m.content.encode()) for row in log.rows() for m in row.request.messages) / 4
+    return model, (prompts * listed.price.input + 4 * log.manifest.rows * listed.price.output) / 1e6

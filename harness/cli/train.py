@@ -44,25 +44,18 @@ def train(
     from rich.console import Console
 
     from harness.cli.rooms import load
-    from harness.local.base import missing_extra
     from harness.workspace import Workspace
 
-    try:
-        import peft  # noqa: F401  (the extra `local` brings it; better said now than in the middle)
-        import torch  # noqa: F401
-        import transformers  # noqa: F401
-    except ImportError:
-        raise missing_extra() from None
     if seed is not None:
         overrides = (*overrides, f"seed={seed}")
-    options = load("harness.adapters.train:TrainOptions")(task, base, recipe, overrides, data, limit, out)
-    console = Console(stderr=True, quiet=quiet)
+    options = load("harness.adapters.options:TrainOptions")(task, base, recipe, overrides, data, limit, out)
     if dry_run:
-        plan = load("harness.adapters.dry_run:dry_run")(options)
-        click.echo(msgspec.json.format(msgspec.json.encode(plan.record), indent=2) if as_json else plan.text)
+        record, text = load("harness.adapters.verb:dry_run")(options)
+        click.echo(msgspec.json.format(msgspec.json.encode(record), indent=2) if as_json else text)
         return
-    folder, manifest = load("harness.adapters.train:train")(options, Workspace.current(), console)
+    console = Console(stderr=True, quiet=quiet)
+    folder, manifest = load("harness.adapters.verb:train")(options, Workspace.current(), console)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode({"path": str(folder), "manifest": manifest}), indent=2))
-        return
-    click.echo(load("harness.adapters.said:trained")(folder, manifest))
+    else:
+        click.echo(load("harness.adapters.said:trained")(folder, manifest))

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from harness.adapter import WEIGHTS, find_current
 from harness.adapters.care import check
-from harness.adapters.train import TrainOptions, train
+from harness.adapters.options import TrainOptions
+from harness.adapters.train import train
 from harness.cli.adapter import adapter
 from harness.errors import BenchError, UsageError
 from harness.workspace import Workspace

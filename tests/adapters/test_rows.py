@@ -45,6 +45,20 @@ def test_rows_that_also_stand_in_the_evaluation_split_are_left_out_and_named(row
     assert "1 training rows also stand in the evaluation split" in chosen.remarks[0]
 
 
+def test_rows_that_nearly_repeat_an_evaluation_row_are_counted(rows: Path) -> None:
+    def nearly() -> list[str]:
+        chosen = choose_rows(AgNews(), str(rows), Recipe(validation_rows=0), None)
+        return [remark for remark in chosen.remarks if "nearly repeat" in remark]
+
+    before = nearly()
+    near = json.loads((rows / "test.jsonl").read_text().splitlines()[-1])
+    near["text"] += "!"
+    with (rows / "train.jsonl").open("a") as file:
+        file.write(json.dumps(near) + "\n")
+    assert nearly() != before
+    assert "of 12 evaluation rows nearly repeat a training row" in nearly()[0]
+
+
 def test_targets_that_the_task_itself_calls_malformed_are_left_out_and_named(rows: Path) -> None:
     class Picky(AgNews):
         def score(self, sample: Sample, completion: Completion) -> Score:

@@ -16,7 +16,8 @@ from harness.adapter import WEIGHTS, find_current, learned_rows, read_manifest, 
 from harness.adapters import loop
 from harness.adapters.checkpoints import committed
 from harness.adapters.loop import LossNotFiniteError
-from harness.adapters.train import TrainOptions, prepare, train
+from harness.adapters.options import TrainOptions
+from harness.adapters.train import prepare, train
 from harness.errors import UsageError
 from harness.workspace import Workspace
 

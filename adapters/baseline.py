@@ -1,0 +1,105 @@
+"""The classical baseline: TF-IDF and logistic regression on the row's own texts, on a CPU, in seconds.
+
+A fine-tuned model that does not beat it should not ship.
+"""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from harness import hardware
+from harness.adapter import AdapterManifest, weights_digest
+from harness.backends.sklearn import TfidfClassifier, missing_sklearn
+from harness.errors import UsageError
+from harness.plan import ask, load_task
+from harness.records import Sample
+from harness.task import Task
+from harness.workspace import Workspace
+
+from .keep import Place, data_facts, plain, selection_facts, write_rows
+from .options import TrainOptions
+from .recipe import Recipe, load_recipe
+from .rows import choose_rows
+
+
+def train_baseline(options: TrainOptions, workspace: Workspace, console: Console) -> tuple[Path, AdapterManifest]:
+    """Fit on training rows with the C that does best on rows held back from them. Raises UsageError."""
+    task = load_task(options.task)
+    if not task.labels:
+        raise UsageError(f"task '{task.name}' has no label set: a TF-IDF baseline classifies.")
+    name = options.recipe or task.recipe
+    recipe = load_recipe(name, options.overrides)
+    options.check_out()
+    rows = choose_rows(task, options.data, recipe, options.limit)
+    for remark in rows.remarks:
+        console.print(f"bench: {remark}", markup=False, highlight=False)
+    begun = time.perf_counter()
+    chosen, c, accuracy = _fit(task, rows.train, rows.validation, recipe)
+    seconds = time.perf_counter() - begun
+    where = Place.make(options, task, workspace)
+    chosen.save(where.aside)
+    write_rows(where.aside, task, rows)
+    manifest = AdapterManifest(
+        id=where.id,
+        task=task.name,
+        task_version=task.version,
+        base="tfidf",
+        objective="tfidf",
+        decode="head",
+        labels=chosen.labels,
+        recipe_name=name,
+        recipe=plain(recipe),
+        data=data_facts(options, rows, len(rows.train)),
+        selection={**selection_facts(rows, len(rows.validation)), "metric": "accuracy" if accuracy else None, "c": c},
+        seed=recipe.seed,
+        created=where.created.isoformat(timespec="seconds"),
+        duration_s=round(seconds, 3),
+        device_hours=seconds / 3600,
+        device_hour_usd=recipe.device_hour_usd,
+        metrics={"validation_accuracy": accuracy} if accuracy is not None else {},
+        versions=hardware.versions(),
+        hardware=hardware.hardware(),
+        adapter_sha256=weights_digest(where.aside),
+    )
+    where.settle(manifest, workspace, current=options.out is None)
+    return where.folder, manifest
+
+
+def _fit(
+    task: Task, train: list[Sample], held: list[Sample], recipe: Recipe
+) -> tuple[TfidfClassifier, float, float | None]:
+    """The best classifier of the recipe's C values, its C, and its accuracy on the rows held back."""
+    try:
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.linear_model import LogisticRegression
+    except ImportError:
+        raise missing_sklearn() from None
+    settings = recipe.tfidf
+    vectorizer = TfidfVectorizer(
+        ngram_range=(1, settings.ngrams), min_df=settings.min_df, sublinear_tf=True, dtype=np.float32
+    )
+    try:
+        features = vectorizer.fit_transform(_texts(task, train))
+    except ValueError as error:
+        raise UsageError(f"recipe: [tfidf] finds no words in the training rows ({error}).") from None
+    targets = [task.target(s) for s in train]
+    tried: list[tuple[float, float, TfidfClassifier]] = []
+    for c in settings.c if held else settings.c[:1]:
+        model: Any = LogisticRegression(C=c, max_iter=1000).fit(features, targets)
+        classifier = TfidfClassifier.of(vectorizer, model, settings.ngrams)
+        tried.append((_accuracy(task, classifier, held) if held else 0.0, c, classifier))
+    best = max(tried, key=lambda t: t[0])
+    return best[2], best[1], best[0] if held else None
+
+
+def _texts(task: Task, samples: list[Sample]) -> list[str]:
+    return ["\n\n".join(ask(task, sample).passage_texts()) for sample in samples]
+
+
+def _accuracy(task: Task, classifier: TfidfClassifier, held: list[Sample]) -> float:
+    said = classifier.classify(_texts(task, held))
+    right = [max(scores, key=scores.__getitem__) == task.target(s) for scores, s in zip(said, held, strict=True)]
+    return sum(right) / len(right)

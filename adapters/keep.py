@@ -1,0 +1,80 @@
+"""Keeping what was trained: written aside, then renamed into place, so that an adapter is whole or not there."""
+
+import datetime
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.adapter import ROWS, AdapterManifest, mark_current, write_manifest
+from harness.contamination import Signatures
+from harness.files import write_json
+from harness.plan import ask
+from harness.rows import EMBEDDED
+from harness.sampling import fingerprint
+from harness.task import Task
+from harness.workspace import Workspace
+
+from .options import TrainOptions
+from .recipe import Recipe
+from .rows import OWN_ROWS, Rows, row_id
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a new adapter will lie (`folder`), where it is made (`aside`), its id and time."""
+
+    id: str
+    folder: Path
+    aside: Path
+    created: datetime.datetime
+
+    @classmethod
+    def make(cls, options: TrainOptions, task: Task, workspace: Workspace) -> "Place":
+        """A new id and an empty folder beside the final one."""
+        now = datetime.datetime.now(datetime.UTC)
+        adapter_id = f"{task.name}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        folder = options.out or workspace.adapters / adapter_id
+        aside = folder.parent / f".new-{adapter_id}"
+        aside.mkdir(parents=True)
+        return cls(adapter_id, folder, aside, now)
+
+    def settle(self, manifest: AdapterManifest, workspace: Workspace, *, current: bool) -> None:
+        """Write the manifest, put the folder in place, and mark the adapter current where it should be."""
+        write_manifest(self.aside, manifest)
+        if self.folder.exists():
+            self.folder.rmdir()  # an empty --out, checked before
+        self.aside.rename(self.folder)
+        if current:
+            mark_current(workspace, manifest)
+
+
+def write_rows(folder: Path, task: Task, rows: Rows) -> None:
+    """Ids and signatures of all rows the adapter has seen, for the contamination check of later runs."""
+    lists = {"train": [row_id(s) for s in rows.train], "validation": [row_id(s) for s in rows.validation]}
+    write_json(folder / ROWS, lists)
+    seen = (ask(task, sample).passage_texts() for sample in (*rows.train, *rows.validation))
+    Signatures.of(seen).save(folder)
+
+
+def data_facts(options: TrainOptions, rows: Rows, used: int) -> dict[str, Any]:
+    """The manifest's `data`: where the rows came from, and which they were."""
+    return {
+        "source": options.data or OWN_ROWS,
+        "split": "train",
+        "fingerprint": rows.fingerprint(),
+        "rows": used,
+        "label": "embedded sample" if options.data == EMBEDDED else "",
+    }
+
+
+def selection_facts(rows: Rows, used: int) -> dict[str, Any]:
+    """The manifest's `selection`, but for what was chosen: the rows that chose."""
+    return {"rows": used, "from": "train", "fingerprint": fingerprint(rows.validation)}
+
+
+def plain(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as JSON holds it."""
+    return msgspec.json.decode(msgspec.json.encode(recipe), type=dict[str, Any])

@@ -1,0 +1,32 @@
+"""What `bench train` was asked."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.adapter import MANIFEST
+from harness.errors import UsageError
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What `bench train` was asked; None means the recipe's or task's own."""
+
+    task: str
+    base: str | None = None
+    recipe: str | None = None
+    overrides: tuple[str, ...] = ()
+    data: str | None = None
+    limit: int | None = None
+    out: Path | None = None
+
+    def check_out(self) -> None:
+        """Refuse a folder that holds something already. Raises UsageError."""
+        out = self.out
+        if out is None:
+            return
+        if (out / MANIFEST).exists():
+            raise UsageError(
+                f"{out} holds another adapter: name another --out, or remove it with `bench adapter rm {out}`."
+            )
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise UsageError(f"--out {out} is not an empty folder: name another.")

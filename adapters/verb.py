@@ -1,0 +1,53 @@
+"""`bench train`: which kind of training a recipe asks for."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from harness.adapter import AdapterManifest
+from harness.errors import UsageError
+from harness.local.base import missing_extra
+from harness.plan import load_task
+from harness.workspace import Workspace
+
+from .options import TrainOptions
+from .recipe import Recipe, load_recipe
+
+
+def recipe_of(options: TrainOptions) -> tuple[str, Recipe]:
+    """The recipe's name and content. Raises UsageError."""
+    name = options.recipe or load_task(options.task).recipe
+    return name, load_recipe(name, options.overrides)
+
+
+def train(options: TrainOptions, workspace: Workspace, console: Console) -> tuple[Path, AdapterManifest]:
+    """Train what the recipe asks for; returns the adapter's folder and manifest. Raises UsageError."""
+    _, recipe = recipe_of(options)
+    if recipe.objective == "tfidf":
+        from .baseline import train_baseline
+
+        return train_baseline(options, workspace, console)
+    _need_local()
+    from .train import train as train_adapter
+
+    return train_adapter(options, workspace, console)
+
+
+def dry_run(options: TrainOptions) -> tuple[object, str]:
+    """What a training would take: a record for machines, and a text. Raises UsageError."""
+    _, recipe = recipe_of(options)
+    if recipe.objective == "tfidf":
+        raise UsageError("a TF-IDF baseline is fitted in seconds: leave out --dry-run.")
+    _need_local()
+    from .dry_run import dry_run as plan
+
+    return plan(options)
+
+
+def _need_local() -> None:
+    try:
+        import peft  # noqa: F401  (the extra `local` brings it; better said now than in the middle)
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
+    except ImportError:
+        raise missing_extra() from None
