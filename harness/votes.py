@@ -41,8 +41,13 @@ class VoteFile(Record, frozen=True, kw_only=True):
 
 
 class Agreement(Record, frozen=True, kw_only=True, omit_defaults=False):
-    """Two judges on the rows both judged: share of equal verdicts, and Cohen's kappa (None where undefined)."""
+    """Two judges on the same two backends, over the rows both judged.
 
+    share: of equal verdicts; kappa: Cohen's, None where undefined.
+    """
+
+    a: str
+    b: str
     one: str
     two: str
     rows: int
@@ -51,7 +56,7 @@ class Agreement(Record, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class Preference(Record, frozen=True, kw_only=True, omit_defaults=False):
-    """a against b over all judges. A row goes to whom more judges preferred.
+    """a against b, as people together or one judging model see it. A row goes to whom more people preferred.
 
     p: two-sided exact sign test over rows that went to one of the two; share: of these rows, those that went to a.
     """
@@ -64,7 +69,6 @@ class Preference(Record, frozen=True, kw_only=True, omit_defaults=False):
     share: Estimate
     p: float
     judges: tuple[str, ...]
-    agreements: tuple[Agreement, ...] = ()
 
 
 def add_votes(log: RunLog, path: Path) -> int:
@@ -107,17 +111,37 @@ def _judgement(file: VoteFile, vote: Vote) -> Judgement:
 
 
 def preferences(judgements: Iterable[Judgement]) -> list[Preference]:
-    """One per pair of backends, in the order of their names; verdicts without a winner are left out."""
-    pairs: dict[tuple[str, str], list[Judgement]] = defaultdict(list)
-    for one in judgements:
-        if one.winner is not None:
-            turned = one if one.a <= one.b else replace(one, a=one.b, b=one.a, winner=SWAPPED[one.winner])
-            pairs[turned.a, turned.b].append(turned)
-    return [_preference(a, b, found) for (a, b), found in sorted(pairs.items())]
+    """One per pair of backends for the people, and one per judging model; verdicts without a winner are left out."""
+    groups: dict[tuple[str, str, str], list[Judgement]] = defaultdict(list)
+    for one in _turned(judgements):
+        groups[one.a, one.b, "" if one.kind == "person" else one.by].append(one)
+    return [_preference(a, b, found) for (a, b, _), found in sorted(groups.items())]
+
+
+def agreements(judgements: Iterable[Judgement]) -> list[Agreement]:
+    """Of every two judges who saw the same answers, people and models alike."""
+    pairs: dict[tuple[str, str], dict[str, dict[int, Winner]]] = defaultdict(lambda: defaultdict(dict))
+    for one in _turned(judgements):
+        pairs[one.a, one.b][one.by][one.n] = one.winner or "tie"
+    found = []
+    for (a, b), judges in sorted(pairs.items()):
+        for one_name, two_name in combinations(sorted(judges), 2):
+            agreement = _agreement(a, b, one_name, two_name, judges)
+            found += [] if agreement is None else [agreement]
+    return found
 
 
 SWAPPED: dict[Winner, Winner] = {"a": "b", "b": "a", "tie": "tie"}
 WORTH = {"a": 1, "b": -1, "tie": 0}
+
+
+def _turned(judgements: Iterable[Judgement]) -> list[Judgement]:
+    """Verdicts that name a winner or a tie, with the two backends in the order of their names."""
+    return [
+        one if one.a <= one.b else replace(one, a=one.b, b=one.a, winner=SWAPPED[one.winner])
+        for one in judgements
+        if one.winner is not None
+    ]
 
 
 def _preference(a: str, b: str, found: list[Judgement]) -> Preference:
@@ -127,24 +151,24 @@ def _preference(a: str, b: str, found: list[Judgement]) -> Preference:
     wins_a, wins_b = sum(v > 0 for v in rows.values()), sum(v < 0 for v in rows.values())
     decided = wins_a + wins_b
     low, high = wilson(wins_a, decided) if decided else (None, None)
-    share = Estimate(value=wins_a / decided if decided else None, low=low, high=high, method="Wilson 95 %", n=decided)
-    judges = sorted({j.by for j in found})
+    share = wins_a / decided if decided else None
     return Preference(
         a=a,
         b=b,
         wins_a=wins_a,
         wins_b=wins_b,
         ties=len(rows) - decided,
-        share=share,
+        share=Estimate(
+            value=wins_a / decided if decided else None, low=low, high=high, method="Wilson 95 %", n=decided
+        ),
         p=exact_p(wins_a, wins_b),
-        judges=tuple(judges),
-        agreements=tuple(x for one, two in combinations(judges, 2) if (x := _agreement(one, two, found)) is not None),
+        judges=tuple(sorted({j.by for j in found})),
     )
 
 
-def _agreement(one: str, two: str, found: list[Judgement]) -> Agreement | None:
+def _agreement(a: str, b: str, one: str, two: str, judges: dict[str, dict[int, Winner]]) -> Agreement | None:
     """Cohen's kappa: (p_o - p_e) / (1 - p_e). J. Cohen, Educ. Psychol. Meas. 1960."""
-    said = [{j.n: j.winner for j in found if j.by == judge} for judge in (one, two)]
+    said = (judges[one], judges[two])
     rows = sorted(said[0].keys() & said[1].keys())
     if not rows:
         return None
@@ -152,4 +176,4 @@ def _agreement(one: str, two: str, found: list[Judgement]) -> Agreement | None:
     shares = [{c: sum(s[n] == c for n in rows) / len(rows) for c in WORTH} for s in said]
     chance = sum(shares[0][c] * shares[1][c] for c in WORTH)
     kappa = None if chance == 1 else (observed - chance) / (1 - chance)
-    return Agreement(one=one, two=two, rows=len(rows), share=observed, kappa=kappa)
+    return Agreement(a=a, b=b, one=one, two=two, rows=len(rows), share=observed, kappa=kappa)

@@ -113,11 +113,12 @@ def _versus(summary: Summary, a: str, b: str) -> str:
         )
     better = (pair.verdict == "a better") == (sign == 1)
     amount = f"{value[1:]}{points} {_magnitude(pair, metric)}".rstrip()
+    rows = _rows(summary, pair.rows)
     if metric.name == "accuracy":
-        how = f"is {amount} {'more' if better else 'less'} accurate than"
-    else:
-        how = f"is {'better' if better else 'worse'} by {amount} of {title(metric.name)} than"
-    return f"{names[0]} {how} {names[1]} {_rows(summary, pair.rows)}{money}."
+        return f"{names[0]} is {amount} {'more' if better else 'less'} accurate than {names[1]} {rows}{money}."
+    moved = "higher" if better == (metric.direction == "higher") else "lower"
+    which = "better" if better else "worse"
+    return f"{names[0]} is {which} than {names[1]} {rows}: {title(metric.name)} {amount} {moved}{money}."
 
 
 def _magnitude(pair: PairResult, metric: Metric) -> str:

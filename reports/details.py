@@ -159,7 +159,7 @@ def _slice(summary: Summary, column: str) -> Grid:
     return Grid(caption=f"By {one_line(column)}", columns=columns, rows=tuple(rows), sortable=True)
 
 
-def preferences(found: list[Preference]) -> list[Grid]:
+def preferences(found: list[Preference], agreements: list[Agreement]) -> list[Grid]:
     """Votes and verdicts on pairs of answers, with a sign test; and how far the judges agree."""
     if not found:
         return []
@@ -184,11 +184,10 @@ def preferences(found: list[Preference]) -> list[Grid]:
             rows=rows,
         )
     ]
-    agreements = [a for p in found for a in p.agreements]
     if agreements:
         cells = tuple(_agreement(a) for a in agreements)
         titles = ("rows", "same verdict %", "Cohen's kappa")
-        pair = (Column(title="judge", numeric=False), Column(title="and", numeric=False))
+        judges = tuple(Column(title=t, numeric=False) for t in ("a", "b", "judge", "and"))
         grids.append(
             Grid(caption="How far the judges agree", columns=(*pair, *(Column(title=t) for t in titles)), rows=cells)
         )
@@ -204,4 +203,5 @@ def _share(share: Estimate) -> Cell:
 def _agreement(found: Agreement) -> tuple[Cell, ...]:
     kappa = "n/a" if found.kappa is None else f"{found.kappa:.2f}"
     figures = (count(found.rows), f"{100 * found.share:.1f}", kappa)
-    return (Cell(text=one_line(found.one)), Cell(text=one_line(found.two)), *(Cell(text=f) for f in figures))
+    names = (found.a, found.b, found.one, found.two)
+    return (*(Cell(text=one_line(n)) for n in names), *(Cell(text=f) for f in figures))

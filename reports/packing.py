@@ -17,7 +17,8 @@ from .visible import visible
 LIMIT = 18_000_000
 """Bytes of base64 in a page, so that with everything else it stays below 20 MB."""
 FEW = 40
-"""Columns of more distinct values than this are shown but offer no filter."""
+SHORT = 60
+"""Columns of more distinct values than FEW, or of values longer than SHORT, are shown but offer no filter."""
 
 
 class Who(Protocol):
@@ -93,6 +94,7 @@ def _payload(
         "own": book.own if keep is None else [own if n in keep else None for n, own in enumerate(book.own)],
         "columns": {visible(name): _column(column, None) for name, column in book.columns.items()},
         "few": FEW,
+        "short": SHORT,
         "backends": [
             {
                 "name": visible(name),

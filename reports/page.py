@@ -11,7 +11,7 @@ from harness.files import write_whole
 from harness.judging import read_judgements
 from harness.results import Summary
 from harness.runlog import RunLog
-from harness.votes import preferences
+from harness.votes import agreements, preferences
 
 from . import details, leading, method
 from .answer import answer, by_rank, headline
@@ -69,6 +69,7 @@ def charts(log: RunLog, summary: Summary) -> list[Chart]:
 
 def _context(log: RunLog, summary: Summary, redact: bool) -> dict[str, Any]:
     identities = log.manifest.backends
+    judged = read_judgements(log.path)
     deciding = headline(summary)
     others = tuple(m for m in summary.metrics if m.name != deciding.name)
     book = None if redact else RowBook.of(log, by_rank(summary))
@@ -89,7 +90,7 @@ def _context(log: RunLog, summary: Summary, redact: bool) -> dict[str, Any]:
         "speeds": leading.speeds(summary),
         "costs": leading.costs(summary),
         "slices": details.slices(summary),
-        "preferences": details.preferences(preferences(read_judgements(log.path))),
+        "preferences": details.preferences(preferences(judged), agreements(judged)),
         "prompts": [(shown(f, None if redact else own), n) for f, own, n in prompts],
         "prompt_kinds": kinds,
         "facts": method.provenance(log.manifest, summary),

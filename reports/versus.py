@@ -75,7 +75,8 @@ def _sentence(found: Versus, x: Side, y: Side, metrics: Mapping[str, Metric]) ->
         return f"{names[0]} and {names[1]} cannot be told apart by {what}."
     better, worse = names if pair.verdict == "a better" else names[::-1]
     turned = difference(pair, 1 if (pair.difference.value or 0) >= 0 else -1, metric)
-    return f"{better} is better than {worse} by {turned[0][1:]}{points} {turned[1]} of {title(metric.name)} {on}."
+    moved = "higher" if metric.direction == "higher" else "lower"
+    return f"{better} is better than {worse} {on}: {title(metric.name)} {turned[0][1:]}{points} {turned[1]} {moved}."
 
 
 def _table(found: Versus, x: Side, y: Side, metrics: Mapping[str, Metric]) -> Grid:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from .rowbook import RIGHT, VERDICTS, WRONG, RowBook
+from .rowbook import PARTLY, RIGHT, UNSCORED, VERDICTS, WRONG, Answers, RowBook
 from .visible import one_line
 
 MOST = 30
@@ -29,9 +29,14 @@ class Wrong(NamedTuple):
 
 
 def wrong_answers(book: RowBook) -> tuple[list[Wrong], int]:
-    """The first MOST rows that somebody got wrong, and how many such rows there are."""
-    rows = [n for n in range(len(book)) if any(a.verdicts[n] == WRONG for a in book.answers.values())]
+    """The first MOST rows that somebody got wrong or answered in a wrong form, and how many such rows there are."""
+    rows = [n for n in range(len(book)) if any(_is_wrong(answers, n) for answers in book.answers.values())]
     return [_wrong(book, n) for n in rows[:MOST]], len(rows)
+
+
+def _is_wrong(answers: Answers, n: int) -> bool:
+    code = answers.verdicts[n]
+    return code in (WRONG, PARTLY) or (code == UNSCORED and answers.kinds.codes[n] >= 0)
 
 
 def _wrong(book: RowBook, n: int) -> Wrong:

@@ -7,7 +7,7 @@
 
   const ROW = 52; // px, as in the style sheet
   const TALLEST = 12e6; // px: browsers cut off much taller boxes, so very long lists scroll in proportion
-  const [MISSING, ERROR, RIGHT, WRONG, PARTLY] = [0, 1, 2, 3, 4];
+  const [MISSING, ERROR, RIGHT, WRONG, PARTLY, UNSCORED] = [0, 1, 2, 3, 4, 5];
   const SIGN = ["–", "⚡", "✓", "✗", "≈", "·"];
   const TONE = ["", "even", "good", "bad", "even", ""];
   const list = byId("x-list");
@@ -41,6 +41,8 @@
     }
     return read;
   }
+
+  const tone = (b, row) => (b.verdict[row] === UNSCORED && b.kinds.codes[row] >= 0 ? "bad" : TONE[b.verdict[row]]);
 
   // ---- filters ---------------------------------------------------------------------------------------------
 
@@ -205,7 +207,7 @@
     const below = make("div", "verdicts");
     for (const b of data.backends) {
       const text = value(b.kinds, row) ?? value(b.texts, row) ?? "";
-      const one = make("span", TONE[b.verdict[row]], `${SIGN[b.verdict[row]]} ${text.slice(0, 40)}`);
+      const one = make("span", tone(b, row), `${SIGN[b.verdict[row]]} ${text.slice(0, 40)}`);
       one.title = `${b.name}: ${data.verdicts[b.verdict[row]]}`;
       below.append(one);
     }
@@ -285,7 +287,7 @@
     const code = b.verdict[row];
     const kind = value(b.kinds, row);
     const box = make("div", "answer");
-    box.append(title(b.name, `${SIGN[code]} ${data.verdicts[code]}${kind ? ` (${kind})` : ""}`, TONE[code]));
+    box.append(title(b.name, `${SIGN[code]} ${data.verdicts[code]}${kind ? ` (${kind})` : ""}`, tone(b, row)));
     const text = value(b.texts, row);
     const told = code === MISSING ? "(no answer)" : b.texts.codes[row] < 0 ? "(text left out)" : text || "(empty)";
     const against = choice("x-diff");
@@ -318,12 +320,14 @@
       byId("x-diff").append(option);
     }
     const codes = (column) => column.values.map((v, i) => [String(i), v || "(empty)"]).sort((a, b) => (a[1] < b[1] ? -1 : 1));
-    if (data.references.values.length > 1 && data.references.values.length <= data.few) {
+    const offers = (column) =>
+      column.values.length > 1 && column.values.length <= data.few && column.values.every((v) => v.length <= data.short);
+    if (offers(data.references)) {
       fill(byId("x-reference"), [["", "any"], ...codes(data.references)]);
       byId("x-reference-label").hidden = false;
     } else fill(byId("x-reference"), [["", "any"]]);
     for (const [name, column] of Object.entries(data.columns)) {
-      if (column.values.length < 2 || column.values.length > data.few) continue;
+      if (!offers(column)) continue;
       const label = make("label", "", name);
       const select = make("select");
       select.dataset.column = name;

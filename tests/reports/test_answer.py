@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from harness.metrics import ACCURACY, MACRO_F1
+from harness.metrics import ACCURACY, FORMAT_ERROR_RATE, MACRO_F1
 from harness.reports.answer import answer, by_rank, contenders, ratio
 from harness.results import BackendResult, CostResult, Estimate, PairResult, Summary
 
@@ -55,6 +55,16 @@ def test_a_loser_is_told_the_same_way_with_the_interval_turned() -> None:
     )
     sentence = answer(duel(pairs=(turned,), ranks={"gpt4": 1, "llama-ft": 2})).sentence
     assert sentence.startswith("llama-ft is 7.8 points [5.1, 10.6] less accurate than gpt4 on these 500 rows")
+
+
+def test_of_other_metrics_the_sentence_says_which_way_they_moved() -> None:
+    pair = msgspec.structs.replace(
+        duel().pairs[0], metric="format_error_rate", difference=Estimate(value=-0.308, low=-0.464, high=-0.186)
+    )
+    sentence = answer(duel(pairs=(pair,), headline="format_error_rate", metrics=(FORMAT_ERROR_RATE,))).sentence
+    assert sentence.startswith(
+        "llama-ft is better than gpt4 on these 500 rows: format errors 30.8 points [18.6, 46.4] lower, at"
+    )
 
 
 def test_what_the_test_cannot_tell_apart_is_not_ordered() -> None:

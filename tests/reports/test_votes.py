@@ -16,7 +16,7 @@ from harness.judging import Judgement, read_judgements
 from harness.reports.page import write_report
 from harness.reports.voting import write_voting
 from harness.runlog import RunLog
-from harness.votes import add_votes, preferences
+from harness.votes import add_votes, agreements, preferences
 
 
 def rows_of(page: Path) -> list[dict[str, Any]]:
@@ -66,7 +66,7 @@ def test_votes_are_read_back_tallied_and_shown(copy: RunLog, tmp_path: Path) -> 
     (found,) = preferences(read_judgements(copy.path))
     assert (found.a, found.b, found.wins_a, found.wins_b, found.ties) == ("gpt4", "llama-ft", 1, 8, 2)
     assert found.p == pytest.approx(2 * (1 + 9) / 2**9)
-    (agreement,) = found.agreements
+    (agreement,) = agreements(read_judgements(copy.path))
     assert agreement.rows == 11 and agreement.share == pytest.approx(10 / 11)
     chance = (9 * 8 + 1 * 2 + 1 * 1) / 11**2
     assert agreement.kappa == pytest.approx((10 / 11 - chance) / (1 - chance))
@@ -81,12 +81,16 @@ def test_a_vote_changed_later_counts_once(copy: RunLog, tmp_path: Path) -> None:
     assert (found.wins_a, found.wins_b) == (0, 1)
 
 
-def test_verdicts_on_the_same_two_count_together_whichever_stands_first() -> None:
+def test_people_and_a_judging_model_are_tallied_apart_whichever_stands_first() -> None:
     one = Judgement(n=0, id="x", a="p", b="q", winner="a", by="ann", kind="person")
-    two = Judgement(n=1, id="y", a="q", b="p", winner="b", by="judge")
+    two = Judgement(n=1, id="y", a="q", b="p", winner="b", by="bob", kind="person")
+    model = Judgement(n=0, id="x", a="q", b="p", winner="a", by="judge")
     none = Judgement(n=2, id="z", a="q", b="p", winner=None, by="judge")
-    (found,) = preferences([one, two, none])
-    assert (found.wins_a, found.wins_b, found.judges) == (2, 0, ("ann", "judge"))
+    people, judge = preferences([one, two, model, none])
+    assert (people.wins_a, people.wins_b, people.judges) == (2, 0, ("ann", "bob"))
+    assert (judge.wins_a, judge.wins_b, judge.judges) == (0, 1, ("judge",))
+    (found,) = agreements([one, two, model, none])
+    assert (found.one, found.two, found.rows, found.share) == ("ann", "judge", 1, 0.0)
 
 
 @pytest.mark.parametrize(
