@@ -158,9 +158,7 @@ def _preference(a: str, b: str, found: list[Judgement]) -> Preference:
         wins_a=wins_a,
         wins_b=wins_b,
         ties=len(rows) - decided,
-        share=Estimate(
-            value=wins_a / decided if decided else None, low=low, high=high, method="Wilson 95 %", n=decided
-        ),
+        share=Estimate(value=share, low=low, high=high, method="Wilson 95 %", n=decided),
         p=exact_p(wins_a, wins_b),
         judges=tuple(sorted({j.by for j in found})),
     )

@@ -189,7 +189,7 @@ def preferences(found: list[Preference], agreements: list[Agreement]) -> list[Gr
         titles = ("rows", "same verdict %", "Cohen's kappa")
         judges = tuple(Column(title=t, numeric=False) for t in ("a", "b", "judge", "and"))
         grids.append(
-            Grid(caption="How far the judges agree", columns=(*pair, *(Column(title=t) for t in titles)), rows=cells)
+            Grid(caption="How far the judges agree", columns=(*judges, *(Column(title=t) for t in titles)), rows=cells)
         )
     return grids
 
