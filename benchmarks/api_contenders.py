@@ -1,6 +1,6 @@
 """One contender of benchmarks/api.py, in a process of its own: asks N rows, prints one line of JSON.
 
-    python -m benchmarks.api_contenders NAME URL ROWS CONCURRENCY [KEY=VALUE ..]
+python -m benchmarks.api_contenders NAME URL ROWS CONCURRENCY [KEY=VALUE ..]
 """
 
 import asyncio
@@ -109,11 +109,9 @@ async def bench_backend(url: str, rows: int, concurrency: int, cache: str = "", 
     }
 
 
-async def bench_run(url: str, rows: int, concurrency: int) -> dict[str, Any]:
-    """Bench as people use it: scores every row and appends it to the run directory (the summary is not timed)."""
-    from harness.asking import Observer, ask_everyone
-    from harness.backend import RunContext
-    from harness.plan import RunOptions, make_backends, plan_run
+def bench_run(url: str, rows: int, concurrency: int) -> dict[str, Any]:
+    """Bench as people use it: every row scored and appended to the run directory, then the summary with its tests."""
+    from harness.runner import run
     from harness.settings import Settings
     from harness.workspace import Workspace
 
@@ -122,15 +120,19 @@ async def bench_run(url: str, rows: int, concurrency: int) -> dict[str, Any]:
         place = Path(folder)
         lines = (json.dumps({"text": prompt(n), "label": n % 4}) for n in range(rows))
         (place / "rows.jsonl").write_text("\n".join(lines))
-        context = RunContext(Workspace(place), use_cache=False)
-        options = RunOptions(task="agnews", backends=("b",), data=str(place / "rows.jsonl"))
-        task, log = plan_run(options, Settings(backends={"b": table}), context, place / "run")
-        backends = make_backends({"b": table}, task.name, context)
         mark = _Mark()
-        await ask_everyone(log, task, backends, {}, Observer())
+        log = run(
+            "agnews",
+            ["b"],
+            data=str(place / "rows.jsonl"),
+            settings=Settings(backends={"b": table}),
+            workspace=Workspace(place),
+            use_cache=False,
+        )
+        took = mark.since()
         lines_found = log.lines("b").values()
         assert all(line.score is not None for line in lines_found)
-        return {"seconds": [line.timing.service_s for line in lines_found], **mark.since()}
+        return {"seconds": [line.timing.service_s for line in lines_found], **took}
 
 
 class _Mark:

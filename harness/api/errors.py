@@ -74,7 +74,7 @@ def classify(error: Exception) -> TransientError | FatalError | RowAnswer:
         return TransientError("timeout", "no whole answer within timeout_s", maybe_billed=True)
     if isinstance(error, openai.APIStatusError):
         body = error.body if isinstance(error.body, dict) else {}
-        return of_status(error.status_code, body, error.response.headers, error.message)
+        return of_status(error.status_code, body, error.response.headers, error.response.text)
     if isinstance(error, openai.APIConnectionError):
         return TransientError("connection", str(error.__cause__ or error), maybe_billed=True)
     raise error
@@ -95,7 +95,7 @@ def of_status(
 ) -> TransientError | FatalError | RowAnswer:
     """The meaning of an HTTP status and of the `error` object in its body (`otherwise`: its text, if it has none)."""
     code, family = str(body.get("code") or ""), str(body.get("type") or "")
-    said = KEY_LIKE.sub("[key]", str(body.get("message") or otherwise))[:500]
+    said = KEY_LIKE.sub("[key]", str(body.get("message") or body.get("detail") or otherwise))[:300]
     words = f"HTTP {status}: {said}"
     if status == 429 and (code in NO_MONEY or family in NO_MONEY):
         return FatalError("no quota", words)
