@@ -18,10 +18,16 @@ SEED = 7
 SUBJECTS = {
     "train": [
         "bread dough", "a mountain bike", "tomato plants", "a violin", "wool pullovers", "a sailing boat", "beehives",
-        "chess openings", "a cast-iron pan", "watercolours", "a wooden floor", "long-distance running", "a telescope",
-        "pressed flowers", "a typewriter", "home-made cheese",
+        "a chess clock", "a cast-iron pan", "watercolours", "a wooden floor", "running shoes", "a telescope",
+        "pressed flowers", "a typewriter", "home-made cheese", "a rain barrel", "bonsai trees", "a sewing machine",
+        "model railways", "a wood stove", "aquarium fish", "an old piano", "rose bushes", "a camping tent",
+        "stamp albums", "a bread oven", "a canoe", "pottery glazes", "a vegetable patch", "straw hats", "a hammock",
     ],
-    "test": ["roller skates", "a greenhouse", "sourdough crackers", "a ukulele", "leather boots", "fountain pens"],
+    "test": [
+        "roller skates", "a greenhouse", "sourdough crackers", "a ukulele", "leather boots", "fountain pens",
+        "a compost heap", "paper lanterns", "a wheelbarrow", "a kitchen scale", "candle wax", "a bird feeder",
+        "linen curtains", "a unicycle", "dried mushrooms", "a stone wall", "goldfish", "a barometer",
+    ],
 }  # fmt: skip
 
 INTENTIONS = {
@@ -43,6 +49,11 @@ MEANS = {
 }  # fmt: skip
 
 ROWS = {"train": 160, "test": 60}
+SHARING = 0.12
+"""How readily a question that another pair asks is asked again."""
+
+Pair = tuple[str, str, str, str, str, str]
+"""(subject, intention, wording) of the first question, then of the second."""
 
 
 def pairs(split: str) -> list[dict[str, str | int]]:
@@ -63,10 +74,22 @@ def pairs(split: str) -> list[dict[str, str | int]]:
         for s, t in itertools.combinations(subjects, 2)
     ]
     half = ROWS[split] // 2
-    different = rng.sample(other_intention, half // 2) + rng.sample(other_subject, half - half // 2)
-    chosen = rng.sample(same, half) + different
+    used: set[str] = set()
+    chosen = _drawn(rng, same, half, used)
+    chosen += _drawn(rng, other_intention, half // 2, used) + _drawn(rng, other_subject, half - half // 2, used)
     rng.shuffle(chosen)
     return [_row(*pair) for pair in chosen]
+
+
+def _drawn(rng: random.Random, pairs: list[Pair], count: int, used: set[str]) -> list[Pair]:
+    """Pairs in random order; most ask questions that no other pair asks, some share one, as Quora's do."""
+    chosen: list[Pair] = []
+    for pair in rng.sample(pairs, len(pairs)):
+        questions = {pair[2].format(pair[0]), pair[5].format(pair[3])}
+        if len(chosen) < count and (not questions & used or rng.random() < SHARING):
+            chosen.append(pair)
+            used |= questions
+    return chosen
 
 
 def _row(subject: str, intention: str, first: str, other: str, meaning: str, second: str) -> dict[str, str | int]:
