@@ -51,6 +51,10 @@ def _incomplete(name: str, result: BackendResult) -> list[str]:
     early = result.stopped is not None and result.stopped.get("kind") == EARLY_STOP
     if result.missing and not early:
         found.append(f"{name}: {result.missing} of {result.asked} answers are missing; finish with --resume.")
+    if early:
+        found.append(
+            f"{name}: intervals and tests of a fixed number of rows do not hold for it; `bench gate` judges it."
+        )
     if result.stopped is not None:
         found.append(f"{name} stopped early: {result.stopped.get('message', '')}")
     return found

@@ -6,6 +6,7 @@ from harness.comparison import compare_means
 from harness.metrics import Metric
 from harness.outcomes import Codes
 from harness.records import Row
+from harness.statistics.false_discovery import benjamini_hochberg
 from harness.statistics.noninferiority import LEVEL
 
 from .pairing import Pairing
@@ -27,11 +28,7 @@ def diagnostics(pairing: Pairing, columns: tuple[str, ...]) -> list[Diagnostic]:
         c = compare_means(metric, rows, a, b, pairing.names, LEVEL)
         if c is not None:
             found.append((column, value, c.rows, c.value_a, c.value_b, c.p))
-    if not found:
-        return []
-    from scipy.stats import false_discovery_control
-
-    corrected = false_discovery_control([p for *_, p in found])
+    corrected = benjamini_hochberg([p for *_, p in found])
     return [
         Diagnostic(
             backend=pairing.backend,
@@ -41,7 +38,7 @@ def diagnostics(pairing: Pairing, columns: tuple[str, ...]) -> list[Diagnostic]:
             candidate=a,
             reference=b,
             p=p,
-            p_corrected=float(q),
+            p_corrected=q,
         )
         for (column, value, rows, a, b, p), q in zip(found, corrected, strict=True)
     ]

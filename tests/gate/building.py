@@ -1,11 +1,16 @@
 """Run directories with answers that a test chooses, written through the one class that writes them."""
 
+import functools
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from harness.baseline import make_baseline, write_baseline
+from harness.gate.front import gate_run
+from harness.gate.records import CheckResult, GateResult
 from harness.hashing import digest
 from harness.identity import Identity
 from harness.labels import score_label
@@ -26,6 +31,7 @@ from harness.records import (
 from harness.runlog import Manifest, RunLog, Session
 from harness.sampling import fingerprint
 from harness.summary import summarise
+from harness.workspace import Workspace
 
 LABELS = ("World", "Sports", "Business")
 Answer = str | Failure | None
@@ -149,3 +155,46 @@ def _answer(
                 writer.append(k, done, None if done.error else verdict)
                 written += 1
     log.note_session(name, Session(started="2026-01-05T10:00:00+00:00", wall_s=2.0, rows=written))
+
+
+ROWS = 1500
+ONE_IN_TEN = tuple(range(0, ROWS, 10))
+
+
+def judged(tmp_path: Path, run: RunLog, baseline: str | Path | None = None, **options: Any) -> GateResult:
+    """The gate as the command calls it."""
+    table = options.pop("table", {"accuracy": {"margin": 0.02}})
+    return gate_run(
+        run.path,
+        workspace=Workspace(tmp_path),
+        table=table,
+        baseline=None if baseline is None else str(baseline),
+        **options,
+    )
+
+
+@functools.cache
+def _baseline(rows: int) -> bytes:
+    """Made once for all tests: it is always the same run."""
+    with tempfile.TemporaryDirectory() as folder:
+        reference = finished(make_run(Path(folder) / "reference", {"a": right_but(*range(0, rows, 10))}, rows))
+        write_baseline(Path(folder) / "main.json", make_baseline(reference))
+        return (Path(folder) / "main.json").read_bytes()
+
+
+def runs(
+    tmp_path: Path, candidate: Callable[[int, Sample, int], Any], rows: int = ROWS, **options: Any
+) -> tuple[RunLog, Path]:
+    """A candidate run and the baseline of one that is wrong on every tenth row."""
+    (tmp_path / "main.json").write_bytes(_baseline(rows))
+    return finished(make_run(tmp_path / "candidate", {"a": candidate}, rows, **options)), tmp_path / "main.json"
+
+
+def only(result: GateResult, metric: str = "accuracy") -> CheckResult:
+    (check,) = [c for c in result.checks if c.metric == metric]
+    return check
+
+
+def shifted(extra: int = 0) -> tuple[int, ...]:
+    """Wrong on as many rows as the baseline, partly on others, and on `extra` more."""
+    return tuple(range(0, ROWS // 2, 10)) + tuple(range(ROWS // 2 + 5, ROWS, 10)) + tuple(range(1, 10 * extra, 10))

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.gate.building import right_but
-from tests.gate.test_gate import ONE_IN_TEN, ROWS, runs, shifted
+from tests.gate.building import ONE_IN_TEN, ROWS, right_but, runs, shifted
 
 yaml = pytest.importorskip("yaml", reason="reads action.yml; PyYAML comes with the local extra")
 

@@ -11,8 +11,7 @@ from harness.gate.junit import junit_xml
 from harness.gate.markdown import COMMENT_BYTES, MARKER, markdown
 from harness.gate.records import CheckResult, Diagnostic, Flip, GateResult
 from harness.gate.untrusted import markdown_cell, one_line, xml_text
-from tests.gate.building import right_but
-from tests.gate.test_gate import ROWS, judged, runs, shifted
+from tests.gate.building import ROWS, judged, right_but, runs, shifted
 
 EVIL = [
     "</script><img src=x onerror=alert(1)>",

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from importlib.metadata import entry_points
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,8 +11,7 @@ import pytest
 from harness.cli.main import main
 from harness.gate.records import GateResult
 from harness.runlog import decode_schema
-from tests.gate.building import finished, make_run, right_but
-from tests.gate.test_gate import ONE_IN_TEN, ROWS, runs, shifted
+from tests.gate.building import ONE_IN_TEN, ROWS, finished, make_run, right_but, runs, shifted
 
 pytest_plugins = ["pytester"]
 
@@ -174,15 +173,21 @@ def test_cannot_be_judged(bench_gate):
 """
 
 
-def test_the_pytest_plugin_gives_a_team_assert_lines(tmp_path: Path, pytester: pytest.Pytester) -> None:
+def test_the_plugin_is_declared_where_pytest_looks() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))
+    assert project["project"]["entry-points"]["pytest11"] == {"bench": "harness.pytest_plugin"}
+
+
+def test_the_pytest_plugin_gives_a_team_assert_lines(
+    tmp_path: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run, baseline = runs(tmp_path, right_but(*shifted()))
     pytester.makepyfile(PLUGIN_TESTS)
-    # An installation made before the plugin existed has no entry point for it; naming it twice is an error.
-    installed = any(e.value == "harness.pytest_plugin" for e in entry_points(group="pytest11"))
-    arguments = (*(() if installed else ("-p", "harness.pytest_plugin")), "--bench-run", str(run.path))
-    done = pytester.runpytest_subprocess(*arguments, "--bench-baseline", str(baseline))
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # whether installed or not, it is loaded once
+    arguments = ("-p", "harness.pytest_plugin", "--bench-run", str(run.path))
+    done = pytester.runpytest_inprocess(*arguments, "--bench-baseline", str(baseline))
     done.assert_outcomes(passed=1, failed=2)
     done.stdout.fnmatch_lines(["*AssertionError: INCONCLUSIVE: a: accuracy against the reference*"])
     done.stdout.fnmatch_lines(["*no run 'no-such-run'*"])
-    skipped = pytester.runpytest_subprocess(*arguments)
+    skipped = pytester.runpytest_inprocess(*arguments)
     skipped.assert_outcomes(skipped=3)

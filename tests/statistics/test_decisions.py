@@ -4,9 +4,11 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import false_discovery_control
 from statsmodels.stats.multitest import multipletests
 
 from harness.statistics.eprocess import NonInferiorityBet, harm_e_value
+from harness.statistics.false_discovery import benjamini_hochberg
 from harness.statistics.holm import holm
 from harness.statistics.mcnemar import exact_p, harm_p
 from harness.statistics.noninferiority import noninferiority_verdict
@@ -27,6 +29,15 @@ def test_holm_is_that_of_the_note_and_of_statsmodels() -> None:
         p = rng.random(size) ** 3
         assert holm(list(p)) == pytest.approx(multipletests(p, method="holm")[1])
     assert holm([]) == []
+
+
+def test_benjamini_hochberg_is_that_of_scipy_and_statsmodels() -> None:
+    rng = np.random.default_rng(1)
+    for size in (1, 2, 9, 40):
+        p = np.append(rng.random(size) ** 2, [0.5, 0.5])
+        assert benjamini_hochberg(list(p)) == pytest.approx(multipletests(p, method="fdr_bh")[1])
+        assert benjamini_hochberg(list(p)) == pytest.approx(false_discovery_control(p))
+    assert benjamini_hochberg([]) == []
 
 
 @pytest.mark.parametrize(
