@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from harness.errors import UsageError
 from harness.hashing import digest
 from harness.records import Message, Request
 
@@ -76,7 +77,10 @@ class Renderer:
 
     @functools.cached_property
     def end_id(self) -> int:
-        """The token that ends an answer: what the chat template puts behind an assistant's turn, else eos."""
+        """The token that ends an answer: what the chat template puts behind an assistant's turn, else eos.
+
+        Raises UsageError where the tokenizer has neither.
+        """
         if self.chat:
             turn = (Message(role="user", content="."), Message(role="assistant", content=_MARK))
             after = self._template(turn, add_generation_prompt=False).split(_MARK)[-1]
@@ -85,6 +89,8 @@ class Renderer:
             ends = [i for i in ids if i in special]
             if ends:
                 return int(ends[0])
+        if self.tokenizer.eos_token_id is None:
+            raise UsageError("this model's tokenizer names no end token: set eos_token in its tokenizer_config.json.")
         return int(self.tokenizer.eos_token_id)
 
     @functools.cached_property

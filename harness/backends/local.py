@@ -146,6 +146,9 @@ class LocalBackend:
         decode, found = self.decode, self._adapter
         if decode == "choose" and not needs.labels:
             raise UsageError(f"backend '{self.name}': decode = \"choose\" needs labels, and {needs.task} has none.")
+        twice = sorted({label for label in needs.labels if needs.labels.count(label) > 1})
+        if twice:
+            raise UsageError(f"task {needs.task} names the label '{twice[0]}' twice: labels must differ.")
         if decode == "json":
             grammar_of(needs.labels, needs.schema)
         if decode == "head":

@@ -28,16 +28,41 @@ ACTIVE = "<active>"
 """The adapter of a live model, as it is: nothing is switched."""
 
 
+class Loaded:
+    """A model with what belongs to it: adapters, shared prefixes, and decoders with their trees and grammars."""
+
+    def __init__(self, net: Net, *, live: bool) -> None:
+        self.net = net
+        self.live = live
+        self.adapters = AdapterSet(net.model)
+        self.prefixes = PrefixCache()
+        self._decoders: dict[Hashable, Decoder] = {}
+
+    def decoder(self, job: Job) -> Decoder:
+        """The decoder of a job, kept: label trees and grammars are built once."""
+        key = (job.decode, job.normalisation, job.adapter, job.labels)
+        if key not in self._decoders:
+            self._decoders[key] = self._new_decoder(job)
+        return self._decoders[key]
+
+    def _new_decoder(self, job: Job) -> Decoder:
+        if job.decode == "choose":
+            return Choose(self.net, job.normalisation)
+        if job.decode == "head":
+            score = self.net.model.score if self.live else self.adapters.head(job.adapter)
+            return Head(self.net, score, job.labels)
+        return Generate(self.net, constrained=job.decode == "json")
+
+
 class LocalEngine:
     """Owns a model. `load` runs once, in the worker thread, when the first rows are asked."""
 
     def __init__(self, load: Callable[[], Net]) -> None:
         self._load = load
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="local-engine")
-        self._net: Net | None = None
+        self._worker: ThreadPoolExecutor | None = None
+        self._loaded: Loaded | None = None
         self._live = False
         self._handles = 0
-        self._decoders: dict[Hashable, Decoder] = {}
 
     @classmethod
     def from_live(cls, model: Any, tokenizer: Any) -> "LocalEngine":
@@ -60,38 +85,49 @@ class LocalEngine:
         For an engine made by `from_live`. The model's training mode is put back. labels: of a head, in the
         order of its rows.
         """
-        net = self._ready()
-        training = [module for module in net.model.modules() if module.training]
-        net.model.eval()
-        self._prefixes.clear()  # the weights may have changed since
-        tokens = budget or usual_tokens(net.device.type, decode)
+        loaded = self._ready()
+        model = loaded.net.model
+        training = [module for module in model.modules() if module.training]
+        model.eval()
+        loaded.prefixes.clear()  # the weights may have changed since
+        tokens = budget or usual_tokens(loaded.net.device.type, decode)
         job = Job(decode, ACTIVE, labels=labels, normalisation=normalisation, budget=tokens)
         try:
-            found = {(c.id, c.repeat): c for batch in self._run(job, list(requests)) for c in batch}
+            found = {
+                (c.id, c.repeat): c for batch in self._run(job, list(requests), time.perf_counter()) for c in batch
+            }
         finally:
             for module in training:
                 module.training = True
+        found = {(c.id, c.repeat): c for batch in batches for c in batch}
         return [found[r.id, r.repeat] for r in requests]
 
     def open(self) -> None:
-        """Count one more handle."""
+        """Count one more handle; the first one starts the worker."""
         self._handles += 1
+        if self._worker is None:
+            self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="local-engine")
 
     async def close(self) -> None:
         """Count one handle less; the last one ends the worker and lets the weights go."""
         self._handles -= 1
-        if self._handles == 0:
-            await asyncio.to_thread(self._worker.shutdown, wait=True, cancel_futures=True)
-            self._net = None
+        if self._handles == 0 and self._worker is not None:
+            worker, self._worker = self._worker, None
+            await asyncio.to_thread(worker.shutdown, wait=True, cancel_futures=True)
+            self._loaded = None
 
     async def stream(self, job: Job, requests: list[Request]) -> AsyncIterator[list[Completion]]:
-        """Answer one window, yielding each batch as it ends. Closing the iterator ends it after the current batch."""
+        """Answer one window, yielding each batch as it ends; between `open` and `close`.
+
+        Closing the iterator ends the work after the current batch.
+        """
         loop = asyncio.get_running_loop()
         done: asyncio.Queue[list[Completion] | None] = asyncio.Queue()
+        queued = time.perf_counter()
 
         def work() -> None:
             try:
-                for batch in self._run(job, requests):
+                for batch in self._run(job, requests, queued):
                     loop.call_soon_threadsafe(done.put_nowait, batch)
             finally:
                 loop.call_soon_threadsafe(done.put_nowait, None)
@@ -106,35 +142,19 @@ class LocalEngine:
                 job.cancelled.set()
                 await asyncio.wait([future])
 
-    def _ready(self) -> Net:
-        if self._net is None:
-            self._net = self._load()
-            self._adapters = AdapterSet(self._net.model)
-            self._prefixes = PrefixCache()
-        return self._net
+    def _ready(self) -> Loaded:
+        if self._loaded is None:
+            self._loaded = Loaded(self._load(), live=self._live)
+        return self._loaded
 
-    def _decoder(self, job: Job, net: Net) -> Decoder:
-        """The decoder of a job, kept: label trees and grammars are built once."""
-        key = (job.decode, job.normalisation, job.adapter, job.labels)
-        if key not in self._decoders:
-            self._decoders[key] = self._new_decoder(job, net)
-        return self._decoders[key]
-
-    def _new_decoder(self, job: Job, net: Net) -> Decoder:
-        if job.decode == "choose":
-            return Choose(net, job.normalisation)
-        if job.decode == "head":
-            score = net.model.score if self._live else self._adapters.head(job.adapter)
-            return Head(net, score, job.labels)
-        return Generate(net, constrained=job.decode == "json")
-
-    def _run(self, job: Job, requests: list[Request]) -> Iterator[list[Completion]]:
+    def _run(self, job: Job, requests: list[Request], queued: float) -> Iterator[list[Completion]]:
         """One job, in the worker thread."""
-        queued = time.perf_counter()
+        if job.cancelled.is_set():
+            return
         with torch.inference_mode():
-            net = self._ready()
+            loaded = self._ready()
             if job.adapter != ACTIVE:
-                self._adapters.activate(job.adapter, job.folder)
-            decoder = self._decoder(job, net)
+                loaded.adapters.activate(job.adapter, job.folder)
+            decoder = loaded.decoder(job)
             for rows in [[r] for r in requests] if job.unbatched else [requests]:
-                yield from answer_window(job, net, decoder, self._prefixes, rows, queued)
+                yield from answer_window(job, loaded.net, decoder, loaded.prefixes, rows, queued)

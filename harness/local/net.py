@@ -108,13 +108,13 @@ def float32_output(model: Any) -> Iterator[None]:
 
     def forward(hidden: Tensor) -> Tensor:
         bias = None if layer.bias is None else layer.bias.float()
-        if layer.weight.device.type == "cuda":  # 16-bit products are exact in float32: only the sum matters
-            flat = torch.mm(hidden.flatten(0, -2), layer.weight.t(), out_dtype=torch.float32)
-            return flat.view(*hidden.shape[:-1], -1) + (0 if bias is None else bias)
         return nn.functional.linear(hidden.float(), layer.weight.float(), bias)
 
+    wrapped = vars(layer).get("forward")  # placed there by whoever dispatched the model
     layer.forward = forward  # type: ignore[assignment, method-assign]
     try:
         yield
     finally:
         del layer.forward
+        if wrapped is not None:
+            layer.forward = wrapped

@@ -57,7 +57,7 @@ def test_an_adapter_scores_as_peft_itself_does(base: Path, tmp_path: Path) -> No
 
 def weights_held(engine: LocalEngine) -> int:
     """Bytes of all different tensors of an engine's model."""
-    net = engine._ready()
+    net = engine._ready().net
     storages = {p.untyped_storage().data_ptr(): p.untyped_storage().nbytes() for p in net.model.parameters()}
     return sum(storages.values())
 
@@ -87,6 +87,15 @@ def test_a_base_and_three_adapters_hold_the_base_weights_once(tmp_path: Path) ->
 
     alone, all_four = asyncio.run(together())
     assert all_four <= 1.2 * alone
+
+
+def test_an_engine_that_was_closed_loads_again_for_the_next_handle(base: Path, tmp_path: Path) -> None:
+    context = RunContext(workspace=Workspace(tmp_path))
+    requests = news_requests(3)
+    first = asyncio.run(ask_in(context, requests, model=str(base)))
+    again = asyncio.run(ask_in(context, requests, model=str(base)))
+    assert [c.text for c in first] == [c.text for c in again]
+    assert len(context.shared) == 1
 
 
 def test_a_live_model_answers_with_its_active_adapter_as_a_stored_one_does(base: Path, tmp_path: Path) -> None:
