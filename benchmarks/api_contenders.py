@@ -148,7 +148,8 @@ class _Mark:
 def inspect_ai(url: str, rows: int, concurrency: int) -> dict[str, Any]:
     """Inspect AI with everything that can be switched off switched off."""
     os.environ |= {"OPENAI_API_KEY": "x", "INSPECT_LOG_LEVEL": "error"}
-    from inspect_ai import Task, eval
+    from inspect_ai import Task
+    from inspect_ai import eval as evaluate
     from inspect_ai.dataset import MemoryDataset, Sample
     from inspect_ai.model import GenerateConfig, get_model
     from inspect_ai.scorer import match
@@ -159,7 +160,7 @@ def inspect_ai(url: str, rows: int, concurrency: int) -> dict[str, Any]:
     model = get_model("openai/gpt-4.1", base_url=url, responses_api=False, config=config)
     with tempfile.TemporaryDirectory() as folder:
         mark = _Mark()
-        logs = eval(
+        logs = evaluate(
             Task(dataset=samples, solver=generate(), scorer=match()),
             model=model,
             max_samples=concurrency,

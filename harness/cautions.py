@@ -70,6 +70,12 @@ def _of_work(manifest: Manifest, name: str, result: BackendResult) -> list[str]:
         )
     if result.truncated_prompts:
         found.append(f"{name}: {result.truncated_prompts} prompts were too long and lost the end of their text.")
+    if load.counters.get("client_bound"):
+        lag = load.counters.get("client_lag_s", 0.0)
+        found.append(
+            f"{name}: latency under load is client-bound: this process read answers {1000 * lag:.0f} ms late on average; "
+            "measure latency with a probe, or lower concurrency."
+        )
     remote = manifest.backends[name].kind != "local"  # rows of a local window wait for each other by design
     if remote and load.service is not None and load.queue_mean_s is not None:
         waited, worked = load.queue_mean_s, load.service.mean_s

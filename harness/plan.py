@@ -259,5 +259,7 @@ def resumed_tables(manifest: Manifest, settings: Settings) -> dict[str, dict[str
     return tables
 
 
-LIMITS = frozenset({"rpm", "tpm", "concurrency", "timeout_s", "max_attempts", "max_batch_tokens", "proxy"})
+LIMITS = frozenset(
+    {"rpm", "tpm", "concurrency", "timeout_s", "deadline_s", "max_attempts", "poll_s", "max_batch_tokens", "proxy"}
+)
 """Settings that change how fast rows are asked, never what is answered."""

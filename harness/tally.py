@@ -114,7 +114,8 @@ class Tally:
         else:
             self.tokens += line.usage.prompt_tokens + line.usage.completion_tokens
             self.queue_s += line.timing.queue_s
-            self.times.add(line)
+            if "batch" not in line.notes:  # a provider's batch has hours, and no latency of a row
+                self.times.add(line)
 
     def add_probe(self, line: LogLine) -> None:
         """Take in a line of the latency probe: its time where it is an answer, its cost always."""
