@@ -6,11 +6,13 @@ _HIDDEN = re.compile(
     "["
     "\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, except tab and line feed
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"  # soft hyphen, joiners, fillers
-    "\u200b-\u200f\u2028-\u202e\u2060-\u206f"  # zero-width, separators, bidirectional controls
-    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\uffff"  # fillers, variation selectors, BOM, non-characters
+    "\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"  # zero-width, separators, bidirectional controls
+    "\u3164\ufe00-\ufe0d\ufeff\uffa0\ufff9-\uffff"  # fillers, variation selectors (not those of emoji), BOM
     "\ud800-\udfff"  # lone surrogates: no encoder takes them
     "\U000e0000-\U000e0fff"  # tags: text that only machines see
     "]"
+    # joiners belong to the spelling of Arabic and Indic scripts and to emoji; elsewhere they only hide
+    "|(?<![\u0600-\u0dff\u2600-\u27bf\ufe0f\U0001f300-\U0001faff])[\u200c\u200d]"
 )
 
 

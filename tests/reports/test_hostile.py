@@ -52,8 +52,12 @@ def test_lone_surrogates_survive_as_their_code_points() -> None:
 
 
 def test_ordinary_text_of_every_script_stays_as_it_is() -> None:
-    text = "naïve café\n\t中文 العربية हिन्दी 😀 ∀x"
+    text = "naïve café\n\t中文 العربية हिन्दी 😀 ∀x می\u200cخواهم क्\u200dष ❤\ufe0f 👩\u200d💻"
     assert visible(text) == text
+
+
+def test_joiners_in_latin_words_are_shown() -> None:
+    assert visible("pass\u200cword\u200d") == "pass⟨U+200C⟩word⟨U+200D⟩"
 
 
 def test_one_line_folds_and_cuts() -> None:

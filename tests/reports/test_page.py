@@ -1,11 +1,13 @@
 """A report is one file that says everything, loads nothing and is the same every time."""
 
+import functools
 import re
 from pathlib import Path
 
 import pytest
 
 from harness.errors import IncompleteRunError
+from harness.reports.packing import pack
 from harness.reports.page import write_report
 from harness.results import Summary
 from harness.runlog import RunLog
@@ -80,3 +82,12 @@ def test_a_run_without_summary_is_told_how_to_finish(tmp_path: Path, log: RunLog
     unfinished = RunLog.create(tmp_path / "run", log.manifest, [])
     with pytest.raises(IncompleteRunError, match="--resume"):
         write_report(unfinished, tmp_path / "report.html")
+
+
+def test_texts_that_are_left_out_are_counted_on_the_page(
+    log: RunLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.reports.page.pack", functools.partial(pack, limit=20_000))
+    page = write_report(log, tmp_path / "r.html").read_text("utf-8")
+    left = re.search(r"the texts of (\d+) of 500 rows are left out", page)
+    assert left is not None and 0 < int(left.group(1)) < 500
