@@ -73,7 +73,7 @@ def _of_work(manifest: Manifest, name: str, result: BackendResult) -> list[str]:
     if load.counters.get("client_bound"):
         lag = load.counters.get("client_lag_s", 0.0)
         found.append(
-            f"{name}: latency under load is client-bound: this process read answers {1000 * lag:.0f} ms late on average; "
+            f"{name}: latency under load is client-bound: answers were read {1000 * lag:.0f} ms late on average; "
             "measure latency with a probe, or lower concurrency."
         )
     remote = manifest.backends[name].kind != "local"  # rows of a local window wait for each other by design
