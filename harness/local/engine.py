@@ -93,9 +93,7 @@ class LocalEngine:
         tokens = budget or usual_tokens(loaded.net.device.type, decode)
         job = Job(decode, ACTIVE, labels=labels, normalisation=normalisation, budget=tokens)
         try:
-            found = {
-                (c.id, c.repeat): c for batch in self._run(job, list(requests), time.perf_counter()) for c in batch
-            }
+            batches = list(self._run(job, list(requests), time.perf_counter()))
         finally:
             for module in training:
                 module.training = True

@@ -117,4 +117,4 @@ def float32_output(model: Any) -> Iterator[None]:
     finally:
         del layer.forward
         if wrapped is not None:
-            layer.forward = wrapped
+            layer.forward = wrapped  # type: ignore[method-assign]
