@@ -8,8 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from harness.gate.judge import Source
+from harness.gate.versus import versus
 from harness.reports.board import write_leaderboard
 from harness.reports.page import write_report
+from harness.reports.versus import write_compare
 from harness.reports.voting import write_voting
 from harness.runlog import RunLog
 from harness.votes import VoteFile
@@ -161,16 +164,34 @@ def test_it_prints_on_paper_with_the_wrong_answers_and_without_the_explorer(driv
         driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
-@pytest.mark.parametrize("dark", [False, True])
-def test_axe_finds_no_serious_fault(page: Path, tmp_path: Path, dark: bool) -> None:
+def serious_faults(driver: Any) -> list[tuple[str, str]]:
+    """What axe-core finds serious or critical on the page that is open."""
     if not AXE or not Path(AXE).is_file():
         pytest.skip("axe-core is not here: npm install axe-core and set BENCH_AXE to its axe.min.js")
+    driver.execute_cdp_cmd("Runtime.evaluate", {"expression": Path(AXE).read_text("utf-8")})
+    found = driver.execute_async_script("axe.run(document).then(r => arguments[0](r.violations))")
+    return [(v["id"], v["nodes"][0]["html"][:200]) for v in found if v["impact"] in ("serious", "critical")]
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_axe_finds_no_serious_fault_in_a_report(page: Path, tmp_path: Path, dark: bool) -> None:
     with chromium(tmp_path / "profile", dark=dark) as driver:
         open_rows(driver, page)
-        driver.execute_cdp_cmd("Runtime.evaluate", {"expression": Path(AXE).read_text("utf-8")})
-        found = driver.execute_async_script("axe.run(document).then(r => arguments[0](r.violations))")
-    serious = [(v["id"], v["nodes"][0]["html"][:200]) for v in found if v["impact"] in ("serious", "critical")]
-    assert serious == []
+        assert serious_faults(driver) == []
+
+
+def test_axe_finds_no_serious_fault_in_the_other_pages(driver: Any, log: RunLog, tmp_path: Path) -> None:
+    source = Source.of_run(log)
+    found = versus(source, source, "llama-ft", "gpt4")
+    site = write_leaderboard([log, log], tmp_path / "site", redact=True)
+    pages = [
+        write_compare(found, log, log, tmp_path / "c.html"),
+        write_voting(log, "gpt4", "gpt35", tmp_path / "v.html"),
+    ]
+    for other in (*pages, site[0], site[1]):
+        driver.get(other.as_uri())
+        assert serious_faults(driver) == [], other.name
+        assert complaints(driver) == []
 
 
 def test_votes_are_cast_by_keyboard_and_saved_as_a_file(driver: Any, log: RunLog, tmp_path: Path) -> None:
