@@ -107,7 +107,8 @@ def find_overlap(asked: Signatures, learned: Signatures, source: str) -> Overlap
     """Which of the asked rows also stand among the learned ones."""
     same = np.isin(asked.exact, learned.exact)
     rest = np.flatnonzero(~same)
-    near = _near(asked.minhash[rest], learned.minhash) if len(rest) and len(learned.exact) else []
+    _, once = np.unique(learned.exact, return_index=True)  # a text that stands there a thousand times is compared once
+    near = _near(asked.minhash[rest], learned.minhash[once]) if len(rest) and len(once) else []
     return Overlap(
         source=source,
         training_rows=len(learned.exact),
@@ -120,9 +121,8 @@ def _near(asked: NDArray[np.uint32], learned: NDArray[np.uint32]) -> list[int]:
     """Rows of `asked` with a similar row in `learned`: candidates share a band, all 64 hashes then decide.
 
     Both sides are at hand at once, so one sorted join a band does what an index of single insertions would
-    (120,000 against 7,600 rows in a second).
+    (120,000 against 7,600 rows in a second or two).
     """
-    learned = np.unique(learned, axis=0)  # a text that stands there a thousand times is compared once
     width = PERMUTATIONS // BANDS
     found = np.zeros(len(asked), dtype=bool)
     for band in range(BANDS):

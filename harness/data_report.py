@@ -31,7 +31,8 @@ class DataReport(Record, frozen=True, kw_only=True, omit_defaults=False):
     """A task's data.
 
     invalid_targets: training row -> kind of format error that its target would teach. shared: evaluated rows
-    that also stand in the training rows exactly, near: nearly; shared_distinct: of the rows with different inputs.
+    that also stand in the training rows exactly, near: nearly; shared_distinct: of the rows with different inputs;
+    touching: evaluated rows one of whose texts (a question of a pair) stands in a training row.
     """
 
     task: str
@@ -40,6 +41,7 @@ class DataReport(Record, frozen=True, kw_only=True, omit_defaults=False):
     shared: tuple[str, ...] = ()
     near: tuple[str, ...] = ()
     shared_distinct: int = 0
+    touching: int = 0
 
     def sentences(self) -> list[str]:
         """The report in words."""
@@ -65,6 +67,8 @@ class DataReport(Record, frozen=True, kw_only=True, omit_defaults=False):
                 f"{seen} of {test.rows} evaluated rows also stand in the training rows: {len(self.shared)} exactly "
                 f"({self.shared_distinct} of {test.distinct} distinct ones), {len(self.near)} nearly."
             )
+        if self.touching > len(self.shared):
+            said.append(f"{self.touching} of {test.rows} evaluated rows share a text with a training row.")
         return said
 
 
@@ -85,8 +89,10 @@ def report_data(task: Task, location: str | None) -> DataReport:
     report = DataReport(task=task.name, splits=splits, invalid_targets=invalid_targets(task, rows.get(TRAIN, [])))
     if len(rows) < len(splits):
         return report
-    asked, learned = (Signatures.of(ask(task, s).passage_texts() for s in rows[name]) for name in (TEST, TRAIN))
+    texts = {name: [ask(task, s).passage_texts() for s in rows[name]] for name in (TEST, TRAIN)}
+    asked, learned = (Signatures.of(texts[name]) for name in (TEST, TRAIN))
     overlap = find_overlap(asked, learned, TRAIN)
+    known = {_plain(text) for own in texts[TRAIN] for text in own}
     ids = [sample.id for sample in rows[TEST]]
     return DataReport(
         task=report.task,
@@ -95,7 +101,12 @@ def report_data(task: Task, location: str | None) -> DataReport:
         shared=tuple(ids[n] for n in overlap.exact),
         near=tuple(ids[n] for n in overlap.near),
         shared_distinct=len({int(asked.exact[n]) for n in overlap.exact}),
+        touching=sum(any(_plain(text) in known for text in own) for own in texts[TEST]),
     )
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())
 
 
 def _split(task: Task, rows: list[Sample], remarks: list[str]) -> SplitReport:

@@ -17,7 +17,7 @@ from harness.workspace import Workspace
 SHOWN = 5
 
 PROBED = (
-    "this run is a probe for leaks ({}): the rows' own texts were not asked about, so figures above chance are a fault."
+    "this run is a probe for leaks ({}): the rows' own texts were not asked about; what is above guessing is a leak."
 )
 
 

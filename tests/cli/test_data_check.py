@@ -35,6 +35,9 @@ def test_shared_repeated_and_torn_rows_are_counted(tmp_path: Path) -> None:
     assert (found["splits"]["train"]["rows"], found["splits"]["train"]["distinct"]) == (2, 1)
     assert "1 lines do not hold 3 fields" in found["splits"]["train"]["remarks"][0]
     assert (len(found["shared"]), found["near"], found["shared_distinct"]) == (1, [], 1)
+    with (tmp_path / "dev.tsv").open("a") as file:
+        file.write("What is a?\tWhere is e?\t0\n")
+    assert "2 of 3 evaluated rows share a text with a training row." in check("--task", "qqp", "--data", str(tmp_path))
 
 
 def test_a_missing_split_is_told_and_both_missing_is_an_error(tmp_path: Path) -> None:
