@@ -25,7 +25,7 @@ from harness.judging import (
     samples_of,
 )
 from harness.plan import Plan, ask, make_backends
-from harness.records import Key, Row
+from harness.records import Completion, Key, LogLine, Row
 from harness.results import CostResult
 from harness.runlog import RunLog
 from harness.settings import Settings
@@ -34,6 +34,7 @@ from harness.verdicts import Verdicts, agreement, consistency, first_wins, pair_
 from harness.workspace import Workspace
 
 VERDICTS = "verdicts.json"
+REFERENCE = "reference"
 
 
 def judge_run(
@@ -49,13 +50,14 @@ def judge_run(
 ) -> Verdicts:
     """Let `judge` compare the answers of a run, and note its verdicts beside them.
 
-    between: the candidates compared (default: all); limit: at most so many rows, the first of the run's seeded
-    order. The judge's own requests and answers stand in RUN/judge/.. as an ordinary run: a second call asks only
-    what is missing. Raises UsageError where there is nothing to compare or the judge is not ready.
+    between: the candidates compared (default: all); "reference" among them stands for the data's own answers.
+    limit: at most so many rows, the first of the run's seeded order. The judge's own requests and answers stand in
+    RUN/judge/.. as an ordinary run: a second call asks only what is missing. Raises UsageError where there is nothing
+    to compare or the judge is not ready.
     """
     names = _candidates(log, between)
     rows = list(log.rows())[:limit]
-    pairs = pairs_of(rows, {name: log.lines(name) for name in names}, names)
+    pairs = pairs_of(rows, {name: _answers_of(log, name, rows) for name in names}, names)
     if not pairs:
         raise UsageError(f"{log.path}: no row was answered by two of {', '.join(names)}: there is nothing to compare.")
     plan = _plan(log, judge, settings, rows, pairs)
@@ -75,12 +77,21 @@ def judge_run(
 def _candidates(log: RunLog, between: tuple[str, ...]) -> tuple[str, ...]:
     known = tuple(log.manifest.backends)
     for name in between:
-        if name not in known:
+        if name not in (*known, REFERENCE):
             raise UsageError(f"{log.path} has no backend '{name}'{did_you_mean(name, known)}.")
     names = between or known
     if len(names) < 2:
         raise UsageError(f"{log.path}: comparing takes two candidates, and there is only {', '.join(names)}.")
     return names
+
+
+def _answers_of(log: RunLog, name: str, rows: list[Row]) -> dict[Key, LogLine]:
+    if name != REFERENCE or name in log.manifest.backends:
+        return log.lines(name)
+    own = (row for row in rows if row.sample.reference)
+    return {
+        Key(row.n, 0): LogLine.of(row.n, Completion(id=row.sample.id, text=row.sample.reference), None) for row in own
+    }
 
 
 def _plan(log: RunLog, judge: str, settings: Settings, rows: list[Row], pairs: list[Pair]) -> Plan:

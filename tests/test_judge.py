@@ -166,6 +166,15 @@ def test_verdicts_and_peoples_votes_share_a_file_and_their_agreement_is_reported
     assert judge(tmp_path, log).with_people.value == pytest.approx(15 / 20)
 
 
+def test_a_candidate_can_be_compared_with_the_datas_own_answers(tmp_path: Path) -> None:
+    log = run(tmp_path)
+    between = ("wrong", "reference")
+    verdicts = judge_run(log, "judge", settings(), between=between, workspace=Workspace(tmp_path))
+    [pair] = verdicts.pairs
+    assert (pair.a, pair.b, pair.judged, pair.ties) == ("wrong", "reference", 60, 40)
+    assert (pair.wins_a, pair.wins_b) == (10, 10)  # this judge likes "odd", right or wrong
+
+
 def test_what_cannot_be_judged_is_told(tmp_path: Path) -> None:
     log = run(tmp_path)
     with pytest.raises(UsageError, match="has no backend 'rigt'; did you mean 'right'"):

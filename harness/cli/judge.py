@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("run")
 @click.option("--judge", metavar="BACKEND", required=True, help="Who judges: any backend of bench.toml or built in.")
-@click.option("--between", metavar="A,B", help="Compare only these candidates (default: every two of the run).")
+@click.option("--between", metavar="A,B", help="Only these of the run; 'reference' is the data's own.")
 @limit_option
 @click.option("--max-cost", metavar="USD", type=click.FloatRange(min=0), help="Stop before judging incurs more.")
 @config_option
