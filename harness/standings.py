@@ -49,7 +49,7 @@ def as_pair(a: str, b: str, c: Comparison, p_holm: float) -> PairResult:
         metric=c.metric.name,
         rows=c.rows,
         difference=Estimate(
-            value=sign * c.gain,
+            value=sign * c.gain + 0.0,  # never -0.0
             low=low if math.isfinite(low) else None,
             high=high if math.isfinite(high) else None,
             method=c.method,

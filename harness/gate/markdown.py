@@ -56,7 +56,9 @@ def _checks(result: GateResult) -> str:
 
 
 def _check(check: CheckResult) -> str:
-    difference = f"{change(check, check.difference)} {interval(check)}".strip()
+    difference = interval(check)
+    if check.kind != "absolute":
+        difference = f"{change(check, check.difference)} {difference}".strip()
     cells = (
         markdown_cell(check.name),
         figure(check, check.candidate),

@@ -22,7 +22,8 @@ def _check(pairing: Pairing, kind: Kind, limit: float) -> CheckResult:
     verdict: Verdict = "incomparable"
     if figure is not None:
         verdict = "pass" if figure <= limit else "fail"
-        sentence = _tokens(pairing)
+        found = f"${figure:.4g}" if kind == "absolute" else f"{figure:.3g} x the reference"
+        sentence = f"{found} for 1,000 answers at list price{_tokens(pairing)}."
     else:
         who = pairing.sides[0 if candidate is None else 1]
         sentence = f"the cost of {who.info.backend} is unknown or 0 ({who.cost_basis})."
@@ -47,4 +48,4 @@ def _tokens(pairing: Pairing) -> str:
     here, there = (side.tokens_per_answer for side in pairing.sides)
     if here is None or there is None:
         return ""
-    return f"{here:.1f} tokens an answer, {there:.1f} in the reference."
+    return f"; {here:.1f} tokens an answer, {there:.1f} in the reference"

@@ -60,6 +60,7 @@ def plan(
     pairs: list[tuple[str, int, float]] = []
     if log is not None:
         pairs = _pairs_of(log, run_summary(log))
+        rows = log.manifest.rows if rows is None and not pairs else rows
     share, basis = discordance, "as given"
     if share is None and pairs:
         name, _, share = max(pairs, key=lambda pair: pair[2])
@@ -98,12 +99,11 @@ def _pairs_of(log: RunLog, summary: Summary) -> list[tuple[str, int, float]]:
     metric = next((m for m in summary.metrics if m.name == summary.headline), Metric(name=summary.headline))
     if not metric.proportion or metric.kind != "mean":
         raise UsageError(f"{log.path}: {metric.name} is not right or wrong row by row; say --discordance and --rows.")
-    found = [
+    return [
         (f"{p.a} and {p.b}", p.rows, (p.only_a + p.only_b) / p.rows)
         for p in summary.pairs
         if p.metric == summary.headline and p.only_a is not None and p.only_b is not None
     ]
-    return found or [(f"{name}, against another like it", summary.rows, 0.0) for name in summary.backends]
 
 
 def show_plan(found: Plan, console: Console) -> None:

@@ -4,9 +4,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .records import GateResult
+from .records import CheckResult, GateResult
 from .untrusted import one_line
-from .words import WORDS, bound, change, figure, interval
+from .words import WORDS, figure
 
 STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow", "advisory": "dim"}
 
@@ -32,15 +32,22 @@ def _who(backend: str, model: str) -> str:
 
 def _table(result: GateResult) -> Table:
     table = Table(show_edge=False, pad_edge=False)
-    for title in ("check", "candidate", "reference", "change, 90 %", "margin", "verdict"):
-        table.add_column(title, justify="left" if title in ("check", "verdict") else "right")
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("check", no_wrap=True)
+    table.add_column("finding")
+    several = len({check.backend for check in result.checks}) > 1
     for check in result.checks:
+        name = f"{check.backend}: {check.metric}" if several else check.metric
         table.add_row(
-            Text(one_line(check.name, 120)),
-            figure(check, check.candidate),
-            figure(check, check.reference),
-            Text(f"{change(check, check.difference)} {interval(check)}".strip()),
-            bound(check),
             Text(WORDS[check.verdict], style=STYLES.get(check.verdict, "bold red")),
+            Text(one_line(name, 60)),
+            Text(_finding(check)),
         )
     return table
+
+
+def _finding(check: CheckResult) -> str:
+    """Both figures before the sentence, where there are two."""
+    if check.candidate is None or check.reference is None:
+        return check.sentence
+    return f"{figure(check, check.candidate)}, reference {figure(check, check.reference)}: {check.sentence}"

@@ -56,6 +56,7 @@ def change(check: CheckResult, value: float | None) -> str:
         return f"x {value:.3g}"
     if check.kind == "absolute":
         return figure(check, value)
+    value += 0.0  # never -0.0
     return f"{100 * value:+.2f}" if _is_share(check) else f"{value:+.4g}"
 
 
