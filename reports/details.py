@@ -1,14 +1,18 @@
 """The tables behind the leaderboard: pairs, classes, confusions, format errors, slices."""
 
+from typing import TYPE_CHECKING
+
 from harness.metrics import Metric
 from harness.results import ClassResult, Confusion, Estimate, PairResult, Summary
-from harness.votes import Agreement, Preference
 
 from .answer import by_rank, difference
 from .grid import Cell, Column, Grid
 from .leading import figure, heading, main_metrics
 from .visible import one_line
 from .words import count, listing, title
+
+if TYPE_CHECKING:  # the module of votes loads scipy, and few runs have votes
+    from harness.votes import Agreement, Preference
 
 
 def pairs(summary: Summary, metrics: tuple[Metric, ...]) -> Grid:
@@ -159,7 +163,7 @@ def _slice(summary: Summary, column: str) -> Grid:
     return Grid(caption=f"By {one_line(column)}", columns=columns, rows=tuple(rows), sortable=True)
 
 
-def preferences(found: list[Preference], agreements: list[Agreement]) -> list[Grid]:
+def preferences(found: "list[Preference]", agreements: "list[Agreement]") -> list[Grid]:
     """Votes and verdicts on pairs of answers, with a sign test; and how far the judges agree."""
     if not found:
         return []
@@ -200,7 +204,7 @@ def _share(share: Estimate) -> Cell:
     return Cell(text=f"{100 * share.value:.1f}", note=f"[{100 * share.low:.1f}, {100 * share.high:.1f}]")
 
 
-def _agreement(found: Agreement) -> tuple[Cell, ...]:
+def _agreement(found: "Agreement") -> tuple[Cell, ...]:
     kappa = "n/a" if found.kappa is None else f"{found.kappa:.2f}"
     figures = (count(found.rows), f"{100 * found.share:.1f}", kappa)
     names = (found.a, found.b, found.one, found.two)

@@ -8,16 +8,16 @@ from markupsafe import Markup
 from harness.contamination import read_findings
 from harness.errors import IncompleteRunError
 from harness.files import write_whole
-from harness.judging import read_judgements
+from harness.judging import JUDGEMENTS, read_judgements
 from harness.results import Summary
 from harness.runlog import RunLog
-from harness.votes import agreements, preferences
 
 from . import details, leading, method
 from .answer import answer, by_rank, headline
 from .answers_chart import format_errors
 from .drawing import Chart
 from .environment import render
+from .grid import Grid
 from .intervals_chart import intervals
 from .latency_chart import latency, probe_times
 from .money_chart import volume
@@ -69,7 +69,6 @@ def charts(log: RunLog, summary: Summary) -> list[Chart]:
 
 def _context(log: RunLog, summary: Summary, redact: bool) -> dict[str, Any]:
     identities = log.manifest.backends
-    judged = read_judgements(log.path)
     deciding = headline(summary)
     others = tuple(m for m in summary.metrics if m.name != deciding.name)
     book = None if redact else RowBook.of(log, by_rank(summary))
@@ -90,7 +89,7 @@ def _context(log: RunLog, summary: Summary, redact: bool) -> dict[str, Any]:
         "speeds": leading.speeds(summary),
         "costs": leading.costs(summary),
         "slices": details.slices(summary),
-        "preferences": details.preferences(preferences(judged), agreements(judged)),
+        "preferences": _preferences(log),
         "prompts": [(shown(f, None if redact else own), n) for f, own, n in prompts],
         "prompt_kinds": kinds,
         "facts": method.provenance(log.manifest, summary),
@@ -98,6 +97,15 @@ def _context(log: RunLog, summary: Summary, redact: bool) -> dict[str, Any]:
         "formulae": method.formulae(summary),
         "rows": None if book is None else _rows(log, summary, book),
     }
+
+
+def _preferences(log: RunLog) -> list[Grid]:
+    if not (log.path / JUDGEMENTS).is_file():
+        return []
+    from harness.votes import agreements, preferences  # loads scipy, which takes longer than a report of 1,000 rows
+
+    judged = read_judgements(log.path)
+    return details.preferences(preferences(judged), agreements(judged))
 
 
 def _rows(log: RunLog, summary: Summary, book: RowBook) -> dict[str, Any]:

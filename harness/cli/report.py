@@ -51,8 +51,6 @@ def report(
     """Write the report of RUN (a path, a short id, or `last`)."""
     from rich.console import Console
 
-    from harness.votes import add_votes
-
     log = RunLog.open(Workspace.current().find_run(run))
     people = Console(stderr=as_json)
     if vote is not None:
@@ -60,7 +58,7 @@ def report(
         people.print(str(page), markup=False, highlight=False, soft_wrap=True)
         return
     for path in votes:
-        add_votes(log, path)
+        load("harness.votes:add_votes")(log, path)
     summary = load("harness.reports.page:summary_of")(log)
     target = out or log.path / ("report-redacted.html" if redact else "report.html")
     if target.suffix.lower() in (".html", ".htm"):

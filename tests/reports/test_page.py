@@ -2,6 +2,8 @@
 
 import functools
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,3 +93,14 @@ def test_texts_that_are_left_out_are_counted_on_the_page(
     page = write_report(log, tmp_path / "r.html").read_text("utf-8")
     left = re.search(r"the texts of (\d+) of 500 rows are left out", page)
     assert left is not None and 0 < int(left.group(1)) < 500
+
+
+def test_a_report_loads_no_library_of_statistics_or_models(log: RunLog, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from harness.runlog import RunLog; "
+        "from harness.reports.page import write_report; "
+        f"write_report(RunLog.open(Path({str(log.path)!r})), Path({str(tmp_path / 'r.html')!r})); "
+        "print(sorted({'scipy', 'torch', 'pandas', 'openai', 'sklearn'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "[]"
