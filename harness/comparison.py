@@ -13,10 +13,16 @@ import numpy as np
 from harness.estimates import percent, seed_of
 from harness.metrics import Metric
 from harness.outcomes import HAS_NO_FORMAT, Array, Codes, Outcomes, RowTable, cluster_codes
-from harness.statistics.bootstrap import DRAWS, bootstrap, monte_carlo_error, percentile_interval
+from harness.statistics.bootstrap import (
+    DRAWS,
+    bootstrap,
+    jackknife_difference_se,
+    monte_carlo_error,
+    percentile_interval,
+)
 from harness.statistics.clustered import clustered_mean
 from harness.statistics.confusion import confusion_metric
-from harness.statistics.mcnemar import exact_p, harm_p
+from harness.statistics.mcnemar import exact_p, harm_p, mid_p
 from harness.statistics.proportions import exact_upper
 from harness.statistics.randomisation import randomisation_p
 from harness.statistics.signflip import SignFlip, cluster_sums
@@ -36,7 +42,8 @@ class Comparison:
     low and high are -inf and inf where the rows cannot bound the gain. harm_p: one-sided p of "a is worse".
     only_a, only_b: rows only that side got right (single right/wrong answers). differing: units (rows or
     groups) on which the sides differ. variance: of a row's difference as far as it decides the number of rows
-    needed (SE^2 x rows). monte_carlo: standard error of the bounds that comes from the number of draws.
+    needed (SE^2 x rows; SE of table metrics by the jackknife, which needs no seed). mid_p: McNemar's, less
+    conservative than p. monte_carlo: standard error of the bounds that comes from the number of draws.
     """
 
     metric: Metric
@@ -52,6 +59,7 @@ class Comparison:
     harm_p: float
     differing: int
     variance: float
+    mid_p: float | None = None
     only_a: int | None = None
     only_b: int | None = None
     monte_carlo: float = 0.0
@@ -120,6 +128,7 @@ def _right_or_wrong(metric: Metric, x: Array, y: Array, level: float) -> Compari
         harm_p=harm_p(only_b, only_a),
         differing=only_a + only_b,
         variance=(only_a + only_b) / n,
+        mid_p=mid_p(only_b, only_a),
         only_a=only_a,
         only_b=only_b,
     )
@@ -207,7 +216,7 @@ def compare_tables(
             p_method=f"approximate randomisation, {draws:,} replicates",
             harm_p=lower,
             differing=differing,
-            variance=float(gains.var()) * n,
+            variance=jackknife_difference_se(units, functions[metric.name]) ** 2 * n,
             monte_carlo=monte_carlo_error(gains, level),
         )
     return found

@@ -84,6 +84,8 @@ def _paired(pairing: Pairing, metric: Metric, margin: float, c: Comparison | Non
         method=c.method,
         rows=c.rows,
         differing=c.differing,
+        p=c.p,
+        mid_p=c.mid_p,
         harm_p=c.harm_p,
         resolves=resolves,
         needed_rows=_needed(c, margin),

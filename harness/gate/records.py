@@ -33,7 +33,9 @@ class CheckResult(Record, frozen=True, kw_only=True, omit_defaults=False):
 
     name: "llama-ft: accuracy, against the reference". difference: candidate - reference (paired) or their quotient
     (ratio); low, high: its interval at `level` (absolute checks: the interval of the candidate's own figure).
-    margin: the largest loss that may go unnoticed; limit: the bound of an absolute or ratio check.
+    p: two-sided, of "no difference" (mid_p: McNemar's mid-p); harm_p: one-sided, of "not worse", exact for right or
+    wrong; harm_p_holm: over all checks. margin: the largest loss that may go unnoticed; limit: the bound of an
+    absolute or ratio check.
     needed_rows: rows in all that would probably decide an inconclusive check; resolves: the smallest margin
     that these rows pass with 80 % power when there is no true difference. sentence: the finding in words.
     """
@@ -54,6 +56,8 @@ class CheckResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     limit: float | None = None
     rows: int = 0
     differing: int | None = None
+    p: float | None = None
+    mid_p: float | None = None
     harm_p: float | None = None
     harm_p_holm: float | None = None
     resolves: float | None = None

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from harness.errors import PRECEDENCE, ExitCode
+from harness.errors import ExitCode
 from harness.statistics.holm import holm
 from harness.statistics.noninferiority import ALPHA
 
@@ -66,8 +66,3 @@ def exit_code(verdict: OverallVerdict, on_inconclusive: OnInconclusive) -> ExitC
     if verdict == "inconclusive":
         return ExitCode.INCONCLUSIVE if on_inconclusive == "block" else ExitCode.DONE
     return EXIT[verdict]
-
-
-def first_of(codes: list[int]) -> int:
-    """Of several exit codes the one that counts."""
-    return next((int(code) for code in PRECEDENCE if code in codes), int(ExitCode.DONE))

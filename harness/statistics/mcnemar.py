@@ -3,7 +3,6 @@
 `b` rows only the reference got right, `c` rows only the candidate; rows both got right or wrong say nothing.
 """
 
-import numpy as np
 from scipy.special import bdtr, bdtrc
 
 
@@ -29,8 +28,3 @@ def mid_p(b: int, c: int) -> float:
 def harm_p(b: int, c: int) -> float:
     """One-sided exact p-value of "the candidate is worse": P(X >= b), X ~ Binomial(b + c, 1/2)."""
     return float(bdtrc(b - 1, b + c, 0.5)) if b else 1.0
-
-
-def discordance(b: int, c: int, n: int) -> float:
-    """The share of rows on which exactly one was right; nan for no rows."""
-    return (b + c) / n if n else float(np.nan)

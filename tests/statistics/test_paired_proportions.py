@@ -8,7 +8,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 from statsmodels.stats.contingency_tables import mcnemar
 
-from harness.statistics.mcnemar import discordance, exact_p, harm_p, mid_p
+from harness.statistics.mcnemar import exact_p, harm_p, mid_p
 from harness.statistics.newcombe import newcombe_interval
 from harness.statistics.tango import inferiority_p, score, tango_interval
 
@@ -40,7 +40,6 @@ def test_mcnemar_equals_a_count_in_whole_numbers(b: int, c: int) -> None:
 
 def test_without_a_discordant_row_nothing_is_shown() -> None:
     assert (exact_p(0, 0), mid_p(0, 0), harm_p(0, 0)) == (1.0, 1.0, 1.0)
-    assert discordance(0, 0, 50) == 0
 
 
 @pytest.mark.parametrize(
