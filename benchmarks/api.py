@@ -109,7 +109,8 @@ def race(track: Track) -> None:
     table = Table({name: [] for name in names})
     for _ in range(track.options.rounds):
         for name in names:
-            table.turns[name].append(track.turn(name, ServerConfig(delay_s=0.05), 2000, 100))
+            rows = track.options.inspect_rows if name == "inspect" else 2000
+            table.turns[name].append(track.turn(name, ServerConfig(delay_s=0.05), rows, 100))
     for name in names:
         table.show(name)
     bound = [r.said["counters"]["client_bound"] for r in table.turns["bench"]]
@@ -197,6 +198,7 @@ def main() -> None:
     parser.add_argument("scenarios", nargs="*", choices=[*SCENARIOS, []], default=[])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--inspect-python", help="an interpreter with inspect-ai; without it the peer is left out")
+    parser.add_argument("--inspect-rows", type=int, default=500, help="rows of Inspect AI's turns in the race")
     options = parser.parse_args()
     with OpenAIServer() as server:
         track = Track(server, options)

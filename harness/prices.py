@@ -47,11 +47,6 @@ class Price(Record, frozen=True, kw_only=True):
             return None
         return Price(input=self.batch_input, output=self.batch_output)
 
-    def most(self, request: Request) -> float:
-        """An upper bound of what a request can cost: a token is at least one byte, and max_tokens is a ceiling."""
-        dearest = max(self.input, self.cache_write or 0.0)
-        return (most_prompt_tokens(request) * dearest + request.max_tokens * self.output) / MILLION
-
 
 def most_prompt_tokens(request: Request) -> int:
     """A bound that no byte-level tokeniser passes: bytes of all messages and of the schema, and the format's own."""

@@ -170,7 +170,7 @@ class BatchCaller:
                 ) from None
 
         try:
-            return await retrying(ATTEMPTS, DEADLINE_S, lambda: False)(once)
+            return await retrying(ATTEMPTS, DEADLINE_S, asyncio.Event())(once)
         except FatalError as error:
             said = advice(error.kind, self.where, self.settings.api_key_env, str(error))
             raise BackendStopped(self.clean(said), error.kind) from None

@@ -29,7 +29,7 @@ class BodyBuilder:
         self.effort = None if "reasoning_effort" in settings.omit else effort
         self._refused = frozenset((*family.refuses(self.effort), *settings.omit))
         self._rename = family.rename
-        self._model = model
+        self.model = model
         self._stream = stream
         self._seed = settings.seed
         self._logprobs = settings.logprobs
@@ -51,7 +51,7 @@ class BodyBuilder:
     def fields(self, request: Request) -> dict[str, Any]:
         """The body as a dictionary, under the names that the model's family uses."""
         body: dict[str, Any] = {
-            "model": self._model,
+            "model": self.model,
             "messages": request.messages,
             "max_tokens": request.max_tokens,
             "temperature": request.temperature,

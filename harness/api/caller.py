@@ -36,7 +36,7 @@ class Reply:
 class Send(Protocol):
     """How a body is sent (whole or streamed). Raises what the client raises, or BadBodyError."""
 
-    async def __call__(self, endpoint: Endpoint, body: bytes, timeout_s: float) -> Reply:
+    async def __call__(self, endpoint: Endpoint, body: bytes) -> Reply:
         """Send once."""
         ...
 
@@ -83,16 +83,22 @@ class Caller:
         self.send = send
         self.secrets = secrets
         self.stop: BackendStopped | None = None
-        self.waiting_s = 0.0
+        self._halted = asyncio.Event()
 
     def stopped(self) -> bool:
         """Whether nothing further may be sent."""
         return self.stop is not None
 
+    def begin(self) -> None:
+        """Forget an earlier stop."""
+        self.stop = None
+        self._halted.clear()
+
     def halt(self, kind: str, message: str) -> None:
         """Send nothing further; the first reason counts."""
         if self.stop is None:
             self.stop = BackendStopped(self.clean(message), kind)
+            self._halted.set()
             self.pool.wake()
 
     def clean(self, text: str) -> str:
@@ -120,7 +126,7 @@ class Caller:
 
     async def perform(self, call: Call) -> Completion | None:
         """Carry an admitted call out: send, send again where that helps, and end in exactly one completion."""
-        policy = retrying(self.settings.max_attempts, self.settings.deadline_s, self.stopped)
+        policy = retrying(self.settings.max_attempts, self.settings.deadline_s, self._halted)
         try:
             return await policy(self._attempt, call)
         except TransientError as error:
@@ -170,7 +176,7 @@ class Caller:
         call.queue_s += call.last_sent - asked
         try:
             async with asyncio.timeout(self.settings.timeout_s):
-                reply = await self.send(endpoint, call.body, self.settings.timeout_s)
+                reply = await self.send(endpoint, call.body)
         except asyncio.CancelledError:
             self.purse.settle(call.most, 0.0, maybe_billed=True)
             raise
@@ -221,7 +227,7 @@ class Caller:
         notes = {}
         if answer.system_fingerprint:
             notes["system_fingerprint"] = answer.system_fingerprint
-        if answer.model and answer.model != self.settings.model:
+        if answer.model and answer.model != self.builder.model:
             notes["model"] = answer.model
         if answer.service_tier not in ORDINARY_TIERS:
             notes["service_tier"] = str(answer.service_tier)

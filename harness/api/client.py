@@ -71,13 +71,13 @@ def make_client(name: str, settings: OpenAISettings, url: str, key: str | None) 
     )
 
 
-async def send_whole(endpoint: Endpoint, body: bytes, timeout_s: float) -> Reply:
+async def send_whole(endpoint: Endpoint, body: bytes) -> Reply:
     """Send a body and read the answer from its bytes (the client's own answer objects cost as much as the call)."""
     response = await endpoint.client.post(PATH, content=body, cast_to=httpx2.Response)
     return Reply(read_answer(response.content), response.headers)
 
 
-async def send_streamed(endpoint: Endpoint, body: bytes, timeout_s: float) -> Reply:
+async def send_streamed(endpoint: Endpoint, body: bytes) -> Reply:
     """Send a body whose answer is streamed; the first piece of text gives the first-token time."""
     began = time.perf_counter()
     first: float | None = None

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from harness.budget import Budget
 
 LOOK_AGAIN_S = 0.02
+NOTHING = 1e-9
+"""USD that are no reservation but the rounding of many."""
 
 
 class Purse:
@@ -24,7 +26,7 @@ class Purse:
         if self.budget.ceiling is None or most is None:
             return True
         while not self.budget.reserve(most):
-            if stopped() or self.budget.reserved <= 1e-12:
+            if stopped() or self.budget.reserved < NOTHING:
                 return False
             await asyncio.sleep(LOOK_AGAIN_S)
         return True

@@ -1,5 +1,7 @@
 """When to ask again, and after how long: tenacity with full jitter, a cap on attempts and a deadline."""
 
+import asyncio
+import contextlib
 from collections.abc import Callable
 
 from tenacity import (
@@ -47,16 +49,22 @@ class stop_when(stop_base):  # noqa: N801  (tenacity's own naming)
         return self._condition()
 
 
-def retrying(max_attempts: int, deadline_s: float, stopped: Callable[[], bool]) -> AsyncRetrying:
+def retrying(max_attempts: int, deadline_s: float, stopped: asyncio.Event) -> AsyncRetrying:
     """The policy for one request. The last TransientError comes out as it was raised.
 
-    stopped: when it becomes true (the backend stops) no further attempt is made.
+    stopped: once it is set (the backend stops) nobody waits any longer and no further attempt is made.
     """
+
+    async def pause(seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopped.wait(), seconds)
+
     return AsyncRetrying(
-        stop=stop_any(stop_after_attempt(max_attempts), stop_before_delay(deadline_s), stop_when(stopped)),
+        stop=stop_any(stop_after_attempt(max_attempts), stop_before_delay(deadline_s), stop_when(stopped.is_set)),
         wait=_WAIT,
         retry=retry_if_exception_type(TransientError),
         reraise=True,
+        sleep=pause,
     )
 
 

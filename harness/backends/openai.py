@@ -55,8 +55,8 @@ class OpenAIBackend:
         self._lag = Lag()
 
     def _listed_price(self) -> Price | None:
-        """The table's price; only OpenAI's own (and Azure's equal) prices are listed."""
-        listed = price_table().find(self.model) if self.settings.at_openai or self.settings.azure else None
+        """The table's price of this very model id; gateways and Azure charge what OpenAI charges."""
+        listed = price_table().find(self.model)
         return listed.price if listed is not None else None
 
     def identity(self) -> Identity:
@@ -138,7 +138,7 @@ class OpenAIBackend:
     async def stream(self, requests: AsyncIterator[Request], state_dir: Path) -> AsyncIterator[Completion]:
         """Answer requests as the limits allow. Raises BackendStopped after all that was sent has been yielded."""
         caller = self._open()
-        caller.stop = None
+        caller.begin()
         if self.context.use_cache and not self.context.probing and self._cache is None:
             self._cache = AnswerCache(self.context.workspace.cache, self.model, self._scope())
         batching = self.settings.batch and not self.context.probing

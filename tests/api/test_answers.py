@@ -138,6 +138,14 @@ def test_a_retry_after_is_kept_and_other_rows_go_on_meanwhile(server: OpenAIServ
     assert server.stats().requests == 21
 
 
+def test_a_stop_does_not_wait_for_rows_between_attempts(server: OpenAIServer, tmp_path: Path) -> None:
+    server.reset(ServerConfig(when={"r0": "429", "r5": "401"}, retry_after="120", headers=False))
+    asked = ask(server.url, tmp_path, rows(9), concurrency=2)  # would take two minutes otherwise
+    assert asked.stop is not None
+    assert asked.stop.kind == "authentication"
+    assert asked.errors == {"rate limit": 1, "authentication": 1}
+
+
 def test_a_deadline_ends_a_row_that_would_wait_too_long(server: OpenAIServer, tmp_path: Path) -> None:
     server.reset(ServerConfig(when={"r0": "429"}, retry_after="3600", headers=False))
     asked = ask(server.url, tmp_path, rows(3), deadline_s=2.0)

@@ -29,7 +29,7 @@ def test_a_slow_server_gets_less(two: list[OpenAIServer], tmp_path: Path) -> Non
     two[1].reset(ServerConfig(delay_s=0.2))
     ask("", tmp_path, rows(200), base_url=[s.url for s in two], concurrency=16)
     fast, slow = (s.stats().answered for s in two)
-    assert fast > 2 * slow > 0
+    assert fast > slow > 0
 
 
 def test_a_dead_server_is_set_aside_and_no_row_is_lost(two: list[OpenAIServer], tmp_path: Path) -> None:

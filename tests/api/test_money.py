@@ -70,6 +70,13 @@ def test_a_ceiling_needs_a_price(server: OpenAIServer, tmp_path: Path) -> None:
     assert server.stats().requests == 0
 
 
+def test_the_table_prices_a_model_that_bench_toml_does_not(server: OpenAIServer, tmp_path: Path) -> None:
+    server.reset(ServerConfig())
+    completion = ask(server.url, tmp_path, [row("r0")], model="gpt-4.1", price=None).by_id["r0"]
+    used = completion.usage
+    assert completion.cost.list == pytest.approx((used.prompt_tokens * 2 + used.completion_tokens * 8) / 1e6)
+
+
 def test_an_unknown_price_is_unknown_not_zero(server: OpenAIServer, tmp_path: Path) -> None:
     server.reset(ServerConfig())
     completion = ask(server.url, tmp_path, [row("r0")], price=None).by_id["r0"]
