@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from harness import hardware
-from harness.adapter import AdapterManifest, weights_digest
+from harness.adapter import BASELINE, AdapterManifest, weights_digest
 from harness.backends.sklearn import TfidfClassifier, missing_sklearn
 from harness.errors import UsageError
 from harness.plan import ask, load_task
@@ -46,7 +46,7 @@ def train_baseline(options: TrainOptions, workspace: Workspace, console: Console
         id=where.id,
         task=task.name,
         task_version=task.version,
-        base="tfidf",
+        base=BASELINE,
         objective="tfidf",
         decode="head",
         labels=chosen.labels,

@@ -14,6 +14,9 @@ from harness.workspace import Workspace
 SCHEMA = 1
 MANIFEST = "manifest.json"
 WEIGHTS = "adapter_model.safetensors"
+BASELINE = "tfidf"
+"""What stands in the place of a base model where a classical baseline was trained."""
+
 ROWS = "rows.json"
 """Ids (hashes of the inputs) of the rows an adapter learned from: {"train": [..], "validation": [..]}."""
 
@@ -131,7 +134,7 @@ def find_current(workspace: Workspace, task: str, base: str) -> Path:
     if found is not None and (workspace.adapters / found / MANIFEST).is_file():
         return workspace.adapters / found
     train = f"bench train --task {task} --base {base}"
-    others = [b for b in of_task if b != base_key(base)]
+    others = [b for b in of_task if b not in (base_key(base), BASELINE)]
     hint = f" (there is one for {others[0]}: say --base {others[0]})" if others else ""
     raise UsageError(f"no adapter for task '{task}' on base {base} in {workspace.adapters}{hint}: run `{train}` first.")
 

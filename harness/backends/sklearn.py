@@ -14,15 +14,20 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.adapter import WEIGHTS, AdapterManifest, find_adapter, find_current, read_manifest, weights_digest
+from harness.adapter import (
+    BASELINE,
+    WEIGHTS,
+    AdapterManifest,
+    find_adapter,
+    find_current,
+    read_manifest,
+    weights_digest,
+)
 from harness.backend import Needs, RunContext
 from harness.errors import UsageError
 from harness.files import write_json
 from harness.identity import Identity
 from harness.records import Completion, Request, Timing
-
-BASE = "tfidf"
-"""What stands in the place of a base model, in manifests and in `current.json`."""
 
 VOCABULARY = "vocabulary.json"
 WINDOW = 1024
@@ -167,7 +172,7 @@ class SklearnBackend:
         if self.settings.adapter != "auto":
             return find_adapter(self.context.workspace, self.settings.adapter)
         try:
-            return find_current(self.context.workspace, self.task_name, BASE)
+            return find_current(self.context.workspace, self.task_name, BASELINE)
         except UsageError:
             raise UsageError(
                 f"backend '{self.name}': no TF-IDF baseline for task '{self.task_name}' yet: "
