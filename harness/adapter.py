@@ -25,9 +25,10 @@ class AdapterManifest(Record, frozen=True, kw_only=True, omit_defaults=False):
     """Everything that made an adapter; stands beside its weights as `manifest.json`.
 
     base: model id or path as given; base_revision: the Hub commit, where there is one; base_sha256: of the
-    weight files. objective "generate" trains answers, "head" a classification head, "tfidf" a classical baseline; decode is what `run`
-    uses by default. data: {"source", "split", "fingerprint", "rows"}; selection: which rows chose the
-    checkpoint. model: for hosted fine-tuning, the tuned model's id at the provider (then no weights here).
+    weight files. objective "generate" trains answers, "head" a classification head, "tfidf" a classical
+    baseline; decode is what `run` uses by default. data: {"source", "split", "fingerprint", "rows"};
+    selection: which rows chose the checkpoint. model: for hosted fine-tuning, the tuned model's id at the
+    provider (then no weights here).
     """
 
     schema: int = SCHEMA
