@@ -59,6 +59,26 @@ def volume(summary: Summary, rented: set[str]) -> Chart | None:
         ax.set_ylabel("USD, training included")
         ax.tick_params(length=0, which="both")
 
+    first = points[1.0]
+    said = f"Training has paid for itself after {rounded(first)} answers" if first else "Training never pays for itself"
+    idle_says = f" A rented device costs the same when it idles: the band reaches to {shares[-1]:.0%} use."
+    rings = " Rings mark the break-even points." if known else ""
+    return Chart(
+        name="volume",
+        title="Cost against volume",
+        caption=f"{said} at the list price of {one_line(pair[1])}.{idle_says if len(shares) > 1 else ''}{rings}",
+        grid=_grid(pair, points, price),
+        figure=draw((5.4, 3.5), paint),
+    )
+
+
+def _grid(pair: tuple[str, str], points: dict[float, float | None], price: float) -> Grid:
+    """Break-even by the share of device hours that are used."""
+    columns = (
+        Column(title="device hours used", numeric=False),
+        Column(title="$ per 1,000"),
+        Column(title="break-even, answers"),
+    )
     rows = tuple(
         (
             Cell(text=f"{share:.0%}"),
@@ -67,26 +87,7 @@ def volume(summary: Summary, rented: set[str]) -> Chart | None:
         )
         for share, point in points.items()
     )
-    first = points[1.0]
-    said = f"Training has paid for itself after {rounded(first)} answers" if first else "Training never pays for itself"
-    return Chart(
-        name="volume",
-        title="Cost against volume",
-        caption=f"{said} at the list price of {one_line(pair[1])}. "
-        + (
-            "A rented device costs the same when it idles; rings mark the break-even points." if len(shares) > 1 else ""
-        ),
-        grid=Grid(
-            caption=f"Break-even of {one_line(pair[0])} against {one_line(pair[1])}",
-            columns=(
-                Column(title="device hours used", numeric=False),
-                Column(title="$ per 1,000"),
-                Column(title="break-even, answers"),
-            ),
-            rows=rows,
-        ),
-        figure=draw((5.4, 3.5), paint),
-    )
+    return Grid(caption=f"Break-even of {one_line(pair[0])} against {one_line(pair[1])}", columns=columns, rows=rows)
 
 
 def _name(ax: Axes, text: str, x: float, y: float, colour: str) -> None:

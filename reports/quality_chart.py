@@ -85,21 +85,7 @@ def _against(
 
     left_out = [one_line(n) for n in summary.backends if n not in places]
     note = f" Not shown: {listing(left_out)} ({absent})." if left_out else ""
-    rows = tuple(
-        (
-            Cell(text=one_line(n)),
-            Cell(text=form(p.price)),
-            figure_cell(summary.backends[n].metrics, metric),
-            Cell(text="yes" if n in frontier else "no"),
-        )
-        for n, p in places.items()
-    )
-    columns = (
-        Column(title="backend", numeric=False),
-        Column(title=axis),
-        heading(metric),
-        Column(title="on the frontier", numeric=False),
-    )
+    rows = tuple(_row(summary, metric, n, form(p.price), n in frontier) for n, p in places.items())
     worth = title(metric.name)
     best = listing([one_line(n) for n in frontier])
     return Chart(
@@ -107,9 +93,19 @@ def _against(
         title=f"Quality against {word}",
         caption=f"{worth[0].upper()}{worth[1:]} with its 95 % interval. The dotted line joins those that no other "
         f"beats in both (the Pareto frontier): {best}.{note}",
-        grid=Grid(caption=f"Quality against {word}", columns=columns, rows=rows),
+        grid=Grid(caption=f"Quality against {word}", columns=_columns(axis, metric), rows=rows),
         figure=draw((5.4, 3.5), paint),
     )
+
+
+def _columns(axis: str, metric: Metric) -> tuple[Column, ...]:
+    names = Column(title="backend", numeric=False), Column(title="on the frontier", numeric=False)
+    return (names[0], Column(title=axis), heading(metric), names[1])
+
+
+def _row(summary: Summary, metric: Metric, name: str, price: str, best: bool) -> tuple[Cell, ...]:
+    worth = figure_cell(summary.backends[name].metrics, metric)
+    return (Cell(text=one_line(name)), Cell(text=price), worth, Cell(text="yes" if best else "no"))
 
 
 def _places(summary: Summary, known: Mapping[str, float | None], metric: Metric) -> dict[str, Place]:
