@@ -7,6 +7,7 @@ ROOT = Path(__file__).parents[1]
 ROOMS = {"tasks": "harness.tasks", "adapters": "harness.adapters", "reports": "harness.reports"}
 ENGINE = (
     "harness.asking",
+    "harness.asking_once",
     "harness.backend",
     "harness.backends",
     "harness.api",
