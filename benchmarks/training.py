@@ -1,0 +1,258 @@
+"""The same training by Bench, by TRL's SFTTrainer as its documentation shows it, and padded to 128 tokens.
+
+    python benchmarks/training.py --data ../shared/data/agnews --rows 480 --pairs 5
+    python benchmarks/training.py --device cuda --width 2048 --layers 16 --rows 20000      # Llama 3.2 1B's shape
+
+Same rows, base weights, LoRA, optimiser, batch and order-free epoch. Each contender runs in a process of its own,
+interleaved. Two objectives: `answer` (prompt and topic; against TRL's default settings) and `head` (a
+classification head on the text; against the AG News article's padding to 128). Reported: seconds of the training
+alone (wall, and CPU seconds, which a busy machine disturbs less), rows and tokens a second, peak memory, and the
+loss on rows that none trained on, computed by one function.
+TRL is no dependency of Bench: install it, or leave it out of --contenders.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+BATCH, RATE, SEED, LORA_R = 16, 1e-3, 0, 8
+PAIRS = {"answer": ("bench-answer", "trl-answer"), "head": ("bench-head", "padded-head")}
+TINY = Path(__file__).parents[1] / "adapters" / "tiny"
+
+
+def texts(data: str, rows: int) -> tuple[list[Any], list[Any]]:
+    """Training and held-out samples (a fifth as many), the same for everybody."""
+    from harness.plan import load_rows, load_task
+    from harness.rows import DataSource
+    from harness.sampling import seeded_order
+
+    samples = seeded_order(load_rows(load_task("agnews"), DataSource(location=data, split="train")), SEED)
+    short = [s for s in samples if len(s.inputs["text"]) < 600]  # fits 128 tokens or nearly: nobody cuts an answer
+    return short[:rows], short[rows : rows + rows // 5]
+
+
+def fresh(args: argparse.Namespace, head: bool) -> tuple[Any, Any]:
+    """The same untrained Llama and tokenizer for every contender."""
+    import transformers
+
+    transformers.set_seed(SEED)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(TINY)
+    config = transformers.LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=args.width,
+        intermediate_size=args.width * 8 // 3,
+        num_hidden_layers=args.layers,
+        num_attention_heads=max(4, args.width // 64),
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        num_labels=4,
+        use_cache=False,
+    )
+    kind = transformers.LlamaForSequenceClassification if head else transformers.LlamaForCausalLM
+    return kind(config).to(args.device), tokenizer
+
+
+def lora(head: bool) -> Any:
+    from peft import LoraConfig
+
+    return LoraConfig(
+        task_type="SEQ_CLS" if head else "CAUSAL_LM", r=LORA_R, lora_alpha=2 * LORA_R, target_modules="all-linear"
+    )
+
+
+def common(out: str, device: str) -> dict[str, Any]:
+    return {
+        "output_dir": out,
+        "per_device_train_batch_size": BATCH,
+        "num_train_epochs": 1,
+        "learning_rate": RATE,
+        "optim": "adamw_torch",
+        "seed": SEED,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "use_cpu": device == "cpu",
+        "bf16": device != "cpu",
+    }
+
+
+def bench_trainer(args: argparse.Namespace, out: str, head: bool) -> Any:
+    import transformers
+    from peft import get_peft_model
+
+    from harness.adapters.examples import encode
+    from harness.adapters.loop import make_trainer
+    from harness.adapters.recipe import Recipe
+    from harness.plan import load_task
+    from harness.rendering import Renderer
+
+    model, tokenizer = fresh(args, head)
+    recipe = Recipe(objective="head" if head else "generate")
+    examples, _ = encode(load_task("agnews"), texts(args.data, args.rows)[0], Renderer(tokenizer), recipe, 1024)
+    settings = transformers.TrainingArguments(
+        **common(out, args.device), remove_unused_columns=False, include_num_input_tokens_seen="non_padding"
+    )
+    return make_trainer(get_peft_model(model, lora(head)), tokenizer, settings, examples, [], None, [])
+
+
+def trl_trainer(args: argparse.Namespace, out: str, head: bool) -> Any:
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    from harness.plan import ask, load_task
+
+    model, tokenizer = fresh(args, head)
+    task = load_task("agnews")
+    rows = [
+        {"prompt": ask(task, s).messages[0].content, "completion": f" {task.target(s)}"}
+        for s in texts(args.data, args.rows)[0]
+    ]
+    return SFTTrainer(
+        model=model,
+        args=SFTConfig(**common(out, args.device)),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+        peft_config=lora(head),
+    )
+
+
+def padded_trainer(args: argparse.Namespace, out: str, head: bool) -> Any:
+    """The article's way: every row padded to 128 tokens, rows in random order."""
+    import transformers
+    from peft import get_peft_model
+
+    from harness.plan import load_task
+
+    model, tokenizer = fresh(args, head)
+    labels = load_task("agnews").labels
+    samples = texts(args.data, args.rows)[0]
+    padded = tokenizer(
+        [s.inputs["text"] for s in samples],
+        padding="max_length",
+        truncation=True,
+        max_length=128,
+        padding_side="right",
+        return_tensors="pt",
+    )
+    rows = [
+        {**{k: v[i] for k, v in padded.items()}, "labels": labels.index(s.reference)} for i, s in enumerate(samples)
+    ]
+    return transformers.Trainer(
+        model=get_peft_model(model, lora(head)),
+        args=transformers.TrainingArguments(**common(out, args.device)),
+        train_dataset=rows,
+    )
+
+
+MAKERS = {
+    "bench-answer": bench_trainer,
+    "trl-answer": trl_trainer,
+    "bench-head": bench_trainer,
+    "padded-head": padded_trainer,
+}
+
+
+def held_out_loss(model: Any, tokenizer: Any, held: list[Any], head: bool) -> float:
+    """Cross-entropy a target token (a class) on rows nobody trained on, with Bench's own encoding."""
+    import torch
+
+    from harness.adapters.examples import IGNORED, collate, encode
+    from harness.adapters.recipe import Recipe
+    from harness.plan import load_task
+    from harness.rendering import Renderer
+
+    recipe = Recipe(objective="head" if head else "generate")
+    examples, _ = encode(load_task("agnews"), held, Renderer(tokenizer), recipe, 1024)
+    summed, count = 0.0, 0
+    model.eval()
+    with torch.no_grad():
+        for start in range(0, len(examples), BATCH):
+            batch = collate([{"input_ids": e} for e in examples[start : start + BATCH]], tokenizer.pad_token_id)
+            batch = {k: v.to(model.device) for k, v in batch.items()}
+            labels = batch.pop("labels")
+            columns = {} if head else {"logits_to_keep": labels.shape[1]}
+            logits = model(**batch, **columns).logits.float().flatten(0, -2)
+            summed += float(torch.nn.functional.cross_entropy(logits, labels.flatten(), reduction="sum"))
+            count += int((labels != IGNORED).sum())
+    return summed / count
+
+
+def one(name: str, args: argparse.Namespace) -> dict[str, float]:
+    """Train once, in this process."""
+    import torch
+
+    if args.device == "cpu":
+        torch.set_num_threads(1)
+    head = name.endswith("head")
+    with tempfile.TemporaryDirectory() as out:
+        trainer = MAKERS[name](args, out, head)
+        wall, cpu = time.perf_counter(), time.process_time()
+        trainer.train()
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        _, tokenizer = fresh(args, head)
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        peak = torch.cuda.max_memory_allocated() if args.device != "cpu" else 1024 * _peak_kib()
+        loss = held_out_loss(model, tokenizer, texts(args.data, args.rows)[1], head)
+    return {"wall_s": wall, "cpu_s": cpu, "rows_per_s": args.rows / wall, "peak_mib": peak / 2**20, "loss": loss}
+
+
+def _peak_kib() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def main() -> None:
+    """Interleaved pairs, medians and ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="embedded")
+    parser.add_argument("--rows", type=int, default=480)
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--width", type=int, default=256)
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--objectives", default="answer,head")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one:
+        print(json.dumps(one(args.one, args)))
+        return
+    for objective in args.objectives.split(","):
+        compare(objective, args)
+
+
+def compare(objective: str, args: argparse.Namespace) -> None:
+    """One objective: every contender `--pairs` times, interleaved."""
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in PAIRS[objective]}
+    for _ in range(args.pairs):
+        for name in found:
+            command = [sys.executable, __file__, "--one", name]
+            for key in ("data", "rows", "width", "layers", "device"):
+                command += [f"--{key}", str(getattr(args, key))]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                print(f"{name} did not finish: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
+                return
+            found[name].append(json.loads(done.stdout.splitlines()[-1]))
+    for name, runs in found.items():
+        middle = {key: statistics.median(r[key] for r in runs) for key in runs[0]}
+        print(
+            f"{name:13} {middle['wall_s']:7.1f} s wall {middle['cpu_s']:7.1f} s CPU {middle['rows_per_s']:7.1f} rows/s "
+            f"{middle['peak_mib']:7.0f} MiB  held-out loss {middle['loss']:.3f}"
+        )
+    ours, other = found.values()
+    for what in ("wall_s", "cpu_s"):
+        ratios = sorted(o[what] / b[what] for b, o in zip(ours, other, strict=True))
+        print(f"  ratio of {what}: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+
+
+if __name__ == "__main__":
+    main()
