@@ -97,7 +97,7 @@ def _legend(summary: Summary) -> str:
 def _speed(summary: Summary) -> Table:
     table = _new_table()
     table.add_column("decode")
-    for heading in ("p50", "p95", "rows/s", "$ per 1,000", "this run", "training"):
+    for heading in ("p50", "p95", "rows/s", "$/1,000", "this run", "training"):
         table.add_column(heading, justify="right")
     for name in by_rank(summary):
         result = summary.backends[name]
