@@ -89,6 +89,7 @@ async def bench_backend(url: str, rows: int, concurrency: int, cache: str = "", 
         context = RunContext(Workspace(Path(cache or folder)), use_cache=bool(cache))
         backend = OpenAIBackend("b", decode_table(table | settings, OpenAIBackend.Settings, "b"), "t", context)
         await backend.check(Needs(task="t", rows=rows))
+        asking = _Mark()
         seconds, errors, queued, wasted, spent = [], {}, 0.0, 0.0, 0.0
         async for c in backend.stream(requests(), Path(folder)):
             if c.error:
@@ -97,6 +98,7 @@ async def bench_backend(url: str, rows: int, concurrency: int, cache: str = "", 
             queued += c.timing.queue_s
             wasted += c.timing.retry_s
             spent += c.cost.incurred or 0.0
+        asking_cpu = asking.since()["cpu_s"]
         counters = backend.counters()
         await backend.aclose()
     return {
@@ -106,6 +108,7 @@ async def bench_backend(url: str, rows: int, concurrency: int, cache: str = "", 
         "queue_s": queued,
         "retry_s": wasted,
         "incurred": spent,
+        "asking_cpu_s": asking_cpu,
     }
 
 

@@ -173,6 +173,8 @@ class Server:
             data = data.replace(b'"content":"', rb'"content":"\ud800')
         if kind == "cut":
             return await self.cut(request, data)
+        if request.transport is None or request.transport.is_closing():
+            return self.abort(request)  # the client has hung up: nothing is handed over, nothing counted
         self.note(key, whole.get("usage") or {})
         return web.Response(body=data, content_type=JSON, headers=headers | {"x-request-id": f"req_{key}"})
 
