@@ -79,13 +79,15 @@ def run(
         questions=Questions(shots=shots, prompt=prompt, probe=probe),
         fail_on_contamination=fail_on_contamination,
     )
-    context = RunContext(workspace=place, budget=Budget(ceiling=max_cost), use_cache=use_cache)
+    heard = observer or Observer()
+    budget = Budget(ceiling=max_cost)
+    context = RunContext(workspace=place, budget=budget, use_cache=use_cache, progress=heard.out_of_sight)
     settings = settings or load_settings()
     plan = plan_run(options, settings, context, out)
     if early_stop is not None:
         asked = early_stop_terms(plan.task.metrics, early_stop, settings)
         plan = plan._replace(manifest=msgspec.structs.replace(plan.manifest, early_stop=asked))
-    return _carry_out(plan, plan.manifest.backend_settings, context, observer or Observer())
+    return _carry_out(plan, plan.manifest.backend_settings, context, heard)
 
 
 def resume(
@@ -103,15 +105,17 @@ def resume(
     Raises as `run`, and UsageError where the task, a model or an adapter has changed since.
     """
     plan = plan_resume(path)
+    heard = observer or Observer()
     paid = sum(map(RunLog.open(path).incurred, plan.manifest.backend_settings))
     context = RunContext(
         workspace=workspace or Workspace.current(),
         budget=Budget(ceiling=max_cost, spent=paid),
         use_cache=use_cache,
         resuming=True,
+        progress=heard.out_of_sight,
     )
     tables = resumed_tables(plan.manifest, settings or load_settings())
-    return _carry_out(plan, tables, context, observer or Observer())
+    return _carry_out(plan, tables, context, heard)
 
 
 def _carry_out(plan: Plan, tables: dict[str, dict[str, Any]], context: RunContext, observer: Observer) -> RunLog:

@@ -23,7 +23,10 @@ PLAIN_EVERY_S = 5.0
 
 @dataclass
 class _State:
-    """What is known of one backend: counts of this session, and when its first and last lines came."""
+    """What is known of one backend: counts of this session, and when its first and last lines came.
+
+    elsewhere: answers made out of sight (a batch at a provider) that have not come here yet.
+    """
 
     total: int
     done: int = 0
@@ -34,6 +37,7 @@ class _State:
     began_at: int = 0
     last: float = 0.0
     printed: float = 0.0
+    elsewhere: int = 0
 
     @property
     def rate(self) -> float | None:
@@ -96,10 +100,18 @@ class RunProgress:
     def on_line(self, backend: str, line: LogLine) -> None:
         """Count one line that was just appended to a backend's log."""
         state = self._states[backend]
+        state.elsewhere = max(0, state.elsewhere - 1)
         paid = line.cost.incurred
         cost = state.cost if paid is None else (state.cost or 0.0) + paid
         state.unpriced = state.unpriced or (paid is None and line.error is None)
         self.update(backend, state.done + 1, state.total, state.errors + (line.error is not None), cost)
+
+    def out_of_sight(self, backend: str, done: int, total: int) -> None:
+        """A batch at a provider holds `total` rows, of which `done` are answered there."""
+        state = self._states[backend]
+        state.elsewhere = done
+        if self._live is None and self._clock() - state.printed >= PLAIN_EVERY_S and done < total:
+            self._print(backend)
 
     def update(self, backend: str, done: int, total: int, errors: int, cost: float | None) -> None:
         """Set a backend's counts: requests done of total, infrastructure errors, USD so far (None: unknown)."""
@@ -120,6 +132,8 @@ class RunProgress:
             parts.append(f"{rate(state.rate)} rows/s")
         if state.errors:
             parts.append(plural(state.errors, "error"))
+        if state.elsewhere:
+            parts.append(f"{count(state.elsewhere)} answered at the provider")
         parts.append(f"cost {state.price()}")
         if state.done < state.total and state.left_s is not None:
             parts.append(f"{seconds(state.left_s)} left")
@@ -134,8 +148,8 @@ class RunProgress:
         for name, s in self._states.items():
             table.add_row(
                 Text(one_line(name)),
-                ProgressBar(total=max(s.total, 1), completed=s.done, width=12),
-                f"{count(s.done)}/{count(s.total)}",
+                ProgressBar(total=max(s.total, 1), completed=s.done + s.elsewhere, width=12),
+                f"{count(s.done + s.elsewhere)}/{count(s.total)}",
                 f"{rate(s.rate)}/s" if s.rate else "",
                 Text(plural(s.errors, "error") if s.errors else "", style="red"),
                 s.price(),

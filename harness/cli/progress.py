@@ -24,11 +24,13 @@ def observed(console: Console, *, quiet: bool) -> Iterator[Observer]:
 
         def started(totals: dict[str, tuple[int, int]]) -> None:
             nonlocal display
-            left = {name: total - done for name, (done, total) in totals.items()}
-            display = stack.enter_context(load(PROGRESS)(console, left))
+            asked = {name: total for name, (_, total) in totals.items()}
+            answered = {name: done for name, (done, _) in totals.items()}
+            display = stack.enter_context(load(PROGRESS)(console, asked, answered))
 
         yield Observer(
             started=started,
             line=lambda backend, line: display.on_line(backend, line) if display else None,
             remark=remark,
+            out_of_sight=lambda backend, done, total: display.out_of_sight(backend, done, total) if display else None,
         )

@@ -109,3 +109,15 @@ def test_control_codes_in_a_name_do_not_reach_the_terminal() -> None:
     with RunProgress(console, {"x\x1b[31m": 0}):
         pass
     assert "\x1b" not in out.getvalue() and "x␛[31m" in out.getvalue()
+
+
+def test_a_batch_at_a_provider_is_seen_before_its_answers_come() -> None:
+    console, clock = Console(file=io.StringIO(), width=80), Clock()
+    with RunProgress(console, {"gpt4": 4}, clock=clock) as progress:
+        clock.now = 6.0
+        progress.out_of_sight("gpt4", 3, 4)
+        progress.on_line("gpt4", line(0))
+    assert isinstance(console.file, io.StringIO)
+    said = console.file.getvalue()
+    assert "gpt4: 0/4 (0%), 3 answered at the provider" in said
+    assert "gpt4: 1/4 (25%), 2 answered at the provider" in said
