@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--rows", type=int, default=6000)
     parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--margin", default="0.03")
+    parser.add_argument("--margin", default="0.05")
     args = parser.parse_args()
     args.out = args.out.resolve()
     runs = {name: measure(name, args) for name in VARIANTS}
