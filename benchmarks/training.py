@@ -19,12 +19,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 BATCH, RATE, SEED, LORA_R = 16, 1e-3, 0, 8
 PAIRS = {"answer": ("bench-answer", "trl-answer"), "head": ("bench-head", "padded-head")}
-TINY = Path(__file__).parents[1] / "adapters" / "tiny"
 
 
 def texts(data: str, rows: int) -> tuple[list[Any], list[Any]]:
@@ -42,8 +40,11 @@ def fresh(args: argparse.Namespace, head: bool) -> tuple[Any, Any]:
     """The same untrained Llama and tokenizer for every contender."""
     import transformers
 
+    from harness.adapters.tiny_base import train_tokenizer
+
     transformers.set_seed(SEED)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(TINY)
+    rows, _ = texts(args.data, 20_000)  # a vocabulary that gives news about 50 tokens, as large models' do
+    tokenizer = train_tokenizer((s.inputs["text"] for s in rows), 16_000)
     config = transformers.LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=args.width,
