@@ -31,6 +31,8 @@ SCHEMA = 1
 KIND = "bench baseline"
 NO_ANSWER = "-"
 ABSENT = "~"
+READ = "+"
+"""Stands for whatever a lenient reader read: open answers are too long for a baseline, that there is one matters."""
 CODE = 3
 """Characters of an outcome's code, more where two would be alike."""
 
@@ -171,7 +173,7 @@ def _split(score: Score, numbers: list[str], labels: set[str]) -> _Cell:
         answer=score.answer if score.answer in labels else None,
         correct=score.correct,
         format=score.format,
-        lenient=Lenient(correct=score.lenient.correct),
+        lenient=Lenient(answer=score.lenient.answer and READ, correct=score.lenient.correct),
         values=dict(sorted((k, v) for k, v in score.values.items() if k not in numbers)),
     )
     return _Cell(digest(shared), shared, tuple(score.values.get(k) for k in numbers))

@@ -67,7 +67,7 @@ class Comparison:
 
 def comparable(metric: Metric, a: Outcomes, b: Outcomes) -> bool:
     """Whether the metric means the same for both: format errors are never paired across decode modes."""
-    if metric.row_value != "format_error":
+    if not metric.about_format:
         return True
     return a.decode == b.decode and a.decode not in HAS_NO_FORMAT
 

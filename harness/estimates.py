@@ -43,7 +43,7 @@ def estimate_all(
 
 def mean_estimate(metric: Metric, rows: RowTable, outcomes: Outcomes, level: float = 0.95) -> Estimate:
     """A mean of row values: Wilson where rows are single 0/1 answers, else Student's t over rows or groups."""
-    if metric.row_value == "format_error" and outcomes.decode in HAS_NO_FORMAT:
+    if metric.about_format and outcomes.decode in HAS_NO_FORMAT:
         return Estimate(value=None, method=f"n/a for {outcomes.decode}")
     values = outcomes.values[metric.name]
     chosen = ~np.isnan(values)

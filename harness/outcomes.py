@@ -152,7 +152,7 @@ class OutcomeBuilder:
 
 
 def _applies(metric: Metric, decode: str) -> bool:
-    return metric.kind == "mean" and not (metric.row_value == "format_error" and decode in HAS_NO_FORMAT)
+    return metric.kind == "mean" and not (metric.about_format and decode in HAS_NO_FORMAT)
 
 
 def row_value(name: str) -> Callable[[Score], float | None]:
@@ -163,6 +163,8 @@ def row_value(name: str) -> Callable[[Score], float | None]:
         return lambda score: None if score.lenient.correct is None else float(score.lenient.correct)
     if name == "format_error":
         return lambda score: float(score.format is not None)
+    if name == "lenient_format_error":
+        return lambda score: float(score.lenient.answer is None)
     return lambda score: score.values.get(name)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
-from harness.metrics import FORMAT_ERROR_RATE, Metric
+from harness.metrics import FORMAT_ERROR_RATE, LENIENT_FORMAT_ERROR_RATE, Metric
 from harness.records import Completion, Message, Passage, Request, Sample, Score
 from harness.rows import DataRow, DataSource, open_rows
 
@@ -23,7 +23,7 @@ class PersonaJson:
     labels = ()
     metrics = (
         FORMAT_ERROR_RATE,
-        Metric(name="recoverable_rate", row_value="recovered"),
+        LENIENT_FORMAT_ERROR_RATE,
         Metric(name="parts", row_value="parts", proportion=False),
     )
     recipe = "llama-3.1-8b-persona"

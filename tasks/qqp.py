@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.components import shared_groups
 from harness.errors import UsageError
-from harness.metrics import ACCURACY, FORMAT_ERROR_RATE, LENIENT_ACCURACY, Metric
+from harness.metrics import ACCURACY, FORMAT_ERROR_RATE, LENIENT_ACCURACY, LENIENT_FORMAT_ERROR_RATE, Metric
 from harness.records import Completion, Message, Passage, Request, Sample, Score
 from harness.rows import DataSource
 
@@ -20,6 +20,7 @@ METRICS = (
     Metric(name="recall", kind="confusion", proportion=False, positive="1"),
     FORMAT_ERROR_RATE,
     LENIENT_ACCURACY,
+    LENIENT_FORMAT_ERROR_RATE,
 )
 
 ASK = "Do these two questions ask the same thing? 1 means similar (duplicates), 0 means dissimilar."

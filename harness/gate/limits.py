@@ -32,7 +32,7 @@ def limit_check(pairing: Pairing, metric: Metric, terms: Terms) -> CheckResult:
         verdict="incomparable",
         limit=limit,
     )
-    if metric.row_value == "format_error" and pairing.candidate.decode in HAS_NO_FORMAT:
+    if metric.about_format and pairing.candidate.decode in HAS_NO_FORMAT:
         sentence = f"format errors do not apply to {pairing.candidate.decode}: not gated."
         return msgspec.structs.replace(result, verdict="advisory", sentence=sentence)
     lacking = undefined(metric, pairing.candidate, pairing.reference)
