@@ -86,7 +86,10 @@ def test_a_resumed_run_counts_what_is_done_but_not_into_the_rate() -> None:
     assert "911/1,000 (91%), 1 rows/s, cost unknown, 1 min 29 s left" in out.getvalue().splitlines()[-1]
 
 
-def test_a_terminal_shows_all_backends_within_80_columns_and_leaves_a_plain_line_each() -> None:
+def test_a_terminal_shows_all_backends_within_80_columns_and_leaves_a_plain_line_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("CI", raising=False)
     console, out = terminal()
     clock = Clock()
     names = {"llama-ft": 7600, "a-very-long-backend-name-indeed": 7600}
