@@ -126,7 +126,10 @@ def _run(job: Prepared, work: Path, console: Console) -> tuple[AnswerTrainer, Cl
     metric = validation.metric if validation is not None and validation.metric.kind == "mean" else None
     args = arguments(job.recipe, work, job.steps, job.placement.device, job.placement.dtype, choose_by=metric)
     progress, interrupt = TrainingProgress(console, job.steps), Interrupt()
-    trainer = make_trainer(model, job.tokenizer, args, job.train, job.held, validation, [progress, Clock(), interrupt])
+    callbacks: list[Any] = [progress, Clock(), interrupt]
+    if metric is not None and job.recipe.patience:
+        callbacks.append(transformers.EarlyStoppingCallback(job.recipe.patience))
+    trainer = make_trainer(model, job.tokenizer, args, job.train, job.held, validation, callbacks)
     whole = committed(work)
     if whole:
         console.print(f"bench: continuing after {whole[-1].name.replace('-', ' at step ')}", highlight=False)

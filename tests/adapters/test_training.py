@@ -65,6 +65,14 @@ def test_the_same_command_gives_the_same_weights(base: Path, rows: Path, tmp_pat
     assert not same_weights(one, other)
 
 
+def test_a_training_that_no_longer_improves_ends_early(base: Path, rows: Path, tmp_path: Path) -> None:
+    idle = options(base, rows, "learning_rate=1e-12", "evaluations=13", "patience=2")
+    folder, manifest = train(idle, Workspace(tmp_path / "home"), quiet())
+    assert manifest.steps == 6  # asked every two steps: the first is the best, the next two are no better
+    assert manifest.selection["step"] == 2
+    assert (folder / WEIGHTS).is_file()
+
+
 def test_an_interrupted_training_continues_to_the_same_weights(
     base: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
