@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 
 from harness.errors import UsageError
 from harness.hashing import digest
@@ -152,7 +153,22 @@ def from_cache(request_id: str, repeat: int, kept: Cached, list_cost: float | No
 def _open(path: Path) -> sqlite3.Connection:
     """Open or create. WAL with synchronous NORMAL: a crash of the machine may lose the last answers, never the file."""
     try:
-        db = sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False)
+        return _connect(path)
+    except sqlite3.DatabaseError as error:
+        raise UsageError(
+            f"the answer cache {path} cannot be opened ({error}): delete the file, or run with --no-cache."
+        ) from None
+
+
+def _locked(error: BaseException) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
+
+
+# SQLite does not wait, as it does elsewhere, while another process is turning a new file to WAL.
+@retry(retry=retry_if_exception(_locked), stop=stop_after_delay(BUSY_S), wait=wait_random(0.01, 0.1), reraise=True)
+def _connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False)
+    try:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=NORMAL")
         db.execute(
@@ -160,8 +176,7 @@ def _open(path: Path) -> sqlite3.Connection:
             "(key BLOB PRIMARY KEY, model TEXT NOT NULL, created REAL NOT NULL, value BLOB NOT NULL) WITHOUT ROWID"
         )
         db.commit()
-    except sqlite3.DatabaseError as error:
-        raise UsageError(
-            f"the answer cache {path} cannot be opened ({error}): delete the file, or run with --no-cache."
-        ) from None
+    except BaseException:
+        db.close()
+        raise
     return db

@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,6 +91,17 @@ def test_two_processes_share_it(tmp_path: Path) -> None:
     assert kept is not None
     assert kept.text == "2999"
     cache.close()
+
+
+def test_several_processes_may_create_it_at_the_same_moment(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from harness.cache import AnswerCache\n"
+        "time.sleep(max(0.0, float(sys.argv[2]) - time.time()))\n"
+        "AnswerCache(Path(sys.argv[1]), 'm', 'scope').close()"
+    )
+    for attempt in range(3):
+        together = [sys.executable, "-c", program, str(tmp_path / f"{attempt}.sqlite"), str(time.time() + 0.5)]
+        assert [p.wait(60) for p in [subprocess.Popen(together) for _ in range(4)]] == [0] * 4
 
 
 def test_a_run_that_is_going_on_has_its_answers_on_disk(server: OpenAIServer, tmp_path: Path) -> None:
