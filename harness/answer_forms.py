@@ -12,11 +12,9 @@ from typing import Any, Protocol
 import jsonschema
 
 from harness.errors import UsageError
+from harness.json_scan import outermost_json
 from harness.labels import NOT_AN_ANSWER, score_label
 from harness.records import Completion, Lenient, Score
-
-MANY_STARTS = 200
-"""Where an answer offers more beginnings of JSON than this, the rest is not looked at."""
 
 
 class AnswerForm(Protocol):
@@ -188,20 +186,4 @@ def _json_values(text: str) -> list[tuple[Any, tuple[int, int]]]:
     whole = _parsed(text)
     if whole is not None:
         return [(whole[0], (0, len(text)))]
-    found = []
-    at = starts = 0
-    while starts < MANY_STARTS:
-        at = min((p for p in (text.find("[", at), text.find("{", at)) if p >= 0), default=-1)
-        if at < 0:
-            break
-        starts += 1
-        try:
-            value, end = _decoder.raw_decode(text, at)
-        except RecursionError:  # nested for its own sake: every further beginning would cost as much
-            break
-        except ValueError:
-            at += 1
-            continue
-        found.append((value, (at, end)))
-        at = end
-    return found
+    return [(value, (start, end)) for value, start, end in outermost_json(text, _decoder)]

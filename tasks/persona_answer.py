@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from harness.json_scan import outermost_json
 from harness.labels import NOT_AN_ANSWER
 from harness.records import Completion, Lenient, Record, Score
 
@@ -19,9 +20,6 @@ SCHEMA: dict[str, Any] = {
         "additionalProperties": False,
     },
 }
-
-MANY_STARTS = 500
-"""Where a hostile answer offers more beginnings of JSON than this, the rest is not looked at."""
 
 Parts = list[dict[str, str]]
 
@@ -114,7 +112,9 @@ def _part_shape(part: Any) -> str | None:
 def _broken(text: str, *, cut: bool) -> str:
     if not text:
         return "empty"
-    arrays = [v for v, _ in _values(text) if isinstance(v, list) and not isinstance(v, _Object) and v]
+    arrays = [
+        v for v, _, _ in outermost_json(text, _decoder) if isinstance(v, list) and not isinstance(v, _Object) and v
+    ]
     arrays = [a for a in arrays if any(isinstance(part, _Object) for part in a)]
     if len(arrays) > 1:
         return "several arrays"
@@ -134,28 +134,9 @@ def _ends_early(text: str) -> bool:
     return False
 
 
-def _values(text: str) -> Iterator[tuple[Any, int]]:
-    """Every outermost JSON array or object that stands whole in the text, with its end."""
-    at = starts = 0
-    while starts < MANY_STARTS:
-        at = min((p for p in (text.find("[", at), text.find("{", at)) if p >= 0), default=-1)
-        if at < 0:
-            return
-        starts += 1
-        try:
-            value, end = _decoder.raw_decode(text, at)
-        except RecursionError:  # nested for its own sake: every further beginning would cost as much
-            return
-        except ValueError:
-            at += 1
-            continue
-        yield value, end
-        at = end
-
-
 def _found(text: str) -> Parts:
     """Parts that a lenient reader finds: any object with a text and an emotion, wherever it stands."""
-    return [part for value, _ in _values(text) for part in _parts(value)]
+    return [part for value, _, _ in outermost_json(text, _decoder) for part in _parts(value)]
 
 
 def _parts(value: Any) -> Iterator[dict[str, str]]:
