@@ -12,9 +12,9 @@ from rich.console import Console
 
 from harness import hardware
 from harness.adapter import BASELINE, AdapterManifest, weights_digest
+from harness.asking.plan import ask, load_task
 from harness.backends.sklearn import TfidfClassifier, missing_sklearn
 from harness.errors import UsageError
-from harness.plan import ask, load_task
 from harness.records import Sample
 from harness.task import Task
 from harness.workspace import Workspace

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils.data import Sampler
 
+from harness.asking.plan import ask
 from harness.errors import UsageError
-from harness.plan import ask
+from harness.prompting.rendering import Renderer
 from harness.records import Sample
-from harness.rendering import Renderer
 from harness.task import Task
 
 from .recipe import Recipe

@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 
 from harness.adapter import ROWS, AdapterManifest, mark_current, write_manifest
-from harness.contamination import Signatures
+from harness.asking.plan import ask
+from harness.data.contamination import Signatures
+from harness.data.rows import EMBEDDED
+from harness.data.sampling import fingerprint
 from harness.files import write_json
-from harness.plan import ask
-from harness.rows import EMBEDDED
-from harness.sampling import fingerprint
 from harness.task import Task
 from harness.workspace import Workspace
 

@@ -18,9 +18,9 @@ from typing import Any
 
 import msgspec
 
+from harness.asking.plan import ask, load_rows, load_task
+from harness.data.rows import DataSource
 from harness.errors import BenchError
-from harness.plan import ask, load_rows, load_task
-from harness.rows import DataSource
 
 MODEL = "tfidf-logreg"
 

@@ -9,14 +9,14 @@ import transformers
 from peft import PeftModel
 
 from harness.adapter import read_manifest
+from harness.asking.plan import ask, load_rows, load_task
+from harness.data.rows import DataSource
+from harness.data.sampling import seeded_order
 from harness.errors import BenchError, UsageError
 from harness.local.base import find_base
 from harness.local.engine import LocalEngine
 from harness.local.loading import DTYPES, first_line, place
-from harness.plan import ask, load_rows, load_task
 from harness.records import Completion, Request
-from harness.rows import DataSource
-from harness.sampling import seeded_order
 
 from .model import open_tokenizer, quiet_peft
 from .rows import OWN_ROWS

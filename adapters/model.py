@@ -12,7 +12,7 @@ from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_t
 from harness.errors import UsageError
 from harness.local.base import BaseFiles
 from harness.local.loading import DTYPES, Placement, first_line, load_tokenizer
-from harness.rendering import Renderer
+from harness.prompting.rendering import Renderer
 
 from .recipe import Recipe
 

@@ -4,13 +4,13 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.contamination import Signatures, find_overlap
+from harness.asking.plan import ask, load_rows
+from harness.data.contamination import Signatures, find_overlap
+from harness.data.rows import EMBEDDED, DataSource
+from harness.data.sampling import fingerprint, seeded_order
 from harness.errors import UsageError
-from harness.overlaps import invalid_targets
-from harness.plan import ask, load_rows
+from harness.preflight.overlaps import invalid_targets
 from harness.records import Sample
-from harness.rows import EMBEDDED, DataSource
-from harness.sampling import fingerprint, seeded_order
 from harness.task import Task
 
 from .recipe import Recipe

@@ -21,11 +21,11 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from harness.asking.plan import ask, load_rows, load_task
+from harness.data.rows import EMBEDDED, DataSource
 from harness.errors import UsageError
-from harness.plan import ask, load_rows, load_task
+from harness.prompting.rendering import Renderer
 from harness.records import Sample
-from harness.rendering import Renderer
-from harness.rows import EMBEDDED, DataSource
 from harness.task import Task
 
 OUT = Path(__file__).parent / "tiny"

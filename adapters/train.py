@@ -10,14 +10,14 @@ from rich.console import Console
 
 from harness import hardware
 from harness.adapter import AdapterManifest, weights_digest
+from harness.asking.plan import load_task
+from harness.data.sampling import fingerprint
 from harness.errors import BenchError, UsageError
 from harness.files import write_json
 from harness.hashing import digest
 from harness.local.base import BaseFiles, find_base
 from harness.local.loading import Placement, place
-from harness.plan import load_task
-from harness.rendering import Renderer
-from harness.sampling import fingerprint
+from harness.prompting.rendering import Renderer
 from harness.task import Task
 from harness.workspace import Workspace
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from harness.asking.plan import ask
 from harness.local.engine import LocalEngine
 from harness.metrics import Metric
-from harness.plan import ask
 from harness.records import Decode, Sample, Score
 from harness.task import Task
 

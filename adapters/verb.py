@@ -5,9 +5,9 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.adapter import AdapterManifest
+from harness.asking.plan import load_task
 from harness.errors import UsageError
 from harness.local.base import missing_extra
-from harness.plan import load_task
 from harness.workspace import Workspace
 
 from .options import TrainOptions

@@ -180,7 +180,7 @@ class Benchmark:
         from transformers import AutoTokenizer
 
         from harness.local.prefix import shared_length
-        from harness.rendering import Renderer
+        from harness.prompting.rendering import Renderer
 
         rows = self.args.rows[0]
         job = self.job("choose", rows, shots=4)

@@ -27,9 +27,9 @@ PAIRS = {"answer": ("bench-answer", "trl-answer"), "head": ("bench-head", "padde
 
 def texts(data: str, rows: int) -> tuple[list[Any], list[Any]]:
     """Training and held-out samples (a fifth as many), the same for everybody."""
-    from harness.plan import load_rows, load_task
-    from harness.rows import DataSource
-    from harness.sampling import seeded_order
+    from harness.asking.plan import load_rows, load_task
+    from harness.data.rows import DataSource
+    from harness.data.sampling import seeded_order
 
     samples = seeded_order(load_rows(load_task("agnews"), DataSource(location=data, split="train")), SEED)
     short = [s for s in samples if len(s.inputs["text"]) < 600]  # fits 128 tokens or nearly: nobody cuts an answer
@@ -94,8 +94,8 @@ def bench_trainer(args: argparse.Namespace, out: str, head: bool) -> Any:
     from harness.adapters.examples import encode
     from harness.adapters.loop import make_trainer
     from harness.adapters.recipe import Recipe
-    from harness.plan import load_task
-    from harness.rendering import Renderer
+    from harness.asking.plan import load_task
+    from harness.prompting.rendering import Renderer
 
     model, tokenizer = fresh(args, head)
     recipe = Recipe(objective="head" if head else "generate")
@@ -110,7 +110,7 @@ def trl_trainer(args: argparse.Namespace, out: str, head: bool) -> Any:
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    from harness.plan import ask, load_task
+    from harness.asking.plan import ask, load_task
 
     model, tokenizer = fresh(args, head)
     task = load_task("agnews")
@@ -132,7 +132,7 @@ def padded_trainer(args: argparse.Namespace, out: str, head: bool) -> Any:
     import transformers
     from peft import get_peft_model
 
-    from harness.plan import load_task
+    from harness.asking.plan import load_task
 
     model, tokenizer = fresh(args, head)
     labels = load_task("agnews").labels
@@ -169,8 +169,8 @@ def held_out_loss(model: Any, tokenizer: Any, held: list[Any], head: bool) -> fl
 
     from harness.adapters.examples import IGNORED, collate, encode
     from harness.adapters.recipe import Recipe
-    from harness.plan import load_task
-    from harness.rendering import Renderer
+    from harness.asking.plan import load_task
+    from harness.prompting.rendering import Renderer
 
     recipe = Recipe(objective="head" if head else "generate")
     examples, _ = encode(load_task("agnews"), held, Renderer(tokenizer), recipe, 1024)

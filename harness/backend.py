@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness.budget import Budget
+from harness.asking.budget import Budget
 from harness.identity import Identity
 from harness.records import Completion, Record, Request
 from harness.workspace import Workspace

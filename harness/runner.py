@@ -8,22 +8,22 @@ from typing import Any
 
 import msgspec
 
-from harness.asking import Observer, ask_everyone
+from harness.asking.budget import Budget
+from harness.asking.plan import Plan, RunOptions, make_backends, plan_resume, plan_run, resumed_tables
+from harness.asking.together import Observer, ask_everyone
 from harness.backend import RunContext
-from harness.budget import Budget
-from harness.contamination import Findings
-from harness.early_setup import early_stop_terms, watch_of
-from harness.early_stop import KIND as EARLY_STOP
+from harness.data.contamination import Findings
 from harness.errors import ExitCode, InterruptedRunError
+from harness.gate.early_setup import early_stop_terms, watch_of
+from harness.gate.early_stop import KIND as EARLY_STOP
 from harness.identity import Identity
-from harness.leak_probe import Probe
-from harness.overlaps import find_overlaps, refuse_contaminated
-from harness.plan import Plan, RunOptions, make_backends, plan_resume, plan_run, resumed_tables
-from harness.questions import Questions
+from harness.preflight.overlaps import find_overlaps, refuse_contaminated
+from harness.prompting.leak_probe import Probe
+from harness.prompting.questions import Questions
 from harness.results import Summary
 from harness.runlog import RunLog
 from harness.settings import Settings, load_settings
-from harness.summary import summarise
+from harness.summary.summarise import summarise
 from harness.workspace import Workspace
 
 MAX_ERROR_RATE = 0.01

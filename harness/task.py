@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from typing import Protocol, runtime_checkable
 
+from harness.data.rows import DataSource
 from harness.metrics import Metric
 from harness.records import Completion, Request, Sample, Score
-from harness.rows import DataSource
 
 
 @runtime_checkable

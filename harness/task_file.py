@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 
-from harness.answer_forms import AnswerForm, LabelForm, PatternForm, SchemaForm, TextForm
+from harness.answers.forms import AnswerForm, LabelForm, PatternForm, SchemaForm, TextForm
+from harness.data.rows import DataRow, DataSource, open_rows
 from harness.errors import UsageError, did_you_mean
 from harness.metrics import ACCURACY, CLASSIFICATION, FORMAT_ERROR_RATE, LENIENT_ACCURACY, Metric
-from harness.prompts import PromptTemplate
+from harness.prompting.prompts import PromptTemplate
 from harness.records import Completion, Request, Sample, Score
-from harness.rows import DataRow, DataSource, open_rows
 from harness.settings import decode_table, read_toml
 
 OF_ONE_CLASS = ("f1", "precision", "recall")

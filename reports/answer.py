@@ -1,7 +1,7 @@
 """The answer first: one cautious sentence that says who wins, by how much, at what price."""
 
-from harness.economics import break_even
 from harness.metrics import Metric
+from harness.money.economics import break_even
 from harness.records import Record
 from harness.results import PairResult, Summary
 

@@ -12,7 +12,7 @@ from .visible import one_line
 from .words import count, listing, title
 
 if TYPE_CHECKING:  # the module of votes loads scipy, and few runs have votes
-    from harness.votes import Agreement, Preference
+    from harness.judging.votes import Agreement, Preference
 
 
 def pairs(summary: Summary, metrics: tuple[Metric, ...]) -> Grid:

@@ -3,7 +3,7 @@
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from harness.economics import at_utilisation, break_even, total_cost
+from harness.money.economics import at_utilisation, break_even, total_cost
 from harness.results import Summary
 
 from .answer import contenders

@@ -5,10 +5,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from harness.contamination import read_findings
+from harness.data.contamination import read_findings
 from harness.errors import IncompleteRunError
 from harness.files import write_whole
-from harness.judging import JUDGEMENTS, read_judgements
+from harness.judging.pairs import JUDGEMENTS, read_judgements
 from harness.results import Summary
 from harness.runlog import RunLog
 
@@ -102,7 +102,10 @@ def _context(log: RunLog, summary: Summary, redact: bool) -> dict[str, Any]:
 def _preferences(log: RunLog) -> list[Grid]:
     if not (log.path / JUDGEMENTS).is_file():
         return []
-    from harness.votes import agreements, preferences  # loads scipy, which takes longer than a report of 1,000 rows
+    from harness.judging.votes import (  # loads scipy, which takes longer than a report of 1,000 rows
+        agreements,
+        preferences,
+    )
 
     judged = read_judgements(log.path)
     return details.preferences(preferences(judged), agreements(judged))

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 
 from matplotlib.figure import Figure
 
-from harness.economics import Place, pareto
 from harness.metrics import Metric
+from harness.money.economics import Place, pareto
 from harness.results import Summary
 
 from .answer import by_rank, headline

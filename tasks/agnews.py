@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from harness.answers.labels import score_label
+from harness.data.rows import DataRow, DataSource, HubDataset, open_rows
 from harness.errors import UsageError
-from harness.labels import score_label
 from harness.metrics import CLASSIFICATION
 from harness.records import Completion, Message, Passage, Request, Sample, Score
-from harness.rows import DataRow, DataSource, HubDataset, open_rows
 
 INSTRUCTION = (
     "Classify the news item into one topic: World, Sports, Business or Sci/Tech. "

@@ -4,11 +4,11 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
+from harness.answers.labels import NOT_AN_ANSWER
+from harness.data.rows import DataRow, DataSource, DataWarning, open_rows
 from harness.errors import UsageError
-from harness.labels import NOT_AN_ANSWER
 from harness.metrics import FORMAT_ERROR_RATE, Metric
 from harness.records import Completion, Message, Passage, Request, Sample, Score
-from harness.rows import DataRow, DataSource, DataWarning, open_rows
 
 from .similarity import similarities, similarity_metrics
 

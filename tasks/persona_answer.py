@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from harness.json_scan import outermost_json
-from harness.labels import NOT_AN_ANSWER
+from harness.answers.json_scan import outermost_json
+from harness.answers.labels import NOT_AN_ANSWER
 from harness.records import Completion, Lenient, Record, Score
 
 KEYS = frozenset({"text", "emotion"})

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from harness.data.rows import DataRow, DataSource, open_rows
 from harness.errors import UsageError
 from harness.metrics import FORMAT_ERROR_RATE, LENIENT_FORMAT_ERROR_RATE, Metric
 from harness.records import Completion, Message, Passage, Request, Sample, Score
-from harness.rows import DataRow, DataSource, open_rows
 
 from .persona_answer import SCHEMA, score_answer
 from .persona_teacher import Starters

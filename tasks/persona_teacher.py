@@ -4,11 +4,11 @@ import json
 import random
 from collections.abc import Iterable, Iterator
 
+from harness.answers.labels import NOT_AN_ANSWER
+from harness.data.rows import DataSource
 from harness.errors import UsageError
-from harness.labels import NOT_AN_ANSWER
 from harness.metrics import FORMAT_ERROR_RATE, Metric
 from harness.records import Completion, Message, Passage, Request, Sample, Score
-from harness.rows import DataSource
 
 PER_REQUEST = 10
 LONGEST = 300

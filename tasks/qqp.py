@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from harness.components import shared_groups
+from harness.data.components import shared_groups
+from harness.data.rows import DataSource
 from harness.errors import UsageError
 from harness.metrics import ACCURACY, FORMAT_ERROR_RATE, LENIENT_ACCURACY, LENIENT_FORMAT_ERROR_RATE, Metric
 from harness.records import Completion, Message, Passage, Request, Sample, Score
-from harness.rows import DataSource
 
 from .qqp_answer import LABELS, score_verdict
 from .qqp_files import HUB, is_quoras_file, read_pairs, split_of_group

@@ -2,7 +2,7 @@
 
 import re
 
-from harness.labels import NOT_AN_ANSWER
+from harness.answers.labels import NOT_AN_ANSWER
 from harness.records import Completion, Lenient, Record, Score
 
 LABELS = ("0", "1")

@@ -3,10 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from harness.errors import UsageError
-from harness.hashing import digest
-from harness.records import Record
-from harness.rows import (
+from harness.data.rows import (
     EMBEDDED,
     READERS,
     DataRow,
@@ -17,6 +14,9 @@ from harness.rows import (
     read_literal_tsv,
     split_file,
 )
+from harness.errors import UsageError
+from harness.hashing import digest
+from harness.records import Record
 
 HUB = HubDataset(path="nyu-mll/glue", config="qqp", splits={"train": "train", "test": "validation"})
 """GLUE keeps the labels of its test split to itself: the validation split stands for it."""

@@ -9,13 +9,13 @@ import pytest
 
 import harness
 from harness.adapter import AdapterManifest, write_manifest
-from harness.contamination import Findings, Overlap, Signatures, find_overlap, read_findings, write_findings
+from harness.asking.plan import ask, load_rows
+from harness.data.contamination import Findings, Overlap, Signatures, find_overlap, read_findings, write_findings
+from harness.data.rows import DataSource
 from harness.errors import UsageError
-from harness.overlaps import invalid_targets
-from harness.plan import ask, load_rows
+from harness.preflight.overlaps import invalid_targets
 from harness.records import Sample
 from harness.results import Summary
-from harness.rows import DataSource
 from harness.runlog import RunLog
 from harness.settings import Settings
 from harness.tasks.persona_json import PersonaJson

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.economics import Place, at_utilisation, break_even, pareto, total_cost
+from harness.money.economics import Place, at_utilisation, break_even, pareto, total_cost
 
 
 def test_training_pays_back_where_both_ways_cost_the_same() -> None:

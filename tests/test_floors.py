@@ -6,22 +6,14 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 ROOMS = {"tasks": "harness.tasks", "adapters": "harness.adapters", "reports": "harness.reports"}
 ENGINE = (
+    "harness.api",
     "harness.asking",
-    "harness.asking_once",
     "harness.backend",
     "harness.backends",
-    "harness.api",
     "harness.local",
-    "harness.data_report",
-    "harness.judge",
-    "harness.overlaps",
-    "harness.plan",
+    "harness.preflight",
     "harness.runner",
-    "harness.side_run",
-    "harness.task_checks",
-    "harness.teach",
-    "harness.cache",
-    "harness.budget",
+    "harness.second_pass",
 )
 
 

@@ -14,13 +14,13 @@ from harness.backend import Needs, RunContext
 from harness.cli.judge import sentences
 from harness.errors import BackendStopped, UsageError
 from harness.identity import Identity
-from harness.judge import judge_run
-from harness.judging import JUDGEMENTS, Judgement, JudgeTask, Pair, judgement, read_judgements
+from harness.judging.pairs import JUDGEMENTS, Judgement, JudgeTask, Pair, judgement, read_judgements
+from harness.judging.verdicts import Verdicts, pair_verdicts
 from harness.records import Completion, Cost, Request
 from harness.runlog import RunLog
+from harness.second_pass.judge import judge_run
 from harness.settings import Settings
 from harness.task import Task
-from harness.verdicts import Verdicts, pair_verdicts
 from harness.workspace import Workspace
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.labels import find_labels, score_label
+from harness.answers.labels import find_labels, score_label
 from harness.records import Completion
 from harness.tasks.agnews import AgNews
 

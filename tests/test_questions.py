@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import harness
+from harness.asking.plan import ask, load_rows, load_task
+from harness.data.rows import DataSource
 from harness.errors import UsageError
-from harness.leak_probe import fill_passages, probe_requests
-from harness.plan import ask, load_rows, load_task
-from harness.prompts import PromptTemplate
+from harness.prompting.leak_probe import fill_passages, probe_requests
+from harness.prompting.prompts import PromptTemplate
+from harness.prompting.shots import draw_shots, with_shots
 from harness.records import Request, Sample
-from harness.rows import DataSource
 from harness.runlog import RunLog
 from harness.settings import Settings
-from harness.shots import draw_shots, with_shots
 from harness.workspace import Workspace
 
 QQP = load_task("qqp")

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from harness.plan import ask, load_rows
+from harness.asking.plan import ask, load_rows
+from harness.data.rows import EMBEDDED, DataSource
 from harness.records import Completion, Sample
-from harness.rows import EMBEDDED, DataSource
 from harness.tasks.agnews import AgNews
 from harness.workspace import Workspace
 
@@ -24,7 +24,7 @@ TINY = Path(__file__).parents[1] / "adapters" / "tiny"
 
 
 def evaluation_rows(count: int) -> list[Sample]:
-    from harness.sampling import seeded_order
+    from harness.data.sampling import seeded_order
 
     return seeded_order(load_rows(AgNews(), DataSource(location=EMBEDDED, split="test")), seed=0)[:count]
 

@@ -2,8 +2,8 @@
 
 import msgspec
 
+from harness.prompting.rendering import cut_passages
 from harness.records import Message, Passage, Request
-from harness.rendering import cut_passages
 
 
 def request(**changes: object) -> Request:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.data.rows import DataSource, open_rows
 from harness.errors import UsageError
-from harness.rows import DataSource, open_rows
 from harness.tasks.agnews import AgNews
 
 COLUMNS = ("class", "title", "description")

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 import harness
-from harness.asking import Observer
+from harness.asking.together import Observer
 from harness.errors import ExitCode, IncompleteRunError, UsageError
 from harness.results import Summary
 from harness.runlog import LogWriter, RunLog

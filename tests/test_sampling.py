@@ -6,8 +6,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.data.sampling import fingerprint, seeded_order
 from harness.records import Sample, number_repeats
-from harness.sampling import fingerprint, seeded_order
 
 
 def rows(counts: dict[str, int]) -> list[Sample]:

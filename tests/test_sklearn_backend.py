@@ -11,12 +11,12 @@ import pytest
 from rich.console import Console
 
 from harness.adapter import find_current, learned_rows
+from harness.asking.plan import ask, load_rows
 from harness.backend import Needs, RunContext
 from harness.backends.sklearn import SklearnBackend, SklearnSettings, TfidfClassifier
+from harness.data.rows import EMBEDDED, DataSource
 from harness.errors import UsageError
-from harness.plan import ask, load_rows
 from harness.records import Completion, Request
-from harness.rows import EMBEDDED, DataSource
 from harness.tasks.agnews import AgNews
 from harness.workspace import Workspace
 

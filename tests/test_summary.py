@@ -15,7 +15,7 @@ from harness.runlog import RunLog, Session
 from harness.statistics.mcnemar import exact_p
 from harness.statistics.proportions import wilson
 from harness.statistics.tango import tango_interval
-from harness.summary import summarise
+from harness.summary.summarise import summarise
 from tests.gate.building import LABELS, make_run, right_but, sample
 
 

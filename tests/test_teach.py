@@ -11,18 +11,18 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.asking.plan import load_rows, load_task
 from harness.backend import Needs, RunContext
 from harness.cli.data import data
+from harness.data.rows import DataSource
 from harness.errors import BackendStopped, IncompleteRunError, UsageError
 from harness.hashing import digest
 from harness.identity import Identity
-from harness.plan import load_rows, load_task
+from harness.preflight.task_checks import task_problems
 from harness.records import Completion, Cost, Failure, Request
-from harness.rows import DataSource
+from harness.second_pass.teach import Order, Taught, Teaching
 from harness.settings import Settings
-from harness.task_checks import task_problems
 from harness.tasks.persona_teacher import read_starters
-from harness.teach import Order, Taught, Teaching
 from harness.workspace import Workspace
 
 

@@ -21,9 +21,9 @@ from harness.api.body import BodyBuilder, unwrap
 from harness.api.errors import FatalError, RowAnswer, TransientError, advice, classify, of_status
 from harness.api.retry import retrying
 from harness.api.settings import OpenAISettings
-from harness.budget import Budget
+from harness.asking.budget import Budget
 from harness.errors import BackendStopped
-from harness.prices import MILLION, Price
+from harness.money.prices import MILLION, Price
 from harness.records import Completion, Cost, Failure, Request, Usage
 
 T = TypeVar("T")

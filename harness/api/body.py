@@ -9,7 +9,7 @@ from harness.api.capabilities import Family
 from harness.api.settings import ENV, OpenAISettings, from_environment
 from harness.errors import UsageError
 from harness.hashing import digest
-from harness.prices import most_prompt_tokens
+from harness.money.prices import most_prompt_tokens
 from harness.records import Decode, Request
 
 _encoder = msgspec.json.Encoder()

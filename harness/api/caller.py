@@ -16,7 +16,7 @@ from harness.api.pacing import Ticket
 from harness.api.retry import retrying
 from harness.api.settings import OpenAISettings
 from harness.errors import BackendStopped
-from harness.prices import MILLION, Price
+from harness.money.prices import MILLION, Price
 from harness.records import Completion, Cost, Failure, Finish, Request, Timing, Usage
 
 FORMAT_BYTES = 16

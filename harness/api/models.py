@@ -6,7 +6,7 @@ import openai
 
 from harness.api.settings import OpenAISettings
 from harness.errors import UsageError
-from harness.prices import price_table, today
+from harness.money.prices import price_table, today
 
 LOOK_S = 5.0
 """How long a server may take to list its models; one that does not is asked all the same."""

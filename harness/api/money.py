@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from harness.budget import Budget
+from harness.asking.budget import Budget
 
 LOOK_AGAIN_S = 0.02
 NOTHING = 1e-9

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from harness.errors import UsageError
-from harness.prices import Price
+from harness.money.prices import Price
 
 OPENAI_URL = "https://api.openai.com/v1"
 ENV = "env:"

@@ -21,11 +21,11 @@ from harness.api.money import Purse
 from harness.api.pacing import Pacer
 from harness.api.settings import OpenAISettings, check_settings
 from harness.api.window import Window
+from harness.asking.cache import AnswerCache, from_cache
 from harness.backend import Needs, RunContext
-from harness.cache import AnswerCache, from_cache
 from harness.errors import UsageError
 from harness.identity import Identity
-from harness.prices import Price, price_table
+from harness.money.prices import Price, price_table
 from harness.records import Completion, Decode, Request
 
 OPEN_ROWS = 16

@@ -16,7 +16,7 @@ from harness.backend import Needs, RunContext
 from harness.errors import UsageError
 from harness.hashing import digest, file_digest
 from harness.identity import Identity
-from harness.prices import Price
+from harness.money.prices import Price
 from harness.records import Completion, Cost, Decode, Failure, Finish, Request, Usage
 
 

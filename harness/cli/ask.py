@@ -10,7 +10,7 @@ from harness.cli.options import config_option, json_option, split_names
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.asking_once import Reply
+    from harness.asking.once import Reply
 
 
 @click.command()
@@ -49,12 +49,12 @@ def ask(
     import msgspec
     from rich.console import Console
 
-    from harness.asking_once import ask_all
+    from harness.asking.budget import Budget
+    from harness.asking.once import ask_all
+    from harness.asking.plan import RunOptions, backend_tables, make_backends
     from harness.backend import RunContext
-    from harness.budget import Budget
     from harness.errors import ExitCode
     from harness.hashing import digest
-    from harness.plan import RunOptions, backend_tables, make_backends
     from harness.records import Message, Request
     from harness.settings import load_settings
     from harness.workspace import Workspace

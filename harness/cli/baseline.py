@@ -32,7 +32,7 @@ def accept(run: str, backends: str | None, out: Path | None, as_json: bool, quie
     """
     import msgspec
 
-    from harness.baseline import make_baseline, write_baseline
+    from harness.gate.baseline import make_baseline, write_baseline
     from harness.runlog import RunLog
     from harness.workspace import Workspace
 

@@ -7,7 +7,7 @@ import click
 from harness.cli.options import json_option
 
 if TYPE_CHECKING:
-    from harness.cache import AnswerCache
+    from harness.asking.cache import AnswerCache
 
 
 @click.group()
@@ -49,7 +49,7 @@ def clear(model: str | None, as_json: bool) -> None:
 
 
 def _open() -> "AnswerCache":
-    from harness.cache import AnswerCache
+    from harness.asking.cache import AnswerCache
     from harness.workspace import Workspace
 
     return AnswerCache(Workspace.current().cache)

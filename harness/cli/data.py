@@ -25,8 +25,8 @@ def check(task: str, data: str | None, as_json: bool) -> None:
     """
     import msgspec
 
-    from harness.data_report import report_data
-    from harness.plan import load_task
+    from harness.asking.plan import load_task
+    from harness.preflight.data_report import report_data
 
     report = report_data(load_task(task), data)
     if as_json:
@@ -113,10 +113,10 @@ def generate(
     import msgspec
     from rich.console import Console
 
+    from harness.asking.plan import load_task
     from harness.cli.progress import observed
-    from harness.plan import load_task
+    from harness.second_pass.teach import Order, Teaching
     from harness.settings import load_settings
-    from harness.teach import Order, Teaching
 
     instruction = None if system is None else system.read_text("utf-8-sig").strip()
     order = Order(teacher=teacher, rows=rows, data=data, system=instruction, seed=seed)

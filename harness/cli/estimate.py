@@ -13,7 +13,7 @@ from harness.cli.options import (
     split_names,
     task_option,
 )
-from harness.estimate import CostEstimate
+from harness.money.estimate import CostEstimate
 
 NOTES = (
     "in, out: tokens; cost: answers as long as the reference answers; at most: as long as max_tokens allows; "
@@ -48,11 +48,11 @@ def estimate(
     import msgspec
     from rich.console import Console
 
+    from harness.asking.plan import RunOptions, ask, backend_tables, load_rows, load_task, make_backends
     from harness.backend import RunContext
-    from harness.estimate import estimate as estimate_one
-    from harness.plan import RunOptions, ask, backend_tables, load_rows, load_task, make_backends
-    from harness.rows import DataSource
-    from harness.sampling import seeded_order
+    from harness.data.rows import DataSource
+    from harness.data.sampling import seeded_order
+    from harness.money.estimate import estimate as estimate_one
     from harness.settings import load_settings
     from harness.workspace import Workspace
 

@@ -10,8 +10,8 @@ from harness.cli.options import config_option, json_option, limit_option, quiet_
 from harness.errors import ExitCode
 
 if TYPE_CHECKING:
+    from harness.judging.verdicts import Verdicts
     from harness.results import CostResult, Estimate
-    from harness.verdicts import Verdicts
 
 
 @click.command()
@@ -43,8 +43,8 @@ def judge(
     from rich.console import Console
 
     from harness.cli.progress import observed
-    from harness.judge import judge_run
     from harness.runlog import RunLog
+    from harness.second_pass.judge import judge_run
     from harness.settings import load_settings
     from harness.workspace import Workspace
 

@@ -29,7 +29,7 @@ def listing(what: str, as_json: bool) -> None:
 
 
 def _tasks() -> Rows:
-    from harness.plan import load_task
+    from harness.asking.plan import load_task
     from harness.registry import TASKS, names
 
     rows = []

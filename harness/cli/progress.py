@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
-from harness.asking import Observer
+from harness.asking.together import Observer
 from harness.cli.rooms import PROGRESS, load
 
 

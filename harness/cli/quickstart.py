@@ -28,8 +28,8 @@ def quickstart(as_json: bool, quiet: bool) -> int:
     from harness import runner
     from harness.cli.progress import observed
     from harness.cli.rooms import TABLE, load
+    from harness.data.rows import EMBEDDED
     from harness.local.base import missing_extra
-    from harness.rows import EMBEDDED
     from harness.workspace import Workspace
 
     try:
@@ -106,7 +106,7 @@ def _next_steps(log: Any) -> list[str]:
 
 def _gpt_cost(log: Any) -> tuple[str, float | None]:
     """The `gpt4` backend's model, and USD by its listed price: prompts at 4 bytes a token, answers at 4 tokens."""
-    from harness.prices import price_table
+    from harness.money.prices import price_table
     from harness.settings import load_settings
 
     model = str(load_settings().backend("gpt4")["model"])

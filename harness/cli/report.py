@@ -58,7 +58,7 @@ def report(
         people.print(str(page), markup=False, highlight=False, soft_wrap=True)
         return
     for path in votes:
-        load("harness.votes:add_votes")(log, path)
+        load("harness.judging.votes:add_votes")(log, path)
     summary = load("harness.reports.page:summary_of")(log)
     target = out or log.path / ("report-redacted.html" if redact else "report.html")
     if target.suffix.lower() in (".html", ".htm"):

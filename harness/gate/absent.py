@@ -3,7 +3,7 @@
 import numpy as np
 
 from harness.metrics import Metric
-from harness.outcomes import NOT_ANSWERED, Array, Outcomes
+from harness.summary.outcomes import NOT_ANSWERED, Array, Outcomes
 
 
 def fill_missing(candidate: Outcomes, reference: Outcomes, metrics: tuple[Metric, ...], labels: int) -> Outcomes:

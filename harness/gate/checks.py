@@ -4,10 +4,10 @@ import math
 
 import msgspec
 
-from harness.comparison import Comparison, comparable, compare_all
 from harness.metrics import Metric
 from harness.statistics.noninferiority import LEVEL, noninferiority_verdict
 from harness.statistics.power import resolvable_margin, rows_for_margin
+from harness.summary.comparison import Comparison, comparable, compare_all
 
 from .absent import undefined
 from .limits import error_rate_check, limit_check

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from harness.comparison import compare_means
 from harness.metrics import Metric
-from harness.outcomes import Codes
 from harness.records import Row
 from harness.statistics.false_discovery import benjamini_hochberg
 from harness.statistics.noninferiority import LEVEL
+from harness.summary.comparison import compare_means
+from harness.summary.outcomes import Codes
 
 from .pairing import Pairing
 from .records import Diagnostic, Flip

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.baseline import read_baseline
 from harness.errors import NotComparableError
+from harness.gate.baseline import read_baseline
 from harness.runlog import RunLog
 from harness.workspace import Workspace
 

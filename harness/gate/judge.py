@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import msgspec
 
-from harness.baseline import Baseline, baseline_side
 from harness.errors import NotComparableError, UsageError, did_you_mean
+from harness.gate.baseline import Baseline, baseline_side
 from harness.metrics import Metric
-from harness.outcomes import RowTable
 from harness.records import Row
 from harness.results import Latency, Summary
 from harness.runlog import RunLog
+from harness.summary.outcomes import RowTable
 
 from .absent import fill_missing
 from .checks import checks_of

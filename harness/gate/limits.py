@@ -5,12 +5,12 @@ import math
 import msgspec
 import numpy as np
 
-from harness.estimates import estimate_all
 from harness.metrics import Metric
-from harness.outcomes import HAS_NO_FORMAT
 from harness.results import Estimate
 from harness.statistics.noninferiority import LEVEL
 from harness.statistics.proportions import clopper_pearson, exact_upper, rows_for_zero_failures
+from harness.summary.estimates import estimate_all
+from harness.summary.outcomes import HAS_NO_FORMAT
 
 from .absent import undefined
 from .pairing import Pairing

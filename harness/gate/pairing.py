@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from harness.metrics import Metric
-from harness.outcomes import Outcomes, RowTable
+from harness.summary.outcomes import Outcomes, RowTable
 
 from .side import Side
 

@@ -7,9 +7,9 @@ are left out and said to be.
 import msgspec
 import numpy as np
 
-from harness.early_stop import EarlyStopTerms
-from harness.outcomes import NOT_ANSWERED
+from harness.gate.early_stop import EarlyStopTerms
 from harness.statistics.sequential import SequentialRule
+from harness.summary.outcomes import NOT_ANSWERED
 
 from .money import cost_checks
 from .pairing import Pairing

@@ -7,17 +7,17 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from harness.early_stop import KIND as EARLY_STOP
-from harness.early_stop import EarlyStopTerms
+from harness.data.sampling import fingerprint
 from harness.errors import IncompleteRunError, NotComparableError, UsageError, did_you_mean
+from harness.gate.early_stop import KIND as EARLY_STOP
+from harness.gate.early_stop import EarlyStopTerms
 from harness.hashing import digest
 from harness.metrics import Metric
-from harness.outcomes import Outcomes
 from harness.records import Row
 from harness.results import BackendResult, Latency, Summary
 from harness.runlog import RunLog
-from harness.sampling import fingerprint
-from harness.summary import tally_of
+from harness.summary.outcomes import Outcomes
+from harness.summary.summarise import tally_of
 
 from .records import SideInfo
 

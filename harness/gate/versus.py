@@ -1,12 +1,12 @@
 """`bench compare A B`: two runs on the rows that both asked in the same words, with a word about the others."""
 
-from harness.comparison import Comparison, compare_all
 from harness.errors import NotComparableError
-from harness.outcomes import RowTable
 from harness.records import Record
 from harness.results import PairResult
-from harness.standings import correct_pairs
 from harness.statistics.power import detectable_difference
+from harness.summary.comparison import Comparison, compare_all
+from harness.summary.outcomes import RowTable
+from harness.summary.standings import correct_pairs
 
 from .judge import Source, match_names
 

@@ -3,8 +3,8 @@
 from collections.abc import Hashable, Iterator, Sequence
 from typing import NamedTuple
 
+from harness.prompting.rendering import Prompt
 from harness.records import Decode, Request
-from harness.rendering import Prompt
 
 CPU_TOKENS = 768
 """Tokens a CPU reads at a time: fewer pad less and stay in its caches, more only add overhead."""

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from harness.prompting.rendering import Renderer
 from harness.records import Request
-from harness.rendering import Renderer
 
 from .grammar import grammar_of
 

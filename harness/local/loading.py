@@ -8,7 +8,7 @@ import torch
 import transformers
 
 from harness.errors import BackendStopped, UsageError
-from harness.rendering import Renderer
+from harness.prompting.rendering import Renderer
 
 from .base import BaseFiles
 from .net import Net

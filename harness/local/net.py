@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from harness.rendering import Renderer
+from harness.prompting.rendering import Renderer
 
 from .skip import last_mlp_at
 

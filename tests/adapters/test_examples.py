@@ -10,11 +10,11 @@ import transformers
 from harness.adapters.examples import IGNORED, Example, GroupedByLength, collate, encode, padding_share
 from harness.adapters.model import open_tokenizer
 from harness.adapters.recipe import Recipe
+from harness.asking.plan import ask, load_rows
+from harness.data.rows import DataSource
 from harness.errors import UsageError
 from harness.local.base import BaseFiles
-from harness.plan import ask, load_rows
-from harness.rendering import Renderer
-from harness.rows import DataSource
+from harness.prompting.rendering import Renderer
 from harness.tasks.agnews import AgNews
 
 

@@ -8,8 +8,8 @@ import openai
 import pytest
 
 from harness.adapters.loopback import MODEL, loopback
-from harness.plan import ask, load_rows
-from harness.rows import DataSource
+from harness.asking.plan import ask, load_rows
+from harness.data.rows import DataSource
 from harness.tasks.agnews import AgNews
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from harness.adapters.recipe import Recipe
 from harness.adapters.rows import carve, choose_rows, row_id
+from harness.data.rows import DataSource
 from harness.errors import UsageError
 from harness.records import Completion, Sample, Score
-from harness.rows import DataSource
 from harness.tasks.agnews import AgNews
 
 

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
+from harness.asking.budget import Budget
 from harness.backend import Needs, RunContext
 from harness.backends.openai import OpenAIBackend
-from harness.budget import Budget
 from harness.errors import BackendStopped
 from harness.records import Completion, Message, Request
 from harness.settings import decode_table

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cache import AnswerCache
+from harness.asking.cache import AnswerCache
 from harness.errors import UsageError
 from harness.records import Completion, Usage
 from tests.api.asking import ask, make, one_by_one, row, rows
@@ -77,7 +77,8 @@ def test_errors_are_not_kept(server: OpenAIServer, tmp_path: Path) -> None:
 
 def test_two_processes_share_it(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from harness.cache import AnswerCache; from harness.records import *\n"
+        "import sys; from pathlib import Path\n"
+        "from harness.asking.cache import AnswerCache; from harness.records import *\n"
         "cache = AnswerCache(Path(sys.argv[1]), 'm', 'scope')\n"
         "for n in range(int(sys.argv[2]), 3000, 2): cache.put(str(n), Completion(id='x', text=str(n)))\n"
         "cache.close()"
@@ -95,7 +96,7 @@ def test_two_processes_share_it(tmp_path: Path) -> None:
 
 def test_several_processes_may_create_it_at_the_same_moment(tmp_path: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from harness.cache import AnswerCache\n"
+        "import sys, time; from pathlib import Path; from harness.asking.cache import AnswerCache\n"
         "time.sleep(max(0.0, float(sys.argv[2]) - time.time()))\n"
         "AnswerCache(Path(sys.argv[1]), 'm', 'scope').close()"
     )

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.budget import Budget
+from harness.asking.budget import Budget
 from harness.errors import UsageError
-from harness.prices import Price, most_prompt_tokens, price_table
+from harness.money.prices import Price, most_prompt_tokens, price_table
 from harness.records import Usage
 from tests.api.asking import PRICE, ask, row, rows
 from tests.support.openai_server import OpenAIServer, ServerConfig

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from harness.cli.main import main
-from harness.estimate import at_limits, estimate
 from harness.identity import Identity
-from harness.tokens import APPROXIMATE, counter_for
+from harness.money.estimate import at_limits, estimate
+from harness.prompting.tokens import APPROXIMATE, counter_for
 from tests.api.asking import LABELS, row
 from tests.support.openai_server import OpenAIServer, ServerConfig
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import msgspec
 
-from harness.baseline import make_baseline, write_baseline
+from harness.answers.labels import score_label
+from harness.data.sampling import fingerprint
+from harness.gate.baseline import make_baseline, write_baseline
 from harness.gate.front import gate_run
 from harness.gate.records import CheckResult, GateResult
 from harness.hashing import digest
 from harness.identity import Identity
-from harness.labels import score_label
 from harness.metrics import CLASSIFICATION, Metric
 from harness.records import (
     Completion,
@@ -29,8 +30,7 @@ from harness.records import (
     number_repeats,
 )
 from harness.runlog import Manifest, RunLog, Session
-from harness.sampling import fingerprint
-from harness.summary import summarise
+from harness.summary.summarise import summarise
 from harness.workspace import Workspace
 
 LABELS = ("World", "Sports", "Business")

@@ -6,14 +6,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from harness.baseline import Baseline, baseline_side, make_baseline, read_baseline, write_baseline
 from harness.errors import IncompleteRunError, NotComparableError, UsageError
+from harness.gate.baseline import Baseline, baseline_side, make_baseline, read_baseline, write_baseline
 from harness.gate.judge import Source
 from harness.hashing import digest
 from harness.metrics import CLASSIFICATION, Metric
 from harness.records import Completion, Sample, Score
 from harness.runlog import RunLog
-from harness.summary import summarise
+from harness.summary.summarise import summarise
 from tests.gate.building import finished, make_run, right_but, sample
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 import harness
-from harness.baseline import make_baseline, write_baseline
 from harness.errors import ExitCode, IncompleteRunError, NotComparableError, UsageError
+from harness.gate.baseline import make_baseline, write_baseline
 from harness.gate.front import gate_run
 from harness.gate.records import GateResult
 from harness.metrics import MACRO_F1

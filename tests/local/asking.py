@@ -10,8 +10,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from harness.backend import Needs, RunContext
 from harness.backends.local import LocalBackend, LocalSettings
+from harness.prompting.rendering import Renderer
 from harness.records import Completion, Request
-from harness.rendering import Renderer
 from harness.workspace import Workspace
 
 

@@ -1,7 +1,7 @@
 """Prompts: one beginning-of-sequence token, a pinned date, and only passages are ever cut."""
 
+from harness.prompting.rendering import PINNED_DATE, Renderer, cut_passages
 from harness.records import Message, Passage, Request
-from harness.rendering import PINNED_DATE, Renderer, cut_passages
 from tests.support.tiny_llama import END_OF_TURN, news_requests, tokenizer
 
 

@@ -10,12 +10,12 @@ import pytest
 
 from harness.gate.judge import Source
 from harness.gate.versus import versus
+from harness.judging.votes import VoteFile
 from harness.reports.board import write_leaderboard
 from harness.reports.page import write_report
 from harness.reports.versus import write_compare
 from harness.reports.voting import write_voting
 from harness.runlog import RunLog
-from harness.votes import VoteFile
 from tests.reports.browser import AXE, chromium, complaints, eventually, open_rows
 from tests.support.hostile_run import PAYLOADS, hostile_run
 

@@ -14,7 +14,7 @@ from harness.reports.page import write_report
 from harness.reports.rowbook import PARTLY, RowBook
 from harness.reports.table import print_summary
 from harness.runlog import Manifest, RunLog
-from harness.summary import summarise
+from harness.summary.summarise import summarise
 from tests.support.synthetic_run import MAKERS, synthetic_run
 
 WORDS = Metric(name="words", row_value="words", proportion=False)

@@ -12,11 +12,11 @@ import pytest
 
 from harness.cli.main import main
 from harness.errors import UsageError
-from harness.judging import Judgement, read_judgements
+from harness.judging.pairs import Judgement, read_judgements
+from harness.judging.votes import add_votes, agreements, preferences
 from harness.reports.page import write_report
 from harness.reports.voting import write_voting
 from harness.runlog import RunLog
-from harness.votes import add_votes, agreements, preferences
 
 
 def rows_of(page: Path) -> list[dict[str, Any]]:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import msgspec
 
+from harness.answers.labels import score_label
 from harness.backend import Needs, RunContext
+from harness.data.rows import DataSource
 from harness.errors import BackendStopped, UsageError
 from harness.identity import Identity
-from harness.labels import score_label
 from harness.metrics import CLASSIFICATION
 from harness.records import Completion, Cost, Failure, Message, Passage, Request, Sample, Score, Timing, Usage
-from harness.rows import DataSource
 
 LABELS = ("even", "odd")
 

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
+from harness.answers.labels import score_label
 from harness.identity import Identity
-from harness.labels import score_label
 from harness.metrics import CLASSIFICATION
 from harness.records import Completion, Failure, Message, Passage, Request, Sample, number_repeats
 from harness.runlog import Manifest, RunLog
-from harness.summary import summarise
+from harness.summary.summarise import summarise
 
 PAYLOADS = (
     "</script><script>window.hit = 1</script>",

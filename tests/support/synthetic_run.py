@@ -4,8 +4,8 @@ import random
 from pathlib import Path
 from typing import NamedTuple
 
+from harness.answers.labels import score_label
 from harness.identity import Identity
-from harness.labels import score_label
 from harness.metrics import CLASSIFICATION
 from harness.records import (
     Completion,
@@ -21,7 +21,7 @@ from harness.records import (
     number_repeats,
 )
 from harness.runlog import Manifest, RunLog, Session
-from harness.summary import summarise
+from harness.summary.summarise import summarise
 
 LABELS = ("World", "Sports", "Business", "Sci/Tech")
 ASK = "Which topic is this news item about: World, Sports, Business or Sci/Tech? Say the topic only.\n\nItem: "

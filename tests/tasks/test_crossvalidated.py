@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.asking.plan import ask, load_rows, load_task
+from harness.data.rows import DataSource, DataWarning
 from harness.errors import UsageError
-from harness.plan import ask, load_rows, load_task
 from harness.records import Completion
-from harness.rows import DataSource, DataWarning
 from harness.tasks import similarity
 from harness.tasks.crossvalidated import CrossValidated
 

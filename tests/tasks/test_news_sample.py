@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.rows import DataSource
+from harness.data.rows import DataSource
 from harness.tasks import news_grammar, news_sample
 from harness.tasks.agnews import AgNews
 

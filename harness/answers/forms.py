@@ -1,0 +1,189 @@
+"""The forms an answer may have to have: a label, text that matches a pattern, JSON of a schema, or any text.
+
+Each reads strictly and, beside it, leniently; none raises, whatever a model wrote.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import jsonschema
+
+from harness.answers.json_scan import outermost_json
+from harness.answers.labels import NOT_AN_ANSWER, score_label
+from harness.errors import UsageError
+from harness.records import Completion, Lenient, Score
+
+
+class AnswerForm(Protocol):
+    """Reads an answer and compares it with the reference (empty: there is no right answer)."""
+
+    @property
+    def max_tokens(self) -> int:
+        """How long an answer may be, unless the task says otherwise."""
+        ...
+
+    def score(self, completion: Completion, reference: str) -> Score:
+        """The verdict."""
+        ...
+
+
+@dataclass(frozen=True)
+class LabelForm:
+    """Exactly one label of a closed set."""
+
+    labels: tuple[str, ...]
+
+    @property
+    def max_tokens(self) -> int:
+        """Room for the longest label, a token for each byte at worst."""
+        return max(len(label.encode()) for label in self.labels) + 4
+
+    def score(self, completion: Completion, reference: str) -> Score:
+        """As for every task with labels."""
+        return score_label(completion, reference, self.labels)
+
+
+@dataclass(frozen=True)
+class TextForm:
+    """Any text that is not empty; right when it equals the reference."""
+
+    max_tokens: int = 256
+
+    def score(self, completion: Completion, reference: str) -> Score:
+        """Format errors: "empty", "cut off", and what is no answer at all."""
+        text = completion.text.strip()
+        kind = _no_answer(completion) or ("cut off" if completion.finish == "length" else None)
+        loose = " ".join(text.casefold().split())
+        alike = loose == " ".join(reference.casefold().split())
+        return _verdict(text, kind, reference, text, right=text == reference.strip(), alike=alike)
+
+
+@dataclass(frozen=True)
+class PatternForm:
+    """A text that a regular expression matches as a whole; its first group, if any, is the answer."""
+
+    pattern: re.Pattern[str]
+    max_tokens: int = 256
+
+    @classmethod
+    def compiled(cls, pattern: str, place: str) -> "PatternForm":
+        """Raises UsageError for an expression that is not right."""
+        try:
+            return cls(re.compile(pattern))
+        except re.error as error:
+            raise UsageError(f"{place}: the pattern is no regular expression ({error}).") from None
+
+    def score(self, completion: Completion, reference: str) -> Score:
+        """Format errors: "empty", "extra text" (the pattern stands within), "cut off", "no match"."""
+        text = completion.text.strip()
+        whole, within = self.pattern.fullmatch(text), self.pattern.search(text)
+        kind = _no_answer(completion)
+        if kind is None and whole is None:
+            kind = "extra text" if within else "cut off" if completion.finish == "length" else "no match"
+        answer = _group(whole)
+        guess = _group(whole or within)
+        return _verdict(answer, kind, reference, guess, right=answer == reference, alike=guess == reference)
+
+
+@dataclass(frozen=True)
+class SchemaForm:
+    """One JSON value that a schema accepts; right when it equals the reference as JSON."""
+
+    schema: dict[str, Any]
+    max_tokens: int = 512
+
+    @classmethod
+    def checked(cls, schema: dict[str, Any], place: str) -> "SchemaForm":
+        """Raises UsageError for a schema that is not right."""
+        try:
+            jsonschema.Draft202012Validator.check_schema(schema)
+        except jsonschema.SchemaError as error:
+            raise UsageError(f"{place}: the schema is not right ({error.message}).") from None
+        return cls(schema)
+
+    @cached_property
+    def _validator(self) -> Any:
+        return jsonschema.Draft202012Validator(self.schema)
+
+    def score(self, completion: Completion, reference: str) -> Score:
+        """Format errors: "empty", "not JSON", "extra text", "cut off", "against the schema"."""
+        text = completion.text.strip()
+        kind = _no_answer(completion)
+        found = [] if kind else _json_values(text)
+        whole = bool(found) and found[0][1] == (0, len(text))
+        fitting = [value for value, _ in found if self._fits(value)]
+        if kind is None and not (whole and fitting):
+            kind = self._kind(whole, fitting, cut=completion.finish == "length")
+        guess = fitting[0] if fitting else None
+        expected = _parsed(reference)
+        same = bool(fitting) and expected is not None and guess == expected[0]
+        read = _dumped(guess) if fitting else None
+        return _verdict(read, kind, reference, read, right=same, alike=same)
+
+    def _kind(self, whole: bool, fitting: list[Any], *, cut: bool) -> str:
+        if whole:
+            return "against the schema"
+        return "extra text" if fitting else "cut off" if cut else "not JSON"
+
+    def _fits(self, value: Any) -> bool:
+        try:
+            return bool(self._validator.is_valid(value))
+        except RecursionError:
+            return False
+
+
+def _no_answer(completion: Completion) -> str | None:
+    kind = NOT_AN_ANSWER.get(completion.finish or "")
+    return kind or (None if completion.text.strip() else "empty")
+
+
+def _verdict(
+    answer: str | None, kind: str | None, reference: str, guess: str | None, *, right: bool, alike: bool
+) -> Score:
+    """A score from the strict and the lenient reading; without a reference nothing is right or wrong."""
+    strict = None if kind else answer
+    if kind in NOT_AN_ANSWER.values() or kind == "empty":
+        guess, alike = None, False
+    if not reference:
+        return Score(answer=strict, format=kind, lenient=Lenient(answer=guess))
+    return Score(
+        answer=strict,
+        correct=kind is None and right,
+        format=kind,
+        lenient=Lenient(answer=guess, correct=alike),
+    )
+
+
+def _group(match: re.Match[str] | None) -> str | None:
+    if match is None:
+        return None
+    return (match[1] if match.re.groups else match[0]) or ""
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+_decoder = json.JSONDecoder(parse_constant=_no_constant)
+
+
+def _parsed(text: str) -> tuple[Any] | None:
+    try:
+        return (_decoder.decode(text.strip()),)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _dumped(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def _json_values(text: str) -> list[tuple[Any, tuple[int, int]]]:
+    """The whole text as JSON, else every outermost array or object that stands in it, with its place."""
+    whole = _parsed(text)
+    if whole is not None:
+        return [(whole[0], (0, len(text)))]
+    return [(value, (start, end)) for value, start, end in outermost_json(text, _decoder)]

@@ -1,0 +1,265 @@
+"""From what a person asked to a run directory: rows, requests, backends, manifest. Nothing is sent yet."""
+
+import datetime
+import re
+import secrets
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from harness import hardware
+from harness.backend import Backend, Needs, RunContext
+from harness.data.rows import EMBEDDED, DataSource, DataWarning
+from harness.data.sampling import fingerprint, seeded_order
+from harness.errors import UsageError
+from harness.hashing import digest
+from harness.identity import Identity
+from harness.prompting.questions import Questions, make_requests
+from harness.records import Record, Request, Row, Sample, number_repeats
+from harness.registry import BACKENDS, TASKS, find
+from harness.runlog import Manifest, RunLog
+from harness.settings import Settings, decode_table
+from harness.task import Task
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+class RunOptions(Record, frozen=True, kw_only=True):
+    """What `bench run` was asked.
+
+    task: name or path; backends: names from the settings; data: path, "embedded" or None (the Hub);
+    limit: at most so many rows; base: replaces the model of every local backend; repeats: how often each row
+    is asked; probe_rows: rows of the latency probe; batch: paid backends use their batch API;
+    questions: another prompt, examples, a probe for leaks;
+    fail_on_contamination: rows that also stand in a candidate's training rows are refused.
+    """
+
+    task: str
+    backends: tuple[str, ...]
+    data: str | None = None
+    split: str = "test"
+    limit: int | None = None
+    seed: int = 0
+    base: str | None = None
+    repeats: int = 1
+    probe_rows: int = 0
+    batch: bool = False
+    questions: Questions = Questions()
+    fail_on_contamination: bool = False
+
+
+def load_task(spec: str) -> Task:
+    """The task a person means: a name, a class by path, or a TOML file.
+
+    Raises UsageError for an unknown name, a class that is no task, or a file that is not right.
+    """
+    if spec.endswith(".toml"):
+        from harness.task_file import FileTask  # brings jinja2 and jsonschema
+
+        return FileTask(Path(spec))
+    kind = find(TASKS, spec)
+    try:
+        task = kind()
+    except Exception as error:
+        raise UsageError(f"task '{spec}' cannot be made: {type(error).__name__}: {error}.") from error
+    if not isinstance(task, Task):
+        asked = [*Task.__annotations__, *(n for n in vars(Task) if not n.startswith("_"))]
+        wanted = [n for n in asked if not hasattr(task, n)]
+        raise UsageError(f"'{spec}' is not a task: it has no {', '.join(wanted)} (see docs/write-a-task.md).")
+    return task
+
+
+def load_rows(task: Task, source: DataSource) -> list[Sample]:
+    """All rows of a split, ids numbered. Raises UsageError where there are none."""
+    samples = list(number_repeats(task.samples(source)))
+    if not samples:
+        where = source.location or "the data set"
+        raise UsageError(f"{where}: the split '{source.split}' of task '{task.name}' holds no rows.")
+    return samples
+
+
+def read_rows(task: Task, source: DataSource) -> tuple[list[Sample], list[str]]:
+    """All rows of a split, and what its reader had to say of rows that it left out."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DataWarning)
+        rows = load_rows(task, source)
+    remarks = []
+    for warning in caught:
+        if issubclass(warning.category, DataWarning):
+            remarks.append(str(warning.message))
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return rows, remarks
+
+
+def ask(task: Task, sample: Sample) -> Request:
+    """The request for a row. The task sees the row without its reference: no gold text can reach a prompt."""
+    return task.request(msgspec.structs.replace(sample, reference="", columns={}))
+
+
+def backend_tables(options: RunOptions, settings: Settings) -> dict[str, dict[str, Any]]:
+    """The raw settings of every backend of the run, with `--base` and `--batch` applied."""
+    tables = {}
+    for name in options.backends:
+        if not _NAME.fullmatch(name) or name.endswith(".probe"):
+            raise UsageError(f"'{name}' cannot name a backend: use letters, digits, '-', '_' and '.'.")
+        table = dict(settings.backend(name))
+        if options.base is not None and table.get("kind") == "local":
+            table["model"] = str(Path(options.base).resolve()) if Path(options.base).exists() else options.base
+        if options.batch and table.get("kind") == "openai":
+            table["batch"] = True
+        tables[name] = table
+    return tables
+
+
+def make_backends(tables: dict[str, dict[str, Any]], task_name: str, context: RunContext) -> dict[str, Backend]:
+    """Construct backends from their tables (cheap: no network, no weights). Raises UsageError."""
+    made: dict[str, Backend] = {}
+    for name, table in tables.items():
+        if "kind" not in table:
+            raise UsageError(f'[backends.{name}] names no kind: say kind = "local", "openai" or "replay".')
+        kind = find(BACKENDS, str(table["kind"]))
+        made[name] = kind(name, decode_table(table, kind.Settings, f"[backends.{name}]"), task_name, context)
+    return made
+
+
+class Plan(NamedTuple):
+    """What is about to be asked: the task, the rows with their requests, and where the answers will go.
+
+    `log` is the run that is being finished, or None for a new one: nothing is written before `open`.
+    `clean_only`: rows that also stand in a candidate's training rows are refused.
+    """
+
+    task: Task
+    manifest: Manifest
+    rows: list[Row]
+    path: Path
+    log: RunLog | None = None
+    clean_only: bool = False
+
+    @property
+    def needs(self) -> Needs:
+        """What the backends must be able to do."""
+        return Needs(
+            task=self.task.name,
+            rows=len(self.rows) * self.manifest.repeats,
+            labels=self.rows[0].request.labels if self.rows else (),
+            schema=self.rows[0].request.schema if self.rows else None,
+            max_tokens=max((row.request.max_tokens for row in self.rows), default=0),
+            data_fingerprint=str(self.manifest.data.get("fingerprint", "")),
+        )
+
+    def open(self, identities: dict[str, Identity]) -> RunLog:
+        """The run directory, once every backend has said that it is ready. Raises UsageError.
+
+        A new one is written; a resumed one must not mix the answers of two models.
+        """
+        manifest = msgspec.structs.replace(self.manifest, backends=identities)
+        if self.log is None:
+            return RunLog.create(self.path, manifest, ((row.sample, row.request) for row in self.rows))
+        for name, before in self.manifest.backends.items():
+            for what in ("model", "decode", "adapter_sha256", "base_sha256"):
+                was, is_now = getattr(before, what), getattr(identities[name], what)
+                if was != is_now:
+                    raise UsageError(
+                        f"{self.path}: '{name}' has answered with {what} {was} and now has {is_now}: "
+                        "start a new run, or put the old one back."
+                    )
+        self.log.update_manifest(manifest)
+        return self.log
+
+
+def plan_run(options: RunOptions, settings: Settings, context: RunContext, out: Path | None) -> Plan:
+    """Read the rows and draw the sample. Raises UsageError; nothing is written."""
+    task = load_task(options.task)
+    tables = backend_tables(options, settings)
+    make_backends(tables, task.name, context)  # wrong settings are told before any row is read
+    everything, remarks = read_rows(task, DataSource(location=options.data, split=options.split))
+    chosen = seeded_order(everything, options.seed)[: options.limit]
+    requests, notes = make_requests(
+        options.questions,
+        task,
+        lambda sample: ask(task, sample),
+        chosen,
+        lambda: load_rows(task, DataSource(location=options.data, split="train")),
+        options.seed,
+    )
+    rows = [Row(n=n, sample=s, request=r) for n, (s, r) in enumerate(zip(chosen, requests, strict=True))]
+    now = datetime.datetime.now(datetime.UTC)
+    run_id = f"{task.name}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    path = out or context.workspace.runs / run_id
+    if (path / "manifest.json").exists():
+        raise UsageError(f"{path} already holds a run: continue it with --resume {path}, or name another --out.")
+    manifest = Manifest(
+        id=run_id,
+        task=task.name,
+        task_spec=_from_anywhere(options.task),
+        parser=task.version,
+        metric_versions={m.name: m.version for m in task.metrics},
+        labels=task.labels,
+        created=now.isoformat(timespec="seconds"),
+        rows=len(rows),
+        seed=options.seed,
+        repeats=options.repeats,
+        shots=options.questions.shots,
+        probe_rows=min(options.probe_rows, len(rows)),
+        data={
+            "source": _source_name(task, options.data),
+            "split": options.split,
+            "label": "embedded sample" if options.data == EMBEDDED else "",
+            "rows_of_split": len(everything),
+            "limit": options.limit,
+            "fingerprint": fingerprint(chosen),
+            "remarks": remarks,
+            **notes,
+        },
+        request_hash=digest([row.request.hash() for row in rows]),
+        backend_settings=tables,
+        versions=hardware.versions(),
+        hardware=hardware.hardware(),
+        git=hardware.git_commit(),
+    )
+    return Plan(task, manifest, rows, path, clean_only=options.fail_on_contamination)
+
+
+def plan_resume(path: Path) -> Plan:
+    """What an existing run was asked. Raises UsageError where the task's rules have changed since."""
+    log = RunLog.open(path)
+    task = load_task(log.manifest.task_spec)
+    if task.version != log.manifest.parser:
+        raise UsageError(
+            f"{path} was scored by version {log.manifest.parser} of task '{task.name}', "
+            f"this is version {task.version}: start a new run."
+        )
+    return Plan(task, log.manifest, list(log.rows()), path, log)
+
+
+def _from_anywhere(spec: str) -> str:
+    """The task's word with a file's whole path in it, so that a run can be resumed from another folder."""
+    file, colon, name = spec.rpartition(":") if not spec.endswith(".toml") else (spec, "", "")
+    return f"{Path(file).resolve()}{colon}{name}" if file.endswith((".py", ".toml")) else spec
+
+
+def _source_name(task: Task, location: str | None) -> str:
+    if location is not None:
+        return location
+    hub = getattr(task, "hub", None)
+    return f"hub:{hub.path}" if hub is not None else "the task's own rows"
+
+
+def resumed_tables(manifest: Manifest, settings: Settings) -> dict[str, dict[str, Any]]:
+    """Backend settings from the manifest; only limits are taken from today's settings."""
+    tables = {}
+    for name, table in manifest.backend_settings.items():
+        today = settings.backends.get(name, {})
+        limits = {k: v for k, v in today.items() if k in LIMITS}
+        tables[name] = {**table, **limits}
+    return tables
+
+
+LIMITS = frozenset(
+    {"rpm", "tpm", "concurrency", "timeout_s", "deadline_s", "max_attempts", "poll_s", "max_batch_tokens", "proxy"}
+)
+"""Settings that change how fast rows are asked, never what is answered."""

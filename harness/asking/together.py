@@ -1,0 +1,248 @@
+"""Asking: all backends of a run at the same time, every completion appended the moment it arrives.
+
+A backend that stops leaves the others running. The first Ctrl-C stops feeding and waits a little for what is
+in flight (it may have been paid for); the second drops it. What was appended is never asked again.
+"""
+
+import asyncio
+import contextlib
+import datetime
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from harness.asking.plan import Plan
+from harness.backend import Backend
+from harness.data.contamination import Findings, write_findings
+from harness.errors import BackendStopped, BenchError, IncompleteRunError
+from harness.gate.early_stop import EarlyStop
+from harness.identity import Identity
+from harness.records import Completion, LogLine, Request, Row
+from harness.runlog import LogWriter, RunLog, Session
+from harness.task import Task
+
+GRACE_S = 10.0
+"""How long the first Ctrl-C waits for what is in flight."""
+
+
+@dataclass
+class Observer:
+    """What a front end may want to hear.
+
+    started: once, backend -> (answered already, asked for in all); line: after every append;
+    remark: a sentence for people; out_of_sight: (backend, done, total) of a batch at a provider.
+    """
+
+    started: Callable[[dict[str, tuple[int, int]]], None] = lambda totals: None
+    line: Callable[[str, LogLine], None] = lambda backend, line: None
+    remark: Callable[[str], None] = lambda text: None
+    out_of_sight: Callable[[str, int, int], None] = lambda backend, done, total: None
+
+
+@dataclass
+class _Asking:
+    """One backend's work on one run."""
+
+    name: str
+    backend: Backend
+    log: RunLog
+    task: Task
+    rows: list[Row]
+    observer: Observer
+    stopping: asyncio.Event
+    early: EarlyStop | None = None
+    in_flight: dict[tuple[str, int], Row] = field(default_factory=dict)
+
+    async def feed(self, keys: Iterable[tuple[int, int]]) -> AsyncIterator[Request]:
+        """Requests, one by one as the backend takes them; ends early when the run is stopping or knows enough."""
+        for n, repeat in keys:
+            if self.stopping.is_set() or self.knows_enough():
+                return
+            row = self.rows[n]
+            request = msgspec.structs.replace(row.request, repeat=repeat)
+            self.in_flight[(request.id, repeat)] = row
+            yield request
+
+    def knows_enough(self) -> bool:
+        """Whether `--early-stop` has its answer."""
+        return self.early is not None and self.early.decided(self.name)
+
+    async def answers(self, keys: Iterable[tuple[int, int]]) -> AsyncIterator[tuple[Row, Completion]]:
+        """Completions with the rows they answer. Raises BackendStopped."""
+        stream = self.backend.stream(self.feed(keys), self.log.state_dir(self.name))
+        async with contextlib.aclosing(stream) as completions:  # type: ignore[type-var]
+            async for completion in completions:
+                row = self.in_flight.pop((completion.id, completion.repeat), None)
+                if row is None:
+                    raise RuntimeError(f"'{self.name}' answered request {completion.id}, which is not in flight")
+                yield row, completion
+
+    def append(self, writer: LogWriter, row: Row, completion: Completion) -> LogLine:
+        """Score and write one line. Raises IncompleteRunError where the disk refuses it."""
+        score = None if completion.error else self.task.score(row.sample, completion)
+        try:
+            return writer.append(row.n, completion, score)
+        except OSError as error:
+            raise IncompleteRunError(
+                f"{self.log.path} cannot be written ({error.strerror or error}): free the space, then "
+                f"continue with `bench run --resume {self.log.path}`."
+            ) from error
+
+    async def session(self) -> None:
+        """Ask all that has no answer yet, and note how it ended. A stop of this backend ends only its session."""
+        started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        clock = time.perf_counter()
+        asked = 0
+        stopped: dict[str, str] | None = None
+        try:
+            with self.log.writer(self.name) as writer:
+                async for row, completion in self.answers(unanswered(self.log, self.name)):
+                    line = self.append(writer, row, completion)
+                    asked += not completion.cached
+                    self.observer.line(self.name, line)
+                    if self.early is not None:
+                        self.early.observe(self.name, line)
+            if self.early is not None and self.knows_enough() and any(unanswered(self.log, self.name)):
+                stopped = self.early.reason(self.name)
+                self.observer.remark(f"{self.name}: {stopped['message']}")
+        except BackendStopped as stop:
+            stopped = {"kind": stop.kind, "message": str(stop)}
+            self.observer.remark(f"{self.name} stopped: {stop}")
+        finally:
+            session = Session(
+                started=started,
+                wall_s=time.perf_counter() - clock,
+                rows=asked,
+                counters=self.backend.counters(),
+                stopped=stopped,
+            )
+            with contextlib.suppress(OSError):  # a full disk has been told of already
+                self.log.note_session(self.name, session)
+
+    async def probe(self, rows: int) -> None:
+        """Latency: one row at a time. The first row is asked once more before, to warm up."""
+        done = self.log.answered(self.name, probe=True)
+        todo = [(n, 0) for n in range(rows) if (n, 0) not in done]
+        with self.log.writer(self.name, probe=True) as writer:
+            for key in todo[:1] + todo:
+                if self.stopping.is_set():
+                    return
+                try:
+                    async for row, completion in self.answers([key]):
+                        self.append(writer, row, completion)
+                except BackendStopped:
+                    return  # the run itself meets the same stop, and reports it
+
+
+def unanswered(log: RunLog, backend: str) -> Iterator[tuple[int, int]]:
+    """Every (n, repeat) that has no answer yet, in position order."""
+    done = log.answered(backend)
+    for n in range(log.manifest.rows):
+        for repeat in range(log.manifest.repeats):
+            if (n, repeat) not in done:
+                yield n, repeat
+
+
+async def ask_everyone(
+    plan: Plan,
+    backends: dict[str, Backend],
+    probers: dict[str, Backend],
+    observer: Observer,
+    inspect: Callable[[dict[str, Identity]], Findings],
+    early: EarlyStop | None = None,
+) -> RunLog:
+    """Check every backend, open the run directory, probe latencies (alone), then ask all rows of all at once.
+
+    backends, probers: by name; probers are constructed with `probing`. inspect: what is to be known of the rows
+    once the candidates are known (rows they were trained on). early: says when a backend need not be asked any
+    further. Raises UsageError before anything is
+    sent or written, KeyboardInterrupt after a Ctrl-C (all that was answered is on disk), IncompleteRunError
+    for a full disk.
+    """
+    everyone = [*backends.values(), *probers.values()]
+    stopping = asyncio.Event()
+    try:
+        with _interruptible(stopping, observer):
+            for backend in everyone:
+                await backend.check(plan.needs)
+            identities = {name: backend.identity() for name, backend in backends.items()}
+            findings = await asyncio.to_thread(inspect, identities)
+            log = plan.open(identities)
+            write_findings(log.path, findings)
+
+            def asking(name: str, backend: Backend) -> _Asking:
+                return _Asking(name, backend, log, plan.task, plan.rows, observer, stopping, early)
+
+            for name, prober in probers.items():
+                await asking(name, prober).probe(log.manifest.probe_rows)
+            if early is not None:
+                _tell_earlier(log, early, list(backends))
+            total = len(plan.rows) * log.manifest.repeats
+            observer.started({name: (len(log.answered(name)), total) for name in backends})
+            await _together([asking(name, backend).session() for name, backend in backends.items()])
+    finally:
+        for backend in everyone:
+            await backend.aclose()
+    if stopping.is_set():
+        raise KeyboardInterrupt
+    return log
+
+
+def _tell_earlier(log: RunLog, early: EarlyStop, names: list[str]) -> None:
+    """What earlier sessions have answered counts; what ended in an error is asked again."""
+    for name in names:
+        for line in log.lines(name).values():
+            if line.error is None:
+                early.observe(name, line)
+
+
+async def _together(sessions: list[Any]) -> None:
+    """All at once; one that fails unexpectedly does not cut off the others."""
+    work = [asyncio.ensure_future(session) for session in sessions]
+    try:
+        results = await asyncio.gather(*work, return_exceptions=True)
+    except asyncio.CancelledError:
+        for future in work:
+            future.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
+        raise
+    failures = [r for r in results if isinstance(r, BaseException)]
+    for failure in sorted(failures, key=lambda f: isinstance(f, BenchError)):
+        raise failure  # a fault of the program before a sentence for its user
+
+
+@contextlib.contextmanager
+def _interruptible(stopping: asyncio.Event, observer: Observer) -> Iterator[None]:
+    """First Ctrl-C: stop feeding, wait up to GRACE_S. Second: drop what is in flight."""
+    loop = asyncio.get_running_loop()
+    current = asyncio.current_task()
+    assert current is not None
+    timer: asyncio.TimerHandle | None = None
+
+    def interrupt() -> None:
+        nonlocal timer
+        if stopping.is_set():
+            current.cancel()
+            return
+        stopping.set()
+        observer.remark("stopping: waiting for the answers in flight (Ctrl-C again drops them)")
+        timer = loop.call_later(GRACE_S, current.cancel)
+
+    try:
+        loop.add_signal_handler(signal.SIGINT, interrupt)
+    except (NotImplementedError, RuntimeError, ValueError):  # not the main thread, or no signals here
+        yield
+        return
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not stopping.is_set():
+            raise
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+        if timer is not None:
+            timer.cancel()

@@ -1,0 +1,1 @@
+"""Judges and people: pairs of answers, verdicts on them, and what these add up to."""

@@ -1,0 +1,177 @@
+"""People's votes on two answers: taken in from a voting page's export, and what all verdicts on a run add up to."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from itertools import combinations
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from harness.errors import UsageError, did_you_mean
+from harness.judging.pairs import JUDGEMENTS, Judgement, Winner
+from harness.records import Record
+from harness.results import Estimate
+from harness.runlog import RunLog, decode_schema
+from harness.statistics.mcnemar import exact_p
+from harness.statistics.proportions import wilson
+
+SCHEMA = 1
+
+
+class Vote(Record, frozen=True, kw_only=True):
+    """One vote as a voting page exports it."""
+
+    n: int
+    id: str
+    choice: Winner
+    first: Literal["a", "b"]
+
+
+class VoteFile(Record, frozen=True, kw_only=True):
+    """What a voting page exports: one person's votes on two backends of one run."""
+
+    schema: int
+    run: str
+    a: str
+    b: str
+    by: str
+    votes: tuple[Vote, ...]
+
+
+class Agreement(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """Two judges on the same two backends, over the rows both judged.
+
+    share: of equal verdicts; kappa: Cohen's, None where undefined.
+    """
+
+    a: str
+    b: str
+    one: str
+    two: str
+    rows: int
+    share: float
+    kappa: float | None
+
+
+class Preference(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """a against b, as people together or one judging model see it. A row goes to whom more people preferred.
+
+    p: two-sided exact sign test over rows that went to one of the two; share: of these rows, those that went to a.
+    """
+
+    a: str
+    b: str
+    wins_a: int
+    wins_b: int
+    ties: int
+    share: Estimate
+    p: float
+    judges: tuple[str, ...]
+
+
+def add_votes(log: RunLog, path: Path) -> int:
+    """Append a voting page's export to the run and return the number of votes.
+
+    Raises UsageError for a file that is no export, of another run, or of rows and backends the run does not have.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"--votes {path} cannot be read ({error.strerror}).") from None
+    file = decode_schema(raw, VoteFile, SCHEMA, str(path))
+    if file.run != log.manifest.id:
+        raise UsageError(f"{path} holds votes on run {file.run}, not on {log.manifest.id}.")
+    for name in (file.a, file.b):
+        if name not in log.manifest.backends:
+            raise UsageError(f"{path}: this run has no backend '{name}'{did_you_mean(name, log.manifest.backends)}.")
+    ids = {row.n: row.sample.id for row in log.rows()}
+    for vote in file.votes:
+        if ids.get(vote.n) != vote.id:
+            raise UsageError(f"{path}: row {vote.n} of this run is not {vote.id}: the votes belong to another run.")
+    path = log.path / JUDGEMENTS
+    with path.open("ab") as out:
+        out.write(b"".join(msgspec.json.encode(_judgement(file, vote)) + b"\n" for vote in file.votes))
+    return len(file.votes)
+
+
+def _judgement(file: VoteFile, vote: Vote) -> Judgement:
+    return Judgement(
+        n=vote.n,
+        id=vote.id,
+        a=file.a,
+        b=file.b,
+        winner=vote.choice,
+        by=file.by,
+        kind="person",
+        first=vote.choice if vote.first == "a" else None,
+        second=vote.choice if vote.first == "b" else None,
+    )
+
+
+def preferences(judgements: Iterable[Judgement]) -> list[Preference]:
+    """One per pair of backends for the people, and one per judging model; verdicts without a winner are left out."""
+    groups: dict[tuple[str, str, str], list[Judgement]] = defaultdict(list)
+    for one in _turned(judgements):
+        groups[one.a, one.b, "" if one.kind == "person" else one.by].append(one)
+    return [_preference(a, b, found) for (a, b, _), found in sorted(groups.items())]
+
+
+def agreements(judgements: Iterable[Judgement]) -> list[Agreement]:
+    """Of every two judges who saw the same answers, people and models alike."""
+    pairs: dict[tuple[str, str], dict[str, dict[int, Winner]]] = defaultdict(lambda: defaultdict(dict))
+    for one in _turned(judgements):
+        pairs[one.a, one.b][one.by][one.n] = one.winner or "tie"
+    found = []
+    for (a, b), judges in sorted(pairs.items()):
+        for one_name, two_name in combinations(sorted(judges), 2):
+            agreement = _agreement(a, b, one_name, two_name, judges)
+            found += [] if agreement is None else [agreement]
+    return found
+
+
+SWAPPED: dict[Winner, Winner] = {"a": "b", "b": "a", "tie": "tie"}
+WORTH = {"a": 1, "b": -1, "tie": 0}
+
+
+def _turned(judgements: Iterable[Judgement]) -> list[Judgement]:
+    """Verdicts that name a winner or a tie, with the two backends in the order of their names."""
+    return [
+        one if one.a <= one.b else replace(one, a=one.b, b=one.a, winner=SWAPPED[one.winner])
+        for one in judgements
+        if one.winner is not None
+    ]
+
+
+def _preference(a: str, b: str, found: list[Judgement]) -> Preference:
+    rows: dict[int, int] = defaultdict(int)
+    for judgement in found:
+        rows[judgement.n] += WORTH[judgement.winner or "tie"]
+    wins_a, wins_b = sum(v > 0 for v in rows.values()), sum(v < 0 for v in rows.values())
+    decided = wins_a + wins_b
+    low, high = wilson(wins_a, decided) if decided else (None, None)
+    share = wins_a / decided if decided else None
+    return Preference(
+        a=a,
+        b=b,
+        wins_a=wins_a,
+        wins_b=wins_b,
+        ties=len(rows) - decided,
+        share=Estimate(value=share, low=low, high=high, method="Wilson 95 %", n=decided),
+        p=exact_p(wins_a, wins_b),
+        judges=tuple(sorted({j.by for j in found})),
+    )
+
+
+def _agreement(a: str, b: str, one: str, two: str, judges: dict[str, dict[int, Winner]]) -> Agreement | None:
+    """Cohen's kappa: (p_o - p_e) / (1 - p_e). J. Cohen, Educ. Psychol. Meas. 1960."""
+    said = (judges[one], judges[two])
+    rows = sorted(said[0].keys() & said[1].keys())
+    if not rows:
+        return None
+    observed = sum(said[0][n] == said[1][n] for n in rows) / len(rows)
+    shares = [{c: sum(s[n] == c for n in rows) / len(rows) for c in WORTH} for s in said]
+    chance = sum(shares[0][c] * shares[1][c] for c in WORTH)
+    kappa = None if chance == 1 else (observed - chance) / (1 - chance)
+    return Agreement(a=a, b=b, one=one, two=two, rows=len(rows), share=observed, kappa=kappa)

@@ -1,0 +1,1 @@
+"""What answers cost: the dated price table, estimates, and what a saving buys."""

@@ -1,0 +1,95 @@
+"""What a run will cost and how long it will take, without a call."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from harness.identity import Identity
+from harness.money.prices import Price, price_table, today
+from harness.prompting.tokens import PER_MESSAGE, PER_REPLY, Counter, counter_for
+from harness.records import Record, Request, Usage
+
+
+class CostEstimate(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """One backend's estimate.
+
+    prompt_tokens: all prompts; answer_tokens: answers as long as the reference answers; most_answer_tokens: as
+    long as max_tokens allows. cost, most_cost: USD with either, None = unknown; batch_cost: of answer_tokens in a
+    batch. seconds: at the limits given, None where none is given. tokenizer, approximate: how tokens were
+    counted. remarks: sentences for people.
+    """
+
+    backend: str
+    model: str
+    requests: int
+    prompt_tokens: int
+    answer_tokens: int
+    most_answer_tokens: int
+    tokenizer: str
+    approximate: bool
+    cost: float | None = None
+    most_cost: float | None = None
+    batch_cost: float | None = None
+    seconds: float | None = None
+    remarks: tuple[str, ...] = ()
+
+
+def estimate(backend: str, identity: Identity, asked: Sequence[tuple[Request, str]], repeats: int) -> CostEstimate:
+    """Estimate from what a backend says of itself. `asked`: requests, each with the answer a right model gives."""
+    counter = counter_for(identity.model)
+    prompt = repeats * sum(prompt_tokens(request, counter) for request, _ in asked)
+    answer = repeats * sum(min(request.max_tokens, 1 + counter.count(target)) for request, target in asked)
+    most = repeats * sum(request.max_tokens for request, _ in asked)
+    price = msgspec.convert(identity.price, Price) if identity.price else None
+    batch = price.batch() if price is not None else None
+    return CostEstimate(
+        backend=backend,
+        model=identity.model,
+        requests=repeats * len(asked),
+        prompt_tokens=prompt,
+        answer_tokens=answer,
+        most_answer_tokens=most,
+        tokenizer=counter.name,
+        approximate=counter.approximate,
+        cost=_cost(price, prompt, answer),
+        most_cost=_cost(price, prompt, most),
+        batch_cost=_cost(batch, prompt, answer),
+        seconds=at_limits(identity, repeats * len(asked), prompt + most),
+        remarks=tuple(_remarks(identity, price)),
+    )
+
+
+def prompt_tokens(request: Request, counter: Counter) -> int:
+    """Tokens of a prompt in OpenAI's chat format."""
+    return PER_REPLY + sum(PER_MESSAGE + counter.count(m.role) + counter.count(m.content) for m in request.messages)
+
+
+def _cost(price: Price | None, prompt: int, answer: int) -> float | None:
+    return None if price is None else price.cost(Usage(prompt_tokens=prompt, completion_tokens=answer))
+
+
+def at_limits(identity: Identity, requests: int, tokens: int) -> float | None:
+    """Seconds by the tighter of the requests-per-minute and tokens-per-minute limits of all servers together."""
+    servers = len(identity.settings.get("base_url", ())) or 1
+    minutes = []
+    for key, amount in (("rpm", requests), ("tpm", tokens)):
+        limit = identity.settings.get(key)
+        if limit:
+            minutes.append(amount / (limit * servers))
+    return 60 * max(minutes) if minutes else None
+
+
+def _remarks(identity: Identity, price: Price | None) -> list[str]:
+    remarks = []
+    if identity.kind == "local":
+        remarks.append("runs on this machine: no price per token; a run measures its device hours")
+    elif identity.kind == "replay":
+        remarks.append("recorded answers: costs nothing")
+    elif price is None:
+        remarks.append(f"the price of {identity.model} is unknown: set price in bench.toml")
+    if identity.retired and identity.retired <= today().isoformat():
+        instead = price_table().living(identity.model, today())
+        remarks.append(f"shut down on {identity.retired}{f'; name {instead} instead' if instead else ''}")
+    elif identity.retired:
+        remarks.append(f"will be shut down on {identity.retired}")
+    return remarks

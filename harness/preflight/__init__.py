@@ -1,0 +1,1 @@
+"""Looks at data before it is trained on or asked about."""

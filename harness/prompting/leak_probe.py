@@ -1,0 +1,47 @@
+"""Probes for leaks: the same rows with their own texts blanked, or given to other rows.
+
+A candidate that still answers well knows the answers from elsewhere: from the prompt, or from rows it has seen.
+"""
+
+import random
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from harness.prompting.rendering import cut_passages
+from harness.records import Message, Passage, Request
+
+Probe = Literal["blank", "shuffle"]
+
+
+def probe_requests(requests: Sequence[Request], probe: Probe, seed: int) -> list[Request]:
+    """The requests as a probe asks them: "blank" empties every passage, "shuffle" swaps them between rows."""
+    if probe == "blank":
+        return [cut_passages(request, 0) for request in requests]
+    return _shuffled(requests, seed)
+
+
+def _shuffled(requests: Sequence[Request], seed: int) -> list[Request]:
+    """Every row asks about the texts of another, so that no row keeps its own (one row alone keeps them)."""
+    order = list(range(len(requests)))
+    random.Random(seed).shuffle(order)
+    found: list[Request] = list(requests)
+    for here, there in zip(order, order[1:] + order[:1], strict=True):
+        found[here] = fill_passages(requests[here], requests[there].passage_texts())
+    return found
+
+
+def fill_passages(request: Request, texts: Sequence[str]) -> Request:
+    """The request with other texts in its passages, in order; missing ones become empty."""
+    contents = [m.content for m in request.messages]
+    passages: list[Passage] = []
+    shift = [0] * len(contents)
+    given = list(zip(request.passages, [*texts, *[""] * len(request.passages)], strict=False))
+    for p, text in sorted(given, key=lambda pair: (pair[0].message, pair[0].start)):
+        start, content = p.start + shift[p.message], contents[p.message]
+        contents[p.message] = content[:start] + text + content[start + p.end - p.start :]
+        passages.append(Passage(message=p.message, start=start, end=start + len(text)))
+        shift[p.message] += len(text) - (p.end - p.start)
+    messages = tuple(Message(role=m.role, content=c) for m, c in zip(request.messages, contents, strict=True))
+    return msgspec.structs.replace(request, messages=messages, passages=tuple(passages))

@@ -1,0 +1,54 @@
+"""Few-shot examples: the same K solved rows of the training split before every question."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from harness.data.sampling import seeded_order
+from harness.errors import UsageError
+from harness.records import Message, Request, Sample
+from harness.task import Task
+
+Shot = tuple[Request, str]
+"""A solved row: what is asked about it, and the answer."""
+
+
+def draw_shots(
+    task: Task,
+    ask: Callable[[Sample], Request],
+    training: Iterable[Sample],
+    asked: Sequence[Request],
+    count: int,
+    seed: int,
+) -> list[Shot]:
+    """The first `count` rows of the seeded order (so with the classes' own shares) that no evaluated row resembles.
+
+    ask: what is asked about a row. A row that shares a text with an evaluated one is passed over: its answer
+    would stand in that one's prompt.
+    Raises UsageError where too few are left.
+    """
+    evaluated = {" ".join(text.casefold().split()) for request in asked for text in request.passage_texts()}
+    shots: list[Shot] = []
+    for sample in seeded_order(training, seed):
+        if len(shots) == count:
+            break
+        request = ask(sample)
+        if not evaluated & {" ".join(text.casefold().split()) for text in request.passage_texts()}:
+            shots.append((request, task.target(sample)))
+    if len(shots) < count:
+        raise UsageError(f"--shots {count}: only {len(shots)} training rows share no text with the evaluated rows.")
+    return shots
+
+
+def with_shots(request: Request, shots: Sequence[Shot]) -> Request:
+    """The request with solved examples between its system message and its question; passages stay the row's own."""
+    lead = [m for m in request.messages if m.role == "system"]
+    rest = request.messages[len(lead) :]
+    examples = []
+    for example, answer in shots:
+        examples += [m for m in example.messages if m.role != "system"] + [Message(role="assistant", content=answer)]
+    passages = tuple(
+        p if p.message < len(lead) else msgspec.structs.replace(p, message=p.message + len(examples))
+        for p in request.passages
+    )
+    return msgspec.structs.replace(request, messages=(*lead, *examples, *rest), passages=passages)

@@ -1,0 +1,1 @@
+"""From a run directory to its summary: every figure with its interval, computed once."""

@@ -1,0 +1,120 @@
+"""What a reader of a summary must know before believing its figures, in words."""
+
+import numpy as np
+
+from harness.gate.early_stop import KIND as EARLY_STOP
+from harness.results import BackendResult, PairResult
+from harness.runlog import Manifest
+from harness.summary.outcomes import Outcomes
+
+MUCH_CACHED = 0.01
+COARSE = 0.05
+WAITING = 10.0
+"""A request that waits for its turn this many times longer than it is worked on tells of the client."""
+
+
+def warnings_of(
+    manifest: Manifest,
+    results: dict[str, BackendResult],
+    pairs: tuple[PairResult, ...],
+    outcomes: dict[str, Outcomes],
+    resolution: float | None,
+) -> tuple[str, ...]:
+    """All warnings, those of each backend together."""
+    found = []
+    for name, result in results.items():
+        found += _incomplete(name, result) + _of_work(manifest, name, result) + _of_model(manifest, name, result)
+        found += _undefined(name, result, outcomes[name])
+    if resolution is not None and resolution >= COARSE:
+        found.append(
+            f"these {manifest.rows} rows resolve differences from {100 * resolution:.1f} points upwards; "
+            "smaller ones need more rows (bench power)."
+        )
+    fewer = sorted({(p.a, p.b, p.rows) for p in pairs if p.rows < manifest.rows and p.metric == _headline(pairs)})
+    found += [f"{a} and {b} are compared on the {n} of {manifest.rows} rows that both answered." for a, b, n in fewer]
+    return tuple(found)
+
+
+def _headline(pairs: tuple[PairResult, ...]) -> str:
+    return pairs[0].metric if pairs else ""
+
+
+def _incomplete(name: str, result: BackendResult) -> list[str]:
+    found = []
+    errors = sum(result.errors.values())
+    if errors:
+        kinds = ", ".join(f"{kind} {count}" for kind, count in result.errors.items())
+        found.append(
+            f"{name}: {errors} of {result.asked} requests ended in an infrastructure error ({kinds}); "
+            "they are in no denominator."
+        )
+    early = result.stopped is not None and result.stopped.get("kind") == EARLY_STOP
+    if result.missing and not early:
+        found.append(f"{name}: {result.missing} of {result.asked} answers are missing; finish with --resume.")
+    if early:
+        found.append(
+            f"{name}: intervals and tests of a fixed number of rows do not hold for it; `bench gate` judges it."
+        )
+    if result.stopped is not None:
+        found.append(f"{name} stopped early: {result.stopped.get('message', '')}")
+    return found
+
+
+def _of_work(manifest: Manifest, name: str, result: BackendResult) -> list[str]:
+    found = []
+    load = result.load
+    if load.cached > MUCH_CACHED * max(result.answered, 1):
+        found.append(
+            f"{name}: {load.cached} of {result.answered} answers came from the cache; "
+            "latency and throughput rest on the others."
+        )
+    if result.truncated_prompts:
+        found.append(f"{name}: {result.truncated_prompts} prompts were too long and lost the end of their text.")
+    if load.counters.get("client_bound"):
+        lag = load.counters.get("client_lag_s", 0.0)
+        found.append(
+            f"{name}: latency under load is client-bound: answers were read {1000 * lag:.0f} ms late on average; "
+            "measure latency with a probe, or lower concurrency."
+        )
+    remote = manifest.backends[name].kind != "local"  # rows of a local window wait for each other by design
+    if remote and load.service is not None and load.queue_mean_s is not None:
+        waited, worked = load.queue_mean_s, load.service.mean_s
+        if 0 < WAITING * worked < waited:
+            found.append(
+                f"{name}: requests waited {waited:.2f} s for their turn and were worked on for {worked:.2f} s: "
+                "throughput is bound by this machine or its limits, not by the server."
+            )
+    return found
+
+
+def _of_model(manifest: Manifest, name: str, result: BackendResult) -> list[str]:
+    found = []
+    retired = manifest.backends[name].retired
+    if retired:
+        past = manifest.created[:10] >= retired
+        found.append(f"{name}: {result.model} {'was' if past else 'will be'} shut down on {retired}.")
+    if result.contaminated:
+        found.append(
+            f"{name}: {result.contaminated} of {manifest.rows} evaluated rows also stand in the training rows"
+            f"{_without(result)}."
+        )
+    return found
+
+
+def _without(result: BackendResult) -> str:
+    """What the headline metric is on the other rows."""
+    for metric, figure in result.clean.items():
+        if figure.value is not None and figure.low is not None and figure.high is not None:
+            return f"; on the {figure.n} others {metric} is {figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
+    return ""
+
+
+def _undefined(name: str, result: BackendResult, outcomes: Outcomes) -> list[str]:
+    """Answers that a metric says nothing about."""
+    answered = int(outcomes.answered.sum())
+    found = []
+    for metric, values in outcomes.values.items():
+        lacking = answered - int((~np.isnan(values)).sum())
+        if lacking:
+            found.append(f"{name}: {metric} is not defined for {lacking} of {answered} answered rows.")
+    return found

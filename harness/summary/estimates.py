@@ -1,0 +1,116 @@
+"""One candidate's figures with their 95 % intervals."""
+
+import zlib
+
+import numpy as np
+
+from harness.metrics import Metric
+from harness.results import ClassResult, Confusion, Estimate
+from harness.statistics import confusion
+from harness.statistics.bootstrap import DRAWS, bootstrap, percentile_interval
+from harness.statistics.clustered import clustered_mean
+from harness.statistics.proportions import wilson
+from harness.statistics.units import Units
+from harness.summary.outcomes import HAS_NO_FORMAT, Outcomes, RowTable, cluster_codes
+from harness.summary.tables import confusion_units
+
+
+def seed_of(*names: str) -> list[int]:
+    """A seed that depends on names only: the same log always gives the same intervals, in whatever order."""
+    return [zlib.crc32(name.encode()) for name in names]
+
+
+def percent(level: float) -> str:
+    """A level in words: "95 %"."""
+    return f"{100 * level:.0f} %"
+
+
+def estimate_all(
+    metrics: tuple[Metric, ...],
+    rows: RowTable,
+    outcomes: Outcomes,
+    name: str,
+    draws: int = DRAWS,
+    level: float = 0.95,
+) -> dict[str, Estimate]:
+    """Every metric of one backend (`name` seeds the bootstrap)."""
+    found = {m.name: mean_estimate(m, rows, outcomes, level) for m in metrics if m.kind == "mean"}
+    tables = [m for m in metrics if m.kind == "confusion"]
+    if tables:
+        found |= _confusion_estimates(tables, rows, confusion_units(rows, (outcomes,)), name, draws, level)
+    return {m.name: found[m.name] for m in metrics}
+
+
+def mean_estimate(metric: Metric, rows: RowTable, outcomes: Outcomes, level: float = 0.95) -> Estimate:
+    """A mean of row values: Wilson where rows are single 0/1 answers, else Student's t over rows or groups."""
+    if metric.about_format and outcomes.decode in HAS_NO_FORMAT:
+        return Estimate(value=None, method=f"n/a for {outcomes.decode}")
+    values = outcomes.values[metric.name]
+    chosen = ~np.isnan(values)
+    values = values[chosen]
+    if not len(values):
+        return Estimate(value=None, method="no rows")
+    groups = cluster_codes(rows, chosen)
+    if metric.proportion and groups is None and outcomes.repeats == 1:
+        low, high = wilson(float(values.sum()), len(values), level)
+        return Estimate(
+            value=float(values.mean()), low=low, high=high, method=f"Wilson {percent(level)}", n=len(values)
+        )
+    mean = clustered_mean(values, groups)
+    unit = "rows" if groups is None else "groups"
+    if metric.proportion and mean.constant:
+        # All alike: t would claim certainty. The groups are then the independent trials.
+        low, high = wilson(mean.mean * mean.clusters, mean.clusters, level)
+        method = f"Wilson {percent(level)} over {mean.clusters} {unit}"
+    elif mean.clusters < 2:
+        return Estimate(value=mean.mean, method=f"no interval: one of the {unit} only", n=mean.n)
+    else:
+        low, high = mean.interval(level)
+        method = f"Student {percent(level)} over {mean.clusters} {unit}"
+        if metric.proportion:
+            low, high = max(low, 0.0), min(high, 1.0)
+    return Estimate(value=mean.mean, low=low, high=high, method=method, n=mean.n)
+
+
+def _confusion_estimates(
+    metrics: list[Metric], rows: RowTable, units: Units, name: str, draws: int, level: float
+) -> dict[str, Estimate]:
+    if not units.n:
+        return {m.name: Estimate(value=None, method="no rows") for m in metrics}
+    functions = {m.name: confusion.confusion_metric(m, rows.labels) for m in metrics}
+    drawn = bootstrap(units, functions, draws, seed_of(name))
+    total = units.total
+    by = "groups" if rows.groups is not None else "class"
+    found = {}
+    for metric in metrics:
+        low, high = percentile_interval(drawn[metric.name][:, 0], level)
+        found[metric.name] = Estimate(
+            value=float(functions[metric.name](total)[0]),
+            low=low,
+            high=high,
+            method=f"bootstrap {percent(level)} by {by}, {draws:,} draws",
+            n=round(float(total.sum())),
+        )
+    return found
+
+
+def confusion_record(rows: RowTable, outcomes: Outcomes) -> tuple[Confusion, dict[str, ClassResult]]:
+    """The confusion table and each label's own figures. Repeats of a row weigh one row together."""
+    table = confusion_units(rows, (outcomes,)).total[0]
+    record = Confusion(
+        labels=rows.labels,
+        answers=(*rows.labels, confusion.NO_LABEL),
+        counts=tuple(tuple(round(float(cell), 9) for cell in line) for line in table),
+    )
+    figures = zip(
+        rows.labels,
+        confusion.precision_per_class(table),
+        confusion.recall_per_class(table),
+        confusion.f1_per_class(table),
+        confusion.support_per_class(table),
+        strict=True,
+    )
+    return record, {
+        label: ClassResult(precision=float(p), recall=float(r), f1=float(f), support=round(float(s), 9))
+        for label, p, r, f, s in figures
+    }

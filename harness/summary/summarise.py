@@ -1,0 +1,123 @@
+"""From a run directory to its summary: every aggregate and test result, computed once.
+
+The same log gives the same bytes: no clock but the manifest's, seeds from names.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+import numpy as np
+
+from harness.data.contamination import Overlap, read_findings
+from harness.metrics import ACCURACY, Metric
+from harness.results import BackendResult, ClassResult, Confusion, Summary
+from harness.runlog import RunLog
+from harness.summary.cautions import warnings_of
+from harness.summary.estimates import confusion_record, estimate_all
+from harness.summary.outcomes import Outcomes, RowTable
+from harness.summary.slices import slice_estimates
+from harness.summary.standings import pair_results, ranks, resolution
+from harness.summary.tally import Tally
+
+
+def summarise(
+    log: RunLog,
+    task_metrics: tuple[Metric, ...],
+    contaminated: Mapping[str, int] | None = None,
+) -> Summary:
+    """The summary of a run as its log stands.
+
+    contaminated: backend -> evaluated rows that also stand in its adapter's training rows, where the run
+    directory holds no list of them. Raises UsageError for a log that does not fit its rows.
+    """
+    manifest = log.manifest
+    rows = RowTable.of(log.rows(), manifest.labels)
+    metrics = task_metrics if manifest.labels else tuple(m for m in task_metrics if m.kind == "mean")
+    findings = read_findings(log.path)
+    outcomes: dict[str, Outcomes] = {}
+    results: dict[str, BackendResult] = {}
+    for name in manifest.backends:
+        tally = tally_of(log, name, metrics, len(rows))
+        outcomes[name] = tally.outcomes.build()
+        result = _backend_result(log, name, tally, rows, outcomes[name], (contaminated or {}).get(name))
+        overlap = findings.overlaps.get(name)
+        results[name] = result if overlap is None else _told_apart(result, overlap, metrics, rows, outcomes[name])
+    headline = metrics[0] if metrics else ACCURACY
+    pairs = pair_results(metrics, rows, outcomes)
+    resolved = resolution(headline, pairs, results)
+    return Summary(
+        run=manifest.id,
+        task=manifest.task,
+        created=manifest.created,
+        rows=len(rows),
+        repeats=manifest.repeats,
+        data=manifest.data,
+        headline=headline.name,
+        metrics=metrics,
+        backends=results,
+        pairs=pairs,
+        ranks=ranks(headline, pairs, results),
+        resolution=resolved,
+        complete=all(not r.missing and not r.errors for r in results.values()),
+        warnings=warnings_of(manifest, results, pairs, outcomes, resolved) + findings.remarks,
+        slices=slice_estimates(metrics, rows, outcomes),
+    )
+
+
+def _told_apart(
+    result: BackendResult, overlap: Overlap, metrics: tuple[Metric, ...], rows: RowTable, outcomes: Outcomes
+) -> BackendResult:
+    """The result with its contaminated rows counted, and the metrics without them."""
+    seen = overlap.rows
+    if not seen:
+        return msgspec.structs.replace(result, contaminated=0)
+    others = np.setdiff1d(np.arange(len(rows)), seen)
+    clean = estimate_all(metrics, rows.only(others), outcomes.only(others), "without contaminated rows")
+    return msgspec.structs.replace(result, contaminated=len(seen), clean=clean)
+
+
+def tally_of(log: RunLog, name: str, metrics: tuple[Metric, ...], rows: int) -> Tally:
+    """One backend's log and probe log, added up."""
+    manifest = log.manifest
+    tally = Tally(manifest.backends[name], metrics, manifest.labels, rows, manifest.repeats, log.incurred(name))
+    for line in log.lines(name).values():
+        tally.add(line)
+    for line in log.lines(name, probe=True).values():
+        tally.add_probe(line)
+    return tally
+
+
+def _backend_result(
+    log: RunLog,
+    name: str,
+    tally: Tally,
+    rows: RowTable,
+    outcomes: Outcomes,
+    contaminated: int | None,
+) -> BackendResult:
+    sessions = log.sessions(name)
+    asked = len(rows) * log.manifest.repeats
+    table: Confusion | None = None
+    per_class: dict[str, ClassResult] = {}
+    if rows.labels and tally.answered:
+        table, per_class = confusion_record(rows, outcomes)
+    return BackendResult(
+        decode=tally.identity.decode,
+        model=tally.identity.model,
+        adapter=tally.identity.adapter,
+        asked=asked,
+        answered=tally.answered,
+        errors=dict(sorted(tally.errors.items())),
+        missing=asked - tally.answered - tally.errors.total(),
+        stopped=sessions[-1].stopped if sessions else None,
+        metrics=estimate_all(tally.metrics, rows, outcomes, name),
+        per_class=per_class,
+        confusion=table,
+        format_errors=dict(tally.format_errors.most_common()),
+        usage=dict(tally.usage),
+        truncated_prompts=tally.truncated,
+        contaminated=contaminated,
+        probe=tally.probe.latency(),
+        load=tally.load(sessions),
+        cost=tally.cost(sessions),
+    )

@@ -1,0 +1,188 @@
+"""One backend's log in one pass: counts, sums and the numbers that need a distribution, and nothing else."""
+
+from array import array
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from harness.identity import Identity
+from harness.metrics import Metric
+from harness.records import LogLine, Usage
+from harness.results import CostResult, Latency, Load
+from harness.runlog import Session
+from harness.summary.outcomes import OutcomeBuilder
+
+
+@dataclass
+class Times:
+    """Service and first-token seconds of answers."""
+
+    service: "array[float]" = field(default_factory=lambda: array("d"))
+    first_token: "array[float]" = field(default_factory=lambda: array("d"))
+
+    def add(self, line: LogLine) -> None:
+        """Take in one answer's times."""
+        self.service.append(line.timing.service_s)
+        if line.timing.first_token_s is not None:
+            self.first_token.append(line.timing.first_token_s)
+
+    def latency(self) -> Latency | None:
+        """Percentiles (linear between order statistics); None without answers."""
+        if not self.service:
+            return None
+        p50, p95 = np.percentile(self.service, [50, 95])
+        first = np.percentile(self.first_token, [50, 95]) if self.first_token else (None, None)
+        return Latency(
+            rows=len(self.service),
+            p50_s=float(p50),
+            p95_s=float(p95),
+            mean_s=float(np.mean(self.service)),
+            first_token_p50_s=None if first[0] is None else float(first[0]),
+            first_token_p95_s=None if first[1] is None else float(first[1]),
+        )
+
+
+@dataclass
+class Money:
+    """Sums of USD; `unknown` counts what had no price."""
+
+    list: float = 0.0
+    list_unknown: int = 0
+    incurred_unknown: int = 0
+
+    def add(self, line: LogLine) -> None:
+        """An answer has a price or an unknown one; a failed request costs what it says, else nothing."""
+        if line.cost.list is not None:
+            self.list += line.cost.list if line.error is None else 0.0
+        elif line.error is None:
+            self.list_unknown += 1
+        if line.cost.incurred is None and line.error is None:
+            self.incurred_unknown += 1
+
+
+@dataclass
+class Tally:
+    """What a backend's lines add up to. `add` every line's last state once.
+
+    paid: USD of all lines ever written, superseded ones too: an answer that was asked again was paid for.
+    """
+
+    identity: Identity
+    metrics: tuple[Metric, ...]
+    labels: tuple[str, ...]
+    rows: int
+    repeats: int
+    paid: float = 0.0
+    answered: int = 0
+    cached: int = 0
+    attempts: int = 0
+    truncated: int = 0
+    tokens: int = 0
+    queue_s: float = 0.0
+    retry_s: float = 0.0
+    errors: Counter[str] = field(default_factory=Counter)
+    format_errors: Counter[str] = field(default_factory=Counter)
+    usage: Counter[str] = field(default_factory=Counter)
+    times: Times = field(default_factory=Times)
+    probe: Times = field(default_factory=Times)
+    money: Money = field(default_factory=Money)
+    probe_money: Money = field(default_factory=Money)
+    outcomes: OutcomeBuilder = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.outcomes = OutcomeBuilder(self.identity.decode, self.metrics, self.labels, self.rows, self.repeats)
+
+    def add(self, line: LogLine) -> None:
+        """Take in the last line of one (row, repeat)."""
+        self.money.add(line)
+        if not line.cached:
+            self.attempts += line.attempts
+            self.retry_s += line.timing.retry_s
+        if line.error is not None:
+            self.errors[line.error.kind] += 1
+            return
+        self.answered += 1
+        self.truncated += line.prompt_truncated
+        self.outcomes.add(line)
+        if line.score is not None and line.score.format is not None:
+            self.format_errors[line.score.format] += 1
+        for name in Usage.__struct_fields__:
+            self.usage[name] += getattr(line.usage, name)
+        if line.cached:
+            self.cached += 1
+        else:
+            self.tokens += line.usage.prompt_tokens + line.usage.completion_tokens
+            self.queue_s += line.timing.queue_s
+            if "batch" not in line.notes:  # a provider's batch has hours, and no latency of a row
+                self.times.add(line)
+
+    def add_probe(self, line: LogLine) -> None:
+        """Take in a line of the latency probe: its time where it is an answer, its cost always."""
+        self.probe_money.add(line)
+        if line.error is None:
+            self.probe.add(line)
+
+    def load(self, sessions: list[Session]) -> Load:
+        """Rates over the time the backend worked: its own `busy_s` where it counts that (handles of one local
+        engine take turns, so that wall time is not theirs alone), else the wall time of its sessions."""
+        fresh = self.answered - self.cached
+        wall_s = sum(s.wall_s for s in sessions)
+        busy_s = working_seconds(sessions)
+        rows = sum(s.rows for s in sessions)
+        rate = rows / busy_s if busy_s and rows else None
+        return Load(
+            wall_s=wall_s if sessions else None,
+            rows_per_s=rate,
+            tokens_per_s=rate * self.tokens / fresh if rate is not None and fresh else None,
+            service=self.times.latency(),
+            queue_mean_s=self.queue_s / fresh if fresh else None,
+            retry_total_s=self.retry_s,
+            attempts=self.attempts,
+            cached=self.cached,
+            counters=next((s.counters for s in reversed(sessions) if s.counters), {}),
+        )
+
+    def cost(self, sessions: list[Session]) -> CostResult:
+        """By the hour where the device has a price, else by what the answers carry."""
+        if self.identity.device_hour_usd is not None:
+            return self._by_the_hour(sessions, self.identity.device_hour_usd)
+        known = self.answered and not self.money.list_unknown
+        paid = None
+        if not self.money.incurred_unknown and not self.probe_money.incurred_unknown:
+            paid = self.paid
+        if self.answered and not known:
+            what = "set device_hour_usd" if self.identity.kind == "local" else "set price"
+            basis = f"no price known for {self.identity.model}: {what} in bench.toml"
+        elif self.identity.price:
+            terms = ", ".join(f"{k} {v}" for k, v in sorted(self.identity.price.items()) if v is not None)
+            basis = f"tokens as the server counted them, at {terms}"
+        else:
+            basis = "the costs that the answers carry"
+        return CostResult(
+            list=self.money.list if known else None,
+            incurred=paid if self.answered else None,
+            per_1000=1000 * self.money.list / self.answered if known else None,
+            training=self.identity.training_usd,
+            basis=basis,
+        )
+
+    def _by_the_hour(self, sessions: list[Session], price: float) -> CostResult:
+        busy_s = working_seconds(sessions)
+        rows = sum(s.rows for s in sessions)
+        if not rows or not busy_s:
+            basis = f"device hours at {price} USD, but no session with a measured time"
+            return CostResult(training=self.identity.training_usd, basis=basis)
+        each = busy_s / 3600 * price / rows
+        return CostResult(
+            list=each * self.answered,
+            incurred=busy_s / 3600 * price,
+            per_1000=1000 * each,
+            training=self.identity.training_usd,
+            basis=f"{busy_s:.1f} s of work at {price} USD an hour, the device fully used",
+        )
+
+
+def working_seconds(sessions: list[Session]) -> float:
+    """Seconds of work: as the backend counted them (`busy_s`), else by the clock on the wall."""
+    return sum(s.counters.get("busy_s", s.wall_s) for s in sessions)
