@@ -12,7 +12,12 @@ from harness.records import Decode, Record
 
 
 class Lora(Record, frozen=True, kw_only=True, omit_defaults=False):
-    """Low-rank adapters: scale is alpha / r (alpha / sqrt(r) with rslora); targets: "all-linear" or module names."""
+    """Low-rank adapters (LoRA).
+
+    r: rank of the added matrices. alpha: their scale is alpha / r. dropout: share of their inputs left out at each
+    step. targets: "all-linear" or names of modules. rslora: scale by alpha / sqrt(r) instead. dora: train directions
+    and magnitudes apart (DoRA).
+    """
 
     r: int = 16
     alpha: int = 32
@@ -23,7 +28,11 @@ class Lora(Record, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class Tfidf(Record, frozen=True, kw_only=True, omit_defaults=False):
-    """The classical baseline: word runs of up to `ngrams` words that stand in `min_df` rows; the best C is chosen."""
+    """The classical baseline: TF-IDF and logistic regression.
+
+    ngrams: runs of up to so many words are counted. min_df: those that stand in so many rows. c: inverse strengths of
+    the regularisation to try; validation rows choose.
+    """
 
     ngrams: int = 2
     min_df: int = 1
@@ -33,7 +42,8 @@ class Tfidf(Record, frozen=True, kw_only=True, omit_defaults=False):
 class Claim(Record, frozen=True, kw_only=True, omit_defaults=False):
     """What was published about a case, as data beside what is measured; never a target.
 
-    who: the model meant; value: a share (0.95), or a bound where `text` says so; n: rows it rests on.
+    who: the model meant. metric: the figure's name. value: a share (0.95), or a bound where `text` says so. n: rows it
+    rests on. text: the claim in words.
     """
 
     who: str
@@ -46,20 +56,28 @@ class Claim(Record, frozen=True, kw_only=True, omit_defaults=False):
 class Recipe(Record, frozen=True, kw_only=True, omit_defaults=False):
     """Everything that decides a training, its data aside.
 
+    about: one line for `bench list recipes`.
     objective: "generate" trains the answers to the prompts that `run` sends, "head" a classification head on
         the row's own texts, "tfidf" a classical baseline on them.
     decode: what `run` uses by default ("auto": by objective).
     base: taken when the command names none. quantization: "nf4" trains on 4-bit base weights.
-    max_length: most tokens of prompt and answer (None: the base's context). too_long: rows beyond it are
+    dtype: type of the frozen weights; "auto" is float32 on a CPU and a 16-bit type on an accelerator.
+    max_length: most tokens of prompt and answer (default: the base's context). too_long: rows beyond it are
         refused, dropped, or lose the ends of their passages ("cut"), as `run` cuts them; answers never.
+    epochs: how often each row is seen. max_steps: ends the training early, whatever the epochs (-1: not).
     batch: rows of one step on one device; accumulate: steps whose gradients are added up.
-    schedule, optimizer: names of transformers' TrainingArguments. warmup: steps, or a share below 1.
-    max_steps: ends the training early, whatever the epochs (-1: not).
-    rows: at most so many training rows: a seeded sample, or those with the largest number in the column
-        best_by. validation_rows: carved from the training rows before.
-    evaluations: how often validation rows are asked during the training; patience: so many without a better
-        score end it (0: never).
+    learning_rate: the highest one. schedule: how the learning rate moves, as transformers names it. warmup: steps
+        until the highest learning rate, or a share of all steps below 1.
+    optimizer: as transformers names it. weight_decay: how much the trained weights shrink in a step, times the
+        learning rate. max_grad_norm: longer gradients are shortened.
+    activation_checkpointing: less memory for more time.
+    rows: at most so many training rows: a seeded sample, or with best_by the best ones. best_by: the column whose
+        largest numbers say which rows are best.
+    validation_rows: kept out of the training rows to choose the checkpoint.
+    evaluations: how often validation rows are asked during the training; patience: so many evaluations without a
+        better score end it (0: never).
     seed: of row order, initial weights and dropout. device_hour_usd: price of the device, for the adapter's cost.
+    lora: the adapter's shape. tfidf: settings of the classical baseline. claims: what was published about the case.
     """
 
     about: str = ""

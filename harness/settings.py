@@ -11,6 +11,9 @@ from harness.errors import UsageError, did_you_mean
 
 T = TypeVar("T")
 
+TABLES = ("backends", "gate")
+"""The tables of `bench.toml`."""
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The merged settings. `backends` maps a name to its raw table, `gate` is the raw `[gate]` table."""
@@ -26,20 +29,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.backends[name]
 
 
+def builtin_backends() -> dict[str, dict[str, Any]]:
+    """The backends that can be named without a `bench.toml`."""
+    text = resources.files("harness").joinpath("defaults.toml").read_text("utf-8")
+    backends: dict[str, dict[str, Any]] = tomllib.loads(text)["backends"]
+    return backends
+
+
 def load_settings(config: Path | None = None) -> Settings:
     """Built-in defaults, overlaid by `config` or else the nearest `bench.toml` upwards.
 
     Raises UsageError for a file that is not TOML or holds unknown keys.
     """
-    builtin = tomllib.loads(resources.files("harness").joinpath("defaults.toml").read_text("utf-8"))
-    backends: dict[str, dict[str, Any]] = builtin["backends"]
+    backends = builtin_backends()
     path = config or _nearest(Path.cwd())
     if path is None:
         return Settings(backends=backends)
     table = read_toml(path)
     for key in table:
-        if key not in ("backends", "gate"):
-            raise UsageError(f"{path}: unknown key '{key}'{did_you_mean(key, ('backends', 'gate'))}.")
+        if key not in TABLES:
+            raise UsageError(f"{path}: unknown key '{key}'{did_you_mean(key, TABLES)}.")
     for key in table:
         if not isinstance(table[key], dict):
             raise UsageError(f"{path}: [{key}] must be a table.")

@@ -21,12 +21,19 @@ KNOWN = {m.name: m for m in CLASSIFICATION}
 class TaskFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The keys of a task file.
 
-    prompt, system: Jinja templates over the columns. data: a file or folder, relative to the task file.
-    reference: the column of the right answer. One of labels (closed set), pattern (regular expression of a whole
-    answer; its first group, if any, is the answer) and schema (JSON schema); none: any text, right when equal to
-    the reference. target: Jinja template of the answer to train on (default: the reference), which may name any
-    column. group: column that joins rows which are not independent. slices: columns by which results are split.
-    metrics: names; `positive` is the label that f1, precision and recall are about.
+    Of labels, pattern and schema at most one; with none of them an answer is any text, right when equal to the
+    reference.
+
+    prompt: Jinja template over the columns of a row. name: the task's name (default: the file's). version: raise it
+    when parsing or scoring changes; runs of different versions are never compared. system: template of a system
+    message.
+    data: a file or folder, relative to the task file. reference: the column of the right answer.
+    labels: the closed set of answers. pattern: regular expression of a whole answer; its first group, if any, is the
+    answer. schema: JSON schema of the answer. target: template of the answer to train on, which may name any column
+    (default: the reference). group: column that joins rows which are not independent. slices: columns by which results
+    are split. metrics: what is reported, the first is the headline. positive: the label that f1, precision and recall
+    are about. max_tokens: most tokens of an answer (0: enough for the longest label; else by the form of the answer).
+    stop: texts that end an answer. recipe: what `bench train` uses when it names none.
     """
 
     prompt: str

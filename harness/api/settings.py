@@ -16,7 +16,10 @@ SECRET_NAME = re.compile(r"authorization|api[-_]?key|token$|secret|password|cook
 
 
 class Azure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Azure OpenAI: `base_url` is then the resource's endpoint, `deployment` stands in the path of each call."""
+    """Azure OpenAI: `base_url` is then the resource's endpoint.
+
+    deployment: its name, which stands in the path of each call. api_version: the version of Azure's interface.
+    """
 
     deployment: str
     api_version: str
@@ -25,17 +28,20 @@ class Azure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class OpenAISettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of an OpenAI-compatible backend.
 
-    base_url: one server or several (least-loaded first). api_key_env: the environment variable with the key.
-    rpm, tpm: limits of each server; learned from its headers where not given, and never passed where given.
-    concurrency: the most requests in flight, all servers together. price: instead of the price table.
-    timeout_s: of one attempt; deadline_s: of a request with all its attempts and waits; max_attempts: of one
-    request. decode: "generate", "json" (the answer is held to the request's schema or labels), or "auto".
+    model: the model id that is sent. base_url: one server or several (least-loaded first). api_key_env: the
+    environment variable with the key; other servers than OpenAI's need none.
+    rpm: requests a minute that each server allows; learned from its headers where not given, and never passed where
+    given. tpm: tokens a minute, likewise.
+    concurrency: the most requests in flight, all servers together. price: taken instead of the price table.
+    timeout_s: seconds of one attempt; deadline_s: seconds of a request with all its attempts and waits;
+    max_attempts: attempts of one request. decode: "generate", "json" (the answer is held to the request's schema or
+    labels), or "auto".
     logprobs: ask for the label's log-probability. seed: send the request's seed. adapter: a hosted fine-tune
     whose manifest names the model ("auto": the current one of this task and base `model`).
     extra_headers, extra_body: sent along; a value "env:NAME" is read from the environment, never stored.
-    omit: body fields this server refuses. proxy: URL of an HTTP proxy, or "env:NAME". batch: use the Batch
-    API; batch_window: how long the provider may take; batch_rows: requests a batch file holds at most;
-    poll_s: between two looks at a batch.
+    omit: body fields this server refuses. azure: set for Azure OpenAI. proxy: URL of an HTTP proxy, or "env:NAME".
+    batch: use the Batch API; batch_window: how long the provider may take; batch_rows: requests a batch file
+    holds at most; poll_s: seconds between two looks at a batch.
     """
 
     kind: str = "openai"

@@ -25,7 +25,17 @@ if TYPE_CHECKING:
 
 
 class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[backends.NAME]` with kind = "local"; docs/local-models.md says what each does."""
+    """`[backends.NAME]` with kind = "local"; docs/local-models.md says more.
+
+    model: the base, a Hub id or a folder. adapter: "auto" (the current one of this task and base), an id, a path, or
+    "" for none. decode: how answers are taken; "auto" is the adapter's own, without adapter "generate".
+    dtype: type of the weights; "auto" is float32 on a CPU, bfloat16 on an accelerator (float16 on old cards).
+    device: "cuda", "mps" or "cpu"; "auto" takes the best at hand. quantization: "nf4" loads 4-bit weights (needs
+    bitsandbytes). attention: the implementation in use. max_batch_tokens: tokens of a batch (default: 768 reading,
+    8,192 writing on a CPU; 65,536 on an accelerator). window: rows that are sorted by length together.
+    normalisation: whether a label's score is the sum or the mean of its tokens' log-probabilities.
+    device_hour_usd: what an hour of this machine costs. threads: torch's, on a CPU (default: all cores).
+    """
 
     kind: str = "local"
     model: str = ""

@@ -23,8 +23,8 @@ from harness.records import Completion, Cost, Decode, Failure, Finish, Request, 
 class ReplaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of a replay backend.
 
-    path: the JSONL file. model, decode: what was recorded, as shown in results. price: USD per million tokens,
-    used where a line holds `usage`.
+    path: the JSONL file. model: what was recorded, as shown in results. decode: how those answers were taken.
+    price: USD per million tokens, used where a line holds `usage`.
     """
 
     kind: str = "replay"

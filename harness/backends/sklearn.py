@@ -111,7 +111,11 @@ class TfidfClassifier:
 
 
 class SklearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[backends.NAME]` with kind = "sklearn". adapter: "auto" (the current baseline of the task), an id or a path."""
+    """`[backends.NAME]` with kind = "sklearn".
+
+    adapter: a trained baseline: "auto" (the current one of the task), an id or a path. decode: always "head".
+    device_hour_usd: what an hour of this machine costs.
+    """
 
     kind: str = "sklearn"
     adapter: str = "auto"

@@ -19,8 +19,22 @@ if TYPE_CHECKING:
 @click.option("--system", metavar="TEXT", help="A system message before the prompt.")
 @click.option("--labels", metavar="A,B", help="The closed set of answers, for backends that choose among labels.")
 @click.option("--task", metavar="TASK", default="", help="Whose current adapter local backends take.")
-@click.option("--max-tokens", metavar="N", type=click.IntRange(min=1), default=256, show_default=True)
-@click.option("--temperature", metavar="T", type=click.FloatRange(min=0), default=0.0, show_default=True)
+@click.option(
+    "--max-tokens",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=256,
+    show_default=True,
+    help="Most tokens of an answer.",
+)
+@click.option(
+    "--temperature",
+    metavar="T",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="Above 0 answers are drawn.",
+)
 @click.option("--max-cost", metavar="USD", type=click.FloatRange(min=0), help="Refuse what could cost more.")
 @click.option("--no-cache", is_flag=True, help="Ask again what the answer cache knows.")
 @config_option

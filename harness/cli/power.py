@@ -26,7 +26,12 @@ MARGINS = (0.005, 0.01, 0.02, 0.03, 0.05)
     "--loss", metavar="X", type=click.FloatRange(0, 1, max_open=True), default=0.0, help="A true loss to allow for."
 )
 @click.option(
-    "--power", metavar="P", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.8, show_default=True
+    "--power",
+    metavar="P",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.8,
+    show_default=True,
+    help="How often the question is to be answered where the answer is yes.",
 )
 @json_option
 def power(

@@ -24,7 +24,9 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """What is asked of one figure.
 
     margin: the largest loss against the reference that may go unnoticed, in the metric's own units;
-    at_most, at_least: a limit that the figure's one-sided 95 % bound must keep; ratio: candidate / reference.
+    at_most: a limit that the upper one-sided 95 % bound must keep; at_least: a limit that the lower one-sided 95 %
+    bound must keep;
+    ratio: the most that candidate / reference may be, for cost and latency.
     """
 
     margin: float | None = None
@@ -43,8 +45,13 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True):
     defaulted: bool = False
 
 
-class _Plain(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """The keys of `[gate]` that are no figures."""
+class GateKeys(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The keys of `[gate]` that are no figures.
+
+    max_error_rate: share of answers that may be missing for infrastructure errors; above it there is no verdict.
+    on_inconclusive: "warn" ends with exit code 0, "block" with 5. slices: columns of the data by which the figures
+    are shown beside the verdict; they decide nothing.
+    """
 
     max_error_rate: float = MAX_ERROR_RATE
     on_inconclusive: OnInconclusive = "warn"
@@ -64,7 +71,7 @@ def gate_settings(
     Raises UsageError: unknown keys with the nearest name, margins that are no positive number, limits that do
     not fit the metric's direction.
     """
-    plain = {f.name for f in msgspec.structs.fields(_Plain)}
+    plain = {f.name for f in msgspec.structs.fields(GateKeys)}
     by_name = {m.name: m for m in metrics}
     figures = (*by_name, COST, ERRORS, *LATENCY)
     wanted: dict[str, dict[str, Any]] = {}
@@ -80,7 +87,7 @@ def gate_settings(
         if key not in figures:
             raise UsageError(f"there is no figure '{key}' to gate{did_you_mean(key, figures)}.")
         wanted.setdefault(key, {}).update(given)
-    settings = _convert({k: v for k, v in table.items() if k in plain}, _Plain, where)
+    settings = _convert({k: v for k, v in table.items() if k in plain}, GateKeys, where)
     if not 0 <= settings.max_error_rate < 1:
         raise UsageError(f"{where}: max_error_rate must lie in [0, 1), not {settings.max_error_rate}.")
     terms = {key: _terms(key, value, by_name.get(key), where) for key, value in wanted.items()}

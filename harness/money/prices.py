@@ -20,7 +20,9 @@ MESSAGE_OVERHEAD = 16
 class Price(Record, frozen=True, kw_only=True):
     """USD per million tokens.
 
-    cached_input and cache_write fall back to `input`; without batch prices a batch's cost is unknown.
+    input: prompt tokens. output: answer tokens. cached_input: prompt tokens that the provider had cached; without
+    it the price of input. cache_write: prompt tokens written into that cache; without it the price of input.
+    batch_input: prompt tokens of the batch API; without it a batch's cost is unknown. batch_output: its answer tokens.
     """
 
     input: float
