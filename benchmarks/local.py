@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local_models import Made, make
+from local_models import Made, make, make_writers
 
 LABELS = ["World", "Sports", "Business", "Sci/Tech"]
 INSTRUCTION = (
@@ -130,7 +130,7 @@ def differing(ours: Ran, theirs: Ran) -> list[int]:
 
 
 class Benchmark:
-    """The four tables; every one can be run alone."""
+    """The five tables; every one can be run alone."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
@@ -229,6 +229,21 @@ class Benchmark:
         )
         print(f"labels that differ: {len(differing(ours, theirs))} of {rows}")
 
+    def adapters(self) -> None:
+        """Peak memory of the base and three adapters in one process, against the base alone."""
+        rows, folders = min(self.args.rows[0], 200), make_writers(self.made, 3)
+        alone, many = [], []
+        for _ in range(self.args.pairs):
+            alone.append(run(sys.executable, "bench", self.job("choose", rows), self.args.threads))
+            job = self.job("choose", rows) | {"adapters": [str(folder) for folder in folders]}
+            many.append(run(sys.executable, "bench", job, self.args.threads))
+        one, four = median([r.peak for r in alone]), median([r.peak for r in many])
+        print(f"\n### one base, three adapters, {rows} rows each, all asked at once")
+        print(f"peak of the process: base alone {one / 1e6:.0f} MB, with three adapters {four / 1e6:.0f} MB")
+        print(
+            f"{four / one:.2f} x (goal at most 1.2 x); the base's answers differ in {len(differing(alone[0], many[0]))}"
+        )
+
 
 def tell(ran: Ran) -> None:
     """What Bench says of its own work."""
@@ -246,7 +261,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[1000, 5600])
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--table", choices=["choose", "shots", "generate", "head", "all"], default="all")
+    parser.add_argument("--table", choices=["choose", "shots", "generate", "head", "adapters", "all"], default="all")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "bench-local-models")
     args = parser.parse_args()
     if args.device == "cuda":
@@ -254,11 +269,11 @@ def main() -> None:
 
         measure(args.model, [text for _, text in read_rows(args.data)], args.rows[0])
         return
-    if args.peer_python is None and args.table != "head":
+    if args.peer_python is None and args.table not in ("head", "adapters"):
         parser.error("--peer-python is needed to compare with lm-eval")
     benchmark = Benchmark(args)
     print(f"model {args.model}, {args.threads} threads, {time.strftime('%Y-%m-%d')}")
-    for table in ("choose", "shots", "generate", "head"):
+    for table in ("choose", "shots", "generate", "head", "adapters"):
         if args.table in (table, "all"):
             getattr(benchmark, table)()
 

@@ -4,7 +4,7 @@
 
 Contestants: bench, lm-eval, generate (transformers, row by row), pipeline (transformers, classification).
 A job: {"kind": "choose" | "generate" | "head", "base", "adapter", "prompts", "texts", "labels",
-"max_tokens", "batch", "threads"}.
+"max_tokens", "batch", "threads"}, for bench also "adapters": folders asked at the same time as the base.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ Answer = dict[str, Any]
 
 
 def bench(job: Job) -> Answer:
-    """Bench's local backend, as `bench run` drives it."""
+    """Bench's local backend, as `bench run` drives it; with `adapters`, a handle on the base and one on each."""
     from harness.adapter import AdapterManifest, weights_digest, write_manifest
     from harness.backend import Needs, RunContext
     from harness.backends.local import LocalBackend, LocalSettings
@@ -30,21 +30,22 @@ def bench(job: Job) -> Answer:
     from harness.workspace import Workspace
 
     labels = tuple(job["labels"])
-    if job["kind"] == "head":
-        folder = Path(job["adapter"])
-        write_manifest(
-            folder,
-            AdapterManifest(
-                id="head",
-                task="bench",
-                task_version="1",
-                base=job["base"],
-                objective="head",
-                decode="head",
-                labels=labels,
-                adapter_sha256=weights_digest(folder),
-            ),
+
+    def manifest(folder: Path) -> str:
+        head = job["kind"] == "head"
+        known = AdapterManifest(
+            id=folder.name,
+            task="bench",
+            task_version="1",
+            base=job["base"],
+            objective="head" if head else "generate",
+            decode=job["kind"],
+            labels=labels,
+            adapter_sha256=weights_digest(folder),
         )
+        write_manifest(folder, known)
+        return str(folder)
+
     requests = []
     for n, (prompt, text) in enumerate(zip(job["prompts"], job["texts"], strict=True)):
         start = prompt.rindex(text)
@@ -62,24 +63,31 @@ def bench(job: Job) -> Answer:
         for request in requests:
             yield request
 
-    async def ask() -> Answer:
-        with tempfile.TemporaryDirectory() as folder:
-            settings = LocalSettings(
-                model=job["base"],
-                adapter=job["adapter"] if job["kind"] == "head" else "",
-                decode=job["kind"],
-                device="cpu",
-                threads=job["threads"],
-            )
-            backend = LocalBackend("bench", settings, "bench", RunContext(workspace=Workspace(Path(folder))))
-            await backend.check(Needs(task="bench", rows=len(requests), labels=labels))
-            found = {int(c.id): c async for c in backend.stream(each(), Path(folder))}
-            counters = backend.counters()
-            await backend.aclose()
+    async def ask(context: RunContext, adapter: str, folder: Path) -> Answer:
+        settings = LocalSettings(
+            model=job["base"], adapter=adapter, decode=job["kind"], device="cpu", threads=job["threads"]
+        )
+        backend = LocalBackend("bench", settings, "bench", context)
+        await backend.check(Needs(task="bench", rows=len(requests), labels=labels))
+        found = {int(c.id): c async for c in backend.stream(each(), folder)}
+        counters = backend.counters()
         texts = [found[n].text for n in range(len(requests))]
+        closing.append(backend)
         return {"answers": texts, "tokens": counters["computed_tokens"], "counters": counters}
 
-    return asyncio.run(ask())
+    closing: list[LocalBackend] = []
+
+    async def all_handles() -> Answer:
+        with tempfile.TemporaryDirectory() as folder:
+            context = RunContext(workspace=Workspace(Path(folder)))
+            first = manifest(Path(job["adapter"])) if job["kind"] == "head" else ""
+            others = [manifest(Path(path)) for path in job.get("adapters", [])]
+            answers = await asyncio.gather(*(ask(context, name, Path(folder)) for name in (first, *others)))
+            for backend in closing:
+                await backend.aclose()
+        return answers[0]
+
+    return asyncio.run(all_handles())
 
 
 def lm_eval(job: Job) -> Answer:

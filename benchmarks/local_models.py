@@ -31,6 +31,8 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 """1b and 8b are the shapes of Llama 3.2 1B and Llama 3.1 8B."""
 
+LORA: dict[str, Any] = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear"}
+
 VOCABULARY = {"8m": 8192, "100m": 16384, "1b": 32768, "8b": 32768}
 
 
@@ -89,14 +91,32 @@ def make(folder: Path, name: str, texts: list[str], labels: int) -> Made:
     tokenizer.save_pretrained(made.base)
     config.num_labels = labels
     classifier = LlamaForSequenceClassification.from_pretrained(made.base, num_labels=labels, dtype=torch.float32)
-    tuned = get_peft_model(
-        classifier, LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="SEQ_CLS")
-    )
+    tuned = get_peft_model(classifier, LoraConfig(task_type="SEQ_CLS", **LORA))
+    _disturb(tuned)
+    tuned.save_pretrained(made.adapter)
+    return made
+
+
+def make_writers(made: Made, count: int) -> list[Path]:
+    """So many LoRA adapters of the causal model, each with weights of its own."""
+    from peft import LoraConfig, get_peft_model
+
+    folders = [made.base.parent / f"writer-{n}" for n in range(count)]
+    for n, folder in enumerate(folders):
+        if not (folder / "adapter_model.safetensors").is_file():
+            torch.manual_seed(n + 1)
+            base = LlamaForCausalLM.from_pretrained(made.base, dtype=torch.float32)
+            tuned = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **LORA))
+            _disturb(tuned)
+            tuned.save_pretrained(folder)
+    return folders
+
+
+def _disturb(tuned: Any) -> None:
+    """Give a fresh adapter an effect: PEFT starts B at zero."""
     with torch.no_grad():
         for key, parameter in tuned.named_parameters():
             if "lora_B" in key:
                 parameter.normal_(std=0.05)
             if "score" in key:
                 parameter.normal_(std=0.2)
-    tuned.save_pretrained(made.adapter)
-    return made

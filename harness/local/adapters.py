@@ -12,6 +12,7 @@ from harness.adapter import WEIGHTS
 from harness.errors import BackendStopped
 
 from .base import check_safetensors
+from .lora import fused
 
 BASE = ""
 """The name under which no adapter is active."""
@@ -37,11 +38,7 @@ class AdapterSet:
             self._active = None  # a failed load leaves none active for certain
             self._load(name, folder)
         for layer in self._layers:
-            if name == BASE:
-                layer.enable_adapters(False)
-            else:
-                layer.enable_adapters(True)
-                layer.set_adapter(name, inference_mode=True)
+            _switch(layer, name)
         self._active = name
 
     def head(self, name: str) -> Callable[[Tensor], Tensor]:
@@ -99,3 +96,16 @@ class AdapterSet:
                 )
             with torch.no_grad():
                 parameter.data = weights[key].to(parameter.device)
+
+
+def _switch(layer: Any, name: str) -> None:
+    """One layer to one adapter, or to none."""
+    vars(layer).pop("forward", None)
+    layer.enable_adapters(name != BASE)
+    if name == BASE:
+        layer.forward = layer.base_layer.forward
+        return
+    layer.set_adapter(name, inference_mode=True)
+    forward = fused(layer, name)
+    if forward is not None:
+        layer.forward = forward

@@ -43,11 +43,24 @@ def answer_window(
     prefix = NOTHING
     if job.decode != "head" and not job.unbatched:
         before = prefixes.computed_tokens
-        prefix = prefixes.get(net, job.adapter, [item.prompt.ids for item in items])
+        prefix = _shared(job, net, prefixes, items)
         job.counters.computed_tokens += prefixes.computed_tokens - before
     job.counters.busy_s += time.perf_counter() - begun
     # A probe asks what one answer takes, so its clock runs from the rendering of the prompt.
     yield from _all_batches(job, net, decoder, items, prefix, begun if job.unbatched else None)
+
+
+def _shared(job: Job, net: Net, prefixes: PrefixCache, items: list[Item]) -> Prefix:
+    """The prompts' common beginning; where memory has no room for it, each row computes its own."""
+    rows = [item.prompt.ids for item in items]
+    try:
+        return prefixes.get(net, job.adapter, rows)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    prefixes.clear()  # those of other adapters take memory that the rows now need
+    release(net.device)
+    return NOTHING
 
 
 def _all_batches(

@@ -50,6 +50,22 @@ def test_running_out_of_memory_halves_the_budget_and_loses_no_row(
     assert backend.counters()["out_of_memory_halvings"] >= 2
 
 
+def test_without_memory_for_the_shared_prefix_every_row_computes_its_own(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = news_requests(20)
+    usual = ask(Workspace(tmp_path), requests, model=str(base), decode="choose")
+
+    def cramped(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("harness.local.prefix.compute", cramped)
+    found = ask(Workspace(tmp_path), requests, model=str(base), decode="choose")
+    assert {i: c.text for i, c in found.items()} == {i: c.text for i, c in usual.items()}
+    assert any(c.usage.cached_tokens for c in usual.values())
+    assert not any(c.usage.cached_tokens for c in found.values())
+
+
 def test_a_row_that_fits_no_memory_alone_is_an_error_and_the_others_are_answered(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
