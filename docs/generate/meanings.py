@@ -28,3 +28,8 @@ def meanings(kind: type[msgspec.Struct]) -> dict[str, str]:
             said = meaning.strip().rstrip(";.")
             found |= dict.fromkeys(joined.split(", "), said)
     return found
+
+
+def purpose(kind: type[msgspec.Struct]) -> str:
+    """What a record is: the first paragraph of its docstring, on one line."""
+    return " ".join(re.split(r"\n\s*\n", inspect.cleandoc(kind.__doc__ or ""))[0].split())

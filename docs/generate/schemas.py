@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from docs.generate.meanings import meanings
+from docs.generate.meanings import meanings, purpose
 from docs.generate.settings import backend_settings
 from docs.generate.tables import inner_records
 from harness.adapters.recipe import Recipe
@@ -37,6 +37,7 @@ def schema_of(kind: type[msgspec.Struct]) -> Schema:
 
 def _explained(parts: Schema, kinds: list[type[msgspec.Struct]]) -> Schema:
     for kind in kinds:
+        parts[kind.__name__]["description"] = purpose(kind)
         for name, said in meanings(kind).items():
             parts[kind.__name__]["properties"][name]["description"] = said
     return parts
