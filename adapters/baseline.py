@@ -12,9 +12,10 @@ from rich.console import Console
 
 from harness import hardware
 from harness.adapter import BASELINE, AdapterManifest, weights_digest
-from harness.asking.plan import ask, load_task
+from harness.asking.plan import ask
 from harness.backends.sklearn import TfidfClassifier, missing_sklearn
 from harness.errors import UsageError
+from harness.prompting.prompted import prompt_of
 from harness.records import Sample
 from harness.task import Task
 from harness.workspace import Workspace
@@ -27,7 +28,7 @@ from .rows import choose_rows
 
 def train_baseline(options: TrainOptions, workspace: Workspace, console: Console) -> tuple[Path, AdapterManifest]:
     """Fit on training rows with the C that does best on rows held back from them. Raises UsageError."""
-    task = load_task(options.task)
+    task = options.load_task()
     if not task.labels:
         raise UsageError(f"task '{task.name}' has no label set: a TF-IDF baseline classifies.")
     name = options.recipe or task.recipe
@@ -54,6 +55,7 @@ def train_baseline(options: TrainOptions, workspace: Workspace, console: Console
         recipe=plain(recipe),
         data=data_facts(options, rows, len(rows.train)),
         selection={**selection_facts(rows, len(rows.validation)), "metric": "accuracy" if accuracy else None, "c": c},
+        prompt=prompt_of(task),
         seed=recipe.seed,
         created=where.created.isoformat(timespec="seconds"),
         duration_s=round(seconds, 3),

@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.adapter import MANIFEST
+from harness.asking.plan import load_task
 from harness.errors import UsageError
+from harness.prompting.prompted import Prompted
+from harness.task import Task
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,12 @@ class TrainOptions:
     data: str | None = None
     limit: int | None = None
     out: Path | None = None
+    prompt: str | None = None
+
+    def load_task(self) -> Task:
+        """The task, asked with `--prompt` where one is given. Raises UsageError."""
+        task = load_task(self.task)
+        return task if self.prompt is None else Prompted(task, self.prompt)
 
     def check_out(self) -> None:
         """Refuse a folder that holds something already. Raises UsageError."""

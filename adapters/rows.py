@@ -9,7 +9,7 @@ from harness.data.contamination import Signatures, find_overlap
 from harness.data.rows import EMBEDDED, DataSource
 from harness.data.sampling import fingerprint, seeded_order
 from harness.errors import UsageError
-from harness.preflight.overlaps import invalid_targets
+from harness.preflight.overlaps import NO_TARGET, invalid_targets
 from harness.records import Sample
 from harness.task import Task
 
@@ -47,7 +47,7 @@ def choose_rows(task: Task, location: str | None, recipe: Recipe, limit: int | N
     """
     everything = load_rows(task, DataSource(location=location, split="train"))
     remarks: list[str] = []
-    kept = _without_bad_targets(task, everything, remarks)
+    kept = _without_bad_targets(task, location or "the data set", everything, remarks)
     kept = _without_evaluation_rows(task, location, kept, remarks)
     train, validation = carve(kept, recipe.validation_rows, recipe.seed)
     train = _drawn(train, recipe, limit)
@@ -98,9 +98,14 @@ def _drawn(train: list[Sample], recipe: Recipe, limit: int | None) -> list[Sampl
     return seeded_order(best[:most], recipe.seed)
 
 
-def _without_bad_targets(task: Task, samples: list[Sample], remarks: list[str]) -> list[Sample]:
+def _without_bad_targets(task: Task, where: str, samples: list[Sample], remarks: list[str]) -> list[Sample]:
     """Rows whose own target the task would call a format error teach that error: they are left out, and named."""
     bad = invalid_targets(task, samples)
+    if len(bad) == len(samples) and set(bad.values()) == {NO_TARGET}:
+        try:
+            task.target(samples[0])
+        except UsageError as error:  # the task knows what its rows lack, and where to get it
+            raise UsageError(f"{where}: none of the {len(samples)} training rows can be trained on: {error}") from None
     if bad:
         named = ", ".join(f"{i} ({kind})" for i, kind in list(bad.items())[:SHOWN])
         remarks.append(f"{len(bad)} of {len(samples)} targets are invalid and are left out: {named}.")

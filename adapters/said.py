@@ -22,6 +22,7 @@ def trained(folder: Path, manifest: AdapterManifest) -> str:
         what = f"checkpoint of step {chosen['step']}" if "step" in chosen else f"C = {chosen['c']:g}"
         lines.append(f"  {chosen['metric']} {score:.3f} on {chosen['rows']:,} rows held back from training ({what})")
     where = f" --data {data['source']}" if data["source"] != OWN_ROWS else ""
+    where += f" --prompt {manifest.prompt['file']}" if manifest.prompt else ""
     if manifest.objective == "tfidf":
         lines.append(f"next: bench run --task {manifest.task} --backends tfidf,llama-ft{where}")
     else:

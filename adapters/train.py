@@ -10,13 +10,13 @@ from rich.console import Console
 
 from harness import hardware
 from harness.adapter import AdapterManifest, weights_digest
-from harness.asking.plan import load_task
 from harness.data.sampling import fingerprint
 from harness.errors import BenchError, UsageError
 from harness.files import write_json
 from harness.hashing import digest
 from harness.local.base import BaseFiles, find_base
 from harness.local.loading import Placement, place
+from harness.prompting.prompted import prompt_of
 from harness.prompting.rendering import Renderer
 from harness.task import Task
 from harness.workspace import Workspace
@@ -60,12 +60,12 @@ class Prepared(NamedTuple):
     def key(self) -> str:
         """The same for the same training: where an interrupted one is found again."""
         seen = [self.task.name, self.task.version, self.files.sha256(), self.recipe, self.rows.fingerprint()]
-        return digest([*seen, fingerprint(self.rows.validation), hardware.versions()])[:12]
+        return digest([*seen, fingerprint(self.rows.validation), hardware.versions(), prompt_of(self.task)])[:12]
 
 
 def prepare(options: TrainOptions) -> Prepared:
     """Resolve the recipe, find the base, read and tokenise the rows. Raises UsageError for all that is wrong."""
-    task = load_task(options.task)
+    task = options.load_task()
     name = options.recipe or task.recipe
     recipe = load_recipe(name, options.overrides)
     base = options.base or recipe.base
@@ -193,6 +193,7 @@ def _manifest(job: Prepared, trainer: AnswerTrainer, where: Place, seconds: floa
             "step": state.best_global_step or state.global_step,
         },
         template_hash=job.renderer.template_hash,
+        prompt=prompt_of(job.task),
         seed=job.recipe.seed,
         steps=state.global_step,
         tokens=int(state.num_input_tokens_seen),

@@ -5,7 +5,6 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.adapter import AdapterManifest
-from harness.asking.plan import load_task
 from harness.errors import UsageError
 from harness.local.base import missing_extra
 from harness.workspace import Workspace
@@ -16,7 +15,7 @@ from .recipe import Recipe, load_recipe
 
 def recipe_of(options: TrainOptions) -> tuple[str, Recipe]:
     """The recipe's name and content. Raises UsageError."""
-    name = options.recipe or load_task(options.task).recipe
+    name = options.recipe or options.load_task().recipe
     return name, load_recipe(name, options.overrides)
 
 

@@ -27,7 +27,8 @@ class AdapterManifest(Record, frozen=True, kw_only=True, omit_defaults=False):
     base: model id or path as given; base_revision: the Hub commit, where there is one; base_sha256: of the
     weight files. objective "generate" trains answers, "head" a classification head, "tfidf" a classical
     baseline; decode is what `run` uses by default. data: {"source", "split", "fingerprint", "rows"};
-    selection: which rows chose the checkpoint. model: for hosted fine-tuning, the tuned model's id at the
+    selection: which rows chose the checkpoint. prompt: {"file", "sha256"} where it was trained with another prompt
+    than the task's. model: for hosted fine-tuning, the tuned model's id at the
     provider (then no weights here).
     """
 
@@ -46,6 +47,7 @@ class AdapterManifest(Record, frozen=True, kw_only=True, omit_defaults=False):
     data: dict[str, Any] = {}
     selection: dict[str, Any] = {}
     template_hash: str | None = None
+    prompt: dict[str, Any] | None = None
     seed: int = 0
     steps: int = 0
     tokens: int = 0

@@ -88,8 +88,8 @@ class QqpExplained(Qqp):
         if not explanation:
             raise UsageError(
                 f"row {sample.id} ('{sample.inputs['question1'][:60]}') has no explanation to train on: "
-                "add a column 'explanation', let a teacher write them (bench data generate --task qqp-explained), "
-                "or train on the label alone (--task qqp)."
+                "add a column 'explanation', let a teacher write them (bench data generate --task qqp-explained "
+                "--teacher BACKEND --rows N --data DATA --out DIR), or train on the label alone (--task qqp)."
             )
         return f"{explanation}\nLabel: {sample.reference}"
 

@@ -51,6 +51,16 @@ def limit_option(function: F) -> F:
     )(function)
 
 
+def prompt_option(function: F) -> F:
+    """`--prompt FILE`: another prompt than the task's."""
+    return click.option(
+        "--prompt",
+        metavar="FILE",
+        type=click.Path(exists=True, dir_okay=False),
+        help="Another prompt: a Jinja template.",
+    )(function)
+
+
 def json_option(function: F) -> F:
     """`--json`: for machines, on standard output."""
     return click.option("--json", "as_json", is_flag=True, help="JSON on standard output; people's text on error.")(

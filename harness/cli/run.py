@@ -11,6 +11,7 @@ from harness.cli.options import (
     data_option,
     json_option,
     limit_option,
+    prompt_option,
     quiet_option,
     seed_option,
     split_names,
@@ -44,9 +45,7 @@ FROM_MANIFEST = (
 @click.option("--no-cache", is_flag=True, help="Ask again what the answer cache knows.")
 @click.option("--batch", is_flag=True, help="Paid backends use their batch API: half the price, hours of time.")
 @click.option("--shots", metavar="K", type=click.IntRange(min=0), default=0, help="K solved rows before each question.")
-@click.option(
-    "--prompt", metavar="FILE", type=click.Path(exists=True, dir_okay=False), help="Another prompt: a Jinja template."
-)
+@prompt_option
 @click.option("--probe", type=click.Choice(["blank", "shuffle"]), help="Ask without the rows' own texts: finds leaks.")
 @click.option("--fail-on-contamination", is_flag=True, help="Refuse rows that a candidate was trained on.")
 @click.option(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.options import data_option, json_option, limit_option, quiet_option, task_option
+from harness.cli.options import data_option, json_option, limit_option, prompt_option, quiet_option, task_option
 
 
 @click.command()
@@ -13,6 +13,7 @@ from harness.cli.options import data_option, json_option, limit_option, quiet_op
 @click.option("--recipe", metavar="R", help="A recipe's name or a TOML file (default: the task's).")
 @data_option
 @limit_option
+@prompt_option
 @click.option("--seed", metavar="S", type=int, help="Seed of every choice (default: the recipe's).")
 @click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Change a recipe field: --set lora.r=8.")
 @click.option(
@@ -27,6 +28,7 @@ def train(
     recipe: str | None,
     data: str | None,
     limit: int | None,
+    prompt: str | None,
     seed: int | None,
     overrides: tuple[str, ...],
     out: Path | None,
@@ -48,7 +50,7 @@ def train(
 
     if seed is not None:
         overrides = (*overrides, f"seed={seed}")
-    options = load("harness.adapters.options:TrainOptions")(task, base, recipe, overrides, data, limit, out)
+    options = load("harness.adapters.options:TrainOptions")(task, base, recipe, overrides, data, limit, out, prompt)
     if dry_run:
         record, text = load("harness.adapters.verb:dry_run")(options)
         click.echo(msgspec.json.format(msgspec.json.encode(record), indent=2) if as_json else text)

@@ -13,6 +13,9 @@ from harness.task import Task
 
 TRAIN, TEST = "train", "test"
 
+LISTED = 50
+"""How many invalid targets are listed in words; the record holds them all."""
+
 
 class SplitReport(Record, frozen=True, kw_only=True, omit_defaults=False):
     """One split: rows, rows with different inputs, groups (rows without one count each), references of a closed set,
@@ -59,7 +62,9 @@ class DataReport(Record, frozen=True, kw_only=True, omit_defaults=False):
             said += split.remarks
         if self.invalid_targets:
             said.append(f"{len(self.invalid_targets)} of {self.splits[TRAIN].rows} training targets are invalid:")
-            said += [f"  {row}: {kind}" for row, kind in self.invalid_targets.items()]
+            said += [f"  {row}: {kind}" for row, kind in list(self.invalid_targets.items())[:LISTED]]
+            if len(self.invalid_targets) > LISTED:
+                said.append(f"  and {len(self.invalid_targets) - LISTED} more (--json lists them all)")
         test = self.splits[TEST]
         if test.rows and self.splits[TRAIN].rows:
             seen = len(self.shared) + len(self.near)

@@ -10,11 +10,14 @@ from harness.data.contamination import Findings, Overlap, Signatures, find_overl
 from harness.data.rows import EMBEDDED, DataSource
 from harness.errors import UsageError
 from harness.identity import Identity
+from harness.preflight.prompts_differ import prompt_remarks
 from harness.records import Completion, Row, Sample
 from harness.task import Task
 from harness.workspace import Workspace
 
 SHOWN = 5
+NO_TARGET = "no target"
+"""What is wrong with a row that the task cannot make a training target of."""
 
 PROBED = (
     "this run is a probe for leaks ({}): the rows' own texts were not asked about; what is above guessing is a leak."
@@ -31,10 +34,16 @@ def find_overlaps(plan: Plan, identities: dict[str, Identity], workspace: Worksp
     overlaps: dict[str, Overlap] = {}
     data = plan.manifest.data
     remarks: tuple[str, ...] = tuple(data.get("remarks", ()))
+    adapters = {
+        name: folder
+        for name, identity in identities.items()
+        if (folder := _adapter_folder(identity, plan.manifest.backend_settings.get(name, {}), workspace)) is not None
+    }
+    remarks += prompt_remarks(data.get("prompt"), adapters)
     if data.get("probe"):  # the rows' own texts are not asked about
         return Findings(remarks=(*remarks, PROBED.format(data["probe"])))
     for name, identity in identities.items():
-        folder = _adapter_folder(identity, plan.manifest.backend_settings.get(name, {}), workspace)
+        folder = adapters.get(name)
         if folder is None and identity.kind != "replay":
             continue
         if asked is None:
@@ -101,7 +110,7 @@ def invalid_targets(task: Task, samples: list[Sample]) -> dict[str, str]:
         try:
             text = task.target(sample)
         except UsageError:
-            found[sample.id] = "no target"
+            found[sample.id] = NO_TARGET
             continue
         kind = task.score(sample, Completion(id=sample.id, text=text, finish="stop")).format
         if kind is not None:
