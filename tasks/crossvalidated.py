@@ -1,5 +1,6 @@
 """Cross Validated: open questions about statistics; the reference is the highest-voted answer."""
 
+import math
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -95,9 +96,12 @@ def _votes(row: DataRow) -> float:
         return 0.0
     text = row.text("answer_score")
     try:
-        return float(text)
+        votes = float(text)
     except ValueError:
-        raise UsageError(f"{row.place}: answer_score '{text}' is not a number.") from None
+        votes = math.nan
+    if not math.isfinite(votes):  # nothing is more or less than NaN: the best answer would depend on the order
+        raise UsageError(f"{row.place}: answer_score '{text}' is not a number.")
+    return votes
 
 
 def _text(row: DataRow, column: str) -> str:

@@ -119,7 +119,7 @@ class SchemaForm:
             kind = self._kind(whole, fitting, cut=completion.finish == "length")
         guess = fitting[0] if fitting else None
         expected = _parsed(reference)
-        same = bool(fitting) and expected is not None and guess == expected[0]
+        same = bool(fitting) and expected is not None and _same_json(guess, expected[0])
         read = _dumped(guess) if fitting else None
         return _verdict(read, kind, reference, read, right=same, alike=same)
 
@@ -130,7 +130,7 @@ class SchemaForm:
 
     def _fits(self, value: Any) -> bool:
         try:
-            return bool(self._validator.is_valid(value))
+            return bool(self._validator.is_valid(value)) and bool(_dumped(value))
         except RecursionError:
             return False
 
@@ -175,6 +175,14 @@ def _parsed(text: str) -> tuple[Any] | None:
         return (_decoder.decode(text.strip()),)
     except (ValueError, RecursionError):
         return None
+
+
+def _same_json(one: Any, other: Any) -> bool:
+    """Equality of JSON, not of Python: true is not 1, and 1.0 is 1."""
+    try:
+        return bool(jsonschema.Draft202012Validator({"const": other}).is_valid(one))
+    except RecursionError:
+        return False
 
 
 def _dumped(value: Any) -> str:

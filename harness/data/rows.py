@@ -131,6 +131,18 @@ def _text_lines(path: Path) -> Iterator[str]:
                 ) from None
 
 
+BARE_RETURN = "a carriage return stands alone: end lines with LF or CRLF, and quote fields that hold one"
+
+
+def _header(cells: list[str], place: str) -> tuple[str, ...]:
+    """Column names. Raises UsageError for a name given twice: one of the columns would be lost."""
+    names = tuple(name.strip() for name in cells)
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"{place}: two columns are named '{twice}': rename one.")
+    return names
+
+
 def _read_delimited(path: Path, headerless: tuple[str, ...], delimiter: str) -> Iterator[DataRow]:
     csv.field_size_limit(sys.maxsize)  # rows of more than 128 KiB are data, not an attack
     reader = csv.reader(_text_lines(path), delimiter=delimiter, strict=True)
@@ -142,14 +154,15 @@ def _read_delimited(path: Path, headerless: tuple[str, ...], delimiter: str) -> 
         except StopIteration:
             return
         except csv.Error as error:
-            raise UsageError(f"{place}: malformed row ({error}).") from None
+            why = BARE_RETURN if "new-line character" in str(error) else error
+            raise UsageError(f"{place}: malformed row ({why}).") from None
         if not cells:
             continue
         if header is None:
             if headerless and len(cells) == len(headerless) and not set(headerless) & set(cells):
                 header = headerless
             else:
-                header = tuple(name.strip() for name in cells)
+                header = _header(cells, place)
                 continue
         if len(cells) != len(header):
             raise UsageError(f"{place}: {len(cells)} fields where {len(header)} are expected ({', '.join(header)}).")
@@ -175,7 +188,7 @@ def read_literal_tsv(path: Path, _headerless: tuple[str, ...] = ()) -> Iterator[
     for number, line in enumerate(_text_lines(path), 1):
         cells = line.rstrip("\r\n").split("\t")
         if header is None:
-            header = cells
+            header = list(_header(cells, f"{path}:{number}"))
         elif len(cells) == len(header):
             yield DataRow(fields=dict(zip(header, cells, strict=True)), place=f"{path}:{number}")
         elif line.strip():
@@ -195,7 +208,7 @@ def _read_jsonl(path: Path, _headerless: tuple[str, ...]) -> Iterator[DataRow]:
         place = f"{path}:{number}"
         try:
             value = decoder.decode(line)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise UsageError(f"{place}: not JSON ({error}).") from None
         yield _object_row(value, place)
 
@@ -203,7 +216,7 @@ def _read_jsonl(path: Path, _headerless: tuple[str, ...]) -> Iterator[DataRow]:
 def _read_json(path: Path, _headerless: tuple[str, ...]) -> Iterator[DataRow]:
     try:
         values = msgspec.json.decode("".join(_text_lines(path)))
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise UsageError(f"{path}: not JSON ({error}).") from None
     if not isinstance(values, list):
         raise UsageError(f"{path}: a JSON data file holds a list of objects, this one holds {type(values).__name__}.")
