@@ -19,6 +19,7 @@ class Metric(Record, frozen=True, kw_only=True):
     proportion: every row's value is 0 or 1, so that Wilson's interval and McNemar's test apply.
     positive: for one-class metrics ("f1", "precision", "recall"), the label that counts as positive.
     version: raised when the meaning changes; runs of different versions are not comparable.
+    model: the model that measures it, where one does.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Metric(Record, frozen=True, kw_only=True):
     proportion: bool = True
     positive: str | None = None
     version: int = 1
+    model: str | None = None
 
     @property
     def about_format(self) -> bool:

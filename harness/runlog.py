@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
-from harness import results
+from harness import likeness, results
 from harness.errors import UsageError
 from harness.files import write_json
 from harness.identity import Identity
@@ -29,6 +29,7 @@ class Manifest(Record, frozen=True, kw_only=True, omit_defaults=False):
     in order; backend_settings: as resolved, for `--resume` (never a secret: keys are named, not held);
     repeats: how often each row is asked; probe_rows: rows of the latency probe; early_stop: the question after
     whose answer no more is asked ({"reference", "metric", "margin"}); versions, hardware, git: the machine;
+    embedding: the model by which answers are compared with their references, where one was asked for;
     parser: the task's version; metric_versions: name to version.
     """
 
@@ -53,6 +54,7 @@ class Manifest(Record, frozen=True, kw_only=True, omit_defaults=False):
     hardware: dict[str, Any] = {}
     git: str | None = None
     early_stop: dict[str, Any] | None = None
+    embedding: str | None = None
 
 
 class _Paid(msgspec.Struct):
@@ -139,6 +141,9 @@ class RunLog:
                     if raw.endswith(b"\n"):
                         line = _decode(decoder, raw, f"{path}:{number}")
                         found[Key(line.n, line.repeat)] = line
+        measured = None if probe else likeness.read_likeness(self.path)
+        if measured is not None:
+            _add_values(found, measured.values.get(backend, ()))
         return dict(sorted(found.items()))
 
     def incurred(self, backend: str) -> float:
@@ -184,6 +189,15 @@ class RunLog:
     def write_summary(self, summary: Summary) -> None:
         """Write `summary.json`, whole or not at all."""
         write_json(self.path / "summary.json", summary)
+
+
+def _add_values(lines: dict[Key, LogLine], values: Iterable[tuple[int, int, float]]) -> None:
+    """Give each scored line the value that was measured for it once all had answered."""
+    for n, repeat, value in values:
+        line = lines.get(Key(n, repeat))
+        if line is not None and line.score is not None:
+            score = msgspec.structs.replace(line.score, values={**line.score.values, likeness.NAME: value})
+            lines[Key(n, repeat)] = msgspec.structs.replace(line, score=score)
 
 
 class LogWriter:

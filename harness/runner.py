@@ -17,11 +17,13 @@ from harness.errors import ExitCode, InterruptedRunError
 from harness.gate.early_setup import early_stop_terms, watch_of
 from harness.gate.early_stop import KIND as EARLY_STOP
 from harness.identity import Identity
+from harness.likeness import write_likeness
 from harness.preflight.overlaps import find_overlaps, refuse_contaminated
 from harness.prompting.leak_probe import Probe
 from harness.prompting.questions import Questions
 from harness.results import Summary
 from harness.runlog import RunLog
+from harness.second_pass.embedding import check_open, measure, why_not
 from harness.settings import Settings, load_settings
 from harness.summary.summarise import summarise
 from harness.workspace import Workspace
@@ -46,6 +48,7 @@ def run(
     probe: Probe | None = None,
     fail_on_contamination: bool = False,
     early_stop: str | None = None,
+    embedding: str | None = None,
     out: Path | None = None,
     settings: Settings | None = None,
     workspace: Workspace | None = None,
@@ -61,6 +64,7 @@ def run(
     "blank" or "shuffle" asks without the rows' own texts, to find leaks.
     fail_on_contamination: refuse rows that also stand in a candidate's training rows. early_stop: a baseline, a
     run, or one of the backends; asking ends once `[gate]`'s question about the headline metric is answered.
+    embedding: a model (folder or Hub id) by which open answers are compared with their references.
 
     Raises UsageError before anything is sent, IncompleteRunError where the disk is full, InterruptedRunError
     after Ctrl-C; the run directory can then be given to `resume`.
@@ -83,7 +87,7 @@ def run(
     budget = Budget(ceiling=max_cost)
     context = RunContext(workspace=place, budget=budget, use_cache=use_cache, progress=heard.out_of_sight)
     settings = settings or load_settings()
-    plan = plan_run(options, settings, context, out)
+    plan = _with_embedding(plan_run(options, settings, context, out), embedding, heard)
     if early_stop is not None:
         asked = early_stop_terms(plan.task.metrics, early_stop, settings)
         plan = plan._replace(manifest=msgspec.structs.replace(plan.manifest, early_stop=asked))
@@ -97,15 +101,17 @@ def resume(
     workspace: Workspace | None = None,
     max_cost: float | None = None,
     use_cache: bool = True,
+    embedding: str | None = None,
     observer: Observer | None = None,
 ) -> RunLog:
     """Finish a run: ask what has no answer, pay for nothing twice, write the summary anew.
 
     Everything comes from the manifest but secrets, limits and `max_cost` (which counts earlier sessions).
+    embedding: as in `run`; answers that are there already can be compared by it later, or by another.
     Raises as `run`, and UsageError where the task, a model or an adapter has changed since.
     """
-    plan = plan_resume(path)
     heard = observer or Observer()
+    plan = _with_embedding(plan_resume(path), embedding, heard)
     paid = sum(map(RunLog.open(path).incurred, plan.manifest.backend_settings))
     context = RunContext(
         workspace=workspace or Workspace.current(),
@@ -136,8 +142,23 @@ def _carry_out(plan: Plan, tables: dict[str, dict[str, Any]], context: RunContex
         raise InterruptedRunError(
             f"interrupted; what was answered is kept: continue with `bench run --resume {plan.path}`."
         ) from None
+    if plan.manifest.embedding is not None:
+        write_likeness(log.path, measure(log, plan.manifest.embedding, observer.remark))
     log.write_summary(summarise(log, plan.task.metrics))
     return log
+
+
+def _with_embedding(plan: Plan, model: str | None, observer: Observer) -> Plan:
+    """The plan with its embedding model; what is missing for it is said before anything is asked, and stops nothing."""
+    model = model or plan.manifest.embedding
+    if model is None:
+        return plan
+    check_open(plan.task)
+    missing = why_not(model)
+    if missing:
+        observer.remark(f"embedding will not be computed: {missing}")
+    named = str(Path(model).resolve()) if Path(model).exists() else model
+    return plan._replace(manifest=msgspec.structs.replace(plan.manifest, embedding=named))
 
 
 def exit_code(summary: Summary) -> ExitCode:

@@ -48,6 +48,7 @@ FROM_MANIFEST = (
 @prompt_option
 @click.option("--probe", type=click.Choice(["blank", "shuffle"]), help="Ask without the rows' own texts: finds leaks.")
 @click.option("--fail-on-contamination", is_flag=True, help="Refuse rows that a candidate was trained on.")
+@click.option("--embedding", metavar="MODEL", help="Compare open answers with their references by this model.")
 @click.option(
     "--early-stop",
     metavar="BASELINE|RUN|BACKEND",
@@ -67,6 +68,7 @@ def run(
     resume: str | None,
     config: Path | None,
     max_cost: float | None,
+    embedding: str | None,
     no_cache: bool,
     as_json: bool,
     quiet: bool,
@@ -92,6 +94,7 @@ def run(
         common: dict[str, Any] = {
             "settings": settings,
             "max_cost": max_cost,
+            "embedding": embedding,
             "use_cache": not no_cache,
             "observer": observer,
         }

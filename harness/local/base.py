@@ -44,24 +44,25 @@ def _file_sha256(path: Path, _size: int, _changed_ns: int) -> str:
     return file_digest(path)
 
 
-def find_base(model: str) -> BaseFiles:
+def find_base(model: str, what: str = "base model", instead: str = "--base PATH") -> BaseFiles:
     """The files of a local folder, or of a Hub model (downloaded where they are not yet cached).
 
+    what, instead: how sentences name it, and the option that names another.
     Raises UsageError saying what to do: no such folder, no connection, gated, pickled or truncated weights.
     """
     folder = Path(model).expanduser()
     local = folder.is_dir()
     if not local and (model.startswith((".", "/", "~")) or model.count("/") > 1):
-        raise UsageError(f"base model {model}: there is no such folder; name one with --base PATH.")
-    files = BaseFiles(model, folder) if local else _from_hub(model)
+        raise UsageError(f"{what} {model}: there is no such folder; name one with {instead}.")
+    files = BaseFiles(model, folder) if local else _from_hub(model, f"{what} {model}", instead)
     if not (files.folder / "config.json").is_file():
-        raise UsageError(f"base model {model}: {files.folder} holds no config.json, so it is not a transformers model.")
+        raise UsageError(f"{what} {model}: {files.folder} holds no config.json, so it is not a transformers model.")
     if not files.weights:
         pickled = [p.name for p in files.folder.iterdir() if p.suffix in PICKLES] if local else []
         why = f"its weights are pickled ({pickled[0]}), which can run code" if pickled else "it holds no weights"
         raise UsageError(
-            f"base model {model}: {why}; Bench reads safetensors only: "
-            "save it again with save_pretrained, or name another with --base."
+            f"{what} {model}: {why}; Bench reads safetensors only: "
+            f"save it again with save_pretrained, or name another with {instead.split()[0]}."
         )
     for path in files.weights:
         check_safetensors(path)
@@ -84,7 +85,7 @@ def check_safetensors(path: Path) -> None:
         raise UsageError(f"{path} is cut off ({path.stat().st_size} of {whole} bytes): download it again.")
 
 
-def _from_hub(model: str) -> BaseFiles:
+def _from_hub(model: str, say: str, instead: str) -> BaseFiles:
     try:
         from huggingface_hub import errors as hub
         from huggingface_hub import snapshot_download
@@ -92,8 +93,7 @@ def _from_hub(model: str) -> BaseFiles:
     except ImportError:
         raise missing_extra() from None
     disable_progress_bars()
-    say = f"base model {model}"
-    folder = "or name a folder with --base PATH"
+    folder = f"or name a folder with {instead}"
     try:
         path = snapshot_download(model, allow_patterns=WANTED, ignore_patterns=UNWANTED)
     except hub.GatedRepoError:

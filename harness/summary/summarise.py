@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from harness.data.contamination import Overlap, read_findings
+from harness.likeness import read_likeness
 from harness.metrics import ACCURACY, Metric
 from harness.results import BackendResult, ClassResult, Confusion, Summary
 from harness.runlog import RunLog
@@ -33,6 +34,8 @@ def summarise(
     manifest = log.manifest
     rows = RowTable.of(log.rows(), manifest.labels)
     metrics = task_metrics if manifest.labels else tuple(m for m in task_metrics if m.kind == "mean")
+    likeness = read_likeness(log.path)
+    metrics += likeness.metrics if likeness is not None else ()
     findings = read_findings(log.path)
     outcomes: dict[str, Outcomes] = {}
     results: dict[str, BackendResult] = {}
@@ -59,7 +62,9 @@ def summarise(
         ranks=ranks(headline, pairs, results),
         resolution=resolved,
         complete=all(not r.missing and not r.errors for r in results.values()),
-        warnings=warnings_of(manifest, results, pairs, outcomes, resolved) + findings.remarks,
+        warnings=warnings_of(manifest, results, pairs, outcomes, resolved)
+        + findings.remarks
+        + (likeness.remarks if likeness is not None else ()),
         slices=slice_estimates(metrics, rows, outcomes),
     )
 
