@@ -77,9 +77,20 @@ class FileTask:
     def samples(self, source: DataSource) -> Iterable[Sample]:
         """The rows of the file's own data, or of `--data`."""
         if source.location is None and self.file.data:
-            source = DataSource(location=str(self.path.parent / self.file.data), split=source.split)
+            source = DataSource(location=str(self._own_data(self.file.data)), split=source.split)
         for row in open_rows(source):
             yield self._sample(row, source.split)
+
+    def _own_data(self, name: str) -> Path:
+        """The task file's own data, which lies beside or below it: a task from elsewhere reads nothing else."""
+        home = self.path.parent.resolve()
+        found = (home / name).resolve()
+        if not found.is_relative_to(home):
+            raise UsageError(
+                f"{self.path}: data '{name}' lies outside the task file's folder; "
+                "move it there, or name it with --data."
+            )
+        return self.path.parent / name
 
     def _sample(self, row: DataRow, split: str) -> Sample:
         inputs = {name: row.text(name) for name in sorted(self._prompt.names)}

@@ -4,17 +4,23 @@ Each reads strictly and, beside it, leniently; none raises, whatever a model wro
 """
 
 import json
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
 import jsonschema
+import regex
+from referencing import Registry, Resource
+from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT202012
 
 from harness.answers.json_scan import outermost_json
 from harness.answers.labels import NOT_AN_ANSWER, score_label
 from harness.errors import UsageError
 from harness.records import Completion, Lenient, Score
+
+MATCH_S = 1.0
+"""Longest time (seconds) that a pattern may look at one answer."""
 
 
 class AnswerForm(Protocol):
@@ -63,24 +69,33 @@ class TextForm:
 
 @dataclass(frozen=True)
 class PatternForm:
-    """A text that a regular expression matches as a whole; its first group, if any, is the answer."""
+    """A text that a regular expression matches as a whole; its first group, if any, is the answer.
 
-    pattern: re.Pattern[str]
+    Some expressions take exponential time on texts made for it, and models write what they like: a match ends
+    after MATCH_S seconds.
+    """
+
+    pattern: "regex.Pattern[str]"
     max_tokens: int = 256
 
     @classmethod
     def compiled(cls, pattern: str, place: str) -> "PatternForm":
         """Raises UsageError for an expression that is not right."""
         try:
-            return cls(re.compile(pattern))
-        except re.error as error:
+            return cls(regex.compile(pattern))
+        except regex.error as error:
             raise UsageError(f"{place}: the pattern is no regular expression ({error}).") from None
 
     def score(self, completion: Completion, reference: str) -> Score:
-        """Format errors: "empty", "extra text" (the pattern stands within), "cut off", "no match"."""
+        """Format errors: "empty", "extra text" (it stands within), "cut off", "no match", "no match in time"."""
         text = completion.text.strip()
-        whole, within = self.pattern.fullmatch(text), self.pattern.search(text)
         kind = _no_answer(completion)
+        whole = within = None
+        try:
+            whole = self.pattern.fullmatch(text, timeout=MATCH_S)
+            within = whole or self.pattern.search(text, timeout=MATCH_S)
+        except TimeoutError:
+            kind = kind or "no match in time"
         if kind is None and whole is None:
             kind = "extra text" if within else "cut off" if completion.finish == "length" else "no match"
         answer = _group(whole)
@@ -102,11 +117,13 @@ class SchemaForm:
             jsonschema.Draft202012Validator.check_schema(schema)
         except jsonschema.SchemaError as error:
             raise UsageError(f"{place}: the schema is not right ({error.message}).") from None
+        _check_references(schema, place)
         return cls(schema)
 
     @cached_property
     def _validator(self) -> Any:
-        return jsonschema.Draft202012Validator(self.schema)
+        # An empty registry: a schema is never read from a file or fetched from an address.
+        return jsonschema.Draft202012Validator(self.schema, registry=Registry())
 
     def score(self, completion: Completion, reference: str) -> Score:
         """Format errors: "empty", "not JSON", "extra text", "cut off", "against the schema"."""
@@ -135,6 +152,25 @@ class SchemaForm:
             return False
 
 
+def _check_references(schema: dict[str, Any], place: str) -> None:
+    """Every `$ref` must be found inside the schema itself."""
+    resource = Resource.from_contents(schema, default_specification=DRAFT202012)
+    resolver = Registry().with_resource("", resource).resolver()
+    waiting: list[Any] = [schema]
+    while waiting:
+        part = waiting.pop()
+        waiting += part.values() if isinstance(part, dict) else part if isinstance(part, list) else []
+        target = part.get("$ref") if isinstance(part, dict) else None
+        if not isinstance(target, str):
+            continue
+        try:
+            resolver.lookup(target)
+        except Unresolvable:
+            raise UsageError(
+                f"{place}: the schema refers to {target}, which does not stand in it; put it under $defs."
+            ) from None
+
+
 def _no_answer(completion: Completion) -> str | None:
     kind = NOT_AN_ANSWER.get(completion.finish or "")
     return kind or (None if completion.text.strip() else "empty")
@@ -157,7 +193,7 @@ def _verdict(
     )
 
 
-def _group(match: re.Match[str] | None) -> str | None:
+def _group(match: "regex.Match[str] | None") -> str | None:
     if match is None:
         return None
     return (match[1] if match.re.groups else match[0]) or ""

@@ -48,8 +48,8 @@ class PromptTemplate:
             self._templates = [
                 (role, _environment.from_string(text)) for role, text in (("system", system), ("user", user)) if text
             ]
-        except TemplateError as error:
-            raise UsageError(f"{place}: the template is not right: {error}.") from None
+        except (TemplateError, RecursionError) as error:
+            raise UsageError(f"{place}: the template is not right: {_told(error)}.") from None
 
     @classmethod
     def load(cls, path: Path) -> "PromptTemplate":
@@ -85,8 +85,8 @@ class PromptTemplate:
         for role, template in self._templates:
             try:
                 marked = template.render(own)
-            except TemplateError as error:
-                raise UsageError(f"{self.place}: the template cannot be filled: {error}.") from None
+            except Exception as error:  # a template is a program of its author's: whatever it raises is its own
+                raise UsageError(f"{self.place}: the template cannot be filled: {_told(error)}.") from None
             content, spans = _unmark(marked)
             passages += [Passage(message=len(messages), start=start, end=end) for start, end in spans]
             messages.append(Message(role=role, content=content))
@@ -103,6 +103,13 @@ class _PromptFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     user: str
     system: str | None = None
+
+
+def _told(error: Exception) -> str:
+    """What went wrong, as one line."""
+    if isinstance(error, MemoryError | RecursionError):
+        return "it is too large"
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 def _unmark(marked: str) -> tuple[str, list[tuple[int, int]]]:

@@ -1,0 +1,1 @@
+"""What strangers hand to Bench, and what happens to a machine while it works."""
