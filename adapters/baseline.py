@@ -15,18 +15,22 @@ from harness.adapter import BASELINE, AdapterManifest, weights_digest
 from harness.asking.plan import ask
 from harness.backends.sklearn import TfidfClassifier, missing_sklearn
 from harness.errors import UsageError
+from harness.metrics import ACCURACY
 from harness.prompting.prompted import prompt_of
-from harness.records import Sample
+from harness.records import Completion, Sample
 from harness.task import Task
 from harness.workspace import Workspace
 
 from .keep import Place, data_facts, plain, selection_facts, write_rows
 from .options import TrainOptions
 from .recipe import Recipe, load_recipe
-from .rows import choose_rows
+from .rows import Rows, choose_rows
+from .story import Answered, few, write_examples
 
 
-def train_baseline(options: TrainOptions, workspace: Workspace, console: Console) -> tuple[Path, AdapterManifest]:
+def train_baseline(
+    options: TrainOptions, workspace: Workspace, console: Console, rows: Rows | None = None
+) -> tuple[Path, AdapterManifest]:
     """Fit on training rows with the C that does best on rows held back from them. Raises UsageError."""
     task = options.load_task()
     if not task.labels:
@@ -34,15 +38,17 @@ def train_baseline(options: TrainOptions, workspace: Workspace, console: Console
     name = options.recipe or task.recipe
     recipe = load_recipe(name, options.overrides)
     options.check_out()
-    rows = choose_rows(task, options.data, recipe, options.limit)
-    for remark in rows.remarks:
+    rows = rows or choose_rows(task, options.data, recipe, options.limit)
+    for remark in rows.remarks if options.tells_remarks else ():
         console.print(f"bench: {remark}", markup=False, highlight=False)
     begun = time.perf_counter()
-    chosen, c, accuracy = _fit(task, rows.train, rows.validation, recipe)
+    chosen, c, tried = _fit(task, rows.train, rows.validation, recipe)
+    accuracy = tried.get(c)
     seconds = time.perf_counter() - begun
     where = Place.make(options, task, workspace)
     chosen.save(where.aside)
     write_rows(where.aside, task, rows)
+    write_examples(where.aside, [], few(task, ACCURACY, _answered(task, chosen, rows.validation)))
     manifest = AdapterManifest(
         id=where.id,
         task=task.name,
@@ -53,8 +59,13 @@ def train_baseline(options: TrainOptions, workspace: Workspace, console: Console
         labels=chosen.labels,
         recipe_name=name,
         recipe=plain(recipe),
-        data=data_facts(options, rows, len(rows.train)),
-        selection={**selection_facts(rows, len(rows.validation)), "metric": "accuracy" if accuracy else None, "c": c},
+        data=data_facts(options, rows, len(rows.train), rows.remarks),
+        selection={
+            **selection_facts(options, rows, len(rows.validation)),
+            "metric": "accuracy" if accuracy is not None else None,
+            "c": c,
+            "tried_c": [{"c": tried_c, "accuracy": value} for tried_c, value in tried.items()],
+        },
         prompt=prompt_of(task),
         seed=recipe.seed,
         created=where.created.isoformat(timespec="seconds"),
@@ -66,14 +77,14 @@ def train_baseline(options: TrainOptions, workspace: Workspace, console: Console
         hardware=hardware.hardware(),
         adapter_sha256=weights_digest(where.aside),
     )
-    where.settle(manifest, workspace, current=options.out is None)
+    where.settle(manifest, workspace, current=options.current)
     return where.folder, manifest
 
 
 def _fit(
     task: Task, train: list[Sample], held: list[Sample], recipe: Recipe
-) -> tuple[TfidfClassifier, float, float | None]:
-    """The best classifier of the recipe's C values, its C, and its accuracy on the rows held back."""
+) -> tuple[TfidfClassifier, float, dict[float, float]]:
+    """The best classifier of the recipe's C values, its C, and each C's accuracy on the rows held back."""
     try:
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.linear_model import LogisticRegression
@@ -94,7 +105,7 @@ def _fit(
         classifier = TfidfClassifier.of(vectorizer, model, settings.ngrams)
         tried.append((_accuracy(task, classifier, held) if held else 0.0, c, classifier))
     best = max(tried, key=lambda t: t[0])
-    return best[2], best[1], best[0] if held else None
+    return best[2], best[1], {c: accuracy for accuracy, c, _ in tried} if held else {}
 
 
 def _texts(task: Task, samples: list[Sample]) -> list[str]:
@@ -102,6 +113,19 @@ def _texts(task: Task, samples: list[Sample]) -> list[str]:
 
 
 def _accuracy(task: Task, classifier: TfidfClassifier, held: list[Sample]) -> float:
-    said = classifier.classify(_texts(task, held))
-    right = [max(scores, key=scores.__getitem__) == task.target(s) for scores, s in zip(said, held, strict=True)]
-    return sum(right) / len(right)
+    said = _said(task, classifier, held)
+    return sum(label == task.target(s) for label, s in zip(said, held, strict=True)) / len(held)
+
+
+def _said(task: Task, classifier: TfidfClassifier, held: list[Sample]) -> list[str]:
+    return [max(scores, key=scores.__getitem__) for scores in classifier.classify(_texts(task, held))]
+
+
+def _answered(task: Task, classifier: TfidfClassifier, held: list[Sample]) -> list[Answered]:
+    """What the classifier says of the rows held back, as the task judges it."""
+    found = []
+    for sample, label in zip(held, _said(task, classifier, held) if held else (), strict=True):
+        score = task.score(sample, Completion(id=sample.id, text=label, finish="stop"))
+        value = None if score.correct is None else float(score.correct)
+        found.append(Answered(sample, ask(task, sample), label, score, value))
+    return found

@@ -12,9 +12,9 @@ from harness.local.loading import DTYPES
 from .examples import GroupedByLength, padding_share
 from .model import trainable_weights, with_adapter
 from .options import TrainOptions
+from .rows import Rows
+from .story import SHOWN, target_of
 from .train import Prepared, prepare
-
-SHOWN = 3
 
 
 class DryRun(NamedTuple):
@@ -24,9 +24,9 @@ class DryRun(NamedTuple):
     text: str
 
 
-def dry_run(options: TrainOptions) -> DryRun:
+def dry_run(options: TrainOptions, rows: Rows | None = None) -> DryRun:
     """Resolve and read everything, load and train nothing. Raises UsageError as the training itself would."""
-    job = prepare(options)
+    job = prepare(options, rows)
     lengths = [e.tokens for e in job.train]
     batch = job.recipe.batch
     order = list(GroupedByLength(lengths, batch * job.recipe.accumulate, job.recipe.seed))
@@ -49,7 +49,9 @@ def dry_run(options: TrainOptions) -> DryRun:
         "device": job.placement.device,
         "memory_bytes": _memory(job, weights, trained, hidden, layers, vocabulary, ordered[-1]),
         "seconds": round(4 * weights * tokens / _flops_per_s(job), 1),
-        "examples": [_shown(job, n) for n in order[:SHOWN]],
+        "examples": [
+            msgspec.to_builtins(target_of(job.train[n], job.tokenizer, job.task.labels)) for n in order[:SHOWN]
+        ],
         "remarks": job.remarks,
     }
     return DryRun(record, _text(record))
@@ -108,15 +110,6 @@ def _flops_per_s(job: Prepared) -> float:
         float(torch.mm(a, a)[0, 0])  # reading a number waits for the device
         products += 1
     return 0.4 * products * 2 * side**3 / (time.perf_counter() - begun)
-
-
-def _shown(job: Prepared, n: int) -> dict[str, str]:
-    """One row as tokens see it: what carries no loss, and what is learned."""
-    example = job.train[n]
-    decode = job.tokenizer.decode
-    if job.recipe.objective == "head":
-        return {"read": decode(example.prompt), "learned": job.task.labels[example.label]}
-    return {"read": decode(example.prompt), "learned": decode(example.answer)}
 
 
 def _text(record: dict[str, Any]) -> str:

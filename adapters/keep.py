@@ -59,20 +59,22 @@ def write_rows(folder: Path, task: Task, rows: Rows) -> None:
     Signatures.of(seen).save(folder)
 
 
-def data_facts(options: TrainOptions, rows: Rows, used: int) -> dict[str, Any]:
-    """The manifest's `data`: where the rows came from, and which they were."""
+def data_facts(options: TrainOptions, rows: Rows, used: int, remarks: list[str]) -> dict[str, Any]:
+    """The manifest's `data`: where the rows came from, which they were, and what was left out and why."""
     return {
         "source": options.data or OWN_ROWS,
         "split": "train",
         "fingerprint": rows.fingerprint(),
         "rows": used,
         "label": "embedded sample" if options.data == EMBEDDED else "",
+        "remarks": remarks,
     }
 
 
-def selection_facts(rows: Rows, used: int) -> dict[str, Any]:
-    """The manifest's `selection`, but for what was chosen: the rows that chose."""
-    return {"rows": used, "from": "train", "fingerprint": fingerprint(rows.validation)}
+def selection_facts(options: TrainOptions, rows: Rows, used: int) -> dict[str, Any]:
+    """The manifest's `selection`, but for what was chosen: the rows that chose, and the group it was chosen from."""
+    group = {"group": {k: v for k, v in options.group.items() if k != "first"}} if options.group else {}
+    return {"rows": used, "from": "train", "fingerprint": fingerprint(rows.validation), **group}
 
 
 def plain(recipe: Recipe) -> dict[str, Any]:

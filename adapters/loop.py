@@ -14,18 +14,16 @@ import transformers
 from torch import Tensor
 from transformers.trainer_callback import ExportableState
 
-from harness.errors import BenchError
+from harness.files import write_json
 
 from .examples import IGNORED, Example, GroupedByLength, as_items, collate
+from .not_finite import LossNotFiniteError
 from .recipe import Recipe
+from .story import answers_file
 from .validation import Validation
 
 SAVE_EVERY_S = 600
 """A kill costs at most so many seconds of work, however rarely validation rows are asked."""
-
-
-class LossNotFiniteError(BenchError):
-    """The loss became NaN or infinite: nothing learned after that step is worth anything."""
 
 
 class AnswerTrainer(transformers.Trainer):
@@ -80,6 +78,8 @@ class AnswerTrainer(transformers.Trainer):
             model = self.accelerator.unwrap_model(self.model)
             measured = self.validation.measure(model, self.processing_class)
             output.metrics.update({f"eval_{name}": value for name, value in measured.items()})
+            if self.is_world_process_zero():
+                write_json(answers_file(Path(str(self.args.output_dir)), self.state.global_step), self.validation.shown)
         return output
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.adapter import MANIFEST
 from harness.asking.plan import load_task
@@ -12,7 +13,11 @@ from harness.task import Task
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What `bench train` was asked; None means the recipe's or task's own."""
+    """What `bench train` was asked; None means the recipe's or task's own.
+
+    group: what the manifest says of the group of trainings this one belongs to; its adapter becomes current only
+    when the group is ranked.
+    """
 
     task: str
     base: str | None = None
@@ -22,11 +27,22 @@ class TrainOptions:
     limit: int | None = None
     out: Path | None = None
     prompt: str | None = None
+    group: dict[str, Any] | None = None
 
     def load_task(self) -> Task:
         """The task, asked with `--prompt` where one is given. Raises UsageError."""
         task = load_task(self.task)
         return task if self.prompt is None else Prompted(task, self.prompt)
+
+    @property
+    def current(self) -> bool:
+        """Whether the adapter becomes current as soon as it is finished."""
+        return self.out is None and self.group is None
+
+    @property
+    def tells_remarks(self) -> bool:
+        """Whether remarks on the rows are worth saying: once a group."""
+        return self.group is None or bool(self.group.get("first"))
 
     def check_out(self) -> None:
         """Refuse a folder that holds something already. Raises UsageError."""

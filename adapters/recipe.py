@@ -76,7 +76,8 @@ class Recipe(Record, frozen=True, kw_only=True, omit_defaults=False):
     validation_rows: kept out of the training rows to choose the checkpoint.
     evaluations: how often validation rows are asked during the training; patience: so many evaluations without a
         better score end it (0: never).
-    seed: of row order, initial weights and dropout. device_hour_usd: price of the device, for the adapter's cost.
+    seed: of row order, initial weights and dropout. rows_seed: of which rows are drawn and held back (default: seed).
+    device_hour_usd: price of the device, for the adapter's cost.
     lora: the adapter's shape. tfidf: settings of the classical baseline. claims: what was published about the case.
     """
 
@@ -105,10 +106,16 @@ class Recipe(Record, frozen=True, kw_only=True, omit_defaults=False):
     evaluations: int = 4
     patience: int = 0
     seed: int = 0
+    rows_seed: int | None = None
     device_hour_usd: float | None = None
     lora: Lora = Lora()
     tfidf: Tfidf = Tfidf()
     claims: tuple[Claim, ...] = ()
+
+    @property
+    def drawn_by(self) -> int:
+        """The seed of which rows are drawn and held back."""
+        return self.seed if self.rows_seed is None else self.rows_seed
 
     @property
     def default_decode(self) -> Decode:

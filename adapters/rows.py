@@ -49,7 +49,7 @@ def choose_rows(task: Task, location: str | None, recipe: Recipe, limit: int | N
     remarks: list[str] = []
     kept = _without_bad_targets(task, location or "the data set", everything, remarks)
     kept = _without_evaluation_rows(task, location, kept, remarks)
-    train, validation = carve(kept, recipe.validation_rows, recipe.seed)
+    train, validation = carve(kept, recipe.validation_rows, recipe.drawn_by)
     train = _drawn(train, recipe, limit)
     if not train:
         raise UsageError(
@@ -89,13 +89,13 @@ def _drawn(train: list[Sample], recipe: Recipe, limit: int | None) -> list[Sampl
     """The rows the recipe wants, in an order that the seed alone decides."""
     most = min(n for n in (recipe.rows, limit, len(train)) if n is not None)
     if recipe.best_by is None:
-        return seeded_order(train, recipe.seed)[:most]
+        return seeded_order(train, recipe.drawn_by)[:most]
     column = recipe.best_by
     try:
         best = sorted(train, key=lambda s: (-float(s.columns[column]), hashlib.sha256(s.id.encode()).digest()))
     except (KeyError, ValueError):
         raise UsageError(f"recipe: best_by = '{column}' is not a column of numbers in the training rows.") from None
-    return seeded_order(best[:most], recipe.seed)
+    return seeded_order(best[:most], recipe.drawn_by)
 
 
 def _without_bad_targets(task: Task, where: str, samples: list[Sample], remarks: list[str]) -> list[Sample]:

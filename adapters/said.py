@@ -1,8 +1,10 @@
-"""What a finished training says to people."""
+"""What a finished training, or a group of them, says to people."""
 
 from pathlib import Path
+from typing import Any
 
 from harness.adapter import AdapterManifest
+from harness.adapter_group import Candidate, Group
 
 from .rows import OWN_ROWS
 
@@ -33,3 +35,63 @@ def trained(folder: Path, manifest: AdapterManifest) -> str:
 
 def _work(manifest: AdapterManifest) -> str:
     return f"{manifest.steps:,} steps, {manifest.tokens:,} tokens, " if manifest.steps else ""
+
+
+def ranked(group: Group) -> str:
+    """What a group tried, ranked, and how far seeds alone move the score."""
+    count = f"{group.tried} trainings" if group.swept else f"{len(group.seeds)} seeds"
+    lines = [f"{count}, ranked by {group.metric} on {group.rows:,} validation rows carved from the training split:"]
+    lines += _candidates(group) if group.swept else _seeds(group)
+    lines += [f"  spread over seeds: {spread(group.candidates[0])}"] if len(group.seeds) > 1 else []
+    failed = [t for c in group.candidates for t in c.trainings if t.failed]
+    lines += [f"  training {t.number} was given up: {t.failed}" for t in failed]
+    return "\n".join([*lines, group.caution()])
+
+
+def spread(candidate: Candidate) -> str:
+    """`mean 0.940, sd 0.010, 0.930 to 0.950, 95 % interval of the mean [0.915, 0.965] (..)`."""
+    scores = [t for t in candidate.trainings if t.score is not None]
+    if candidate.mean is None or candidate.low is None or len(scores) < 2:
+        return "unknown: fewer than two seeds finished"
+    return (
+        f"mean {candidate.mean:.3f}, sd {candidate.sd:.3f}, {candidate.least:.3f} to {candidate.most:.3f}, "
+        f"95 % interval of the mean [{candidate.low:.3f}, {candidate.high:.3f}] "
+        f"(Student's t, {len(scores) - 1} degrees of freedom)"
+    )
+
+
+def _candidates(group: Group) -> list[str]:
+    many = len(group.seeds) > 1
+    head = ["rank", *group.swept, group.metric, *(["sd", "least", "most"] if many else [])]
+    rows = []
+    for c in group.candidates:
+        figures = [c.mean, *([c.sd, c.least, c.most] if many else [])]
+        settings = [shown(c.settings[key]) for key in group.swept]
+        rows.append([str(c.rank), *settings, *("-" if f is None else f"{f:.3f}" for f in figures)])
+    return columns([head, *rows], words=len(group.swept) + 1)
+
+
+def _seeds(group: Group) -> list[str]:
+    rows = []
+    for t in sorted(group.candidates[0].trainings, key=lambda t: t.number):
+        current = " (current)" if t.adapter == group.chosen else ""
+        rows.append([str(t.seed), f"{t.adapter or '-'}{current}", "-" if t.score is None else f"{t.score:.3f}"])
+    return columns([["seed", "adapter", group.metric], *rows], words=2)
+
+
+def shown(value: Any) -> str:
+    """A setting as it is typed."""
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def columns(rows: list[list[str]], words: int) -> list[str]:
+    """Rows of cells as aligned lines; the first `words` columns to the left, figures to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  "
+        + "  ".join(
+            cell.ljust(width) if n < words else cell.rjust(width)
+            for n, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]

@@ -4,12 +4,14 @@ import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import torch
 import transformers
 from rich.console import Console
 
 from harness import hardware
 from harness.adapter import AdapterManifest, weights_digest
+from harness.adapter_examples import Answers
 from harness.data.sampling import fingerprint
 from harness.errors import BenchError, UsageError
 from harness.files import write_json
@@ -24,12 +26,14 @@ from harness.workspace import Workspace
 from .checkpoints import committed, hold
 from .examples import Example, encode
 from .keep import Place, data_facts, plain, selection_facts, write_rows
-from .loop import AnswerTrainer, Clock, Interrupt, LossNotFiniteError, arguments, make_trainer, steps_of
+from .loop import AnswerTrainer, Clock, Interrupt, arguments, make_trainer, steps_of
 from .model import load_base, open_tokenizer, with_adapter
+from .not_finite import LossNotFiniteError
 from .options import TrainOptions
 from .progress import TrainingProgress
 from .recipe import Recipe, load_recipe
 from .rows import Rows, choose_rows
+from .story import SHOWN, answers_file, target_of, write_examples, write_lengths
 from .validation import Validation
 
 SMALL_BYTES = 64 << 20
@@ -63,8 +67,11 @@ class Prepared(NamedTuple):
         return digest([*seen, fingerprint(self.rows.validation), hardware.versions(), prompt_of(self.task)])[:12]
 
 
-def prepare(options: TrainOptions) -> Prepared:
-    """Resolve the recipe, find the base, read and tokenise the rows. Raises UsageError for all that is wrong."""
+def prepare(options: TrainOptions, rows: Rows | None = None) -> Prepared:
+    """Resolve the recipe, find the base, read and tokenise the rows. Raises UsageError for all that is wrong.
+
+    rows: the rows of this recipe, where they were chosen already.
+    """
     task = options.load_task()
     name = options.recipe or task.recipe
     recipe = load_recipe(name, options.overrides)
@@ -79,7 +86,7 @@ def prepare(options: TrainOptions) -> Prepared:
     placement = place("auto", recipe.dtype, "auto", "none", 1 if small else None)
     tokenizer = open_tokenizer(files)
     renderer = Renderer(tokenizer)
-    rows = choose_rows(task, options.data, recipe, options.limit)
+    rows = rows or choose_rows(task, options.data, recipe, options.limit)
     context = _context(files)
     train, remarks = encode(task, rows.train, renderer, recipe, context)
     held, _ = encode(task, rows.validation, renderer, recipe, context)
@@ -94,16 +101,18 @@ def _context(files: BaseFiles) -> int:
     return int(config.get_text_config().max_position_embeddings)
 
 
-def train(options: TrainOptions, workspace: Workspace, console: Console) -> tuple[Path, AdapterManifest]:
+def train(
+    options: TrainOptions, workspace: Workspace, console: Console, rows: Rows | None = None
+) -> tuple[Path, AdapterManifest]:
     """Train an adapter, showing progress on `console`; returns its folder and manifest.
 
     An interrupted training of the same rows, recipe and base is continued from its last checkpoint. The
     finished adapter appears whole or not at all. Raises UsageError, or LossNotFiniteError naming the step and
     the checkpoint kept; KeyboardInterrupt after Ctrl-C, with a checkpoint.
     """
-    job = prepare(options)
+    job = prepare(options, rows)
     place("auto", job.recipe.dtype, "auto", job.recipe.quantization, None)  # 4-bit weights need bitsandbytes
-    for remark in job.remarks:
+    for remark in job.remarks if options.tells_remarks else ():
         console.print(f"bench: {remark}", markup=False, highlight=False)
     work = workspace.adapters / f".training-{job.key()}"
     with hold(work):
@@ -163,15 +172,26 @@ def _keep(job: Prepared, trainer: AnswerTrainer, seconds: float, workspace: Work
     (where.aside / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
     write_rows(where.aside, job.task, job.rows)
     write_json(where.aside / "history.json", trainer.state.log_history)
+    _write_story(job, trainer, where.aside)
     manifest = _manifest(job, trainer, where, seconds)
-    where.settle(manifest, workspace, current=job.options.out is None)
+    where.settle(manifest, workspace, current=job.options.current)
     return where.folder, manifest
+
+
+def _write_story(job: Prepared, trainer: AnswerTrainer, folder: Path) -> None:
+    """What the training's report shows: lengths, some targets, answers of the checkpoint that was kept."""
+    context = _context(job.files)
+    write_lengths(folder, job.train, min(job.recipe.max_length or context, context))
+    step = trainer.state.best_global_step or trainer.state.global_step
+    kept = answers_file(Path(str(trainer.args.output_dir)), step)
+    answers = msgspec.json.decode(kept.read_bytes(), type=Answers) if kept.is_file() else Answers()
+    write_examples(folder, [target_of(e, job.tokenizer, job.task.labels) for e in job.train[:SHOWN]], answers)
 
 
 def _manifest(job: Prepared, trainer: AnswerTrainer, where: Place, seconds: float) -> AdapterManifest:
     state = trainer.state
-    last = next((h for h in reversed(state.log_history) if h["step"] == state.best_global_step), {})
-    metrics = {k.replace("eval_", "validation_"): v for k, v in last.items() if k.startswith("eval_")}
+    kept = [h for h in state.log_history if h["step"] == state.best_global_step]  # validation, loss, totals at the end
+    metrics = {k.replace("eval_", "validation_"): v for h in kept for k, v in h.items() if k.startswith("eval_")}
     losses = [h["loss"] for h in state.log_history if "loss" in h]
     gone = ("runtime", "per_second", "preparation_time")
     return AdapterManifest(
@@ -186,9 +206,9 @@ def _manifest(job: Prepared, trainer: AnswerTrainer, where: Place, seconds: floa
         labels=job.task.labels,
         recipe_name=job.recipe_name,
         recipe=plain(job.recipe),
-        data=data_facts(job.options, job.rows, len(job.train)),
+        data=data_facts(job.options, job.rows, len(job.train), job.remarks),
         selection={
-            **selection_facts(job.rows, len(job.held)),
+            **selection_facts(job.options, job.rows, len(job.held)),
             "metric": trainer.args.metric_for_best_model,
             "step": state.best_global_step or state.global_step,
         },

@@ -1,6 +1,7 @@
 """`bench train`: which kind of training a recipe asks for."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -12,6 +13,9 @@ from harness.workspace import Workspace
 from .options import TrainOptions
 from .recipe import Recipe, load_recipe
 
+if TYPE_CHECKING:
+    from .group import GroupDone, Train
+
 
 def recipe_of(options: TrainOptions) -> tuple[str, Recipe]:
     """The recipe's name and content. Raises UsageError."""
@@ -21,26 +25,44 @@ def recipe_of(options: TrainOptions) -> tuple[str, Recipe]:
 
 def train(options: TrainOptions, workspace: Workspace, console: Console) -> tuple[Path, AdapterManifest]:
     """Train what the recipe asks for; returns the adapter's folder and manifest. Raises UsageError."""
-    _, recipe = recipe_of(options)
-    if recipe.objective == "tfidf":
-        from .baseline import train_baseline
-
-        return train_baseline(options, workspace, console)
-    _need_local()
-    from .train import train as train_adapter
-
-    return train_adapter(options, workspace, console)
+    return _trainer(recipe_of(options)[1])(options, workspace, console, None)
 
 
-def dry_run(options: TrainOptions) -> tuple[object, str]:
-    """What a training would take: a record for machines, and a text. Raises UsageError."""
+def train_group(
+    options: TrainOptions, sweeps: tuple[str, ...], seeds: int, workspace: Workspace, console: Console
+) -> "GroupDone":
+    """Train the grid of `sweeps` with so many seeds each; the best on validation rows is chosen. Raises UsageError."""
+    trainer = _trainer(recipe_of(options)[1])
+    from .group import plan_group
+    from .group import train_group as train_all
+
+    return train_all(plan_group(options, sweeps, seeds), trainer, workspace, console)
+
+
+def dry_run(options: TrainOptions, sweeps: tuple[str, ...] = (), seeds: int = 1) -> tuple[object, str]:
+    """What a training, or a group of them, would take: a record for machines, and a text. Raises UsageError."""
     _, recipe = recipe_of(options)
     if recipe.objective == "tfidf":
         raise UsageError("a TF-IDF baseline is fitted in seconds: leave out --dry-run.")
     _need_local()
+    if sweeps or seeds > 1:
+        from .group_dry_run import dry_run as plan_all
+
+        return plan_all(options, sweeps, seeds)
     from .dry_run import dry_run as plan
 
     return plan(options)
+
+
+def _trainer(recipe: Recipe) -> "Train":
+    if recipe.objective == "tfidf":
+        from .baseline import train_baseline
+
+        return train_baseline
+    _need_local()
+    from .train import train as train_adapter
+
+    return train_adapter
 
 
 def _need_local() -> None:

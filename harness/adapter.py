@@ -27,9 +27,9 @@ class AdapterManifest(Record, frozen=True, kw_only=True, omit_defaults=False):
     base: model id or path as given; base_revision: the Hub commit, where there is one; base_sha256: of the
     weight files. objective "generate" trains answers, "head" a classification head, "tfidf" a classical
     baseline; decode is what `run` uses by default. data: {"source", "split", "fingerprint", "rows"};
-    selection: which rows chose the checkpoint. prompt: {"file", "sha256"} where it was trained with another prompt
-    than the task's. model: for hosted fine-tuning, the tuned model's id at the
-    provider (then no weights here).
+    selection: which rows chose the checkpoint; its "group": what this adapter was chosen from. prompt: {"file",
+    "sha256"} where it was trained with another prompt than the task's. model: for hosted fine-tuning, the tuned
+    model's id at the provider (then no weights here).
     """
 
     schema: int = SCHEMA

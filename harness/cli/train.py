@@ -1,6 +1,7 @@
-"""`bench train`: rows and a recipe become an adapter."""
+"""`bench train`: rows and a recipe become an adapter, or several to choose from."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,6 +18,20 @@ from harness.cli.options import data_option, json_option, limit_option, prompt_o
 @click.option("--seed", metavar="S", type=int, help="Seed of every choice (default: the recipe's).")
 @click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Change a recipe field: --set lora.r=8.")
 @click.option(
+    "--seeds",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=1,
+    help="Train N times, with seeds S, S+1, ..; show the spread.",
+)
+@click.option(
+    "--sweep",
+    "sweeps",
+    metavar="KEY=V,V",
+    multiple=True,
+    help="Train each value and rank on validation rows; again for a grid.",
+)
+@click.option(
     "--out", metavar="DIR", type=click.Path(path_type=Path), help="Adapter folder (default: in the workspace, current)."
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be trained, and what it would take.")
@@ -31,6 +46,8 @@ def train(
     prompt: str | None,
     seed: int | None,
     overrides: tuple[str, ...],
+    seeds: int,
+    sweeps: tuple[str, ...],
     out: Path | None,
     dry_run: bool,
     as_json: bool,
@@ -41,8 +58,8 @@ def train(
     \b
     bench train --task agnews
     bench train --task agnews --base ./my-llama --data rows/ --set lora.r=8
+    bench train --task agnews --sweep learning_rate=1e-4,2e-4 --seeds 3
     """
-    import msgspec
     from rich.console import Console
 
     from harness.cli.rooms import load
@@ -52,12 +69,25 @@ def train(
         overrides = (*overrides, f"seed={seed}")
     options = load("harness.adapters.options:TrainOptions")(task, base, recipe, overrides, data, limit, out, prompt)
     if dry_run:
-        record, text = load("harness.adapters.verb:dry_run")(options)
-        click.echo(msgspec.json.format(msgspec.json.encode(record), indent=2) if as_json else text)
+        record, text = load("harness.adapters.verb:dry_run")(options, sweeps, seeds)
+        click.echo(_json(record) if as_json else text)
         return
     console = Console(stderr=True, quiet=quiet)
-    folder, manifest = load("harness.adapters.verb:train")(options, Workspace.current(), console)
-    if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode({"path": str(folder), "manifest": manifest}), indent=2))
+    workspace = Workspace.current()
+    if sweeps or seeds > 1:
+        done = load("harness.adapters.verb:train_group")(options, sweeps, seeds, workspace, console)
+        folder, manifest = done.folder, done.manifest
+        record, text = {"group": done.group}, load("harness.adapters.said:ranked")(done.group) + "\n"
     else:
-        click.echo(load("harness.adapters.said:trained")(folder, manifest))
+        folder, manifest = load("harness.adapters.verb:train")(options, workspace, console)
+        record, text = {}, ""
+    if as_json:
+        click.echo(_json({"path": str(folder), "manifest": manifest, **record}))
+    else:
+        click.echo(text + load("harness.adapters.said:trained")(folder, manifest))
+
+
+def _json(record: Any) -> str:
+    import msgspec
+
+    return msgspec.json.format(msgspec.json.encode(record), indent=2).decode()

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from harness.adapter import WEIGHTS, find_current, learned_rows, read_manifest, weights_digest
 from harness.adapters import loop
 from harness.adapters.checkpoints import committed
-from harness.adapters.loop import LossNotFiniteError
+from harness.adapters.not_finite import LossNotFiniteError
 from harness.adapters.options import TrainOptions
 from harness.adapters.train import prepare, train
 from harness.errors import UsageError
