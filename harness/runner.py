@@ -143,7 +143,7 @@ def _carry_out(plan: Plan, tables: dict[str, dict[str, Any]], context: RunContex
             f"interrupted; what was answered is kept: continue with `bench run --resume {plan.path}`."
         ) from None
     if plan.manifest.embedding is not None:
-        write_likeness(log.path, measure(log, plan.manifest.embedding, observer.remark))
+        write_likeness(log.path, measure(log, plan.manifest.embedding, observer.working))
     log.write_summary(summarise(log, plan.task.metrics))
     return log
 

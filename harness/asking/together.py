@@ -34,12 +34,14 @@ class Observer:
     """What a front end may want to hear.
 
     started: once, backend -> (answered already, asked for in all); line: after every append;
-    remark: a sentence for people; out_of_sight: (backend, done, total) of a batch at a provider.
+    remark: a sentence for people; working: one on what takes a while (a quiet front end leaves it out);
+    out_of_sight: (backend, done, total) of a batch at a provider.
     """
 
     started: Callable[[dict[str, tuple[int, int]]], None] = lambda totals: None
     line: Callable[[str, LogLine], None] = lambda backend, line: None
     remark: Callable[[str], None] = lambda text: None
+    working: Callable[[str], None] = lambda text: None
     out_of_sight: Callable[[str, int, int], None] = lambda backend, done, total: None
 
 

@@ -32,5 +32,6 @@ def observed(console: Console, *, quiet: bool) -> Iterator[Observer]:
             started=started,
             line=lambda backend, line: display.on_line(backend, line) if display else None,
             remark=remark,
+            working=remark,
             out_of_sight=lambda backend, done, total: display.out_of_sight(backend, done, total) if display else None,
         )

@@ -4,6 +4,7 @@ Nothing is embedded while answers come in: it would take the time of those who a
 batches. Likeness is no judgement of truth: two answers that contradict each other may lie close together.
 """
 
+import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,10 @@ def why_not(model: str) -> str:
     return ""
 
 
-def measure(log: RunLog, model: str, remark: Callable[[str], None]) -> Likeness:
+def measure(log: RunLog, model: str, working: Callable[[str], None]) -> Likeness:
     """The cosine between every answer of a run and its row's reference, both as the model embeds them.
 
+    working: told, in a sentence, what takes a while.
     Never raises for a model or library that is missing or broken: the result then says why, and holds no values.
     """
     references = {row.n: row.sample.reference for row in log.rows()}
@@ -50,7 +52,7 @@ def measure(log: RunLog, model: str, remark: Callable[[str], None]) -> Likeness:
         for name in log.manifest.backends
     }
     pairs = [(text, references[n]) for lines in answers.values() for n, _, text in lines]
-    remark(f"comparing {len(pairs)} answers with their references by {model}")
+    working(f"comparing {len(pairs)} answers with their references by {model}")
     try:
         files = find_base(model, what="embedding model", instead="--embedding FOLDER")
         encoder = _load(files.folder, model)
@@ -97,6 +99,8 @@ def _library() -> Any:
 def _load(folder: Path, model: str) -> Any:
     """The encoder with the pooling that its files name (without any: the mean). Raises UsageError."""
     library = _library()
+    logging: Any = importlib.import_module("transformers.utils.logging")
+    logging.disable_progress_bar()  # its bar over the weights says nothing that a person waits for
     try:
         return library.SentenceTransformer(
             str(folder), local_files_only=True, trust_remote_code=False, model_kwargs={"use_safetensors": True}

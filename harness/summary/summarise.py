@@ -35,7 +35,8 @@ def summarise(
     rows = RowTable.of(log.rows(), manifest.labels)
     metrics = task_metrics if manifest.labels else tuple(m for m in task_metrics if m.kind == "mean")
     likeness = read_likeness(log.path)
-    metrics += likeness.metrics if likeness is not None else ()
+    if likeness is not None:  # behind the headline, before what is shown only where there is room
+        metrics = (*metrics[:1], *likeness.metrics, *metrics[1:])
     findings = read_findings(log.path)
     outcomes: dict[str, Outcomes] = {}
     results: dict[str, BackendResult] = {}
