@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli.completion import adapters
 from harness.cli.options import json_option
 from harness.errors import ExitCode
 
@@ -14,7 +15,7 @@ def adapter() -> None:
 
 
 @adapter.command()
-@click.argument("name", metavar="ADAPTER")
+@click.argument("name", metavar="ADAPTER", shell_complete=adapters)
 @json_option
 def show(name: str, as_json: bool) -> None:
     """What ADAPTER (an id or a folder) is and how it was made."""
@@ -30,7 +31,7 @@ def show(name: str, as_json: bool) -> None:
 
 
 @adapter.command()
-@click.argument("name", metavar="ADAPTER")
+@click.argument("name", metavar="ADAPTER", shell_complete=adapters)
 @json_option
 def check(name: str, as_json: bool) -> int:
     """Whether ADAPTER is the file that was trained, and its base the one it was trained on."""
@@ -50,7 +51,7 @@ def check(name: str, as_json: bool) -> int:
 
 
 @adapter.command()
-@click.argument("name", metavar="ADAPTER")
+@click.argument("name", metavar="ADAPTER", shell_complete=adapters)
 def rm(name: str) -> None:
     """Remove ADAPTER from the disk."""
     from harness.adapter import find_adapter
@@ -64,7 +65,7 @@ def rm(name: str) -> None:
 
 
 @adapter.command()
-@click.argument("name", metavar="ADAPTER")
+@click.argument("name", metavar="ADAPTER", shell_complete=adapters)
 @click.option(
     "--out", metavar="DIR", required=True, type=click.Path(path_type=Path), help="Folder of the merged model."
 )

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.completion import backends, tasks
 from harness.cli.options import config_option, json_option, split_names
 
 if TYPE_CHECKING:
@@ -15,10 +16,14 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("prompt")
-@click.option("--backends", metavar="A,B", required=True, help="Names from bench.toml or built in.")
+@click.option(
+    "--backends", metavar="A,B", shell_complete=backends, required=True, help="Names from bench.toml or built in."
+)
 @click.option("--system", metavar="TEXT", help="A system message before the prompt.")
 @click.option("--labels", metavar="A,B", help="The closed set of answers, for backends that choose among labels.")
-@click.option("--task", metavar="TASK", default="", help="Whose current adapter local backends take.")
+@click.option(
+    "--task", metavar="TASK", shell_complete=tasks, default="", help="Whose current adapter local backends take."
+)
 @click.option(
     "--max-tokens",
     metavar="N",

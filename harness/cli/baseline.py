@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli.completion import runs
 from harness.cli.options import json_option, quiet_option, split_names
 
 
@@ -14,7 +15,7 @@ def baseline() -> None:
 
 
 @baseline.command()
-@click.argument("run", metavar="RUN")
+@click.argument("run", metavar="RUN", shell_complete=runs)
 @click.option("--backends", metavar="A,B", help="Only these backends (default: all of the run).")
 @click.option(
     "--out",

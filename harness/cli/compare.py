@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.completion import runs
 from harness.cli.options import json_option
 from harness.cli.rooms import load
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("a", metavar="A")
-@click.argument("b", metavar="B")
+@click.argument("a", metavar="A", shell_complete=runs)
+@click.argument("b", metavar="B", shell_complete=runs)
 @click.option("--candidate", metavar="NAME", help="The backend of A (default: all that bear one name in both).")
 @click.option("--reference", metavar="NAME", help="The backend of B it is compared with.")
 @click.option(

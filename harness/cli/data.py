@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli.completion import backends
 from harness.cli.options import config_option, data_option, json_option, quiet_option, seed_option, task_option
 
 
@@ -76,7 +77,13 @@ def crossvalidated(dump: Path, out: Path, pairs: int | None, site: str, as_json:
 
 @data.command()
 @task_option
-@click.option("--teacher", metavar="BACKEND", required=True, help="Who answers: any backend of bench.toml or built in.")
+@click.option(
+    "--teacher",
+    metavar="BACKEND",
+    shell_complete=backends,
+    required=True,
+    help="Who answers: any backend of bench.toml or built in.",
+)
 @click.option("--rows", metavar="N", type=click.IntRange(min=1), required=True, help="How many rows to ask for.")
 @click.option("--out", metavar="DIR", required=True, type=click.Path(path_type=Path), help="Folder for the rows.")
 @data_option

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli.completion import backends
 from harness.cli.options import (
     config_option,
     data_option,
@@ -23,7 +24,9 @@ NOTES = (
 
 @click.command()
 @task_option
-@click.option("--backends", metavar="A,B", required=True, help="Names from bench.toml or built in.")
+@click.option(
+    "--backends", metavar="A,B", shell_complete=backends, required=True, help="Names from bench.toml or built in."
+)
 @data_option
 @limit_option
 @seed_option

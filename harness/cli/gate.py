@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from harness.cli.completion import runs
 from harness.cli.options import config_option, json_option, quiet_option
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def _term(flag: str, help_text: str) -> Callable[[F], F]:
 
 
 @click.command()
-@click.argument("run", metavar="RUN")
+@click.argument("run", metavar="RUN", shell_complete=runs)
 @click.option("--baseline", metavar="FILE|RUN", help="A baseline (bench baseline accept) or another run.")
 @click.option("--candidate", metavar="A", help="The backend of RUN that is judged (default: all by name).")
 @click.option("--reference", metavar="B", help="The backend it is held against; without --baseline, of RUN itself.")
@@ -32,7 +33,12 @@ def _term(flag: str, help_text: str) -> Callable[[F], F]:
 @_term("--ratio", "Candidate / reference, for cost_per_1000, latency_p50, latency_p95.")
 @click.option("--on-inconclusive", type=click.Choice(["warn", "block"]), help="Exit code 0 or 5 (default: warn).")
 @click.option(
-    "--latency-run", "latency_runs", metavar="RUN", multiple=True, help="A run that probes both sides; five or more."
+    "--latency-run",
+    "latency_runs",
+    metavar="RUN",
+    shell_complete=runs,
+    multiple=True,
+    help="A run that probes both sides; five or more.",
 )
 @click.option("--markdown", "markdown_file", metavar="FILE", type=click.Path(path_type=Path), help="Write Markdown.")
 @click.option("--junit", "junit_file", metavar="FILE", type=click.Path(path_type=Path), help="Write JUnit XML.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.completion import backends, runs
 from harness.cli.options import config_option, json_option, limit_option, quiet_option, split_names
 from harness.errors import ExitCode
 
@@ -15,8 +16,14 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run")
-@click.option("--judge", metavar="BACKEND", required=True, help="Who judges: any backend of bench.toml or built in.")
+@click.argument("run", shell_complete=runs)
+@click.option(
+    "--judge",
+    metavar="BACKEND",
+    shell_complete=backends,
+    required=True,
+    help="Who judges: any backend of bench.toml or built in.",
+)
 @click.option("--between", metavar="A,B", help="Only these of the run; 'reference' is the data's own.")
 @limit_option
 @click.option("--max-cost", metavar="USD", type=click.FloatRange(min=0), help="Stop before judging incurs more.")

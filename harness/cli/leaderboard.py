@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli.completion import runs
 from harness.cli.options import json_option, quiet_option
 from harness.cli.rooms import load
 from harness.errors import UsageError
@@ -13,7 +14,7 @@ from harness.workspace import Workspace
 
 
 @click.command()
-@click.argument("runs", metavar="[RUNS]...", nargs=-1)
+@click.argument("runs", metavar="[RUNS]...", shell_complete=runs, nargs=-1)
 @click.option(
     "--out",
     metavar="DIR",

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
+from harness.cli.completion import tasks
 from harness.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -14,7 +15,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 def task_option(function: F) -> F:
     """`--task NAME`: a registered name, ./file.toml, or ./file.py:Class."""
     return click.option(
-        "--task", "task", metavar="TASK", required=True, help="A task's name, ./file.toml or ./file.py:Class."
+        "--task",
+        "task",
+        metavar="TASK",
+        shell_complete=tasks,
+        required=True,
+        help="A task's name, ./file.toml or ./file.py:Class.",
     )(function)
 
 

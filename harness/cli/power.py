@@ -5,13 +5,14 @@ from typing import Any
 
 import click
 
+from harness.cli.completion import runs
 from harness.cli.options import json_option
 
 MARGINS = (0.005, 0.01, 0.02, 0.03, 0.05)
 
 
 @click.command()
-@click.argument("run", metavar="[RUN]", required=False)
+@click.argument("run", metavar="[RUN]", shell_complete=runs, required=False)
 @click.option("--rows", metavar="N", type=click.IntRange(min=1), help="What N rows resolve.")
 @click.option(
     "--margin", metavar="X", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Only this margin."

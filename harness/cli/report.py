@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli.completion import runs
 from harness.cli.options import json_option, quiet_option, split_names
 from harness.cli.rooms import TABLE, load
 from harness.errors import UsageError
@@ -14,7 +15,7 @@ from harness.workspace import Workspace
 
 
 @click.command()
-@click.argument("run", metavar="RUN")
+@click.argument("run", metavar="RUN", shell_complete=runs)
 @click.option(
     "--out",
     metavar="FILE",
@@ -59,7 +60,7 @@ def report(
         return
     for path in votes:
         load("harness.judging.votes:add_votes")(log, path)
-    summary = load("harness.reports.page:summary_of")(log)
+    summary = load("harness.reports.finished:summary_of")(log)
     target = out or log.path / ("report-redacted.html" if redact else "report.html")
     if target.suffix.lower() in (".html", ".htm"):
         load("harness.reports.page:write_report")(log, target, redact=redact)

@@ -6,6 +6,7 @@ from typing import Any
 TABLE = "harness.reports.table:print_summary"
 PROGRESS = "harness.reports.progress:RunProgress"
 RECIPES = "harness.adapters.recipe:list_recipes"
+RECIPE_NAMES = "harness.adapters.recipe:builtin_names"
 PAIRS = "harness.tasks.stackexchange:build_pairs"
 
 

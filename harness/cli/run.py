@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from harness.cli.completion import backends, runs, tasks
 from harness.cli.options import (
     config_option,
     data_option,
@@ -26,8 +27,13 @@ FROM_MANIFEST = (
 
 
 @click.command()
-@click.option("--task", metavar="TASK", help="A task's name, ./file.toml or ./file.py:Class.")
-@click.option("--backends", metavar="A,B", help="Names from bench.toml or built in (bench list backends).")
+@click.option("--task", metavar="TASK", shell_complete=tasks, help="A task's name, ./file.toml or ./file.py:Class.")
+@click.option(
+    "--backends",
+    metavar="A,B",
+    shell_complete=backends,
+    help="Names from bench.toml or built in (bench list backends).",
+)
 @data_option
 @limit_option
 @seed_option
@@ -57,7 +63,7 @@ FROM_MANIFEST = (
 @click.option(
     "--out", metavar="DIR", type=click.Path(path_type=Path), help="Run directory (default: in the workspace)."
 )
-@click.option("--resume", metavar="RUN", help="Finish a run: a path, a short id, or 'last'.")
+@click.option("--resume", metavar="RUN", shell_complete=runs, help="Finish a run: a path, a short id, or 'last'.")
 @config_option
 @json_option
 @quiet_option

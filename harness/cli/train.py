@@ -5,13 +5,16 @@ from typing import Any
 
 import click
 
+from harness.cli.completion import recipes
 from harness.cli.options import data_option, json_option, limit_option, prompt_option, quiet_option, task_option
 
 
 @click.command()
 @task_option
 @click.option("--base", metavar="MODEL", help="Base model: a Hub id or a folder (default: the recipe's).")
-@click.option("--recipe", metavar="R", help="A recipe's name or a TOML file (default: the task's).")
+@click.option(
+    "--recipe", metavar="R", shell_complete=recipes, help="A recipe's name or a TOML file (default: the task's)."
+)
 @data_option
 @limit_option
 @prompt_option
