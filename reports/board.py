@@ -12,9 +12,10 @@ from harness.runlog import RunLog
 
 from .answer import answer, by_rank
 from .environment import render
+from .finished import summary_of
 from .grid import Cell, Column, Grid
 from .leading import board_columns, board_row, main_metrics
-from .page import summary_of, write_report
+from .page import write_report
 from .trend import trend
 from .visible import one_line
 from .words import plural

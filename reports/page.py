@@ -6,7 +6,6 @@ from typing import Any
 from markupsafe import Markup
 
 from harness.data.contamination import read_findings
-from harness.errors import IncompleteRunError
 from harness.files import write_whole
 from harness.judging.pairs import JUDGEMENTS, read_judgements
 from harness.results import Summary
@@ -17,6 +16,7 @@ from .answer import answer, by_rank, headline
 from .answers_chart import format_errors
 from .drawing import Chart
 from .environment import render
+from .finished import summary_of
 from .grid import Grid
 from .intervals_chart import intervals
 from .latency_chart import latency, probe_times
@@ -28,16 +28,6 @@ from .rowbook import RowBook
 from .wrong import wrong_answers
 
 SCRIPTS = ("tables.js", "diff.js", "explorer.js")
-
-
-def summary_of(log: RunLog) -> Summary:
-    """The summary of a run. Raises IncompleteRunError where it has none yet."""
-    found = log.summary()
-    if found is None:
-        raise IncompleteRunError(
-            f"{log.path} has no summary yet: finish it with `bench run --resume {log.path}` first."
-        )
-    return found
 
 
 def write_report(log: RunLog, out: Path, *, redact: bool = False) -> Path:

@@ -7,7 +7,8 @@ from harness.runlog import RunLog
 from .answer import by_rank
 from .answers_chart import confusion
 from .drawing import save
-from .page import charts, summary_of
+from .finished import summary_of
+from .page import charts
 
 
 def write_plots(log: RunLog, folder: Path) -> list[Path]:

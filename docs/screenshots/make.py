@@ -15,7 +15,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from rich.console import Console
 
 from harness.reports.board import write_leaderboard
-from harness.reports.page import summary_of, write_report
+from harness.reports.finished import summary_of
+from harness.reports.page import write_report
 from harness.reports.table import print_summary
 from harness.runlog import RunLog
 from tests.reports.browser import chromium, eventually, open_rows

@@ -13,7 +13,8 @@ import pytest
 from rich.console import Console
 
 from harness.reports.exports import to_csv, to_markdown
-from harness.reports.page import summary_of, write_report
+from harness.reports.finished import summary_of
+from harness.reports.page import write_report
 from harness.reports.table import print_summary
 from harness.runlog import RunLog
 
