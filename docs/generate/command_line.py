@@ -54,7 +54,7 @@ def _section(name: str, command: click.Command) -> str:
     context = click.Context(command, info_name=f"bench {name}")
     usage = " ".join(["bench", name, *(piece for piece in command.collect_usage_pieces(context))])
     rows = [[f"`{_flag(option)}`", _meaning(option)] for option in command.params if isinstance(option, click.Option)]
-    parts = [f"## bench {name}", words, f"<!-- not run: the form of the command -->\n```text\n{usage}\n```"]
+    parts = [f"## bench {name}", words, f"```text\n{usage}\n```"]
     if examples:
         parts.append(f"<!-- not run: examples; their options are checked -->\n```bash\n{examples}\n```")
     parts.append(table(["option", "meaning"], rows) if rows else "It has no options.")

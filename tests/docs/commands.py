@@ -12,7 +12,7 @@ def check_commands(text: str) -> list[str]:
     """What is wrong with the `bench` commands of a script; empty when they could be typed as they stand."""
     wrong = []
     for line in text.replace("\\\n", " ").splitlines():
-        for command in re.split(r"&&|\|\||[|;]", line.split(" #")[0]):
+        for command in re.split(r"&&|\|\||[|;>]", line.split(" #")[0]):
             words = shlex.split(command.replace("[", "").replace("]", ""))
             while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
                 words.pop(0)
