@@ -4,8 +4,10 @@ import importlib
 import importlib.util
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions, requires
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,20 +44,42 @@ def _safely(check: Callable[[], list[Finding]]) -> list[Finding]:
         return [Finding(check.__name__.strip("_"), "wrong", f"{type(error).__name__}: {error}")]
 
 
-def _packages() -> list[Finding]:
-    uses = {
-        "torch": ("local", "local models and training"),
-        "transformers": ("local", "local models and training"),
-        "peft": ("local", "adapters"),
-        "datasets": ("hub", "rows from the Hub"),
-        "sklearn": ("local", "the classical baseline"),
-    }
+USES = {
+    "hub": "rows from the Hub",
+    "local": "local models, training and the classical baseline",
+    "json": "constrained JSON from local models",
+    "text": "likeness of open answers",
+    "embedding": "likeness of open answers by their meaning",
+    "dump": "reading .7z dumps",
+}
+"""What an extra is for. One that is not named here is still looked at."""
+
+
+def _extras() -> list[Finding]:
+    """One line for each extra of the installed distribution, those of developers aside."""
+    wanted: dict[str, list[str]] = {}
+    for line in requires("bench-harness") or []:
+        requirement, _, marker = line.partition(";")
+        name, of = re.match(r"[\w.-]+", requirement), re.search(r"extra == ['\"](.+?)['\"]", marker)
+        if name and of and name[0] != "bench-harness":
+            wanted.setdefault(of[1], []).append(name[0])
     found = []
-    for name, (extra, use) in uses.items():
-        here = importlib.util.find_spec(name) is not None
-        advice = use if here else f"for {use}: python -m pip install 'bench-harness[{extra}]'"
-        found.append(Finding(name, "ok" if here else "missing", advice))
+    for extra, packages in wanted.items():
+        if extra in ("dev", "docs"):
+            continue
+        missing = [package for package in packages if not _installed(package)]
+        use = USES.get(extra, ", ".join(packages))
+        advice = f"for {use} ({', '.join(missing)}): python -m pip install 'bench-harness[{extra}]'" if missing else use
+        found.append(Finding(f"extra {extra}", "missing" if missing else "ok", advice))
     return found
+
+
+def _installed(package: str) -> bool:
+    try:
+        distribution(package)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def _device() -> list[Finding]:
@@ -123,11 +147,13 @@ def _rooms() -> list[Finding]:
         found.append(Finding(room, "ok", str(Path(module.__file__ or "").parent)))
     if Path.cwd() != home.parent and (Path.cwd() / "harness").is_dir() and str(Path.cwd()) in sys.path:
         found.append(Finding("harness", "wrong", f"{Path.cwd() / 'harness'} shadows the installed package: rename it"))
-    return found
+    others = set(packages_distributions().get("harness", [])) - {"bench-harness", "bench_harness"}
+    advice = "installs a package of the same name: python -m pip uninstall"
+    return found + [Finding("harness", "wrong", f"{other} {advice} {other}") for other in sorted(others)]
 
 
 CHECKS: tuple[Callable[[], list[Finding]], ...] = (
-    _packages,
+    _extras,
     _device,
     _keys,
     _workspace,

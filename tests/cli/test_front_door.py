@@ -105,3 +105,13 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
         timeout=60,
     )
     assert done.stderr == ""
+
+
+def test_the_doctor_looks_at_every_extra_and_never_fails(tmp_path: Path) -> None:
+    (tmp_path / "bench.toml").write_text("[backends")
+    done = bench("doctor", "--json", cwd=tmp_path)
+    assert done.returncode == 0
+    found = {f["what"]: f for f in json.loads(done.stdout)}
+    assert {"extra hub", "extra local", "extra json", "extra text", "extra dump"} <= set(found)
+    assert not {"extra dev", "extra docs"} & set(found)
+    assert found["bench.toml"]["state"] == "wrong"

@@ -1,0 +1,32 @@
+"""The first step of the command `bench`: says in one sentence when another package `harness` stands in the way.
+
+It has a name of its own because nothing inside a package can be found while another one shadows it.
+"""
+
+import sys
+from importlib.util import find_spec
+
+
+def main() -> None:
+    """Start Bench; exit code 2 where its package cannot be found behind another one of the same name."""
+    try:
+        from harness.cli.main import main as start
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("harness"):
+            raise  # a library is missing: the traceback names it
+        sys.exit(_told())
+    start()
+
+
+def _told() -> int:
+    spec = find_spec("harness")
+    where = None if spec is None else spec.origin or next(iter(spec.submodule_search_locations or ()), None)
+    if where is None:
+        said = "Bench's package 'harness' is not installed: python -m pip install bench-harness."
+    else:
+        said = (
+            f"{where} stands in the way of Bench's own package 'harness': "
+            "rename it, or take its folder out of the current folder or PYTHONPATH."
+        )
+    print(f"bench: {said}", file=sys.stderr)
+    return 2
