@@ -30,6 +30,7 @@ class RunContext:
     probing: this backend is asked one row at a time for its latency (no cache; first-token times wanted).
     shared: objects that several backends of the run use together, by key (one local engine per base model).
     progress: told (backend, done, total) while answers are made out of sight (a batch at a provider).
+    remark: told a sentence for people while a run goes on (a worker was lost, a server joined).
     """
 
     workspace: Workspace
@@ -39,6 +40,7 @@ class RunContext:
     probing: bool = False
     shared: dict[Any, Any] = field(default_factory=dict)
     progress: Callable[[str, int, int], None] = lambda backend, done, total: None
+    remark: Callable[[str], None] = lambda text: None
 
 
 class Backend(Protocol):

@@ -85,13 +85,23 @@ class CostResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     basis: str = ""
 
 
+class ServerResult(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """One server of a fleet: rows it answered, its share of them, attempts that failed there, seconds a request."""
+
+    answered: int
+    share: float
+    failed_attempts: int = 0
+    p50_s: float | None = None
+    p95_s: float | None = None
+
+
 class BackendResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     """One candidate's results.
 
     asked: rows x repeats; answered + errors + missing = asked; errors: infrastructure errors by kind (not in
     any denominator); missing: never sent; stopped: why the backend ended early; format_errors: rows by kind;
     contaminated: evaluated rows that also stand in the adapter's training rows (None: not known);
-    clean: the metrics without those rows (empty where there are none).
+    clean: the metrics without those rows (empty where there are none); servers: by URL, where there were several.
     """
 
     decode: str
@@ -113,6 +123,7 @@ class BackendResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     probe: Latency | None = None
     load: Load = Load()
     cost: CostResult = CostResult()
+    servers: dict[str, ServerResult] = {}
 
 
 class PairResult(Record, frozen=True, kw_only=True, omit_defaults=False):

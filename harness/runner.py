@@ -43,6 +43,8 @@ def run(
     repeats: int = 1,
     probe_rows: int = 0,
     batch: bool = False,
+    executor: str | None = None,
+    workers: int | None = None,
     shots: int = 0,
     prompt: str | None = None,
     probe: Probe | None = None,
@@ -60,6 +62,7 @@ def run(
 
     task: a name or ./file.py:Class. data: a path, "embedded", or None for the Hub. limit: rows, a seeded sample.
     base: replaces the model of local backends. max_cost: USD that this run may incur, never passed.
+    executor: "process" or "ray" for all local backends; workers: so many Ray workers hold each model.
     shots: so many solved training rows stand before every question. prompt: a file with another prompt. probe:
     "blank" or "shuffle" asks without the rows' own texts, to find leaks.
     fail_on_contamination: refuse rows that also stand in a candidate's training rows. early_stop: a baseline, a
@@ -80,12 +83,16 @@ def run(
         repeats=repeats,
         probe_rows=probe_rows,
         batch=batch,
+        executor=executor,
+        workers=workers,
         questions=Questions(shots=shots, prompt=prompt, probe=probe),
         fail_on_contamination=fail_on_contamination,
     )
     heard = observer or Observer()
     budget = Budget(ceiling=max_cost)
-    context = RunContext(workspace=place, budget=budget, use_cache=use_cache, progress=heard.out_of_sight)
+    context = RunContext(
+        workspace=place, budget=budget, use_cache=use_cache, progress=heard.out_of_sight, remark=heard.remark
+    )
     settings = settings or load_settings()
     plan = _with_embedding(plan_run(options, settings, context, out), embedding, heard)
     if early_stop is not None:
@@ -119,6 +126,7 @@ def resume(
         use_cache=use_cache,
         resuming=True,
         progress=heard.out_of_sight,
+        remark=heard.remark,
     )
     tables = resumed_tables(plan.manifest, settings or load_settings())
     return _carry_out(plan, tables, context, heard)

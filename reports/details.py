@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from harness.metrics import Metric
-from harness.results import ClassResult, Confusion, Estimate, PairResult, Summary
+from harness.results import ClassResult, Confusion, Estimate, PairResult, ServerResult, Summary
 
 from .answer import by_rank, difference
 from .grid import Cell, Column, Grid
@@ -131,6 +131,33 @@ def format_errors(summary: Summary) -> Grid | None:
         found = [summary.backends[n].format_errors.get(kind, 0) for n in names]
         rows.append((Cell(text=one_line(kind)), *(Cell(text=count(v) if v else "-", sort=v) for v in found)))
     return Grid(caption="Format errors by kind (answers)", columns=columns, rows=tuple(rows))
+
+
+def servers(summary: Summary) -> list[Grid]:
+    """The servers of each fleet: share of the answers, time, failed attempts."""
+    return [_fleet(name, found) for name in by_rank(summary) if len(found := summary.backends[name].servers) > 1]
+
+
+def _fleet(name: str, found: dict[str, ServerResult]) -> Grid:
+    columns = (
+        Column(title="server", numeric=False),
+        Column(title="answers"),
+        Column(title="share %"),
+        Column(title="p50 ms", hint="of a request under load"),
+        Column(title="p95 ms"),
+        Column(title="failed attempts", hint="asked again, here or elsewhere"),
+    )
+    rows = tuple(
+        (
+            Cell(text=one_line(url), sort=url),
+            Cell(text=count(server.answered), sort=server.answered),
+            Cell(text=f"{100 * server.share:.1f}", sort=server.share),
+            *(Cell(text="-" if s is None else f"{1000 * s:.0f}", sort=s) for s in (server.p50_s, server.p95_s)),
+            Cell(text=count(server.failed_attempts), sort=server.failed_attempts),
+        )
+        for url, server in found.items()
+    )
+    return Grid(caption=f"Servers of {one_line(name)}", columns=columns, rows=rows, sortable=True)
 
 
 def slices(summary: Summary) -> list[Grid]:

@@ -78,6 +78,7 @@ def _context(log: RunLog, summary: Summary, redact: bool) -> dict[str, Any]:
         "formats": details.format_errors(summary),
         "speeds": leading.speeds(summary),
         "costs": leading.costs(summary),
+        "servers": details.servers(summary),
         "slices": details.slices(summary),
         "preferences": _preferences(log),
         "prompts": [(shown(f, None if redact else own), n) for f, own, n in prompts],

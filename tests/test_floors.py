@@ -10,6 +10,7 @@ ENGINE = (
     "harness.asking",
     "harness.backend",
     "harness.backends",
+    "harness.executors",
     "harness.local",
     "harness.preflight",
     "harness.runner",

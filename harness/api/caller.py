@@ -58,6 +58,7 @@ class Call:
     wasted: float = 0.0
     attempts: int = 0
     failed: list[str] = field(default_factory=list)
+    failed_at: list[str] = field(default_factory=list)
 
 
 class Caller:
@@ -182,7 +183,7 @@ class Caller:
             raise
         except BadBodyError as error:
             endpoint.reached()
-            raise self._bad_body(call, error) from None
+            raise self._bad_body(call, endpoint, error) from None
         except Exception as error:
             return self._refused(call, endpoint, error)
         return self._whole(call, endpoint, reply)
@@ -213,7 +214,7 @@ class Caller:
             attempts=call.attempts,
             label_scores=label_scores(reply.answer, call.request.labels) if self.settings.logprobs else None,
             prompt_hash=hashlib.sha256(call.body).hexdigest(),
-            notes=self._notes(call, reply.answer),
+            notes=self._notes(call, endpoint, reply.answer),
         )
 
     def _cost(self, usage: Usage | None, tier: str | None) -> float | None:
@@ -223,24 +224,30 @@ class Caller:
         price = self.price if tier in ORDINARY_TIERS else self.price.batch() if tier == "flex" else None
         return None if price is None else price.cost(usage)
 
-    def _notes(self, call: Call, answer: ChatAnswer) -> dict[str, str]:
-        notes = {}
+    def _notes(self, call: Call, endpoint: Endpoint, answer: ChatAnswer) -> dict[str, str]:
+        notes = self._where(call, endpoint)
         if answer.system_fingerprint:
             notes["system_fingerprint"] = answer.system_fingerprint
         if answer.model and answer.model != self.builder.model:
             notes["model"] = answer.model
         if answer.service_tier not in ORDINARY_TIERS:
             notes["service_tier"] = str(answer.service_tier)
-        if call.failed:
-            notes["failed_attempts"] = "; ".join(call.failed)
         return {k: self.clean(v) for k, v in notes.items()} if self.secrets else notes
 
-    def _bad_body(self, call: Call, error: BadBodyError) -> TransientError:
+    def _where(self, call: Call, endpoint: Endpoint | None) -> dict[str, str]:
+        """How attempts failed; in a fleet also which servers failed, and which one answered."""
+        notes = {"failed_attempts": "; ".join(call.failed)} if call.failed else {}
+        if self.settings.fleet:
+            notes |= {"endpoint": endpoint.url} if endpoint is not None else {}
+            notes |= {"failed_at": " ".join(call.failed_at)} if call.failed_at else {}
+        return notes
+
+    def _bad_body(self, call: Call, endpoint: Endpoint, error: BadBodyError) -> TransientError:
         """A 2xx that holds no answer: what it says it used was paid all the same."""
         cost = None if self.price is None or error.usage is None else self.price.cost(error.usage)
         self.purse.settle(call.most, cost, maybe_billed=cost is None)
         call.wasted += cost or 0.0
-        self._note_failure(call, "bad body")
+        self._note_failure(call, endpoint, "bad body")
         return TransientError("bad body", str(error))
 
     def _refused(self, call: Call, endpoint: Endpoint, error: Exception) -> Completion:
@@ -249,10 +256,10 @@ class Caller:
         now = time.monotonic()
         if isinstance(verdict, TransientError):
             self.purse.settle(call.most, 0.0, maybe_billed=verdict.maybe_billed)
-            self._note_failure(call, verdict.kind)
+            self._note_failure(call, endpoint, verdict.kind)
             if verdict.kind == "connection":
                 endpoint.lost(now)
-                if len(self.pool.endpoints) > 1:
+                if len(self.pool.endpoints) > 1 or endpoint.leaving:
                     verdict.retry_after = 0.0  # another server is not to blame
             else:
                 endpoint.reached()
@@ -265,12 +272,13 @@ class Caller:
         endpoint.reached()
         if isinstance(verdict, FatalError):
             raise verdict from None
-        return self._refused_row(call, verdict)
+        return self._refused_row(call, endpoint, verdict)
 
-    def _note_failure(self, call: Call, kind: str) -> None:
+    def _note_failure(self, call: Call, endpoint: Endpoint, kind: str) -> None:
+        call.failed_at.append(endpoint.url)
         call.failed.append(f"{kind} after {time.perf_counter() - call.last_sent:.3f} s")
 
-    def _refused_row(self, call: Call, verdict: RowAnswer) -> Completion:
+    def _refused_row(self, call: Call, endpoint: Endpoint, verdict: RowAnswer) -> Completion:
         finish: Finish = verdict.finish
         return Completion(
             id=call.request.id,
@@ -280,7 +288,7 @@ class Caller:
             cost=Cost(list=0.0, incurred=call.wasted),
             attempts=call.attempts,
             prompt_hash=hashlib.sha256(call.body).hexdigest(),
-            notes={"server": self.clean(verdict.message)},
+            notes={**self._where(call, endpoint), "server": self.clean(verdict.message)},
         )
 
     def _timing(self, call: Call, service_s: float, first_token_s: float | None) -> Timing:
@@ -305,7 +313,7 @@ class Caller:
             cost=Cost(incurred=None if self.price is None else call.wasted),
             attempts=call.attempts,
             error=Failure(kind=kind, message=self.clean(message)),
-            notes={"failed_attempts": "; ".join(call.failed)} if call.failed else {},
+            notes=self._where(call, None),
         )
 
     def _too_dear(self, call: Call) -> None:

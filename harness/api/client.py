@@ -43,6 +43,8 @@ def make_client(name: str, settings: OpenAISettings, url: str, key: str | None) 
     where = f"[backends.{name}]"
     headers = {k: from_environment(v, f"{where}.extra_headers.{k}") for k, v in settings.extra_headers.items()}
     proxy = from_environment(settings.proxy, f"{where}.proxy") if settings.proxy else None
+    if settings.base_url_dns:
+        headers.setdefault("Host", urlsplit(settings.urls[0]).netloc)  # the URL holds an address
     local = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
     http_client = openai.DefaultAioHttpClient(
         limits=httpx2.Limits(max_connections=MOST_CONNECTIONS, keepalive_expiry=KEEP_ALIVE_S),

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import openai
 
@@ -25,6 +25,7 @@ class Endpoint:
         self.in_flight = 0
         self.errors_in_a_row = 0
         self.resting_until = 0.0
+        self.leaving = False
 
     @property
     def load(self) -> float:
@@ -51,12 +52,46 @@ class Endpoint:
 class Pool:
     """Slots of all servers together. Rows that find none wait in line."""
 
-    def __init__(self, endpoints: list[Endpoint], ceiling: int) -> None:
-        self.endpoints = endpoints
+    def __init__(self, ceiling: int) -> None:
+        self.endpoints: list[Endpoint] = []
         self.ceiling = ceiling
         self.in_flight = 0
         self.most_in_flight = 0
         self._line: deque[asyncio.Future[None]] = deque()
+        self._leaving: set[Endpoint] = set()
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def join(self, endpoint: Endpoint) -> None:
+        """One server more."""
+        self.endpoints.append(endpoint)
+        self.wake()
+
+    def leave(self, url: str) -> None:
+        """One server less: it is sent nothing more, and what is in flight there may end."""
+        for endpoint in [e for e in self.endpoints if e.url == url]:
+            self.endpoints.remove(endpoint)
+            self._leaving.add(endpoint)
+            endpoint.leaving = True
+            self._let_go(endpoint)
+
+    def endpoints_of(self, urls: Iterable[str]) -> list[Endpoint]:
+        """Those of the servers that are here."""
+        wanted = set(urls)
+        return [e for e in self.endpoints if e.url in wanted]
+
+    def _let_go(self, endpoint: Endpoint) -> None:
+        """Close the connections of a server that leaves, once nothing is in flight there."""
+        if endpoint in self._leaving and not endpoint.in_flight:
+            self._leaving.discard(endpoint)
+            task = asyncio.get_running_loop().create_task(endpoint.client.close())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        for endpoint in (*self.endpoints, *self._leaving):
+            await endpoint.client.close()
+        await asyncio.gather(*self._closing, return_exceptions=True)
 
     async def acquire(self, prompt_bytes: int, answer_tokens: int, stopped: Callable[[], bool]) -> Endpoint | None:
         """A slot where it is soonest a request's turn; None where `stopped()` became true meanwhile."""
@@ -107,6 +142,7 @@ class Pool:
         """Give a slot back and let the next in line look."""
         endpoint.in_flight -= 1
         self.in_flight -= 1
+        self._let_go(endpoint)
         self.wake(max(1, endpoint.window.width - endpoint.in_flight))
 
     def wake(self, most: int | None = None) -> None:

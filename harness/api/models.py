@@ -26,15 +26,27 @@ async def check_served(name: str, model: str, client: openai.AsyncOpenAI) -> str
     Raises UsageError where that day has come. A server that lists no models, or asks for a key to do so, is
     not held against: its answer to the first request will say what is wrong.
     """
-    try:
-        answer = await client.get("/models", cast_to=httpx2.Response, options={"timeout": LOOK_S})
-        models = msgspec.json.decode(answer.content, type=_Models).data
-    except (openai.OpenAIError, msgspec.MsgspecError, UnicodeDecodeError):
-        return None
-    day = next((m.shutdown_date for m in models if m.id == model), None)
+    day = next((m.shutdown_date for m in await _served(client) if m.id == model), None)
     if day is not None and day[:10] <= today().isoformat():
         raise retired(name, model, day[:10])
     return day
+
+
+async def lacks_model(url: str, model: str, client: openai.AsyncOpenAI) -> str | None:
+    """What a server of a fleet serves instead of the model; None where it has it, or does not say."""
+    served = await _served(client)
+    if not served or any(m.id == model for m in served):
+        return None
+    return f"{url} does not serve {model} (it serves {', '.join(m.id for m in served[:5])}): it is left out."
+
+
+async def _served(client: openai.AsyncOpenAI) -> list["_Model"]:
+    """The models a server lists; none where it lists none, wants a key to do so, or cannot be reached."""
+    try:
+        answer = await client.get("/models", cast_to=httpx2.Response, options={"timeout": LOOK_S})
+        return msgspec.json.decode(answer.content, type=_Models).data
+    except (openai.OpenAIError, msgspec.MsgspecError, UnicodeDecodeError):
+        return []
 
 
 class _Model(msgspec.Struct):

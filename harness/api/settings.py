@@ -28,8 +28,11 @@ class Azure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class OpenAISettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of an OpenAI-compatible backend.
 
-    model: the model id that is sent. base_url: one server or several (least-loaded first). api_key_env: the
-    environment variable with the key; other servers than OpenAI's need none.
+    model: the model id that is sent. base_url: one server or several (least-loaded first).
+    base_url_file: a file that names the servers, one URL a line, instead of base_url; servers that join or leave it
+    while a run goes on are asked or left. base_url_dns: true makes every address of base_url's host a server.
+    reread_s: seconds between two looks at that file or at DNS.
+    api_key_env: the environment variable with the key; other servers than OpenAI's need none.
     rpm: requests a minute that each server allows; learned from its headers where not given, and never passed where
     given. tpm: tokens a minute, likewise.
     concurrency: the most requests in flight, all servers together. price: taken instead of the price table.
@@ -47,6 +50,9 @@ class OpenAISettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     kind: str = "openai"
     model: str
     base_url: str | tuple[str, ...] = OPENAI_URL
+    base_url_file: str | None = None
+    base_url_dns: bool = False
+    reread_s: float = 5.0
     api_key_env: str = "OPENAI_API_KEY"
     rpm: float | None = None
     tpm: float | None = None
@@ -71,9 +77,16 @@ class OpenAISettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """The servers, without trailing slashes."""
+        """The servers that are named here, without trailing slashes; none where a file names them."""
+        if self.base_url_file is not None:
+            return ()
         given = (self.base_url,) if isinstance(self.base_url, str) else self.base_url
         return tuple(url.rstrip("/") for url in given)
+
+    @property
+    def fleet(self) -> bool:
+        """Whether there may be several servers."""
+        return self.base_url_file is not None or self.base_url_dns or len(self.urls) > 1
 
     @property
     def at_openai(self) -> bool:
@@ -84,7 +97,8 @@ class OpenAISettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 def check_settings(name: str, settings: OpenAISettings) -> None:
     """Refuse what could not work, and secrets in plain sight. Raises UsageError naming the key to change."""
     where = f"[backends.{name}]"
-    if not settings.urls or any(urlsplit(url).scheme not in ("http", "https") for url in settings.urls):
+    _check_fleet(where, settings)
+    if any(urlsplit(url).scheme not in ("http", "https") for url in settings.urls):
         raise UsageError(f"{where}: base_url must be one http(s) URL, or a list of them.")
     if any("@" in urlsplit(url).netloc for url in settings.urls):
         raise UsageError(f"{where}: base_url holds a password, which would be stored: name it in api_key_env instead.")
@@ -97,10 +111,35 @@ def check_settings(name: str, settings: OpenAISettings) -> None:
                     f"{where}: {table}.{key} looks like a secret, which would be stored: write "
                     f'{key} = "env:NAME" and put the value into that environment variable.'
                 )
-    for key in ("rpm", "tpm", "timeout_s", "deadline_s", "concurrency", "max_attempts", "batch_rows", "poll_s"):
+    for key in (
+        "reread_s",
+        "rpm",
+        "tpm",
+        "timeout_s",
+        "deadline_s",
+        "concurrency",
+        "max_attempts",
+        "batch_rows",
+        "poll_s",
+    ):
         value = getattr(settings, key)
         if value is not None and value <= 0:
             raise UsageError(f"{where}: {key} must be above 0.")
+
+
+def _check_fleet(where: str, settings: OpenAISettings) -> None:
+    """One way of naming servers, and one that can be kept."""
+    several = " and ".join(k for k in ("base_url_file", "base_url_dns") if getattr(settings, k))
+    if settings.base_url_file is None and not settings.urls:
+        raise UsageError(f"{where}: base_url must be one http(s) URL, or a list of them.")
+    if settings.base_url_file is not None and (settings.base_url_dns or settings.base_url != OPENAI_URL):
+        raise UsageError(f"{where}: the servers stand in base_url_file; leave base_url and base_url_dns out.")
+    if settings.base_url_dns and (len(settings.urls) > 1 or urlsplit(settings.urls[0]).scheme == "https"):
+        raise UsageError(
+            f"{where}: base_url_dns needs one http:// base_url (a certificate names a host, not addresses)."
+        )
+    if several and (settings.azure is not None or settings.batch):
+        raise UsageError(f"{where}: {several} works neither with azure nor with batch = true.")
 
 
 def from_environment(value: str, where: str) -> str:

@@ -32,6 +32,7 @@ class RunOptions(Record, frozen=True, kw_only=True):
     task: name or path; backends: names from the settings; data: path, "embedded" or None (the Hub);
     limit: at most so many rows; base: replaces the model of every local backend; repeats: how often each row
     is asked; probe_rows: rows of the latency probe; batch: paid backends use their batch API;
+    executor, workers: where local models run, and how many Ray workers hold each;
     questions: another prompt, examples, a probe for leaks;
     fail_on_contamination: rows that also stand in a candidate's training rows are refused.
     """
@@ -46,6 +47,8 @@ class RunOptions(Record, frozen=True, kw_only=True):
     repeats: int = 1
     probe_rows: int = 0
     batch: bool = False
+    executor: str | None = None
+    workers: int | None = None
     questions: Questions = Questions()
     fail_on_contamination: bool = False
 
@@ -100,7 +103,7 @@ def ask(task: Task, sample: Sample) -> Request:
 
 
 def backend_tables(options: RunOptions, settings: Settings) -> dict[str, dict[str, Any]]:
-    """The raw settings of every backend of the run, with `--base` and `--batch` applied."""
+    """The raw settings of every backend of the run, with `--base`, `--batch`, `--executor` and `--workers` applied."""
     tables = {}
     for name in options.backends:
         if not _NAME.fullmatch(name) or name.endswith(".probe"):
@@ -110,8 +113,22 @@ def backend_tables(options: RunOptions, settings: Settings) -> dict[str, dict[st
             table["model"] = str(Path(options.base).resolve()) if Path(options.base).exists() else options.base
         if options.batch and table.get("kind") == "openai":
             table["batch"] = True
+        if table.get("kind") == "local":
+            table |= {"executor": options.executor} if options.executor is not None else {}
+            if options.workers is not None:
+                table["ray"] = {**table.get("ray", {}), "workers": options.workers}
         tables[name] = table
+    _check_executor(options, tables)
     return tables
+
+
+def _check_executor(options: RunOptions, tables: dict[str, dict[str, Any]]) -> None:
+    """Options that would change nothing are refused."""
+    places = {table.get("executor", "process") for table in tables.values() if table.get("kind") == "local"}
+    if options.executor is not None and not places:
+        raise UsageError(f"--executor {options.executor} is for local models, and none of the backends is local.")
+    if options.workers is not None and "ray" not in places:
+        raise UsageError(f"--workers {options.workers} is for local models on Ray: say --executor ray too.")
 
 
 def make_backends(tables: dict[str, dict[str, Any]], task_name: str, context: RunContext) -> dict[str, Backend]:
@@ -261,5 +278,6 @@ def resumed_tables(manifest: Manifest, settings: Settings) -> dict[str, dict[str
 
 LIMITS = frozenset(
     {"rpm", "tpm", "concurrency", "timeout_s", "deadline_s", "max_attempts", "poll_s", "max_batch_tokens", "proxy"}
+    | {"executor", "ray", "reread_s"}
 )
 """Settings that change how fast rows are asked, never what is answered."""

@@ -1,10 +1,10 @@
-"""The local backend: a base model on this machine, alone or under one of its adapters."""
+"""The local backend: a base model in this process or in Ray workers, alone or under one of its adapters."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -12,16 +12,15 @@ from harness import adapter as adapters
 from harness.adapter import AdapterManifest, base_key
 from harness.backend import Needs, RunContext
 from harness.errors import UsageError
+from harness.executors.contract import Executor
+from harness.executors.here import Here
+from harness.executors.on_ray import OnRay
+from harness.executors.ray_settings import RaySettings, check_ray
 from harness.identity import Identity
-from harness.local.base import BaseFiles, check_safetensors, find_base, missing_extra
-from harness.local.batching import usual_tokens
+from harness.local.base import check_safetensors
 from harness.local.grammar import grammar_of
+from harness.local.orders import BaseFacts, Weights, Work
 from harness.records import Completion, Decode, Request
-
-if TYPE_CHECKING:
-    from harness.local.engine import LocalEngine
-    from harness.local.job import Job
-    from harness.local.loading import Placement
 
 
 class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,6 +34,7 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     8,192 writing on a CPU; 65,536 on an accelerator). window: rows that are sorted by length together.
     normalisation: whether a label's score is the sum or the mean of its tokens' log-probabilities.
     device_hour_usd: what an hour of this machine costs. threads: torch's, on a CPU (default: all cores).
+    executor: where the model runs, in this process or in Ray workers. ray: the workers (docs/scale.md).
     """
 
     kind: str = "local"
@@ -50,6 +50,8 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     normalisation: Literal["sum", "mean"] = "sum"
     device_hour_usd: float | None = None
     threads: int | None = None
+    executor: Literal["process", "ray"] = "process"
+    ray: RaySettings = RaySettings()
 
 
 @dataclass(frozen=True)
@@ -76,11 +78,10 @@ class LocalBackend:
         self.settings = settings
         self.task_name = task_name
         self.context = context
+        check_ray(name, settings.ray)
         self._adapter: Found | None = None
-        self._base: BaseFiles | None = None
-        self._placement: Placement | None = None
-        self._engine: LocalEngine | None = None
-        self._job: Job | None = None
+        self._base: BaseFacts | None = None
+        self._executor: Executor | None = None
 
     @property
     def decode(self) -> Decode:
@@ -92,12 +93,14 @@ class LocalBackend:
     def identity(self) -> Identity:
         """Complete after `check`: digests of base and adapter, and how the weights are placed."""
         base, found = self._base, self._adapter
-        facts: dict[str, Any] = self._placement.facts() if self._placement else {}
-        if base is not None:
-            facts |= {
+        facts: dict[str, Any] = {}
+        if base is not None and self._executor is not None:
+            facts = {
+                **base.placement,
                 "base_revision": base.revision,
-                "config_sha256": base.config_sha256(),
+                "config_sha256": base.config_sha256,
                 "normalisation": self.settings.normalisation,
+                **self._executor.facts(),
             }
         return Identity(
             kind="local",
@@ -105,7 +108,7 @@ class LocalBackend:
             decode=self.decode,
             adapter=found.manifest.id if found else None,
             adapter_sha256=found.sha256 if found else None,
-            base_sha256=base.sha256() if base and base.revision is None else None,
+            base_sha256=base.sha256 if base else None,
             device_hour_usd=self.settings.device_hour_usd,
             training_usd=found.manifest.training_cost_usd if found else None,
             settings=facts,
@@ -113,25 +116,43 @@ class LocalBackend:
 
     async def check(self, needs: Needs) -> None:
         """Find adapter and base, and refuse what cannot work; no weights are loaded yet. Raises UsageError."""
-        await asyncio.to_thread(self._find)
+        found = self._adapter = await asyncio.to_thread(self._find_adapter)
         self._check_decode(needs)
-        self._attach()
-
-    def _find(self) -> None:
-        self._adapter = self._find_adapter()
-        model = self.settings.model or (self._adapter.manifest.base if self._adapter else "")
+        model = self.settings.model or (found.manifest.base if found else "")
         if not model:
             raise UsageError(f"backend '{self.name}' names neither a model nor an adapter: say --base PATH_OR_ID.")
-        self._base = find_base(model)
-        if self._adapter:
-            _check_same_base(self._adapter, self._base)
-        try:
-            from harness.local.loading import place
-        except ImportError:
-            raise missing_extra() from None
-        s = self.settings
-        self._placement = place(s.device, s.dtype, s.attention, s.quantization, s.threads)
-        self.identity()  # hashes the weights here, in a thread, and not later in the event loop
+        self._executor = self._executor or self._new_executor(model)
+        self._base = await self._executor.find()
+        if found:
+            _check_same_base(found, self._base)
+        await self._executor.open(self._work(), needs.rows)
+
+    def _new_executor(self, model: str) -> Executor:
+        s, context = self.settings, self.context
+        wanted = Weights(
+            model=str(Path(model).expanduser().resolve()) if s.executor == "ray" and Path(model).exists() else model,
+            device=s.device,
+            dtype=s.dtype,
+            attention=s.attention,
+            quantization=s.quantization,
+            threads=s.threads,
+        )
+        if s.executor == "ray":
+            return OnRay(wanted, s.window, s.ray, context.shared, context.remark)
+        return Here(wanted, s.window, context.shared)
+
+    def _work(self) -> Work:
+        found = self._adapter
+        return Work(
+            decode=self.decode,
+            adapter=found.name if found else "",
+            folder=str(found.folder.resolve()) if found else None,
+            sha256=found.sha256 if found else None,
+            labels=found.manifest.labels if found else (),
+            normalisation=self.settings.normalisation,
+            budget=self.settings.max_batch_tokens,
+            unbatched=self.context.probing,
+        )
 
     def _find_adapter(self) -> Found | None:
         word, workspace = self.settings.adapter, self.context.workspace
@@ -176,68 +197,28 @@ class LocalBackend:
                 f'adapter {found.manifest.id} is a classification head: it answers only with decode = "head".'
             )
 
-    def _attach(self) -> None:
-        """Share the engine that holds this base, or make it; its weights load with the first rows."""
-        from harness.local.engine import LocalEngine
-        from harness.local.job import Job
-        from harness.local.loading import load
-
-        assert self._base is not None and self._placement is not None
-        base, placement, found = self._base, self._placement, self._adapter
-        if self._engine is None:
-            key = ("local engine", base.folder.resolve(), placement)
-            self._engine = self.context.shared.get(key)
-            if self._engine is None:
-                self._engine = self.context.shared[key] = LocalEngine(lambda: load(base, placement))
-            self._engine.open()
-        self._job = Job(
-            decode=self.decode,
-            adapter=found.name if found else "",
-            folder=found.folder if found else None,
-            labels=found.manifest.labels if found else (),
-            normalisation=self.settings.normalisation,
-            budget=self.settings.max_batch_tokens or usual_tokens(placement.device.split(":")[0], self.decode),
-            unbatched=self.context.probing,
-        )
-
     async def stream(self, requests: AsyncIterator[Request], state_dir: Path) -> AsyncIterator[Completion]:
-        """Windows of the requests, each sorted by length into batches in the engine's own thread."""
-        assert self._engine is not None and self._job is not None, "check comes before stream"
-        async for window in _windows(requests, 1 if self.context.probing else self.settings.window):
-            async for batch in self._engine.stream(self._job, window):
-                for completion in batch:
-                    yield completion
+        """Windows of the requests, each sorted by length into batches, wherever the model runs."""
+        assert self._executor is not None, "check comes before stream"
+        async for completion in self._executor.stream(requests):
+            yield completion
 
     def counters(self) -> dict[str, float]:
         """Rates, padding and prefix-reuse shares, peak memory; empty before the first batch."""
-        return self._job.counters.table() if self._job else {}
+        return self._executor.counters() if self._executor else {}
 
     async def aclose(self) -> None:
-        """End after the current batch; the last handle of an engine lets its weights go."""
-        if self._job is not None:
-            self._job.cancelled.set()
-        if self._engine is not None:
-            engine, self._engine = self._engine, None
-            await engine.close()
+        """End after the current batch; the last handle on a model lets its weights go."""
+        if self._executor is not None:
+            await self._executor.aclose()
 
 
-async def _windows(requests: AsyncIterator[Request], size: int) -> AsyncIterator[list[Request]]:
-    window: list[Request] = []
-    async for request in requests:
-        window.append(request)
-        if len(window) >= size:
-            yield window
-            window = []
-    if window:
-        yield window
-
-
-def _check_same_base(found: Found, base: BaseFiles) -> None:
+def _check_same_base(found: Found, base: BaseFacts) -> None:
     """Refuse an adapter on another base than it was trained on (digest or commit first, name else)."""
     manifest = found.manifest
     retrain = f"name its base with --base {manifest.base}, or train one with --base {base.name}"
     if manifest.base_sha256 is not None and base.revision is None:
-        same = manifest.base_sha256 == base.sha256()
+        same = manifest.base_sha256 == base.sha256
         if not same:
             raise UsageError(
                 f"adapter {manifest.id} was trained on other weights than those in {base.folder}: {retrain}."

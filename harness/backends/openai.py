@@ -14,9 +14,11 @@ from harness.api.caller import Call, Caller
 from harness.api.capabilities import family_of
 from harness.api.client import find_key, make_client, send_streamed, send_whole
 from harness.api.endpoints import Endpoint, Pool
+from harness.api.fleet import source_of
 from harness.api.flow import flow
 from harness.api.lag import SHARE, Lag
-from harness.api.models import check_listed, check_served
+from harness.api.membership import Membership
+from harness.api.models import check_listed, check_served, lacks_model
 from harness.api.money import Purse
 from harness.api.pacing import Pacer
 from harness.api.settings import OpenAISettings, check_settings
@@ -49,6 +51,8 @@ class OpenAIBackend:
         self.builder = BodyBuilder(name, settings, self.model, self.decode, self.family, stream=context.probing)
         self._pool: Pool | None = None
         self._caller: Caller | None = None
+        self._members: Membership | None = None
+        self._key: str | None = None
         self._cache: AnswerCache | None = None
         self._cached = 0
         self._shutdown: str | None = None
@@ -63,11 +67,11 @@ class OpenAIBackend:
         """What answers: model, decode, price, servers and limits; never a key."""
         listed = price_table().find(self.model) if self.settings.at_openai else None
         settings = {
-            "base_url": list(self.settings.urls),
+            "base_url": self.settings.base_url_file or list(self.settings.urls),
             "concurrency": self.settings.concurrency,
             **self.builder.facts(),
         }
-        for key in ("rpm", "tpm", "azure", "batch"):
+        for key in ("base_url_dns", "rpm", "tpm", "azure", "batch"):
             value = getattr(self.settings, key)
             if value:
                 settings[key] = msgspec.to_builtins(value)
@@ -84,7 +88,8 @@ class OpenAIBackend:
     def _scope(self) -> list[Any]:
         """All that shapes an answer beyond the request: the cache key's own part."""
         azure = msgspec.to_builtins(self.settings.azure)
-        return [self.model, sorted(self.settings.urls), azure, self.decode, self.builder.facts()]
+        servers = self.settings.base_url_file or sorted(self.settings.urls)
+        return [self.model, servers, azure, self.decode, self.builder.facts()]
 
     async def check(self, needs: Needs) -> None:
         """Key, living model, and what the task needs. Raises UsageError before anything is paid."""
@@ -104,24 +109,33 @@ class OpenAIBackend:
                 f"--max-cost cannot be kept: give price = {{ input = .., output = .. }} (USD per million tokens; "
                 f"for batches batch_input and batch_output too), or run without --max-cost."
             )
-        self._open()
+        await self._open()
         assert self._pool is not None
         for endpoint in self._pool.endpoints:
             self._shutdown = await check_served(self.name, self.model, endpoint.client) or self._shutdown
 
-    def _open(self) -> Caller:
+    def _endpoint(self, url: str) -> Endpoint:
+        return Endpoint(
+            url,
+            make_client(self.name, self.settings, url, self._key),
+            Pacer(self.settings.rpm, self.settings.tpm),
+            Window(self.settings.concurrency, self._lag),
+        )
+
+    async def _unfit(self, endpoint: Endpoint) -> str | None:
+        """Servers that are named one by one were meant; one that a file or DNS brings must have the model."""
+        if self.settings.base_url_file is None and not self.settings.base_url_dns:
+            return None
+        return await lacks_model(endpoint.url, self.model, endpoint.client)
+
+    async def _open(self) -> Caller:
         if self._caller is None:
-            key = find_key(self.name, self.settings)
-            endpoints = [
-                Endpoint(
-                    url,
-                    make_client(self.name, self.settings, url, key),
-                    Pacer(self.settings.rpm, self.settings.tpm),
-                    Window(self.settings.concurrency, self._lag),
-                )
-                for url in self.settings.urls
-            ]
-            self._pool = Pool(endpoints, self.settings.concurrency)
+            key = self._key = find_key(self.name, self.settings)
+            pool = Pool(self.settings.concurrency)
+            remark = self.context.remark
+            self._members = Membership(source_of(self.settings), pool, self._endpoint, self._unfit, remark)
+            await self._members.first()
+            self._pool = pool
             send = send_streamed if self.context.probing else send_whole
             self._caller = Caller(
                 f"backend '{self.name}'",
@@ -137,7 +151,7 @@ class OpenAIBackend:
 
     async def stream(self, requests: AsyncIterator[Request], state_dir: Path) -> AsyncIterator[Completion]:
         """Answer requests as the limits allow. Raises BackendStopped after all that was sent has been yielded."""
-        caller = self._open()
+        caller = await self._open()
         caller.begin()
         if self.context.use_cache and not self.context.probing and self._cache is None:
             self._cache = AnswerCache(self.context.workspace.cache, self.model, self._scope())
@@ -155,14 +169,19 @@ class OpenAIBackend:
 
     async def _flowing(self, requests: AsyncIterator[Request]) -> AsyncGenerator[Completion, None]:
         most_open = 2 * self.settings.concurrency + OPEN_ROWS
+        caller, members = await self._open(), self._members
+        assert members is not None
         self._lag.start()
+        if self.settings.fleet:
+            members.start(self.settings.reread_s)
         try:
-            answers = flow(requests, self._admit, self._perform, self._open().stopped, most_open)
+            answers = flow(requests, self._admit, self._perform, caller.stopped, most_open)
             async with contextlib.aclosing(answers):
                 async for completion in answers:
                     yield completion
         finally:
             self._lag.stop()
+            await members.stop()
 
     async def _batched(self, requests: AsyncIterator[Request], state_dir: Path) -> AsyncGenerator[Completion, None]:
         asked: dict[tuple[str, int], Request] = {}
@@ -179,8 +198,8 @@ class OpenAIBackend:
                 yield completion
 
     def _batches(self) -> BatchCaller:
-        caller, endpoint = self._open(), self._pool.endpoints[0] if self._pool else None
-        assert endpoint is not None
+        caller, endpoint = self._caller, self._pool.endpoints[0] if self._pool else None
+        assert caller is not None and endpoint is not None
         return BatchCaller(
             caller.where,
             self.settings,
@@ -207,10 +226,10 @@ class OpenAIBackend:
 
     async def _admit(self, request: Request) -> Completion | Call | None:
         """The answer from the cache, or a call that may be sent now."""
-        return self._kept(request) or await self._open().admit(request)
+        return self._kept(request) or await (await self._open()).admit(request)
 
     async def _perform(self, call: Call) -> Completion | None:
-        completion = await self._open().perform(call)
+        completion = await (await self._open()).perform(call)
         if completion is not None:
             self._keep(call.request, completion)
         return completion
@@ -221,25 +240,30 @@ class OpenAIBackend:
         client_bound is 1 where that lateness is above lag.SHARE of the servers' best latency: recorded
         latencies are then this machine's rather than the servers'.
         """
-        if self._pool is None or self._caller is None:
+        if self._pool is None or self._caller is None or self._members is None:
             return {}
         best = min(e.window.best_latency for e in self._pool.endpoints)
+        several = {
+            "servers": float(len(self._pool.endpoints)),
+            "servers_joined": float(self._members.joined),
+            "servers_left": float(self._members.left),
+        }
         return {
             "most_in_flight": float(self._pool.most_in_flight),
             "cached": float(self._cached),
             "client_lag_s": round(self._lag.mean, 6),
             "client_bound": float(self._lag.mean > SHARE * best),
             "maybe_billed_usd": self._caller.purse.maybe_billed,
+            **(several if self.settings.fleet else {}),
         }
 
     async def aclose(self) -> None:
         """Close connections and the cache."""
         if self._pool is not None:
-            for endpoint in self._pool.endpoints:
-                await endpoint.client.close()
+            await self._pool.aclose()
         if self._cache is not None:
             self._cache.close()
-        self._pool = self._caller = self._cache = None
+        self._pool = self._caller = self._members = self._cache = None
 
 
 def _hosted_model(settings: OpenAISettings, task_name: str, context: RunContext) -> tuple[str, str | None]:

@@ -21,7 +21,7 @@ from harness.errors import UsageError
 
 FROM_MANIFEST = (
     *("task", "backends", "data", "limit", "seed", "base", "repeats", "probe_rows", "batch", "out"),
-    *("shots", "prompt", "probe", "fail_on_contamination", "early_stop"),
+    *("shots", "prompt", "probe", "fail_on_contamination", "early_stop", "executor", "workers"),
 )
 """Options that a resumed run takes from its manifest."""
 
@@ -50,6 +50,8 @@ FROM_MANIFEST = (
 @click.option("--max-cost", metavar="USD", type=click.FloatRange(min=0), help="Stop before the run incurs more.")
 @click.option("--no-cache", is_flag=True, help="Ask again what the answer cache knows.")
 @click.option("--batch", is_flag=True, help="Paid backends use their batch API: half the price, hours of time.")
+@click.option("--executor", type=click.Choice(["process", "ray"]), help="Where local models run.")
+@click.option("--workers", metavar="N", type=click.IntRange(min=1), help="Ray workers that hold each local model.")
 @click.option("--shots", metavar="K", type=click.IntRange(min=0), default=0, help="K solved rows before each question.")
 @prompt_option
 @click.option("--probe", type=click.Choice(["blank", "shuffle"]), help="Ask without the rows' own texts: finds leaks.")

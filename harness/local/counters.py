@@ -2,9 +2,12 @@
 
 import resource
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass
@@ -24,25 +27,33 @@ class Counters:
 
     def table(self) -> dict[str, float]:
         """Rates and shares. padding_share: of all computed columns; prefix_reuse_share: of all prompt tokens."""
-        if not self.rows:
-            return {}
-        busy = max(self.busy_s, 1e-9)
-        return {
-            "rows_per_s": self.rows / busy,
-            "tokens_per_s": (self.computed_tokens + self.completion_tokens) / busy,
-            "computed_tokens": float(self.computed_tokens),
-            "padding_share": self.padding_tokens / max(1, self.padding_tokens + self.computed_tokens),
-            "prefix_reuse_share": self.reused_tokens / max(1, self.prompt_tokens),
-            "peak_memory_bytes": float(self.peak_memory_bytes),
-            "batches": float(self.batches),
-            "busy_s": self.busy_s,
-            "out_of_memory_halvings": float(self.halvings),
-        }
+        return table(asdict(self))
 
 
-def peak_memory(device: torch.device) -> int:
+def table(sums: Mapping[str, float]) -> dict[str, float]:
+    """Rates and shares from sums named as in Counters, of one engine or of several together; empty without rows."""
+    if not sums["rows"]:
+        return {}
+    busy = max(sums["busy_s"], 1e-9)
+    computed, padding = sums["computed_tokens"], sums["padding_tokens"]
+    return {
+        "rows_per_s": sums["rows"] / busy,
+        "tokens_per_s": (computed + sums["completion_tokens"]) / busy,
+        "computed_tokens": float(computed),
+        "padding_share": padding / max(1, padding + computed),
+        "prefix_reuse_share": sums["reused_tokens"] / max(1, sums["prompt_tokens"]),
+        "peak_memory_bytes": float(sums["peak_memory_bytes"]),
+        "batches": float(sums["batches"]),
+        "busy_s": sums["busy_s"],
+        "out_of_memory_halvings": float(sums["halvings"]),
+    }
+
+
+def peak_memory(device: "torch.device") -> int:
     """Peak bytes so far: of the card's allocator on CUDA, else the process's resident set."""
     if device.type == "cuda":
+        import torch
+
         return int(torch.cuda.max_memory_allocated(device))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

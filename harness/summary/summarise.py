@@ -126,4 +126,5 @@ def _backend_result(
         probe=tally.probe.latency(),
         load=tally.load(sessions),
         cost=tally.cost(sessions),
+        servers=tally.servers.results(),
     )

@@ -12,6 +12,7 @@ from harness.records import LogLine, Usage
 from harness.results import CostResult, Latency, Load
 from harness.runlog import Session
 from harness.summary.outcomes import OutcomeBuilder
+from harness.summary.servers import Servers
 
 
 @dataclass
@@ -88,6 +89,7 @@ class Tally:
     probe: Times = field(default_factory=Times)
     money: Money = field(default_factory=Money)
     probe_money: Money = field(default_factory=Money)
+    servers: Servers = field(default_factory=Servers)
     outcomes: OutcomeBuilder = field(init=False)
 
     def __post_init__(self) -> None:
@@ -96,6 +98,7 @@ class Tally:
     def add(self, line: LogLine) -> None:
         """Take in the last line of one (row, repeat)."""
         self.money.add(line)
+        self.servers.add(line)
         if not line.cached:
             self.attempts += line.attempts
             self.retry_s += line.timing.retry_s
@@ -125,10 +128,11 @@ class Tally:
 
     def load(self, sessions: list[Session]) -> Load:
         """Rates over the time the backend worked: its own `busy_s` where it counts that (handles of one local
-        engine take turns, so that wall time is not theirs alone), else the wall time of its sessions."""
+        engine take turns, so that wall time is not theirs alone; workers side by side share it), else the wall time
+        of its sessions."""
         fresh = self.answered - self.cached
         wall_s = sum(s.wall_s for s in sessions)
-        busy_s = working_seconds(sessions)
+        busy_s = sum(s.counters.get("busy_s", s.wall_s) / s.counters.get("workers", 1.0) for s in sessions)
         rows = sum(s.rows for s in sessions)
         rate = rows / busy_s if busy_s and rows else None
         return Load(
@@ -184,5 +188,5 @@ class Tally:
 
 
 def working_seconds(sessions: list[Session]) -> float:
-    """Seconds of work: as the backend counted them (`busy_s`), else by the clock on the wall."""
+    """Seconds of work: as the backend counted them (`busy_s`, of all its workers), else by the clock on the wall."""
     return sum(s.counters.get("busy_s", s.wall_s) for s in sessions)

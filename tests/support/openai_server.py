@@ -99,20 +99,21 @@ def prompt_key(messages: Iterable[Mapping[str, Any]]) -> str:
 class OpenAIServer:
     """The server as a context manager. `url` ends in /v1; port 0 takes a free one."""
 
-    def __init__(self, config: ServerConfig | None = None, *, port: int = 0) -> None:
+    def __init__(self, config: ServerConfig | None = None, *, port: int = 0, host: str = "127.0.0.1") -> None:
         self.config = config or ServerConfig()
         self.port = port
+        self.host = host
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """The base URL a client is given."""
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"http://{self.host}:{self.port}/v1"
 
     def start(self) -> "OpenAIServer":
         """Start the process and wait until it listens."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.serve", str(self.port)],
+            [sys.executable, "-m", "tests.support.serve", str(self.port), self.host],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -151,7 +152,7 @@ class OpenAIServer:
         return float(json.loads(self._call("/_cpu")))
 
     def _call(self, path: str, body: bytes | None = None) -> bytes:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", data=body, timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{self.host}:{self.port}{path}", data=body, timeout=10) as answer:
             return bytes(answer.read())
 
     def __enter__(self) -> "OpenAIServer":

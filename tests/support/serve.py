@@ -1,4 +1,4 @@
-"""The process behind `OpenAIServer`: `python -m tests.support.serve PORT`, configuration as a line on standard input.
+"""The process behind `OpenAIServer`: `python -m tests.support.serve PORT HOST`; its configuration is a line on stdin.
 
 Prints its port once it listens; ends when its standard input closes.
 """
@@ -224,14 +224,14 @@ _WHOLE = {
 }  # fmt: skip
 
 
-async def main(port: int) -> None:
+async def main(port: int, host: str) -> None:
     """Serve until standard input closes."""
     loop = asyncio.get_running_loop()
     config = msgspec.json.decode(await loop.run_in_executor(None, sys.stdin.buffer.readline), type=ServerConfig)
     server = Server(config)
     runner = web.ServerRunner(web.Server(server.handle, access_log=None))
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", port, backlog=4096, reuse_address=True)
+    site = web.TCPSite(runner, host, port, backlog=4096, reuse_address=True)
     await site.start()
     assert site._server is not None
     print(site._server.sockets[0].getsockname()[1], flush=True)  # type: ignore[attr-defined]
@@ -241,4 +241,4 @@ async def main(port: int) -> None:
 
 if __name__ == "__main__":
     random.seed(0)
-    asyncio.run(main(int(sys.argv[1])))
+    asyncio.run(main(int(sys.argv[1]), sys.argv[2]))

@@ -1,0 +1,1 @@
+"""Where a local model runs: in this process, or in Ray workers on other devices and machines."""

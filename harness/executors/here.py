@@ -1,0 +1,75 @@
+"""A local model in this process: a handle on the engine that holds its weights."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from harness.executors.windows import windows
+from harness.local.base import BaseFiles
+from harness.local.orders import BaseFacts, Weights, Work
+from harness.records import Completion, Request
+
+if TYPE_CHECKING:
+    from harness.local.engine import LocalEngine
+    from harness.local.job import Job
+    from harness.local.loading import Placement
+
+
+class Here:
+    """Handles on one base in one placement share one engine (`shared`); its weights load with the first rows."""
+
+    def __init__(self, wanted: Weights, window: int, shared: dict[Any, Any]) -> None:
+        self._wanted = wanted
+        self._window = window
+        self._shared = shared
+        self._found: tuple[BaseFiles, Placement] | None = None
+        self._engine: LocalEngine | None = None
+        self._job: Job | None = None
+
+    async def find(self) -> BaseFacts:
+        """Hashed in a thread, and not in the event loop. Raises UsageError."""
+        from harness.local.finding import find_weights
+
+        base, placement, facts = await asyncio.to_thread(find_weights, self._wanted)
+        self._found = base, placement
+        return facts
+
+    async def open(self, work: Work, rows: int) -> None:
+        """Share the engine that holds this base, or make it."""
+        from harness.local.engine import LocalEngine
+        from harness.local.finding import job_of
+        from harness.local.loading import load
+
+        assert self._found is not None, "find comes before open"
+        base, placement = self._found
+        if self._engine is None:
+            key = ("local engine", base.folder.resolve(), placement)
+            self._engine = self._shared.get(key)
+            if self._engine is None:
+                self._engine = self._shared[key] = LocalEngine(lambda: load(base, placement))
+            self._engine.open()
+        self._job = job_of(work, placement)
+
+    async def stream(self, requests: AsyncIterator[Request]) -> AsyncIterator[Completion]:
+        """Windows of the requests, each sorted by length into batches in the engine's own thread."""
+        assert self._engine is not None and self._job is not None, "open comes before stream"
+        async for window in windows(requests, 1 if self._job.unbatched else self._window):
+            async for batch in self._engine.stream(self._job, window):
+                for completion in batch:
+                    yield completion
+
+    def facts(self) -> dict[str, Any]:
+        """Nothing to add."""
+        return {}
+
+    def counters(self) -> dict[str, float]:
+        """Rates, padding and prefix-reuse shares, peak memory; empty before the first batch."""
+        return self._job.counters.table() if self._job else {}
+
+    async def aclose(self) -> None:
+        """End after the current batch; the last handle of an engine lets its weights go."""
+        if self._job is not None:
+            self._job.cancelled.set()
+        if self._engine is not None:
+            engine, self._engine = self._engine, None
+            await engine.close()

@@ -1,0 +1,106 @@
+"""The Ray cluster of a run: reached, or started on this machine and stopped again."""
+
+import asyncio
+import os
+import socket
+from typing import Any
+from urllib.parse import urlsplit
+
+from harness.errors import UsageError
+
+REACH_S = 5.0
+"""How long the cluster's port may take to answer before it counts as unreachable."""
+LOCAL, AUTO = "local", "auto"
+
+
+def import_ray() -> Any:
+    """The `ray` package. Raises UsageError saying how to install it."""
+    try:
+        import ray
+    except ImportError:
+        raise UsageError('executor = "ray" needs Ray: python -m pip install "bench-harness[ray]".') from None
+    return ray
+
+
+async def reply(ref: Any) -> Any:
+    """What a remote call gives, awaited: through `ray://` too, whose references cannot be awaited themselves."""
+    future = asyncio.wrap_future(ref.future())
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())  # one that nobody waits for may fail
+    return await asyncio.shield(future)  # Ray sets the result even so, and may not find the future cancelled
+
+
+class Cluster:
+    """One connection a process, shared by the backends of a run; `release` by the last one ends it."""
+
+    def __init__(self, address: str | None) -> None:
+        self.address = address or os.environ.get("RAY_ADDRESS") or LOCAL
+        self._users = 0
+        self._ours = False
+        self._lock = asyncio.Lock()
+
+    @classmethod
+    def of(cls, shared: dict[Any, Any], address: str | None) -> "Cluster":
+        """The cluster of this run. Raises UsageError where its backends name different ones."""
+        wanted = cls(address)
+        cluster: Cluster = shared.setdefault(("ray cluster",), wanted)
+        if cluster.address != wanted.address:
+            raise UsageError(
+                f"one run uses one Ray cluster, and its backends name two: {cluster.address} and {wanted.address}."
+            )
+        return cluster
+
+    @property
+    def started_here(self) -> bool:
+        """Whether it is ours, on this machine, and ends with the run."""
+        return self.address == LOCAL
+
+    async def join(self) -> None:
+        """Connect (the first user does). Raises UsageError where it cannot be reached."""
+        async with self._lock:
+            if self._users == 0:
+                await asyncio.to_thread(self._connect)
+            self._users += 1
+
+    async def release(self) -> None:
+        """Leave; the last user disconnects, which stops a cluster that was started here."""
+        async with self._lock:
+            self._users -= 1
+            if self._users == 0 and self._ours:
+                await asyncio.to_thread(import_ray().shutdown)
+                self._ours = False
+
+    def _connect(self) -> None:
+        ray = import_ray()
+        if ray.is_initialized():  # somebody who uses Bench from Python has connected already
+            return
+        if self.address not in (LOCAL, AUTO):
+            self._knock()
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
+        if self.address == LOCAL:
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a run tells nobody that it runs
+            options["include_dashboard"] = False
+        try:
+            ray.init(address=self.address, **options)
+        except Exception as error:  # Ray raises ConnectionError, RuntimeError, ValueError, grpc's own, ..
+            raise UsageError(self._unreachable(error)) from None
+        self._ours = True
+
+    def _knock(self) -> None:
+        """Ray itself tries for a minute; a port that nobody listens at is told at once."""
+        parts = urlsplit(self.address if "://" in self.address else f"//{self.address}")
+        try:
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            host, port = None, None
+        if host is None or port is None:
+            raise UsageError(f"Ray address {self.address} names no host and port: write ray://HOST:10001 or HOST:6379.")
+        try:
+            socket.create_connection((host, port), REACH_S).close()
+        except OSError as error:
+            raise UsageError(self._unreachable(error)) from None
+
+    def _unreachable(self, error: BaseException) -> str:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        what = "no Ray cluster can be started here" if self.address == LOCAL else "the Ray cluster cannot be reached"
+        where = "" if self.address == LOCAL else f" at {self.address}"
+        return f"{what}{where} ({reason}): check the address (RAY_ADDRESS, or address in bench.toml) and `ray status`."

@@ -1,0 +1,46 @@
+"""From orders to what an engine needs: the base's files, their placement on this machine, the job."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .base import BaseFiles, find_base, missing_extra
+from .orders import BaseFacts, Weights, Work
+
+if TYPE_CHECKING:
+    from .job import Job
+    from .loading import Placement
+
+
+def find_weights(wanted: Weights) -> "tuple[BaseFiles, Placement, BaseFacts]":
+    """Find and hash the base, and choose its place; nothing is loaded. Raises UsageError saying what is missing."""
+    base = find_base(wanted.model)
+    try:
+        from .loading import place
+    except ImportError:
+        raise missing_extra() from None
+    placement = place(wanted.device, wanted.dtype, wanted.attention, wanted.quantization, wanted.threads)
+    facts = BaseFacts(
+        name=base.name,
+        folder=str(base.folder),
+        revision=base.revision,
+        sha256=base.sha256() if base.revision is None else None,
+        config_sha256=base.config_sha256(),
+        placement=placement.facts(),
+    )
+    return base, placement, facts
+
+
+def job_of(work: Work, placement: "Placement") -> "Job":
+    """The engine's own form of an order."""
+    from .batching import usual_tokens
+    from .job import Job
+
+    return Job(
+        decode=work.decode,
+        adapter=work.adapter,
+        folder=Path(work.folder) if work.folder is not None else None,
+        labels=work.labels,
+        normalisation=work.normalisation,
+        budget=work.budget or usual_tokens(placement.device.split(":")[0], work.decode),
+        unbatched=work.unbatched,
+    )
