@@ -35,7 +35,8 @@ async def check_served(name: str, model: str, client: openai.AsyncOpenAI) -> str
 async def lacks_model(url: str, model: str, client: openai.AsyncOpenAI) -> str | None:
     """What a server of a fleet serves instead of the model; None where it has it, or does not say."""
     served = await _served(client)
-    if not served or any(m.id == model for m in served):
+    names = {model, model.rpartition(":")[0]}  # SGLang asks an adapter as BASE:ADAPTER and lists both for themselves
+    if not served or any(m.id in names for m in served):
         return None
     return f"{url} does not serve {model} (it serves {', '.join(m.id for m in served[:5])}): it is left out."
 

@@ -56,7 +56,7 @@ class Pool:
 
     async def start(self) -> None:
         """Make all workers. Raises UsageError: one is unfit, or not all are ready in time."""
-        making = [asyncio.ensure_future(self._hire()) for _ in range(self.count)]
+        making = [asyncio.ensure_future(self._first_hire()) for _ in range(self.count)]
         try:
             async with asyncio.timeout(self._wait_s):
                 ready = await asyncio.gather(*making)
@@ -116,6 +116,17 @@ class Pool:
         await asyncio.gather(*self._seats, return_exceptions=True)
         for actor in list(self._actors):
             self._dismiss(actor)
+
+    async def _first_hire(self) -> tuple[Any, str]:
+        """A worker that dies before it is ready was put on a node that is going: another place is tried."""
+        while True:
+            try:
+                return await self._hire()
+            except self._ray.exceptions.RayActorError as error:
+                if error.actor_init_failed:
+                    raise
+                self._remark(f"a worker died before it was ready ({first_line(error)}); trying again")
+            await asyncio.sleep(PAUSE_S)
 
     async def _hire(self) -> tuple[Any, str]:
         actor = self._make()

@@ -63,7 +63,7 @@ class Node:
         self.address = address
         self.port = head.port if head is not None else free_port()
         self.gcs = f"{head.address if head is not None else address}:{self.port}"
-        self._head = head
+        self._client_port = client_port
         self._folder = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))  # a socket's path must be short
         if head is not None:
             role = [f"--address={self.gcs}"]
@@ -92,7 +92,16 @@ class Node:
                 self.kill()
                 raise RuntimeError(f"the node {self.address} did not start:\n{said.decode(errors='replace')}")
             time.sleep(0.05)
+        while self._client_port and not self._listens(self._client_port) and time.monotonic() < deadline:
+            time.sleep(0.05)
         return self
+
+    def _listens(self, port: int) -> bool:
+        try:
+            socket.create_connection((self.address, port), 1).close()
+        except OSError:
+            return False
+        return True
 
     def kill(self) -> None:
         """`kill -9` for the node and everything that it has started."""
