@@ -54,7 +54,7 @@ def crossvalidated(dump: Path, out: Path, pairs: int | None, site: str, as_json:
     """Rows for the task crossvalidated: best answers to the best questions of a dump.
 
     \b
-    bench data crossvalidated --dump stats.stackexchange.com.7z --out rows/ --pairs 39668
+    bench data crossvalidated --dump stats.stackexchange.com.7z --out rows/
     """
     import msgspec
     from rich.console import Console
@@ -114,8 +114,8 @@ def generate(
     """Rows to train on, answered by a teacher and checked by the task's own rules.
 
     \b
-    bench data generate --task persona-json --teacher gpt4 --rows 200 --data rows/ --out taught/
-    bench data generate --task qqp-explained --teacher gpt4 --rows 1000 --data qqp/ --out explained/
+    bench data generate --task persona-json --teacher gpt4 --rows 200 \\
+        --data rows/ --out taught/
     """
     import msgspec
     from rich.console import Console

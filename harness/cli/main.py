@@ -23,7 +23,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "power": ("harness.cli.power:power", "How many rows a question needs; what the present rows resolve."),
     "adapter": ("harness.cli.adapter:adapter", "Show, check, merge or remove trained adapters."),
     "judge": ("harness.cli.judge:judge", "One backend compares the answers of the others, in both orders."),
-    "data": ("harness.cli.data:data", "Look at rows before trusting them; make rows from a dump or a teacher."),
+    "data": ("harness.cli.data:data", "Look at rows before trusting them; make rows."),
     "new-task": ("harness.cli.new_task:new_task", "A task of your own to start from, with a test that passes."),
     "ask": ("harness.cli.ask:ask", "One prompt, several backends, side by side."),
     "estimate": ("harness.cli.estimate:estimate", "What a run will cost, and how long it will take."),

@@ -32,15 +32,6 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_every_verb_has_a_help_page_of_80_columns() -> None:
-    from harness.cli.main import VERBS
-
-    for verb in VERBS:
-        done = bench(verb, "--help")
-        assert done.returncode == 0, done.stderr
-        assert max(map(len, done.stdout.splitlines())) <= 80, verb
-
-
 @pytest.mark.parametrize(
     ("args", "said"),
     [

@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 MARK = re.compile(r"<!-- (not run|file|exits|prints|before|slow)(?:: (.*?))? -->")
 FENCE = re.compile(r"( *)```(\w*)\s*")
-DATA = ("json", "yaml", "toml")
+DATA = ("json", "yaml", "toml", "csv")
 """Languages that are read rather than run."""
 
 

@@ -1,5 +1,6 @@
 """Reads blocks of settings and data as Bench itself reads them; none of them is run."""
 
+import csv
 import json
 import tomllib
 from pathlib import Path
@@ -24,6 +25,8 @@ def read(block: Block, folder: Path) -> None:
         _toml(block, folder)
     elif block.language == "yaml":
         assert isinstance(yaml.safe_load(block.text), dict), block.place
+    elif block.language == "csv":
+        assert len({len(row) for row in csv.reader(block.text.splitlines())}) == 1, block.place
     else:
         for text in [block.text] if block.text.lstrip().startswith("[") else _objects(block.text):
             json.loads(text)

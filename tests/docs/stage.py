@@ -89,4 +89,4 @@ class Stage:
         elif block.language == "python":
             self.shell(f"python - <<'END_OF_BLOCK'\n{block.text}\nEND_OF_BLOCK\n", block.place, code)
         else:
-            raise AssertionError(f"{block.place}: say which language it is (bash, python, toml, json, yaml or text)")
+            raise AssertionError(f"{block.place}: say which language it is, such as bash or python")

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,15 @@ def test_every_page_is_in_the_navigation() -> None:
     docs = ROOT / "docs"
     pages = {str(path.relative_to(docs)) for path in docs.rglob("*.md")}
     assert listed(yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))["nav"]) == pages, "name each in mkdocs.yml"
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "ROADMAP.md", "benchmarks/RESULTS.md"]
+)
+def test_links_outside_the_site_lead_somewhere(name: str) -> None:
+    page = ROOT / name
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text("utf-8"))
+    assert not [link for link in links if "://" not in link and not (page.parent / link).exists()]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("material") is None, reason="needs the extra `docs`")
