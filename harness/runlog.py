@@ -289,12 +289,12 @@ def decode_schema(raw: bytes, kind: type[T], newest: int, name: str) -> T:
                 f"{name} is of schema {plain['schema']}, this Bench reads up to {newest}: update Bench to read it."
             )
         return msgspec.convert(plain, kind)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{name} is not readable ({error}).") from None
 
 
 def _decode(decoder: msgspec.json.Decoder[T], line: bytes, place: str) -> T:
     try:
         return decoder.decode(line)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{place}: not a line of this Bench ({error}).") from None

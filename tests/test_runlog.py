@@ -112,6 +112,9 @@ def test_a_broken_line_is_named_by_file_and_line(tmp_path: Path) -> None:
     log.log_path("b").write_text("{}\n")
     with pytest.raises(UsageError, match=r"b\.jsonl:1"):
         log.lines("b")
+    log.log_path("b").write_bytes(b'{"n": "\xff"}\n')  # no UTF-8
+    with pytest.raises(UsageError, match=r"b\.jsonl:1"):
+        log.lines("b")
 
 
 def test_a_run_directory_is_never_overwritten(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The front door: finds a verb by name and imports it only when it is called."""
 
+import io
 import os
 import sys
 import traceback
@@ -83,6 +84,7 @@ def cli() -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Run a verb and end the process with its exit code."""
+    _speak_utf8()
     code = _run(sys.argv[1:] if argv is None else argv)
     try:
         sys.stdout.flush()
@@ -106,9 +108,18 @@ def _run(argv: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.DONE
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None:  # a disk, a right or a folder that went away
+            return _tell(f"{error.filename}: {error.strerror}. What was written before is still there.", ExitCode.USAGE)
         traceback.print_exc()
         return _tell("that was a fault of Bench, not yours; please report the lines above.", ExitCode.CRASH)
+
+
+def _speak_utf8() -> None:
+    """Where the locale knows ASCII alone, or part of our characters: a sign more must not end a run."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower().replace("-", "") != "utf8":
+            stream.reconfigure(encoding="utf-8")
 
 
 def _tell(message: str, code: int) -> int:

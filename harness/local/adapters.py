@@ -51,7 +51,10 @@ class AdapterSet:
         from peft.tuners.tuners_utils import BaseTunerLayer
         from safetensors.torch import load_file
 
-        config = PeftConfig.from_pretrained(str(folder))
+        try:
+            config = PeftConfig.from_pretrained(str(folder))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise _unfit(folder, f"its adapter_config.json is not right: {error}") from None
         if not isinstance(config, LoraConfig):
             raise BackendStopped(
                 f"adapter {folder} is of kind {config.peft_type}; the local engine runs LoRA adapters."
@@ -65,12 +68,16 @@ class AdapterSet:
             raise BackendStopped(
                 f"adapter {folder} also replaces {foreign[0]}, which the local engine does not: merge it."
             )
+        _check_ranks(config, weights, folder)
         # The head is kept here, beside the shared backbone: the base stays one model for every adapter.
         config.task_type = config.modules_to_save = None
         config.inference_mode = True
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that there are several adapters is the point
-            inject_adapter_in_model(config, self._model, name)
+            try:
+                inject_adapter_in_model(config, self._model, name)
+            except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+                raise _unfit(folder, str(error)) from None
         self._layers = [m for m in self._model.modules() if isinstance(m, BaseTunerLayer)]
         self._fill(name, weights, folder)
         if score is not None:
@@ -96,6 +103,18 @@ class AdapterSet:
                 )
             with torch.no_grad():
                 parameter.data = weights[key].to(parameter.device)
+
+
+def _unfit(folder: Path, why: str) -> BackendStopped:
+    return BackendStopped(f"adapter {folder} does not fit this base: {' '.join(why.split()).rstrip('.')}.")
+
+
+def _check_ranks(config: Any, weights: dict[str, Tensor], folder: Path) -> None:
+    """No rank beyond those of the weights: memory is never taken on a configuration's word."""
+    held = max((value.shape[0] for key, value in weights.items() if ".lora_A." in key), default=0)
+    for rank in (config.r, *(config.rank_pattern or {}).values()):
+        if not isinstance(rank, int) or not 0 < rank <= held:
+            raise _unfit(folder, f"its configuration says rank {rank}, its weights have {held}")
 
 
 def _switch(layer: Any, name: str) -> None:
