@@ -9,8 +9,11 @@ from harness.adapter_group import Candidate, Group
 from .rows import OWN_ROWS
 
 
-def trained(folder: Path, manifest: AdapterManifest) -> str:
-    """A few lines: where the adapter is, what it took, what validation said, and what to type next."""
+def trained(folder: Path, manifest: AdapterManifest, task: str | None = None) -> str:
+    """A few lines: where the adapter is, what it took, what validation said, and what to type next.
+
+    task: as it was typed (a task of one's own is found by its file, not by its name); else the manifest's.
+    """
     data, chosen = manifest.data, manifest.selection
     named = f" ({data['label']})" if data.get("label") else ""
     lines = [
@@ -26,10 +29,10 @@ def trained(folder: Path, manifest: AdapterManifest) -> str:
     where = f" --data {data['source']}" if data["source"] != OWN_ROWS else ""
     where += f" --prompt {manifest.prompt['file']}" if manifest.prompt else ""
     if manifest.objective == "tfidf":
-        lines.append(f"next: bench run --task {manifest.task} --backends tfidf,llama-ft{where}")
+        lines.append(f"next: bench run --task {task or manifest.task} --backends tfidf{where}")
     else:
         backends = f"--backends llama-base,llama-ft --base {manifest.base}"
-        lines.append(f"next: bench run --task {manifest.task} {backends}{where}")
+        lines.append(f"next: bench run --task {task or manifest.task} {backends}{where}")
     return "\n".join(lines)
 
 

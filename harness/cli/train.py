@@ -87,7 +87,7 @@ def train(
     if as_json:
         click.echo(_json({"path": str(folder), "manifest": manifest, **record}))
     else:
-        click.echo(text + load("harness.adapters.said:trained")(folder, manifest))
+        click.echo(text + load("harness.adapters.said:trained")(folder, manifest, task))
 
 
 def _json(record: Any) -> str:
