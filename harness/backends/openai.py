@@ -1,5 +1,6 @@
 """The openai backend: GPT models and every OpenAI-compatible server."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
@@ -111,8 +112,10 @@ class OpenAIBackend:
             )
         await self._open()
         assert self._pool is not None
-        for endpoint in self._pool.endpoints:
-            self._shutdown = await check_served(self.name, self.model, endpoint.client) or self._shutdown
+        days = await asyncio.gather(
+            *(check_served(self.name, self.model, endpoint.client) for endpoint in self._pool.endpoints)
+        )
+        self._shutdown = next((day for day in days if day), None)
 
     def _endpoint(self, url: str) -> Endpoint:
         return Endpoint(

@@ -29,6 +29,13 @@ async def reply(ref: Any) -> Any:
     return await asyncio.shield(future)  # Ray sets the result even so, and may not find the future cancelled
 
 
+def _hush(ray: Any) -> None:
+    """Keep Ray's own news of nodes off standard output, which belongs to results; the pool tells of losses itself."""
+    worker = getattr(ray._private, "worker", None)
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = lambda data, ignore_prefix: None
+
+
 class Cluster:
     """One connection a process, shared by the backends of a run; `release` by the last one ends it."""
 
@@ -84,6 +91,7 @@ class Cluster:
         except Exception as error:  # Ray raises ConnectionError, RuntimeError, ValueError, grpc's own, ..
             raise UsageError(self._unreachable(error)) from None
         self._ours = True
+        _hush(ray)
 
     def _knock(self) -> None:
         """Ray itself tries for a minute; a port that nobody listens at is told at once."""

@@ -58,7 +58,7 @@ def test_two_nodes_answer_as_one_process(head: Node, rows: Path, alone: RunLog, 
 
 @pytest.mark.parametrize("seed", range(KILLS))
 def test_a_node_killed_in_the_middle_loses_no_row(
-    head: Node, rows: Path, alone: RunLog, tmp_path: Path, seed: int
+    head: Node, rows: Path, alone: RunLog, tmp_path: Path, capfd: pytest.CaptureFixture[str], seed: int
 ) -> None:
     moment = random.Random(seed).randrange(1, ROWS - 200)
     heard: list[str] = []
@@ -73,6 +73,7 @@ def test_a_node_killed_in_the_middle_loses_no_row(
     lost = [text for text in heard if "was lost" in text]
     assert summary.backends["tiny"].load.counters["workers_lost"] == len(lost) == 1
     assert "node 127.0.0.3" in lost[0]
+    assert capfd.readouterr().out == ""  # that is for results
 
 
 def test_a_worker_that_dies_is_replaced(head: Node, rows: Path, alone: RunLog, tmp_path: Path) -> None:
