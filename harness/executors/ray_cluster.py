@@ -32,7 +32,7 @@ async def reply(ref: Any) -> Any:
 def _hush(ray: Any) -> None:
     """Keep Ray's own news of nodes off standard output, which belongs to results; the pool tells of losses itself."""
     worker = getattr(ray._private, "worker", None)
-    if hasattr(worker, "print_to_stdstream"):
+    if worker is not None and hasattr(worker, "print_to_stdstream"):
         worker.print_to_stdstream = lambda data, ignore_prefix: None
 
 
