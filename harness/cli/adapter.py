@@ -6,12 +6,12 @@ import click
 
 from harness.cli.completion import adapters
 from harness.cli.options import json_option
-from harness.errors import ExitCode
+from harness.errors import ExitCode, UsageError
 
 
 @click.group()
 def adapter() -> None:
-    """Show, check, merge or remove trained adapters (bench list adapters)."""
+    """Show, check, merge, push or remove trained adapters (bench list adapters)."""
 
 
 @adapter.command()
@@ -32,9 +32,14 @@ def show(name: str, as_json: bool) -> None:
 
 @adapter.command()
 @click.argument("name", metavar="ADAPTER", shell_complete=adapters)
+@click.option("--for", "server", type=click.Choice(["vllm"]), help="Whether this server can serve it, and how.")
+@click.option("--max-lora-rank", metavar="R", type=int, help="The server's largest rank (vLLM's default: 16).")
 @json_option
-def check(name: str, as_json: bool) -> int:
-    """Whether ADAPTER is the file that was trained, and its base the one it was trained on."""
+def check(name: str, server: str | None, max_lora_rank: int | None, as_json: bool) -> int:
+    """Whether ADAPTER is the file that was trained, and its base the one it was trained on.
+
+    Exit code 2 where something is wrong, or where the server named by --for cannot serve it.
+    """
     import msgspec
 
     from harness.adapter import find_adapter
@@ -42,12 +47,45 @@ def check(name: str, as_json: bool) -> int:
     from harness.workspace import Workspace
 
     folder = find_adapter(Workspace.current(), name)
+    if server is not None:
+        return _serving(folder, max_lora_rank or 16, as_json)
+    if max_lora_rank is not None:
+        raise UsageError("--max-lora-rank goes with --for vllm.")
     wrong: list[str] = load("harness.adapters.care:check")(folder)
     if as_json:
         click.echo(msgspec.json.encode({"path": str(folder), "wrong": wrong}))
     else:
         click.echo("\n".join(wrong) if wrong else f"{folder} is whole, and its base is the one it was trained on.")
     return int(ExitCode.USAGE if wrong else ExitCode.DONE)
+
+
+def _serving(folder: Path, max_rank: int, as_json: bool) -> int:
+    import msgspec
+
+    from harness.cli.rooms import load
+
+    found = load("harness.adapters.serving:for_vllm")(folder, max_rank)
+    if as_json:
+        record = {"path": str(folder), "problems": found.problems, "notes": found.notes, "command": found.command}
+        click.echo(msgspec.json.encode(record))
+    else:
+        lines = [*(f"no: {line}" for line in found.problems), *(f"note: {line}" for line in found.notes)]
+        click.echo("\n".join([*lines, *([found.command] if found.command else [])]))
+    return int(ExitCode.USAGE if found.problems else ExitCode.DONE)
+
+
+@adapter.command()
+@click.argument("name", metavar="ADAPTER", shell_complete=adapters)
+@click.argument("repo", metavar="OWNER/NAME")
+@click.option("--public", is_flag=True, help="Let everybody read it (default: a private repository).")
+def push(name: str, repo: str, public: bool) -> None:
+    """Upload ADAPTER to the Hub: weights, configuration, manifest and a model card; rows stay here."""
+    from harness.adapter import find_adapter
+    from harness.cli.rooms import load
+    from harness.workspace import Workspace
+
+    done = load("harness.adapters.push:push")(find_adapter(Workspace.current(), name), repo, public=public)
+    click.echo(f"{done.url} ({'public' if done.public else 'private'})")
 
 
 @adapter.command()
