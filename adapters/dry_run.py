@@ -5,12 +5,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 import torch
-import transformers
 
 from harness.local.loading import DTYPES
 
 from .examples import GroupedByLength, padding_share
-from .model import trainable_weights, with_adapter
+from .memory import sizes
 from .options import TrainOptions
 from .rows import Rows
 from .story import SHOWN, target_of
@@ -32,7 +31,8 @@ def dry_run(options: TrainOptions, rows: Rows | None = None) -> DryRun:
     order = list(GroupedByLength(lengths, batch * job.recipe.accumulate, job.recipe.seed))
     rows_seen = min(job.steps * batch * job.recipe.accumulate, round(len(lengths) * job.recipe.epochs))
     tokens = round(sum(lengths) / len(lengths) * rows_seen)
-    weights, trained, hidden, layers, vocabulary = _sizes(job)
+    size = sizes(job.files, job.recipe, len(job.task.labels))
+    memory = job.memory(size)
     ordered = sorted(lengths)
     record: dict[str, Any] = {
         "task": job.task.name,
@@ -44,58 +44,17 @@ def dry_run(options: TrainOptions, rows: Rows | None = None) -> DryRun:
         "padding_share": round(padding_share(lengths, batch, order), 4),
         "steps": job.steps,
         "tokens": tokens,
-        "weights": weights,
-        "trained_weights": trained,
+        "weights": size.weights,
+        "trained_weights": size.trained,
         "device": job.placement.device,
-        "memory_bytes": _memory(job, weights, trained, hidden, layers, vocabulary, ordered[-1]),
-        "seconds": round(4 * weights * tokens / _flops_per_s(job), 1),
+        "memory_bytes": memory,
+        "seconds": round(4 * size.weights * tokens / _flops_per_s(job), 1),
         "examples": [
             msgspec.to_builtins(target_of(job.train[n], job.tokenizer, job.task.labels)) for n in order[:SHOWN]
         ],
         "remarks": job.remarks,
     }
     return DryRun(record, _text(record))
-
-
-def _sizes(job: Prepared) -> tuple[int, int, int, int, int]:
-    """All weights, trained weights, width, layers and vocabulary; built without memory on the meta device."""
-    config = transformers.AutoConfig.from_pretrained(
-        str(job.files.folder), local_files_only=True, trust_remote_code=False
-    )
-    kind: Any = transformers.AutoModelForCausalLM
-    if job.recipe.objective == "head":
-        kind, config.num_labels = transformers.AutoModelForSequenceClassification, len(job.task.labels)
-    plain = msgspec.structs.replace(job.recipe, quantization="none")
-    with torch.device("meta"):
-        model = with_adapter(kind.from_config(config), plain)
-    inner = config.get_text_config()
-    trained = sum(p.numel() for p in trainable_weights(model).values())
-    everything = sum(p.numel() for p in model.parameters())
-    return everything, trained, inner.hidden_size, inner.num_hidden_layers, inner.vocab_size
-
-
-def _memory(
-    job: Prepared, weights: int, trained: int, hidden: int, layers: int, vocabulary: int, longest: int
-) -> dict[str, int]:
-    """Bytes by purpose, for the longest batch.
-
-    Base weights in their type (4 bits and scales: 0.53 bytes each); trained weights, gradients and two Adam
-    moments in float32; activations 34 bytes a token, unit of width and layer in 16 bits, twice that in 32
-    (Korthikanti et al., 2022, without the attention map), or the layers' inputs alone when they are
-    recomputed; float32 logits of the answer columns, three copies.
-    """
-    wide = DTYPES[job.placement.dtype].itemsize
-    per_weight = 0.53 if job.recipe.quantization == "nf4" else wide
-    tokens = job.recipe.batch * longest
-    per_unit = wide if job.recipe.activation_checkpointing else 17 * wide
-    answer = max((len(e.answer) for e in job.train), default=0)
-    parts = {
-        "base": round((weights - trained) * per_weight),
-        "adapter": trained * 16,
-        "activations": tokens * hidden * layers * per_unit,
-        "logits": job.recipe.batch * answer * vocabulary * 12,
-    }
-    return {**parts, "total": sum(parts.values())}
 
 
 def _flops_per_s(job: Prepared) -> float:

@@ -95,13 +95,16 @@ def collate(examples: Sequence[dict[str, Example]], pad: int) -> dict[str, torch
 class GroupedByLength(Sampler[int]):
     """A seeded order, new in each epoch, in which the rows of a batch have nearly the same length.
 
-    Its randomness is its own: after a resume the order is what it would have been.
+    Its randomness is its own: after a resume the order is what it would have been. fill: the order is filled up
+    to a multiple of this with the number after the last row (a row without loss), so that several processes get
+    equally many batches and yet the rows of every step are those of one process.
     """
 
-    def __init__(self, lengths: list[int], batch: int, seed: int) -> None:
+    def __init__(self, lengths: list[int], batch: int, seed: int, fill: int = 1) -> None:
         self.lengths = lengths
         self.batch = batch
         self.seed = seed
+        self.fill = -len(lengths) % fill
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -109,7 +112,7 @@ class GroupedByLength(Sampler[int]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return len(self.lengths) + self.fill
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
@@ -122,6 +125,7 @@ class GroupedByLength(Sampler[int]):
             for n in torch.randperm(len(batches), generator=generator).tolist():
                 yield from batches[n]
             yield from short
+        yield from [len(self.lengths)] * self.fill
 
 
 def padding_share(lengths: list[int], batch: int, order: Sequence[int]) -> float:
@@ -131,6 +135,12 @@ def padding_share(lengths: list[int], batch: int, order: Sequence[int]) -> float
         rows = [lengths[i] for i in order[start : start + batch]]
         computed += max(rows) * len(rows)
     return 1 - sum(lengths) / computed if computed else 0.0
+
+
+def blank(example: Example) -> Example:
+    """A row of one token that nothing is learned from."""
+    token = (example.prompt + example.answer)[:1]
+    return Example(token, [IGNORED] if example.answer else [])
 
 
 def as_items(examples: list[Example]) -> list[dict[str, Any]]:

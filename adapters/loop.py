@@ -16,9 +16,12 @@ from transformers.trainer_callback import ExportableState
 
 from harness.files import write_json
 
-from .examples import IGNORED, Example, GroupedByLength, as_items, collate
+from .examples import IGNORED, Example, GroupedByLength, as_items, blank, collate
+from .kernels import kernel_arguments
 from .not_finite import LossNotFiniteError
+from .precision import precision_arguments
 from .recipe import Recipe
+from .sharding import sharding_arguments
 from .story import answers_file
 from .validation import Validation
 
@@ -37,8 +40,21 @@ class AnswerTrainer(transformers.Trainer):
         super().__init__(**rest)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        rows = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        return GroupedByLength(self.lengths, rows, self.args.seed)
+        together = self.args.train_batch_size * self.args.world_size
+        fill = together if self.args.world_size > 1 else 1
+        step = together * self.args.gradient_accumulation_steps
+        self.rows = GroupedByLength(self.lengths, step, self.args.seed, fill)
+        return self.rows
+
+    @property
+    def epochs_done(self) -> int:
+        """Whole epochs so far."""
+        return int(self.state.global_step // math.ceil(len(self.lengths) / self.rows.batch))
+
+    @property
+    def tokens_learned(self) -> int:
+        """Tokens read so far; the one token of each filling row is none."""
+        return int(self.state.num_input_tokens_seen) - self.rows.fill * self.epochs_done
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -67,9 +83,15 @@ class AnswerTrainer(transformers.Trainer):
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
         """One step; raises LossNotFiniteError before the weights are touched."""
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
-        if not torch.isfinite(loss):
-            raise LossNotFiniteError(f"the loss became {loss.item()} at step {self.state.global_step + 1}")
+        whole = self.accelerator.reduce(loss, "mean")  # not a number anywhere: every process stops
+        if not torch.isfinite(whole):
+            raise LossNotFiniteError(f"the loss became {whole.item()} at step {self.state.global_step + 1}")
         return loss
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """The generator of every process is on disk before process 0 commits the checkpoint."""
+        super()._save_rng_state(output_dir)
+        self.accelerator.wait_for_everyone()
 
     def evaluation_loop(self, *args: Any, **options: Any) -> Any:
         """The loss on validation rows, and what the task says of the model's answers to them."""
@@ -81,6 +103,17 @@ class AnswerTrainer(transformers.Trainer):
             if self.is_world_process_zero():
                 write_json(answers_file(Path(str(self.args.output_dir)), self.state.global_step), self.validation.shown)
         return output
+
+
+class RowOrder(transformers.TrainerCallback):
+    """Tells the row order its epoch: after a resume accelerate does not reach it behind several processes' wrappers."""
+
+    def __init__(self, trainer: AnswerTrainer) -> None:
+        self.trainer = trainer
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """The epoch in which the next step lies."""
+        self.trainer.rows.set_epoch(self.trainer.epochs_done)
 
 
 class Clock(transformers.TrainerCallback, ExportableState):
@@ -113,7 +146,7 @@ class Clock(transformers.TrainerCallback, ExportableState):
 
 
 class Interrupt(transformers.TrainerCallback):
-    """Ctrl-C ends the training after the current step, with a checkpoint."""
+    """Ctrl-C (and SIGTERM, a scheduler's Ctrl-C) ends the training after the current step, with a checkpoint."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -127,14 +160,15 @@ class Interrupt(transformers.TrainerCallback):
     def listening(self) -> Iterator[None]:
         """Take the first Ctrl-C of this block; a second one ends it at once."""
         try:
-            before = signal.signal(signal.SIGINT, self._hear)
+            before = {number: signal.signal(number, self._hear) for number in (signal.SIGINT, signal.SIGTERM)}
         except ValueError:  # not the main thread: whoever owns that one decides
             yield
             return
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def _hear(self, *_: Any) -> None:
         if self.asked:
@@ -142,15 +176,18 @@ class Interrupt(transformers.TrainerCallback):
         self.asked = True
 
 
-def steps_of(rows: int, recipe: Recipe, devices: int = 1) -> int:
+def steps_of(rows: int, recipe: Recipe) -> int:
     """Optimiser steps of a training: whole batches of every epoch, the last short one included."""
-    batches = math.ceil(rows / (recipe.batch * devices))
+    batches = math.ceil(rows / recipe.batch)
     total = math.ceil(math.ceil(batches / recipe.accumulate) * recipe.epochs)
     return min(total, recipe.max_steps) if recipe.max_steps > 0 else total
 
 
 def arguments(recipe: Recipe, folder: Path, steps: int, device: str, dtype: str, *, choose_by: Any) -> Any:
-    """TrainingArguments of a recipe. choose_by: the metric whose best checkpoint is kept, or None."""
+    """TrainingArguments of a recipe. choose_by: the metric whose best checkpoint is kept, or None.
+
+    recipe: of one process, where several train together (`ranks.share`).
+    """
     pause = max(1, math.ceil(steps / max(1, recipe.evaluations)))
     chosen: dict[str, Any] = {}
     if choose_by is not None:
@@ -161,7 +198,7 @@ def arguments(recipe: Recipe, folder: Path, steps: int, device: str, dtype: str,
             "metric_for_best_model": choose_by.name,
             "greater_is_better": choose_by.direction == "higher",
         }
-    return transformers.TrainingArguments(
+    made = transformers.TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=recipe.batch,
         per_device_eval_batch_size=recipe.batch,
@@ -174,9 +211,9 @@ def arguments(recipe: Recipe, folder: Path, steps: int, device: str, dtype: str,
         optim=recipe.optimizer,
         weight_decay=recipe.weight_decay,
         max_grad_norm=recipe.max_grad_norm,
-        activation_checkpointing=recipe.activation_checkpointing,
-        bf16=dtype == "bfloat16" and device != "cpu",
-        fp16=dtype == "float16" and device != "cpu",
+        **sharding_arguments(recipe),
+        **kernel_arguments(recipe, device),
+        **precision_arguments(dtype, device),
         use_cpu=device == "cpu",
         seed=recipe.seed,
         logging_steps=max(1, steps // 50),
@@ -191,8 +228,11 @@ def arguments(recipe: Recipe, folder: Path, steps: int, device: str, dtype: str,
         dataloader_pin_memory=device != "cpu",
         disable_tqdm=True,
         report_to="none",
+        ddp_find_unused_parameters=False,  # every trained weight is used in every pass
         **chosen,
     )
+    made._n_gpu = min(1, made.n_gpu)  # one process, one GPU: more GPUs want more processes
+    return made
 
 
 def make_trainer(
@@ -205,10 +245,11 @@ def make_trainer(
     callbacks: list[Any],
 ) -> AnswerTrainer:
     """A trainer over tokenised rows, quiet but for our callbacks."""
+    filler = [blank(train[0])] if args.world_size > 1 else []
     trainer = AnswerTrainer(
         model=model,
         args=args,
-        train_dataset=as_items(train),
+        train_dataset=as_items([*train, *filler]),
         eval_dataset=as_items(held) or None,
         processing_class=tokenizer,
         data_collator=partial(collate, pad=tokenizer.pad_token_id),
@@ -217,4 +258,5 @@ def make_trainer(
         callbacks=callbacks,
     )
     trainer.remove_callback(transformers.PrinterCallback)
+    trainer.add_callback(RowOrder(trainer))
     return trainer

@@ -81,7 +81,7 @@ def with_adapter(model: Any, recipe: Recipe) -> Any:
     """Wrap a base in a fresh LoRA adapter; everything that is trained is float32."""
     if recipe.quantization == "nf4":
         model = prepare_model_for_kbit_training(  # type: ignore[no-untyped-call]
-            model, use_gradient_checkpointing=recipe.activation_checkpointing
+            model, use_gradient_checkpointing=bool(recipe.activation_checkpointing)
         )
     lora = recipe.lora
     config = LoraConfig(

@@ -65,12 +65,15 @@ class Recipe(Record, frozen=True, kw_only=True, omit_defaults=False):
     max_length: most tokens of prompt and answer (default: the base's context). too_long: rows beyond it are
         refused, dropped, or lose the ends of their passages ("cut"), as `run` cuts them; answers never.
     epochs: how often each row is seen. max_steps: ends the training early, whatever the epochs (-1: not).
-    batch: rows of one step on one device; accumulate: steps whose gradients are added up.
+    batch: rows computed at once, together with accumulate the rows of a step. accumulate: batch x accumulate rows make
+        one step, whatever the number of devices.
     learning_rate: the highest one. schedule: how the learning rate moves, as transformers names it. warmup: steps
         until the highest learning rate, or a share of all steps below 1.
     optimizer: as transformers names it. weight_decay: how much the trained weights shrink in a step, times the
         learning rate. max_grad_norm: longer gradients are shortened.
-    activation_checkpointing: less memory for more time.
+    activation_checkpointing: less memory for more time (default: where memory asks for it).
+    sharding: "fsdp2" spreads the base's weights over several devices, for bases that one cannot hold.
+    kernels: "auto" takes Liger's on CUDA where liger-kernel is installed, "none" never does.
     rows: at most so many training rows: a seeded sample, or with best_by the best ones. best_by: the column whose
         largest numbers say which rows are best.
     validation_rows: kept out of the training rows to choose the checkpoint.
@@ -99,7 +102,9 @@ class Recipe(Record, frozen=True, kw_only=True, omit_defaults=False):
     optimizer: str = "adamw_torch"
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
-    activation_checkpointing: bool = False
+    activation_checkpointing: bool | None = None
+    sharding: Literal["none", "fsdp2"] = "none"
+    kernels: Literal["auto", "none"] = "auto"
     rows: int | None = None
     best_by: str | None = None
     validation_rows: int = 500

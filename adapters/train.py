@@ -1,5 +1,6 @@
 """Training an adapter: a task's training rows and a recipe become one that `bench run` can name."""
 
+import contextlib
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,16 +24,20 @@ from harness.prompting.rendering import Renderer
 from harness.task import Task
 from harness.workspace import Workspace
 
+from . import ranks
 from .checkpoints import committed, hold
 from .examples import Example, encode
 from .keep import Place, data_facts, plain, selection_facts, write_rows
 from .loop import AnswerTrainer, Clock, Interrupt, arguments, make_trainer, steps_of
+from .memory import Sizes, free_bytes, needed, recomputes, sizes
 from .model import load_base, open_tokenizer, with_adapter
 from .not_finite import LossNotFiniteError
 from .options import TrainOptions
+from .precision import check_card
 from .progress import TrainingProgress
 from .recipe import Recipe, load_recipe
 from .rows import Rows, choose_rows
+from .sharding import trained_weights
 from .story import SHOWN, answers_file, target_of, write_examples, write_lengths
 from .validation import Validation
 
@@ -61,6 +66,23 @@ class Prepared(NamedTuple):
         """Optimiser steps on this machine."""
         return steps_of(len(self.train), self.recipe)
 
+    def memory(self, size: Sizes, recipe: Recipe | None = None) -> dict[str, int]:
+        """Bytes by purpose in one process; recipe: that process's (default: the whole one, trained alone)."""
+        answer = max((len(e.answer) for e in self.train), default=0)
+        longest = max(e.tokens for e in self.train)
+        recipe = recipe or self.recipe
+        asked = bool(recipe.activation_checkpointing)
+        return needed(size, recipe, self.placement, longest, answer, recompute=asked)
+
+    def share(self) -> Recipe:
+        """This process's recipe: its part of a step, and whether it recomputes activations."""
+        share = ranks.share(self.recipe)
+        free = free_bytes(self.placement.device)
+        total = 0
+        if free is not None and share.activation_checkpointing is None:
+            total = self.memory(sizes(self.files, share, len(self.task.labels)), share)["total"]
+        return msgspec.structs.replace(share, activation_checkpointing=recomputes(share, total, free))
+
     def key(self) -> str:
         """The same for the same training: where an interrupted one is found again."""
         seen = [self.task.name, self.task.version, self.files.sha256(), self.recipe, self.rows.fingerprint()]
@@ -83,7 +105,8 @@ def prepare(options: TrainOptions, rows: Rows | None = None) -> Prepared:
     options.check_out()
     files = find_base(base)
     small = sum(path.stat().st_size for path in files.weights) < SMALL_BYTES
-    placement = place("auto", recipe.dtype, "auto", "none", 1 if small else None)
+    placement = place(ranks.device(), recipe.dtype, "auto", "none", 1 if small else None)
+    ranks.share(recipe)  # refused here where processes cannot share a step equally
     tokenizer = open_tokenizer(files)
     renderer = Renderer(tokenizer)
     rows = rows or choose_rows(task, options.data, recipe, options.limit)
@@ -111,15 +134,35 @@ def train(
     the checkpoint kept; KeyboardInterrupt after Ctrl-C, with a checkpoint.
     """
     job = prepare(options, rows)
-    place("auto", job.recipe.dtype, "auto", job.recipe.quantization, None)  # 4-bit weights need bitsandbytes
+    _fit_to_start(job)
+    first = ranks.rank() == 0
+    if not first:
+        console = Console(quiet=True)
     for remark in job.remarks if options.tells_remarks else ():
         console.print(f"bench: {remark}", markup=False, highlight=False)
     work = workspace.adapters / f".training-{job.key()}"
-    with hold(work):
+    with hold(work) if first else contextlib.nullcontext(), ranks.together():
         trainer, clock = _run(job, work, console)
-        folder, manifest = _keep(job, trainer, clock.total_s, workspace)
-        shutil.rmtree(work)
-    return folder, manifest
+        state = trained_weights(trainer.model)  # from all processes
+        kept = _keep(job, trainer, state, clock.total_s, workspace) if first else None
+        if first:
+            shutil.rmtree(work)
+        kept = ranks.told(kept)
+    assert kept is not None
+    return kept
+
+
+def _fit_to_start(job: Prepared) -> None:
+    """What a dry run need not have: raises UsageError where this machine or launch cannot do what the recipe asks."""
+    place(ranks.device(), job.recipe.dtype, "auto", job.recipe.quantization, None)  # 4-bit weights need bitsandbytes
+    check_card(job.recipe, job.placement)
+    if job.recipe.sharding == "fsdp2" and ranks.world() == 1:
+        raise UsageError(
+            'sharding = "fsdp2" wants several processes: bench train .. --launch accelerate --num-processes N, '
+            "or --set sharding=none."
+        )
+    if job.recipe.sharding == "fsdp2" and job.recipe.quantization == "nf4":
+        raise UsageError("4-bit weights cannot be sharded: say --set sharding=none, or --set quantization=none.")
 
 
 def _run(job: Prepared, work: Path, console: Console) -> tuple[AnswerTrainer, Clock]:
@@ -129,29 +172,33 @@ def _run(job: Prepared, work: Path, console: Console) -> tuple[AnswerTrainer, Cl
     if job.placement.threads:
         torch.set_num_threads(job.placement.threads)
     transformers.set_seed(job.recipe.seed)  # before the head and the adapter are drawn
-    base = load_base(job.files, job.placement, job.recipe, job.task.labels, job.tokenizer.pad_token_id)
-    model = with_adapter(base, job.recipe)
-    validation = Validation(job.task, job.rows.validation, job.recipe.default_decode) if job.held else None
+    share = job.share()
+    base = load_base(job.files, job.placement, share, job.task.labels, job.tokenizer.pad_token_id)
+    model = with_adapter(base, share)
+    validation = Validation(job.task, job.rows.validation, share) if job.held else None
     metric = validation.metric if validation is not None and validation.metric.kind == "mean" else None
-    args = arguments(job.recipe, work, job.steps, job.placement.device, job.placement.dtype, choose_by=metric)
+    args = arguments(share, work, job.steps, job.placement.device, job.placement.dtype, choose_by=metric)
     progress, interrupt = TrainingProgress(console, job.steps), Interrupt()
     callbacks: list[Any] = [progress, Clock(), interrupt]
     if metric is not None and job.recipe.patience:
         callbacks.append(transformers.EarlyStoppingCallback(job.recipe.patience))
+    callbacks.append(ranks.Agreement())
     trainer = make_trainer(model, job.tokenizer, args, job.train, job.held, validation, callbacks)
-    whole = committed(work)
-    if whole:
-        console.print(f"bench: continuing after {whole[-1].name.replace('-', ' at step ')}", highlight=False)
+    last = ranks.told(next(reversed(committed(work)), None) if ranks.rank() == 0 else None)
+    if last is not None:
+        console.print(f"bench: continuing after {last.name.replace('-', ' at step ')}", highlight=False)
+    ranks.own_randomness(job.recipe.seed)
     try:
         with interrupt.listening():
-            trainer.train(resume_from_checkpoint=str(whole[-1]) if whole else None)
+            trainer.train(resume_from_checkpoint=str(last) if last else None)
+            stopped = ranks.agreed(interrupt.asked)[0]
     except LossNotFiniteError as error:
         raise LossNotFiniteError(f"{error}: {_kept(work)}; lower it with --set learning_rate=..") from None
     except OSError as error:
         raise BenchError(f"{work} cannot be written ({error.strerror or error}): {_kept(work)}.") from error
     finally:
         progress.close()
-    if interrupt.asked:
+    if stopped:
         console.print(f"bench: stopped at step {trainer.state.global_step}; the same command continues.")
         raise KeyboardInterrupt
     clock = next(c for c in trainer.callback_handler.callbacks if isinstance(c, Clock))
@@ -159,15 +206,19 @@ def _run(job: Prepared, work: Path, console: Console) -> tuple[AnswerTrainer, Cl
 
 
 def _kept(work: Path) -> str:
+    if ranks.rank():
+        return "process 0 knows the last checkpoint"
     whole = committed(work)
     return f"the checkpoint {whole[-1]} is kept" if whole else "no checkpoint had been written yet"
 
 
-def _keep(job: Prepared, trainer: AnswerTrainer, seconds: float, workspace: Workspace) -> tuple[Path, AdapterManifest]:
+def _keep(
+    job: Prepared, trainer: AnswerTrainer, state: dict[str, Any] | None, seconds: float, workspace: Workspace
+) -> tuple[Path, AdapterManifest]:
     """Adapter, row ids, history and manifest, whole or not at all."""
     where = Place.make(job.options, job.task, workspace)
     trainer.accelerator.unwrap_model(trainer.model).save_pretrained(
-        str(where.aside), safe_serialization=True, save_embedding_layers=False
+        str(where.aside), state_dict=state, safe_serialization=True, save_embedding_layers=False
     )
     (where.aside / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
     write_rows(where.aside, job.task, job.rows)
@@ -216,7 +267,7 @@ def _manifest(job: Prepared, trainer: AnswerTrainer, where: Place, seconds: floa
         prompt=prompt_of(job.task),
         seed=job.recipe.seed,
         steps=state.global_step,
-        tokens=int(state.num_input_tokens_seen),
+        tokens=trainer.tokens_learned,
         created=where.created.isoformat(timespec="seconds"),
         duration_s=round(seconds, 3),
         device_hours=seconds / 3600 * trainer.args.world_size,

@@ -9,6 +9,9 @@ from harness.metrics import Metric
 from harness.records import Decode, Sample, Score
 from harness.task import Task
 
+from . import ranks
+from .recipe import Recipe
+from .sharding import whole_outside_layers
 from .story import Answered, few
 
 
@@ -18,25 +21,36 @@ class Validation:
     shown: a few of the answers that were measured last.
     """
 
-    def __init__(self, task: Task, samples: list[Sample], decode: Decode) -> None:
+    def __init__(self, task: Task, samples: list[Sample], recipe: Recipe) -> None:
         self.task = task
         self.samples = samples
-        self.decode: Decode = decode
+        self.decode: Decode = recipe.default_decode
+        self.sharded = recipe.sharding != "none"
         self.requests = [ask(task, sample) for sample in samples]
         self.metric = task.metrics[0]
         self.shown = Answers()
 
     def scores(self, model: Any, tokenizer: Any) -> list[Score]:
-        """One verdict a row; rows that the machine could not answer (out of memory) are left out."""
+        """One verdict a row; rows that the machine could not answer (out of memory) are left out.
+
+        Processes that train together share the rows, and each gets all verdicts. Where they share the weights too,
+        all ask all rows in step, because a layer is whole only while everybody needs it; process 0's verdicts count.
+        """
+        mine = range(0 if self.sharded else ranks.rank(), len(self.samples), 1 if self.sharded else ranks.world())
         engine = LocalEngine.from_live(model, tokenizer)
-        completions = engine.answer(self.requests, decode=self.decode, labels=self.task.labels)
+        with whole_outside_layers(model):
+            completions = engine.answer([self.requests[n] for n in mine], decode=self.decode, labels=self.task.labels)
         answered = []
-        for sample, request, completion in zip(self.samples, self.requests, completions, strict=True):
+        for n, completion in zip(mine, completions, strict=True):
             if completion.error is None:
+                sample, request = self.samples[n], self.requests[n]
                 score = self.task.score(sample, completion)
-                answered.append(Answered(sample, request, completion.text, score, row_value(self.metric, score)))
-        self.shown = few(self.task, self.metric, answered)
-        return [a.score for a in answered]
+                value = row_value(self.metric, score)
+                answered.append((n, Answered(sample, request, completion.text, score, value)))
+        answered = ranks.told(answered) if self.sharded else ranks.gathered(answered)
+        in_order = [a for _, a in sorted(answered, key=lambda pair: pair[0])]
+        self.shown = few(self.task, self.metric, in_order)
+        return [a.score for a in in_order]
 
     def measure(self, model: Any, tokenizer: Any) -> dict[str, float]:
         """The task's headline metric and the format error rate; empty where answers have no verdict."""

@@ -1,12 +1,13 @@
 """`bench train`: which kind of training a recipe asks for."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from harness.adapter import AdapterManifest
-from harness.errors import UsageError
+from harness.errors import BenchError, ExitCode, UsageError
 from harness.local.base import missing_extra
 from harness.workspace import Workspace
 
@@ -25,13 +26,41 @@ def recipe_of(options: TrainOptions) -> tuple[str, Recipe]:
 
 def train(options: TrainOptions, workspace: Workspace, console: Console) -> tuple[Path, AdapterManifest]:
     """Train what the recipe asks for; returns the adapter's folder and manifest. Raises UsageError."""
-    return _trainer(recipe_of(options)[1])(options, workspace, console, None)
+    trainer = _trainer(recipe_of(options)[1])
+    try:
+        return trainer(options, workspace, console, None)
+    except (BenchError, KeyboardInterrupt) as error:
+        if _tells(error):
+            raise
+        # the first process of this machine says the same
+        code = error.exit_code if isinstance(error, BenchError) else ExitCode.INTERRUPTED
+        raise SystemExit(int(code)) from None
+
+
+def _tells(error: BaseException) -> bool:
+    """Whether this process says what went wrong: the first of its machine, or one that lost another."""
+    if not _together():
+        return True
+    from .ranks import PeerLostError, local_rank
+
+    return local_rank() == 0 or isinstance(error, PeerLostError)
+
+
+def speaks() -> bool:
+    """Whether this process prints what was trained: alone, or the first of those that train together."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def _together() -> bool:
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def train_group(
     options: TrainOptions, sweeps: tuple[str, ...], seeds: int, workspace: Workspace, console: Console
 ) -> "GroupDone":
     """Train the grid of `sweeps` with so many seeds each; the best on validation rows is chosen. Raises UsageError."""
+    if _together():
+        raise UsageError("seeds and sweeps train in one process, one after the other: start them without a launcher.")
     trainer = _trainer(recipe_of(options)[1])
     from .group import plan_group
     from .group import train_group as train_all
@@ -44,7 +73,7 @@ def dry_run(options: TrainOptions, sweeps: tuple[str, ...] = (), seeds: int = 1)
     _, recipe = recipe_of(options)
     if recipe.objective == "tfidf":
         raise UsageError("a TF-IDF baseline is fitted in seconds: leave out --dry-run.")
-    _need_local()
+    need_local()
     if sweeps or seeds > 1:
         from .group_dry_run import dry_run as plan_all
 
@@ -56,16 +85,19 @@ def dry_run(options: TrainOptions, sweeps: tuple[str, ...] = (), seeds: int = 1)
 
 def _trainer(recipe: Recipe) -> "Train":
     if recipe.objective == "tfidf":
+        if _together():
+            raise UsageError("a TF-IDF baseline is fitted in one process: start it without a launcher.")
         from .baseline import train_baseline
 
         return train_baseline
-    _need_local()
+    need_local()
     from .train import train as train_adapter
 
     return train_adapter
 
 
-def _need_local() -> None:
+def need_local() -> None:
+    """Raise UsageError where the extra `local` is not installed."""
     try:
         import peft  # noqa: F401  (the extra `local` brings it; better said now than in the middle)
         import torch  # noqa: F401

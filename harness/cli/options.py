@@ -87,3 +87,17 @@ def split_names(value: str, what: str) -> list[str]:
     if len(set(names)) < len(names):
         raise UsageError(f"{what} names '{next(n for n in names if names.count(n) > 1)}' twice.")
     return names
+
+
+def same_command(*, without: tuple[str, ...]) -> list[str]:
+    """The words of the command that is running (its name and what was typed), but for some parameters."""
+    context = click.get_current_context()
+    words = [str(context.command.name)]
+    for parameter in context.command.params:
+        given = context.params.get(str(parameter.name))
+        if parameter.name in without or given in (None, False, ()):
+            continue
+        for value in given if isinstance(given, tuple) else (given,):
+            name = [] if isinstance(parameter, click.Argument) else [max(parameter.opts, key=len)]
+            words += name if value is True else [*name, str(value)]
+    return words

@@ -6,7 +6,16 @@ from typing import Any
 import click
 
 from harness.cli.completion import recipes
-from harness.cli.options import data_option, json_option, limit_option, prompt_option, quiet_option, task_option
+from harness.cli.options import (
+    data_option,
+    json_option,
+    limit_option,
+    prompt_option,
+    quiet_option,
+    same_command,
+    task_option,
+)
+from harness.errors import UsageError
 
 
 @click.command()
@@ -38,6 +47,8 @@ from harness.cli.options import data_option, json_option, limit_option, prompt_o
     "--out", metavar="DIR", type=click.Path(path_type=Path), help="Adapter folder (default: in the workspace, current)."
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be trained, and what it would take.")
+@click.option("--launch", type=click.Choice(["accelerate"]), help="Train in several processes, started for you.")
+@click.option("--num-processes", metavar="N", type=click.IntRange(min=1), help="How many (default: one a GPU).")
 @json_option
 @quiet_option
 def train(
@@ -53,9 +64,11 @@ def train(
     sweeps: tuple[str, ...],
     out: Path | None,
     dry_run: bool,
+    launch: str | None,
+    num_processes: int | None,
     as_json: bool,
     quiet: bool,
-) -> None:
+) -> int | None:
     """Fine-tune a LoRA adapter on a task's training rows.
 
     \b
@@ -74,7 +87,13 @@ def train(
     if dry_run:
         record, text = load("harness.adapters.verb:dry_run")(options, sweeps, seeds)
         click.echo(_json(record) if as_json else text)
-        return
+        return None
+    if launch is not None:
+        load("harness.adapters.verb:need_local")()
+        words = same_command(without=("launch", "num_processes"))
+        return int(load("harness.adapters.launch:launch")(words, num_processes))
+    if num_processes is not None:
+        raise UsageError("--num-processes goes with --launch accelerate.")
     console = Console(stderr=True, quiet=quiet)
     workspace = Workspace.current()
     if sweeps or seeds > 1:
@@ -84,10 +103,13 @@ def train(
     else:
         folder, manifest = load("harness.adapters.verb:train")(options, workspace, console)
         record, text = {}, ""
+    if not load("harness.adapters.verb:speaks")():
+        return None
     if as_json:
         click.echo(_json({"path": str(folder), "manifest": manifest, **record}))
     else:
         click.echo(text + load("harness.adapters.said:trained")(folder, manifest, task))
+    return None
 
 
 def _json(record: Any) -> str:

@@ -49,9 +49,16 @@ class Loaded:
         if job.decode == "choose":
             return Choose(self.net, job.normalisation)
         if job.decode == "head":
-            score = self.net.model.score if self.live else self.adapters.head(job.adapter)
+            score = self._live_score if self.live else self.adapters.head(job.adapter)
             return Head(self.net, score, job.labels)
         return Generate(self.net, constrained=job.decode == "json")
+
+    def _live_score(self, hidden: torch.Tensor) -> torch.Tensor:
+        """A live model's head; a trainer keeps it in float32, whatever the type of the model below."""
+        score = self.net.model.score
+        weights = list(score.parameters())  # PEFT keeps the untrained one beside the trained one
+        dtype = next((w.dtype for w in weights if w.requires_grad), weights[0].dtype)
+        return score(hidden.to(dtype))  # type: ignore[no-any-return]
 
 
 class LocalEngine:

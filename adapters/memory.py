@@ -1,0 +1,78 @@
+"""What a training holds in memory, reckoned before anything is loaded."""
+
+from typing import Any, NamedTuple
+
+import msgspec
+import torch
+import transformers
+
+from harness.local.base import BaseFiles
+from harness.local.loading import DTYPES, Placement
+
+from .model import trainable_weights, with_adapter
+from .recipe import Recipe
+
+ROOM = 0.9
+"""The share of a GPU's free memory that a training may plan with."""
+
+
+class Sizes(NamedTuple):
+    """All weights, trained weights, width, layers and vocabulary of a base with its adapter."""
+
+    weights: int
+    trained: int
+    hidden: int
+    layers: int
+    vocabulary: int
+
+
+def sizes(files: BaseFiles, recipe: Recipe, labels: int) -> Sizes:
+    """Counted on the meta device: nothing is loaded."""
+    config = transformers.AutoConfig.from_pretrained(str(files.folder), local_files_only=True, trust_remote_code=False)
+    kind: Any = transformers.AutoModelForCausalLM
+    if recipe.objective == "head":
+        kind, config.num_labels = transformers.AutoModelForSequenceClassification, labels
+    plain = msgspec.structs.replace(recipe, quantization="none")
+    with torch.device("meta"):
+        model = with_adapter(kind.from_config(config), plain)
+    inner = config.get_text_config()
+    trained = sum(p.numel() for p in trainable_weights(model).values())
+    everything = sum(p.numel() for p in model.parameters())
+    return Sizes(everything, trained, inner.hidden_size, inner.num_hidden_layers, inner.vocab_size)
+
+
+def needed(
+    size: Sizes, recipe: Recipe, placement: Placement, longest: int, answer: int, *, recompute: bool
+) -> dict[str, int]:
+    """Bytes by purpose, for the longest batch of one process; longest, answer: tokens of a row and of an answer.
+
+    Base weights in their type (4 bits and scales: 0.53 bytes each); trained weights, gradients and two Adam
+    moments in float32; activations 34 bytes a token, unit of width and layer in 16 bits, twice that in 32
+    (Korthikanti et al., 2022, without the attention map), or the layers' inputs alone when they are
+    recomputed; float32 logits of the answer columns, three copies.
+    """
+    wide = DTYPES[placement.dtype].itemsize
+    per_weight = 0.53 if recipe.quantization == "nf4" else wide
+    per_unit = wide if recompute else 17 * wide
+    parts = {
+        "base": round((size.weights - size.trained) * per_weight),
+        "adapter": size.trained * 16,
+        "activations": recipe.batch * longest * size.hidden * size.layers * per_unit,
+        "logits": recipe.batch * answer * size.vocabulary * 12,
+    }
+    return {**parts, "total": sum(parts.values())}
+
+
+def recomputes(recipe: Recipe, total: int, free: int | None) -> bool:
+    """Whether activations are recomputed (activation checkpointing): as the recipe says, else where memory asks for it.
+
+    total: bytes needed without it; free: bytes of the device, None where nobody counts them (a CPU).
+    """
+    if recipe.activation_checkpointing is not None:
+        return recipe.activation_checkpointing
+    return free is not None and total > ROOM * free
+
+
+def free_bytes(device: str) -> int | None:
+    """Free memory of a CUDA device; None for others."""
+    return int(torch.cuda.mem_get_info(device)[0]) if device.startswith("cuda") else None

@@ -1,0 +1,121 @@
+"""Types, kernels and recomputed activations are chosen by device and recipe; trained weights are float32 everywhere."""
+
+import io
+import json
+import sys
+import types
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from peft import get_peft_model_state_dict
+from rich.console import Console
+from safetensors.torch import load_file
+
+from harness.adapter import WEIGHTS
+from harness.adapters import kernels
+from harness.adapters.kernels import kernel_arguments
+from harness.adapters.memory import recomputes
+from harness.adapters.model import load_base, trainable_weights, with_adapter
+from harness.adapters.options import TrainOptions
+from harness.adapters.precision import precision_arguments
+from harness.adapters.recipe import Recipe
+from harness.adapters.sharding import sharding_arguments
+from harness.adapters.train import prepare, train
+from harness.errors import UsageError
+from harness.local.loading import place
+from harness.workspace import Workspace
+
+QUICK = ("batch=8", "accumulate=1", "epochs=4", "validation_rows=16", "evaluations=1", "lora.r=2", "learning_rate=0.01")
+
+
+def options(base: Path, rows: Path, *more: str) -> TrainOptions:
+    return TrainOptions("agnews", str(base), "tiny-agnews", (*QUICK, *more), str(rows))
+
+
+@pytest.mark.parametrize("objective", ["generate", "head"])
+def test_on_a_base_in_bfloat16_every_trained_weight_moves_and_the_loss_falls(
+    objective: str, base: Path, rows: Path, tmp_path: Path
+) -> None:
+    wanted = options(base, rows, "dtype=bfloat16", f"objective={objective}")
+    job = prepare(wanted)
+    transformers.set_seed(job.recipe.seed)
+    model = with_adapter(
+        load_base(job.files, job.placement, job.recipe, job.task.labels, job.tokenizer.pad_token_id), job.recipe
+    )
+    assert {p.dtype for p in trainable_weights(model).values()} == {torch.float32}
+    assert torch.bfloat16 in {p.dtype for p in model.parameters() if not p.requires_grad}
+    before = {k: v.clone() for k, v in get_peft_model_state_dict(model, save_embedding_layers=False).items()}
+
+    folder, _ = train(wanted, Workspace(tmp_path), Console(file=io.StringIO()))
+    after = load_file(folder / WEIGHTS)
+    assert before.keys() == after.keys()
+    assert any("score" in key for key in after) == (objective == "head")
+    for key, value in after.items():
+        assert value.dtype == torch.float32
+        moved = (value != before[key]).float().mean().item()
+        assert moved == 1.0, f"{key}: only {moved:.1%} of the weights moved"
+    losses = [h["loss"] for h in json.loads((folder / "history.json").read_text()) if "loss" in h]
+    epoch = 104 // 8
+    assert sum(losses[-epoch:]) < sum(losses[:epoch]), "the same rows, three epochs later"
+
+
+@pytest.mark.parametrize(("capability", "dtype"), [((7, 5), "float16"), ((8, 0), "bfloat16"), ((9, 0), "bfloat16")])
+def test_cards_below_compute_capability_8_train_in_float16_with_a_scaled_loss(
+    capability: tuple[int, int], dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device=None: capability)
+    placement = place("auto", "auto", "auto", "none", None)
+    assert (placement.device, placement.dtype) == ("cuda", dtype)
+    chosen = precision_arguments(placement.dtype, placement.device)
+    assert chosen == {"fp16": dtype == "float16", "bf16": dtype == "bfloat16"}
+
+
+def test_a_cpu_trains_in_float32_unless_told_otherwise() -> None:
+    chosen = precision_arguments(place("cpu", "auto", "auto", "none", None).dtype, "cpu")
+    assert chosen == {"fp16": False, "bf16": False}
+
+
+def test_liger_kernels_are_taken_on_cuda_where_they_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "is_liger_kernel_available", lambda: True)
+    chosen = kernel_arguments(Recipe(), "cuda:1")
+    assert chosen["use_liger_kernel"] is True
+    assert chosen["liger_kernel_config"]["fused_linear_cross_entropy"] is False, "the loss here is on answers only"
+    assert kernel_arguments(Recipe(), "cpu") == {}
+    assert kernel_arguments(Recipe(kernels="none"), "cuda") == {}
+    monkeypatch.setattr(kernels, "is_liger_kernel_available", lambda: False)
+    assert kernel_arguments(Recipe(), "cuda") == {}
+
+
+def test_activations_are_recomputed_where_the_recipe_or_memory_asks_for_it() -> None:
+    card = 16 << 30
+    assert not recomputes(Recipe(), total=10 << 30, free=card)
+    assert recomputes(Recipe(), total=15 << 30, free=card)
+    assert recomputes(Recipe(activation_checkpointing=True), total=0, free=card)
+    assert not recomputes(Recipe(activation_checkpointing=False), total=99 << 30, free=card)
+    assert not recomputes(Recipe(), total=99 << 30, free=None), "nobody counts a CPU's memory"
+    assert sharding_arguments(Recipe(activation_checkpointing=True)) == {"activation_checkpointing": True}
+    sharded = sharding_arguments(Recipe(activation_checkpointing=True, sharding="fsdp2"))
+    assert "activation_checkpointing" not in sharded and sharded["fsdp_config"]["activation_checkpointing"] is True
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("quantization=nf4", "wants a CUDA card"),
+        ("optimizer=paged_adamw_8bit", "optimizer paged_adamw_8bit wants a CUDA card"),
+        ("dtype=float16", "float16 trains on a card only"),
+        ("sharding=fsdp2", "wants several processes"),
+    ],
+)
+def test_what_this_machine_cannot_train_is_told_before_it_starts(
+    setting: str, said: str, base: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setitem(sys.modules, "bitsandbytes", types.ModuleType("bitsandbytes"))
+    wanted = options(base, rows, setting)
+    assert prepare(wanted).steps == 52, "a dry run may plan what another machine will do"
+    with pytest.raises(UsageError, match=said):
+        train(wanted, Workspace(tmp_path), Console(file=io.StringIO()))
