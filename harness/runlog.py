@@ -4,18 +4,21 @@ Files are append-only; the last line per (n, repeat) wins; a torn last line (a k
 write) is cut off before anything is appended.
 """
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
+import numpy as np
 
 from harness import likeness, results
+from harness.data.shelf import Shelf
 from harness.errors import UsageError
 from harness.files import write_json
 from harness.identity import Identity
-from harness.records import Completion, Cost, Key, LogLine, Record, Request, Row, Sample, Score
+from harness.logs.lines import LogWriter, decode_line
+from harness.logs.log import Log
+from harness.records import Key, LogLine, Record, Request, Row, Sample
 from harness.results import Summary
 
 SCHEMA = 1
@@ -57,12 +60,6 @@ class Manifest(Record, frozen=True, kw_only=True, omit_defaults=False):
     embedding: str | None = None
 
 
-class _Paid(msgspec.Struct):
-    """The one field of a log line that a ledger needs."""
-
-    cost: Cost = Cost()
-
-
 class Session(Record, frozen=True, kw_only=True):
     """One uninterrupted stretch of work of one backend, as noted when it ended (a killed one leaves none).
 
@@ -85,15 +82,18 @@ class RunLog:
         self.manifest = manifest
 
     @classmethod
-    def create(cls, path: Path, manifest: Manifest, rows: Iterable[tuple[Sample, Request]]) -> "RunLog":
+    def create(cls, path: Path, manifest: Manifest, rows: Shelf[Row] | Iterable[tuple[Sample, Request]]) -> "RunLog":
         """A new run directory with its rows; the manifest is written last and makes it a run."""
         if (path / "manifest.json").exists():
             raise UsageError(f"{path} already holds a run: continue it with --resume {path}, or name another --out.")
         path.mkdir(parents=True, exist_ok=True)
         encoder = msgspec.json.Encoder()
         with (path / "samples.jsonl").open("wb") as file:
-            for n, (sample, request) in enumerate(rows):
-                file.write(encoder.encode(Row(n=n, sample=sample, request=request)) + b"\n")
+            if isinstance(rows, Shelf):
+                rows.copy_to(file)
+            else:
+                for n, (sample, request) in enumerate(rows):
+                    file.write(encoder.encode(Row(n=n, sample=sample, request=request)) + b"\n")
         (path / "state").mkdir(exist_ok=True)
         write_json(path / "manifest.json", manifest)
         return cls(path, manifest)
@@ -119,50 +119,42 @@ class RunLog:
         path.mkdir(parents=True, exist_ok=True)
         return path
 
+    def shelf(self) -> Shelf[Row]:
+        """The rows and their requests, by position."""
+        return Shelf.of_file(Row, self.path / "samples.jsonl")
+
     def rows(self) -> Iterator[Row]:
         """The rows and their requests, in position order."""
         decoder = msgspec.json.Decoder(Row)
         with (self.path / "samples.jsonl").open("rb") as file:
             for number, line in enumerate(file, 1):
-                yield _decode(decoder, line, f"{self.path / 'samples.jsonl'}:{number}")
+                yield decode_line(decoder, line, f"{self.path / 'samples.jsonl'}:{number}")
 
     def log_path(self, backend: str, *, probe: bool = False) -> Path:
         """`<backend>.jsonl`, or `<backend>.probe.jsonl`."""
         return self.path / f"{backend}{'.probe' if probe else ''}.jsonl"
 
+    def backend_log(self, backend: str, *, probe: bool = False) -> Log:
+        """A backend's log, for runs of any size."""
+
+        def complete(lines: Iterable[LogLine]) -> Iterable[LogLine]:
+            return lines if probe else _with_likeness(self.path, backend, lines)
+
+        return Log(self.log_path(backend, probe=probe), self.manifest.rows, self.manifest.repeats, complete)
+
     def lines(self, backend: str, *, probe: bool = False) -> dict[Key, LogLine]:
-        """The last line of every (n, repeat), by position. A torn last line is not a line."""
-        decoder = msgspec.json.Decoder(LogLine)
-        path = self.log_path(backend, probe=probe)
-        found: dict[Key, LogLine] = {}
-        if path.is_file():
-            with path.open("rb") as file:
-                for number, raw in enumerate(file, 1):
-                    if raw.endswith(b"\n"):
-                        line = _decode(decoder, raw, f"{path}:{number}")
-                        found[Key(line.n, line.repeat)] = line
-        measured = None if probe else likeness.read_likeness(self.path)
-        if measured is not None:
-            _add_values(found, measured.values.get(backend, ()))
-        return dict(sorted(found.items()))
+        """The last line of every (n, repeat), by position, all in memory."""
+        return self.backend_log(backend, probe=probe).last()
 
     def incurred(self, backend: str) -> float:
         """USD paid for a backend: every line ever written, superseded ones and the probe's too."""
-        decoder = msgspec.json.Decoder(_Paid)
-        total = 0.0
-        for probe in (False, True):
-            path = self.log_path(backend, probe=probe)
-            if path.is_file():
-                with path.open("rb") as file:
-                    costs = (_decode(decoder, raw, str(path)).cost.incurred for raw in file if raw.endswith(b"\n"))
-                    total += sum(cost or 0.0 for cost in costs)
-        return total
+        return self.backend_log(backend).incurred() + self.backend_log(backend, probe=True).incurred()
 
     def answered(self, backend: str, *, probe: bool = False) -> set[Key]:
-        """What needs no further asking: every (n, repeat) whose last line is an answer."""
-        return {key for key, line in self.lines(backend, probe=probe).items() if line.error is None}
+        """What needs no further asking, as a set: for runs of ordinary size (else `backend_log(..).answered()`)."""
+        return {Key(*key) for key in np.argwhere(self.backend_log(backend, probe=probe).answered()).tolist()}
 
-    def writer(self, backend: str, *, probe: bool = False) -> "LogWriter":
+    def writer(self, backend: str, *, probe: bool = False) -> LogWriter:
         """Append lines to a backend's log. Only one process may hold it."""
         return LogWriter(self.log_path(backend, probe=probe))
 
@@ -177,7 +169,7 @@ class RunLog:
         if not path.is_file():
             return []
         decoder = msgspec.json.Decoder(Session)
-        return [_decode(decoder, line, str(path)) for line in path.read_bytes().splitlines()]
+        return [decode_line(decoder, line, str(path)) for line in path.read_bytes().splitlines()]
 
     def summary(self) -> Summary | None:
         """`summary.json`, or None while the run has not ended."""
@@ -191,91 +183,21 @@ class RunLog:
         write_json(self.path / "summary.json", summary)
 
 
-def _add_values(lines: dict[Key, LogLine], values: Iterable[tuple[int, int, float]]) -> None:
+def _with_likeness(run: Path, backend: str, lines: Iterable[LogLine]) -> Iterable[LogLine]:
     """Give each scored line the value that was measured for it once all had answered."""
-    for n, repeat, value in values:
-        line = lines.get(Key(n, repeat))
-        if line is not None and line.score is not None:
-            score = msgspec.structs.replace(line.score, values={**line.score.values, likeness.NAME: value})
-            lines[Key(n, repeat)] = msgspec.structs.replace(line, score=score)
+    measured = likeness.read_likeness(run)
+    if measured is None or not measured.values.get(backend):
+        return lines
+    values = {(n, repeat): value for n, repeat, value in measured.values[backend]}
 
+    def with_value(line: LogLine) -> LogLine:
+        value = values.get((line.n, line.repeat))
+        if value is None or line.score is None:
+            return line
+        score = msgspec.structs.replace(line.score, values={**line.score.values, likeness.NAME: value})
+        return msgspec.structs.replace(line, score=score)
 
-class LogWriter:
-    """Appends whole lines, each with one write; a torn tail left by a kill is cut off first.
-
-    Raises UsageError where another process is writing the same log.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._encoder = msgspec.json.Encoder()
-        self._file: BinaryIO = path.open("ab+", buffering=0)
-        _lock(self._file, path)
-        _cut_torn_tail(self._file)
-
-    def append(self, n: int, completion: Completion, score: Score | None) -> LogLine:
-        """Write one line; on return it has left this process (a later kill cannot lose it)."""
-        line = LogLine.of(n, completion, score)
-        try:
-            data = self._encoder.encode(line) + b"\n"
-        except UnicodeEncodeError:  # half a surrogate pair in an answer: UTF-8 has no such thing
-            line = msgspec.structs.replace(line, text=_whole_characters(line.text), score=_whole_score(score))
-            data = self._encoder.encode(line) + b"\n"
-        written = self._file.write(data)
-        if written != len(data):  # a full disk: take the torn line back, the caller says so
-            raise OSError(f"{self.path}: only {written} of {len(data)} bytes could be written")
-        return line
-
-    def close(self) -> None:
-        """Close the file and let the next writer in."""
-        self._file.close()
-
-    def __enter__(self) -> "LogWriter":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def _whole_characters(text: str) -> str:
-    """Join surrogate pairs; a lone half becomes U+FFFD."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _whole_score(score: Score | None) -> Score | None:
-    if score is None:
-        return None
-    answers = [None if a is None else _whole_characters(a) for a in (score.answer, score.lenient.answer)]
-    lenient = msgspec.structs.replace(score.lenient, answer=answers[1])
-    return msgspec.structs.replace(score, answer=answers[0], lenient=lenient)
-
-
-def _lock(file: BinaryIO, path: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows: no advisory locks; one writer is then the person's own care
-        return
-    try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise UsageError(f"{path} is being written by another bench process: wait for it, or end it.") from None
-
-
-def _cut_torn_tail(file: BinaryIO) -> None:
-    """Truncate to the last line end."""
-    end = file.seek(0, os.SEEK_END)
-    position = end
-    while position > 0:
-        start = max(0, position - 65536)
-        file.seek(start)
-        newline = file.read(position - start).rfind(b"\n")
-        if newline >= 0:
-            position = start + newline + 1
-            break
-        position = start
-    if position != end:
-        file.truncate(position)
+    return map(with_value, lines)
 
 
 def decode_schema(raw: bytes, kind: type[T], newest: int, name: str) -> T:
@@ -291,10 +213,3 @@ def decode_schema(raw: bytes, kind: type[T], newest: int, name: str) -> T:
         return msgspec.convert(plain, kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{name} is not readable ({error}).") from None
-
-
-def _decode(decoder: msgspec.json.Decoder[T], line: bytes, place: str) -> T:
-    try:
-        return decoder.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"{place}: not a line of this Bench ({error}).") from None

@@ -106,7 +106,7 @@ def test_no_example_shares_a_text_with_an_evaluated_row() -> None:
 
 def test_a_blank_probe_keeps_only_the_instruction() -> None:
     asked = requests()
-    blank = probe_requests(asked, "blank", 0)
+    blank = list(probe_requests(asked, "blank", 0))
     assert {r.messages[0].content for r in blank} == {blank[0].messages[0].content}
     assert all(r.passage_texts() == ["", ""] for r in blank)
     assert [r.id for r in blank] == [r.id for r in asked]
@@ -114,10 +114,10 @@ def test_a_blank_probe_keeps_only_the_instruction() -> None:
 
 def test_a_shuffle_probe_gives_every_row_the_texts_of_another() -> None:
     asked = requests()
-    shuffled = probe_requests(asked, "shuffle", 3)
+    shuffled = list(probe_requests(asked, "shuffle", 3))
     assert sorted(r.passage_texts() for r in shuffled) == sorted(r.passage_texts() for r in asked)
     assert all(a.id == b.id and a.passage_texts() != b.passage_texts() for a, b in zip(asked, shuffled, strict=True))
-    assert probe_requests(asked, "shuffle", 3) == shuffled
+    assert list(probe_requests(asked, "shuffle", 3)) == shuffled
 
 
 FIRST = requests()[0]

@@ -4,6 +4,8 @@ import datetime
 import re
 import secrets
 import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,10 +13,12 @@ import msgspec
 
 from harness import hardware
 from harness.backend import Backend, Needs, RunContext
+from harness.data.drawing import draw
 from harness.data.rows import EMBEDDED, DataSource, DataWarning
-from harness.data.sampling import fingerprint, seeded_order
+from harness.data.sampling import Fingerprint
+from harness.data.shelf import Shelf
 from harness.errors import UsageError
-from harness.hashing import digest
+from harness.hashing import digest_each
 from harness.identity import Identity
 from harness.prompting.questions import Questions, make_requests
 from harness.records import Record, Request, Row, Sample, number_repeats
@@ -77,24 +81,35 @@ def load_task(spec: str) -> Task:
 def load_rows(task: Task, source: DataSource) -> list[Sample]:
     """All rows of a split, ids numbered. Raises UsageError where there are none."""
     samples = list(number_repeats(task.samples(source)))
-    if not samples:
+    _refuse_none(len(samples), task, source)
+    return samples
+
+
+def _refuse_none(rows: int, task: Task, source: DataSource) -> None:
+    if not rows:
         where = source.location or "the data set"
         raise UsageError(f"{where}: the split '{source.split}' of task '{task.name}' holds no rows.")
-    return samples
 
 
 def read_rows(task: Task, source: DataSource) -> tuple[list[Sample], list[str]]:
     """All rows of a split, and what its reader had to say of rows that it left out."""
+    with _remarks_of_reader() as remarks:
+        rows = load_rows(task, source)
+    return rows, remarks
+
+
+@contextmanager
+def _remarks_of_reader() -> Iterator[list[str]]:
+    """What a reader warns of meanwhile: filled when the block ends."""
+    remarks: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DataWarning)
-        rows = load_rows(task, source)
-    remarks = []
+        yield remarks
     for warning in caught:
         if issubclass(warning.category, DataWarning):
             remarks.append(str(warning.message))
         else:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-    return rows, remarks
 
 
 def ask(task: Task, sample: Sample) -> Request:
@@ -142,16 +157,27 @@ def make_backends(tables: dict[str, dict[str, Any]], task_name: str, context: Ru
     return made
 
 
+class _RequestLength(msgspec.Struct):
+    """The one field of a request that is looked at in every row; left out where it is the usual one."""
+
+    max_tokens: int = next(f.default for f in msgspec.structs.fields(Request) if f.name == "max_tokens")
+
+
+class _RowLength(msgspec.Struct):
+    request: _RequestLength
+
+
 class Plan(NamedTuple):
     """What is about to be asked: the task, the rows with their requests, and where the answers will go.
 
     `log` is the run that is being finished, or None for a new one: nothing is written before `open`.
     `clean_only`: rows that also stand in a candidate's training rows are refused.
+    The rows may be millions: a Shelf, which reads each anew when it is looked at.
     """
 
     task: Task
     manifest: Manifest
-    rows: list[Row]
+    rows: Sequence[Row]
     path: Path
     log: RunLog | None = None
     clean_only: bool = False
@@ -164,9 +190,14 @@ class Plan(NamedTuple):
             rows=len(self.rows) * self.manifest.repeats,
             labels=self.rows[0].request.labels if self.rows else (),
             schema=self.rows[0].request.schema if self.rows else None,
-            max_tokens=max((row.request.max_tokens for row in self.rows), default=0),
+            max_tokens=max(self._answer_lengths(), default=0),
             data_fingerprint=str(self.manifest.data.get("fingerprint", "")),
         )
+
+    def _answer_lengths(self) -> Iterator[int]:
+        if isinstance(self.rows, Shelf):
+            return (row.request.max_tokens for row in self.rows.each(msgspec.json.Decoder(_RowLength).decode))
+        return (row.request.max_tokens for row in self.rows)
 
     def open(self, identities: dict[str, Identity]) -> RunLog:
         """The run directory, once every backend has said that it is ready. Raises UsageError.
@@ -175,6 +206,8 @@ class Plan(NamedTuple):
         """
         manifest = msgspec.structs.replace(self.manifest, backends=identities)
         if self.log is None:
+            if isinstance(self.rows, Shelf):
+                return RunLog.create(self.path, manifest, self.rows)
             return RunLog.create(self.path, manifest, ((row.sample, row.request) for row in self.rows))
         for name, before in self.manifest.backends.items():
             for what in ("model", "decode", "adapter_sha256", "base_sha256"):
@@ -193,17 +226,20 @@ def plan_run(options: RunOptions, settings: Settings, context: RunContext, out: 
     task = load_task(options.task)
     tables = backend_tables(options, settings)
     make_backends(tables, task.name, context)  # wrong settings are told before any row is read
-    everything, remarks = read_rows(task, DataSource(location=options.data, split=options.split))
-    chosen = seeded_order(everything, options.seed)[: options.limit]
+    source = DataSource(location=options.data, split=options.split)
+    aside = _nearest_folder(out or context.workspace.runs)
+    with _remarks_of_reader() as remarks:
+        drawn = draw(task.samples(source), options.seed, options.limit, aside)
+    _refuse_none(drawn.total, task, source)
     requests, notes = make_requests(
         options.questions,
         task,
         lambda sample: ask(task, sample),
-        chosen,
+        drawn,
         lambda: load_rows(task, DataSource(location=options.data, split="train")),
         options.seed,
     )
-    rows = [Row(n=n, sample=s, request=r) for n, (s, r) in enumerate(zip(chosen, requests, strict=True))]
+    rows, request_hash, data_hash = _lay_out(drawn, requests, aside)
     now = datetime.datetime.now(datetime.UTC)
     run_id = f"{task.name}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     path = out or context.workspace.runs / run_id
@@ -226,19 +262,37 @@ def plan_run(options: RunOptions, settings: Settings, context: RunContext, out: 
             "source": _source_name(task, options.data),
             "split": options.split,
             "label": "embedded sample" if options.data == EMBEDDED else "",
-            "rows_of_split": len(everything),
+            "rows_of_split": drawn.total,
             "limit": options.limit,
-            "fingerprint": fingerprint(chosen),
+            "fingerprint": data_hash,
             "remarks": remarks,
             **notes,
         },
-        request_hash=digest([row.request.hash() for row in rows]),
+        request_hash=request_hash,
         backend_settings=tables,
         versions=hardware.versions(),
         hardware=hardware.hardware(),
         git=hardware.git_commit(),
     )
     return Plan(task, manifest, rows, path, clean_only=options.fail_on_contamination)
+
+
+def _lay_out(samples: Iterable[Sample], requests: Iterable[Request], folder: Path) -> tuple[Shelf[Row], str, str]:
+    """The rows of a run as they will stand in it, the hash of their requests, the fingerprint of their data."""
+    rows, data = Shelf(Row, folder), Fingerprint(folder)
+
+    def hashes() -> Iterator[str]:
+        for n, (sample, request) in enumerate(zip(samples, requests, strict=True)):
+            rows.append(Row(n=n, sample=sample, request=request))
+            data.add(sample)
+            yield request.hash()
+
+    return rows, digest_each(hashes()), data.digest()
+
+
+def _nearest_folder(path: Path) -> Path:
+    """The first folder from here upwards that exists: large splits are kept aside on the disk of their run."""
+    return next(folder for folder in path.absolute().parents if folder.is_dir())
 
 
 def plan_resume(path: Path) -> Plan:
@@ -250,7 +304,7 @@ def plan_resume(path: Path) -> Plan:
             f"{path} was scored by version {log.manifest.parser} of task '{task.name}', "
             f"this is version {task.version}: start a new run."
         )
-    return Plan(task, log.manifest, list(log.rows()), path, log)
+    return Plan(task, log.manifest, log.shelf(), path, log)
 
 
 def _from_anywhere(spec: str) -> str:

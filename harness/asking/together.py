@@ -9,11 +9,12 @@ import contextlib
 import datetime
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from harness.asking.plan import Plan
 from harness.backend import Backend
@@ -21,8 +22,9 @@ from harness.data.contamination import Findings, write_findings
 from harness.errors import BackendStopped, BenchError, IncompleteRunError
 from harness.gate.early_stop import EarlyStop
 from harness.identity import Identity
+from harness.logs.lines import LogWriter
 from harness.records import Completion, LogLine, Request, Row
-from harness.runlog import LogWriter, RunLog, Session
+from harness.runlog import RunLog, Session
 from harness.task import Task
 
 GRACE_S = 10.0
@@ -53,7 +55,7 @@ class _Asking:
     backend: Backend
     log: RunLog
     task: Task
-    rows: list[Row]
+    rows: Sequence[Row]
     observer: Observer
     stopping: asyncio.Event
     early: EarlyStop | None = None
@@ -127,8 +129,8 @@ class _Asking:
 
     async def probe(self, rows: int) -> None:
         """Latency: one row at a time. The first row is asked once more before, to warm up."""
-        done = self.log.answered(self.name, probe=True)
-        todo = [(n, 0) for n in range(rows) if (n, 0) not in done]
+        done = self.log.backend_log(self.name, probe=True).answered()
+        todo = [(n, 0) for n in range(rows) if not done[n, 0]]
         with self.log.writer(self.name, probe=True) as writer:
             for key in todo[:1] + todo:
                 if self.stopping.is_set():
@@ -142,11 +144,9 @@ class _Asking:
 
 def unanswered(log: RunLog, backend: str) -> Iterator[tuple[int, int]]:
     """Every (n, repeat) that has no answer yet, in position order."""
-    done = log.answered(backend)
-    for n in range(log.manifest.rows):
-        for repeat in range(log.manifest.repeats):
-            if (n, repeat) not in done:
-                yield n, repeat
+    repeats = log.manifest.repeats
+    todo = np.flatnonzero(~log.backend_log(backend).answered())
+    return (divmod(int(key), repeats) for key in todo)
 
 
 async def ask_everyone(
@@ -169,8 +169,9 @@ async def ask_everyone(
     stopping = asyncio.Event()
     try:
         with _interruptible(stopping, observer):
+            needs = plan.needs
             for backend in everyone:
-                await backend.check(plan.needs)
+                await backend.check(needs)
             identities = {name: backend.identity() for name, backend in backends.items()}
             findings = await asyncio.to_thread(inspect, identities)
             log = plan.open(identities)
@@ -184,7 +185,7 @@ async def ask_everyone(
             if early is not None:
                 _tell_earlier(log, early, list(backends))
             total = len(plan.rows) * log.manifest.repeats
-            observer.started({name: (len(log.answered(name)), total) for name in backends})
+            observer.started({name: (int(log.backend_log(name).answered().sum()), total) for name in backends})
             await _together([asking(name, backend).session() for name, backend in backends.items()])
     finally:
         for backend in everyone:
@@ -197,7 +198,7 @@ async def ask_everyone(
 def _tell_earlier(log: RunLog, early: EarlyStop, names: list[str]) -> None:
     """What earlier sessions have answered counts; what ended in an error is asked again."""
     for name in names:
-        for line in log.lines(name).values():
+        for line in log.backend_log(name).each_last():
             if line.error is None:
                 early.observe(name, line)
 

@@ -5,12 +5,17 @@ Recordings are JSONL. A line holds either a conversation whose last message is t
 an answer by row (`{"id": .., "text": ..}`; `custom_id` is the same as `id`).
 """
 
+import hashlib
 import re
+from array import array
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from harness.backend import Needs, RunContext
 from harness.errors import UsageError
@@ -46,50 +51,105 @@ class _Line(msgspec.Struct):
 
 
 class Recordings:
-    """Recorded answers by row id and by prompt, each list in file order."""
+    """Recorded answers by row id and by prompt, each in file order. They stay in their file: what is kept of a
+    recording are 16 bytes, a hash of its name and where it stands."""
 
     def __init__(self, path: Path) -> None:
-        self.by_id: dict[str, list[_Line]] = {}
-        self.by_prompt: dict[str, list[_Line]] = {}
-        decoder = msgspec.json.Decoder(_Line)
+        self._path = path
+        self._decoder = msgspec.json.Decoder(_Line)
+        by_id, by_prompt = _IndexBuilder(), _IndexBuilder()
         try:
-            with path.open("rb") as file:
-                for number, raw in enumerate(file, 1):
-                    if raw.strip():
-                        self._add(_decode(decoder, raw, f"{path}:{number}"), f"{path}:{number}")
+            self._file = path.open("rb")
+            position = 0
+            for number, raw in enumerate(self._file, 1):
+                if raw.strip():
+                    self._add(
+                        _decode(self._decoder, raw, f"{path}:{number}"), position, f"{path}:{number}", by_id, by_prompt
+                    )
+                position += len(raw)
         except OSError as error:
             raise UsageError(f"the recordings {path} cannot be read ({error.strerror}).") from None
+        self._by_id, self._by_prompt = by_id.build(), by_prompt.build()
 
-    def _add(self, line: _Line, place: str) -> None:
+    @staticmethod
+    def _add(line: _Line, position: int, place: str, by_id: "_IndexBuilder", by_prompt: "_IndexBuilder") -> None:
         name = line.id or line.custom_id
         if line.messages is not None:
             *prompt, last = line.messages or [{}]
             if last.get("role") != "assistant" or not isinstance(last.get("content"), str):
                 raise UsageError(f"{place}: the last message must be the assistant's, with text as its content.")
-            line.text = last["content"] if line.text is None else line.text
-            self.by_prompt.setdefault(
-                _prompt_key((str(m.get("role")), str(m.get("content"))) for m in prompt), []
-            ).append(line)
-        if name is not None:
-            self.by_id.setdefault(name, []).append(line)
-        if line.text is None or (line.messages is None and name is None):
+            by_prompt.add(_prompt_key((str(m.get("role")), str(m.get("content"))) for m in prompt), position)
+        elif line.text is None or name is None:
             raise UsageError(f'{place}: a recording needs "messages", or "id" (or "custom_id") with "text".')
+        if name is not None:
+            by_id.add(name, position)
 
-    def find(self, request: Request) -> _Line | None:
+    def find(self, request: Request, prompt_key: str) -> _Line | None:
         """The recording of a request.
 
         By id first (`hash-3` with repeat 0 may be recorded as such), then by prompt: the k-th row with the
         same inputs (ids end in -2, -3, ..) takes the k-th recording; a further repeat takes the one after.
         """
-        exact = self.by_id.get(request.id)
-        if exact is not None:
-            return exact[request.repeat] if request.repeat < len(exact) else None
+        exact = self._by_id.of(request.id)
+        if len(exact):
+            return self._read(exact, request.repeat)
         base, k = split_id(request.id)
-        same = (
-            self.by_id.get(base) or self.by_prompt.get(_prompt_key((m.role, m.content) for m in request.messages)) or []
-        )
-        position = k - 1 + request.repeat
-        return same[position] if position < len(same) else None
+        same = self._by_id.of(base)
+        if not len(same):
+            same = self._by_prompt.of(prompt_key)
+        return self._read(same, k - 1 + request.repeat)
+
+    def _read(self, positions: NDArray[np.int64], k: int) -> _Line | None:
+        if k >= len(positions):
+            return None
+        self._file.seek(int(positions[k]))
+        line = _decode(self._decoder, self._file.readline(), f"{self._path}, at byte {positions[k]}")
+        if line.text is None and line.messages:
+            line.text = line.messages[-1]["content"]
+        return line
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._file.close()
+
+
+class _IndexBuilder:
+    """Gathers names and positions."""
+
+    def __init__(self) -> None:
+        self._names, self._positions = array("Q"), array("q")
+
+    def add(self, name: str, position: int) -> None:
+        """A name that stands at a position of the file."""
+        self._names.append(_short_hash(name))
+        self._positions.append(position)
+
+    def build(self) -> "_Index":
+        """The index of all of them."""
+        names, positions = np.frombuffer(self._names, np.uint64), np.frombuffer(self._positions, np.int64)
+        order = np.argsort(names, kind="stable")
+        return _Index(names[order], positions[order])
+
+
+@dataclass(frozen=True)
+class _Index:
+    """Names by their hashes, ascending, and their positions; equal ones in file order. Of 10^7 names, the chance that
+    two of one hash exist is 3 in 10^6."""
+
+    names: NDArray[np.uint64]
+    positions: NDArray[np.int64]
+
+    def of(self, name: str) -> NDArray[np.int64]:
+        """Where a name stands, in file order."""
+        wanted = np.uint64(_short_hash(name))
+        low = self.names.searchsorted(wanted, "left")
+        if low == len(self.names) or self.names[low] != wanted:
+            return self.positions[:0]
+        return self.positions[low : self.names.searchsorted(wanted, "right")]
+
+
+def _short_hash(name: str) -> int:
+    return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "replace"), digest_size=8).digest(), "big")
 
 
 def split_id(row_id: str) -> tuple[str, int]:
@@ -146,9 +206,10 @@ class ReplayBackend:
         """Recorded answers in the order asked."""
         recordings = self._load()
         async for request in requests:
-            yield self._answer(request, recordings.find(request))
+            prompt_key = _prompt_key((m.role, m.content) for m in request.messages)
+            yield self._answer(request, recordings.find(request, prompt_key), prompt_key)
 
-    def _answer(self, request: Request, line: _Line | None) -> Completion:
+    def _answer(self, request: Request, line: _Line | None, prompt_key: str) -> Completion:
         if line is None:
             message = f"{self._path} holds no answer to this row"
             return Completion(
@@ -164,7 +225,7 @@ class ReplayBackend:
             cost=Cost(list=cost, incurred=0.0),
             attempts=0,
             cached=True,
-            prompt_hash=_prompt_key((m.role, m.content) for m in request.messages),
+            prompt_hash=prompt_key,
         )
 
     def counters(self) -> dict[str, float]:
@@ -173,4 +234,6 @@ class ReplayBackend:
 
     async def aclose(self) -> None:
         """Forget the recordings."""
+        if self._recordings is not None:
+            self._recordings.close()
         self._recordings = None

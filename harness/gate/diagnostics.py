@@ -58,9 +58,8 @@ def _parts(pairing: Pairing, columns: tuple[str, ...]) -> list[Part]:
         references = pairing.rows.references
         parts += [("class", label, np.flatnonzero(references == i)) for i, label in enumerate(pairing.rows.labels)]
     for column in columns:
-        values = np.array(pairing.rows.columns.get(column, []))
-        known = sorted(set(values.tolist()))[:MOST_VALUES]
-        parts += [(column, value, np.flatnonzero(values == value)) for value in known]
+        if (values := pairing.rows.columns.get(column)) is not None:
+            parts += [(column, value, values.rows_of(value)) for value in sorted(values.counts())[:MOST_VALUES]]
     return [part for part in parts if len(part[2])]
 
 

@@ -1,5 +1,6 @@
 """Setting up `--early-stop`: the gate's question, taken down in the manifest, and the watch that asks it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -31,7 +32,7 @@ def early_stop_terms(metrics: tuple[Metric, ...], reference: str, settings: Sett
 
 
 def watch_of(
-    manifest: Manifest, rows: list[Row], metrics: tuple[Metric, ...], workspace: Workspace
+    manifest: Manifest, rows: Sequence[Row], metrics: tuple[Metric, ...], workspace: Workspace
 ) -> EarlyStop | None:
     """The watch over a run that is about to be asked; None where nobody wants one.
 
@@ -60,7 +61,7 @@ def watch_of(
     return EarlyStop(terms, metric, rows, manifest.repeats, candidates, values)
 
 
-def _values(rows: list[Row], source: Source, name: str, metric: Metric) -> dict[int, float]:
+def _values(rows: Sequence[Row], source: Source, name: str, metric: Metric) -> dict[int, float]:
     """The reference's value of each position of this run; rows without an answer are left out."""
     side = source.side(name)
     at = side.positions([row.sample.id for row in rows])
@@ -68,7 +69,9 @@ def _values(rows: list[Row], source: Source, name: str, metric: Metric) -> dict[
     return {n: float(value) for n, value in enumerate(found) if not np.isnan(value)}
 
 
-def _refuse_other_evaluation(manifest: Manifest, rows: list[Row], metrics: tuple[Metric, ...], source: Source) -> None:
+def _refuse_other_evaluation(
+    manifest: Manifest, rows: Sequence[Row], metrics: tuple[Metric, ...], source: Source
+) -> None:
     here = Evaluation(
         source="this run",
         task=manifest.task,

@@ -170,7 +170,7 @@ def _refuse_unknown_slices(settings: GateSettings, rows: RowTable) -> None:
 
 
 def _pair(rows: RowTable, candidate: Side, reference: Side, metrics: tuple[Metric, ...]) -> Pairing:
-    other = reference.outcomes.only(reference.positions(rows.ids))
+    other = reference.outcomes.only(reference.positions(candidate.ids))
     mine = fill_missing(candidate.outcomes, other, metrics, len(rows.labels))
     same_name = candidate.info.backend == reference.info.backend
     backend = candidate.info.backend if same_name else f"{candidate.info.backend} against {reference.info.backend}"

@@ -89,7 +89,7 @@ def _contiguous(pairing: Pairing) -> int:
     for side in pairing.sides:
         if side.early is None:
             continue
-        complete = (side.outcomes.answers != NOT_ANSWERED).all(axis=1)[side.positions(pairing.rows.ids)]
+        complete = (side.outcomes.answers != NOT_ANSWERED).all(axis=1)[side.positions(pairing.sides[0].ids)]
         known = np.flatnonzero(complete)
         ends.append(int(known[-1]) + 1 if len(known) else 0)
     return min(ends)

@@ -1,5 +1,6 @@
 """One side of a gate: a backend's outcomes on rows that are named by id, from a run or from a baseline."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,7 @@ def run_evaluation(log: RunLog, rows: list[Row], summary: Summary) -> Evaluation
     )
 
 
-def prompt_fingerprint(rows: list[Row]) -> str:
+def prompt_fingerprint(rows: Iterable[Row]) -> str:
     """SHA-256 over what was asked about each row, whatever the order."""
     return digest(sorted([row.sample.id, row.request.hash()] for row in rows))
 

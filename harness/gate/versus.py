@@ -53,11 +53,12 @@ def versus(a: Source, b: Source, a_name: str | None, b_name: str | None) -> Vers
             f"{a.evaluation.source} and {b.evaluation.source} have no row that was asked in the same words."
         )
     rows = RowTable.of(same, a.evaluation.labels)
+    ids = [row.sample.id for row in same]
     sides: list[tuple[Side, Side]] = []
     everything: dict[tuple[str, str], dict[str, Comparison]] = {}
     for mine, theirs in names:
         x, y = a.side(mine), b.side(theirs)
-        left, right = x.outcomes.only(x.positions(rows.ids)), y.outcomes.only(y.positions(rows.ids))
+        left, right = x.outcomes.only(x.positions(ids)), y.outcomes.only(y.positions(ids))
         compared = compare_all(a.evaluation.metrics, rows, left, right, (mine, theirs))
         everything[f"{mine} of {x.info.run}", f"{theirs} of {y.info.run}"] = compared
         values = [{n: getattr(c, f"value_{side}") for n, c in compared.items()} for side in "ab"]

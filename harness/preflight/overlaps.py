@@ -46,6 +46,9 @@ def find_overlaps(plan: Plan, identities: dict[str, Identity], workspace: Worksp
         folder = adapters.get(name)
         if folder is None and identity.kind != "replay":
             continue
+        beside = _training_split(plan) if folder is None else []
+        if folder is None and not beside:
+            continue
         if asked is None:
             asked = Signatures.of(row.request.passage_texts() for row in plan.rows)
         if folder is not None:
@@ -54,12 +57,10 @@ def find_overlaps(plan: Plan, identities: dict[str, Identity], workspace: Worksp
                 overlaps[name] = found
                 remarks += _once_each(found, asked)
         else:
-            beside = _training_split(plan)
-            if beside:
-                source = f"the training split of {plan.manifest.data.get('source')}"
-                overlaps[name] = find_overlap(asked, _of_samples(plan.task, beside), source)
-                remarks += tuple(r for r in _once_each(overlaps[name], asked) if r not in remarks)
-                remarks += tuple(r for r in target_remarks(plan.task, beside, source) if r not in remarks)
+            source = f"the training split of {plan.manifest.data.get('source')}"
+            overlaps[name] = find_overlap(asked, _of_samples(plan.task, beside), source)
+            remarks += tuple(r for r in _once_each(overlaps[name], asked) if r not in remarks)
+            remarks += tuple(r for r in target_remarks(plan.task, beside, source) if r not in remarks)
     return Findings(overlaps=overlaps, remarks=remarks)
 
 

@@ -4,7 +4,8 @@ A candidate that still answers well knows the answers from elsewhere: from the p
 """
 
 import random
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import msgspec
@@ -15,21 +16,23 @@ from harness.records import Message, Passage, Request
 Probe = Literal["blank", "shuffle"]
 
 
-def probe_requests(requests: Sequence[Request], probe: Probe, seed: int) -> list[Request]:
+def probe_requests(requests: Sequence[Request], probe: Probe, seed: int) -> Iterator[Request]:
     """The requests as a probe asks them: "blank" empties every passage, "shuffle" swaps them between rows."""
     if probe == "blank":
-        return [cut_passages(request, 0) for request in requests]
-    return _shuffled(requests, seed)
+        yield from (cut_passages(request, 0) for request in requests)
+        return
+    for request, other in zip(requests, _others(len(requests), seed), strict=True):
+        yield fill_passages(request, requests[other].passage_texts())
 
 
-def _shuffled(requests: Sequence[Request], seed: int) -> list[Request]:
-    """Every row asks about the texts of another, so that no row keeps its own (one row alone keeps them)."""
-    order = list(range(len(requests)))
+def _others(rows: int, seed: int) -> "array[int]":
+    """For every row another, whose texts it is asked about: none keeps its own (one row alone does)."""
+    order = array("q", range(rows))
     random.Random(seed).shuffle(order)
-    found: list[Request] = list(requests)
-    for here, there in zip(order, order[1:] + order[:1], strict=True):
-        found[here] = fill_passages(requests[here], requests[there].passage_texts())
-    return found
+    others = array("q", order)
+    for k, here in enumerate(order):
+        others[here] = order[(k + 1) % rows]
+    return others
 
 
 def fill_passages(request: Request, texts: Sequence[str]) -> Request:

@@ -1,8 +1,8 @@
 """What is asked about the rows of a run: the task's own prompt, or another; with examples before it; or as a probe."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, overload
 
 from harness.prompting.leak_probe import Probe, probe_requests
 from harness.prompting.shots import Shot, draw_shots, with_shots
@@ -19,15 +19,41 @@ class Questions(Record, frozen=True, kw_only=True):
     probe: Probe | None = None
 
 
+class Drawn(Protocol):
+    """The rows of a run, in order."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, n: int, /) -> Sample: ...
+
+
+class _Asked(Sequence[Request]):
+    """The requests for the rows, each made when it is looked at."""
+
+    def __init__(self, samples: Drawn, question: Callable[[Sample], Request]) -> None:
+        self._samples, self._question = samples, question
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    @overload
+    def __getitem__(self, n: int) -> Request: ...
+    @overload
+    def __getitem__(self, n: slice) -> list[Request]: ...
+    def __getitem__(self, n: int | slice) -> Request | list[Request]:
+        if isinstance(n, slice):
+            return [self[k] for k in range(*n.indices(len(self)))]
+        return self._question(self._samples[n])
+
+
 def make_requests(
     questions: Questions,
     task: Task,
     ask: Callable[[Sample], Request],
-    samples: Sequence[Sample],
+    samples: Drawn,
     training: Callable[[], Sequence[Sample]],
     seed: int,
-) -> tuple[list[Request], dict[str, Any]]:
-    """The requests for the rows, and what the manifest notes of how they were made.
+) -> tuple[Iterator[Request], dict[str, Any]]:
+    """The requests for the rows one by one, and what the manifest notes of how they were made.
 
     ask: the task's own request for a row; training: reads the training rows, called only where shots are wanted.
     Raises UsageError for a prompt that does not fit the rows, or too few training rows.
@@ -43,11 +69,12 @@ def make_requests(
         def question(sample: Sample) -> Request:
             return template.apply(ask(sample), sample.inputs)
 
-    requests = [question(sample) for sample in samples]
+    asked = _Asked(samples, question)
     shots: list[Shot] = []
     if questions.shots:
-        shots = draw_shots(task, question, training(), requests, questions.shots, seed)
+        shots = draw_shots(task, question, training(), asked, questions.shots, seed)
+    requests: Iterable[Request] = asked
     if questions.probe is not None:
-        requests = probe_requests(requests, questions.probe, seed)
+        requests = probe_requests(asked, questions.probe, seed)
         notes["probe"] = questions.probe
-    return [with_shots(request, shots) for request in requests] if shots else requests, notes
+    return (with_shots(request, shots) for request in requests) if shots else iter(requests), notes

@@ -1,8 +1,10 @@
 """Few-shot examples: the same K solved rows of the training split before every question."""
 
-from collections.abc import Callable, Iterable, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
+import numpy as np
 
 from harness.data.sampling import seeded_order
 from harness.errors import UsageError
@@ -17,7 +19,7 @@ def draw_shots(
     task: Task,
     ask: Callable[[Sample], Request],
     training: Iterable[Sample],
-    asked: Sequence[Request],
+    asked: Iterable[Request],
     count: int,
     seed: int,
 ) -> list[Shot]:
@@ -27,17 +29,24 @@ def draw_shots(
     would stand in that one's prompt.
     Raises UsageError where too few are left.
     """
-    evaluated = {" ".join(text.casefold().split()) for request in asked for text in request.passage_texts()}
+    evaluated = np.unique(np.fromiter((h for request in asked for h in _hashes(request)), dtype=np.uint64))
     shots: list[Shot] = []
     for sample in seeded_order(training, seed):
         if len(shots) == count:
             break
         request = ask(sample)
-        if not evaluated & {" ".join(text.casefold().split()) for text in request.passage_texts()}:
+        if not np.isin(np.fromiter(_hashes(request), dtype=np.uint64), evaluated).any():
             shots.append((request, task.target(sample)))
     if len(shots) < count:
         raise UsageError(f"--shots {count}: only {len(shots)} training rows share no text with the evaluated rows.")
     return shots
+
+
+def _hashes(request: Request) -> Iterator[int]:
+    """Of its own texts, eight bytes each: the evaluated rows may be millions."""
+    for text in request.passage_texts():
+        plain = " ".join(text.casefold().split()).encode("utf-8", "replace")
+        yield int.from_bytes(hashlib.blake2b(plain, digest_size=8).digest(), "big")
 
 
 def with_shots(request: Request, shots: Sequence[Shot]) -> Request:

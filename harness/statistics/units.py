@@ -5,7 +5,7 @@ draw of row indices: the cost of a bootstrap then hardly depends on the number o
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,14 +44,18 @@ Answer = tuple[int, int, int, float]
 
 def count_units(units: Iterable[tuple[int, tuple[Answer, ...]]], sides: int, labels: int) -> Units:
     """Count units given as (stratum, answers). Columns 0..labels-1 are labels, column `labels` is "(no label)"."""
-    counter = Counter((stratum, tuple(sorted(answers))) for stratum, answers in units)
-    kinds = sorted(counter)
+    return weigh_units(Counter((stratum, tuple(sorted(answers))) for stratum, answers in units), sides, labels)
+
+
+def weigh_units(counted: Mapping[tuple[int, tuple[Answer, ...]], int], sides: int, labels: int) -> Units:
+    """Units that are counted already; the answers of each sorted."""
+    kinds = sorted(counted)
     tables = np.zeros((len(kinds), sides, labels, labels + 1))
     for k, (_, answers) in enumerate(kinds):
         for side, reference, answer, weight in answers:
             tables[k, side, reference, answer] += weight
     return Units(
         tables=tables,
-        counts=np.array([counter[kind] for kind in kinds], dtype=np.int64),
+        counts=np.array([counted[kind] for kind in kinds], dtype=np.int64),
         strata=np.array([stratum for stratum, _ in kinds], dtype=np.int64),
     )

@@ -1,6 +1,7 @@
 """The rows of a run and one candidate's outcomes on them as arrays: what every statistic is computed from."""
 
-from collections.abc import Callable, Iterable
+from array import array
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from harness.errors import UsageError
 from harness.metrics import Metric
 from harness.records import LogLine, Row, Score
+from harness.summary.columns import Column, ColumnBuilder, GroupBuilder, RowValues
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -27,53 +29,40 @@ class RowTable:
     """
 
     labels: tuple[str, ...]
-    ids: list[str]
     references: Codes
     groups: Codes | None
-    columns: dict[str, list[str]]
+    columns: dict[str, Column]
 
     @classmethod
     def of(cls, rows: Iterable[Row], labels: tuple[str, ...]) -> "RowTable":
         """Read the rows. Raises UsageError where a reference is none of the labels."""
         index = {label: i for i, label in enumerate(labels)}
-        ids: list[str] = []
-        references: list[int] = []
-        groups: list[str | None] = []
-        columns: dict[str, list[str]] = {}
+        references = array("q")
+        groups = GroupBuilder()
+        columns: dict[str, ColumnBuilder] = {}
         for row in rows:
             sample = row.sample
             if labels and sample.reference not in index:
                 raise UsageError(f"row {sample.id}: the reference '{sample.reference}' is none of {', '.join(labels)}.")
             for name, value in sample.columns.items():
-                column = columns.setdefault(name, [])
-                column += [""] * (len(ids) - len(column)) + [value]
-            ids.append(sample.id)
+                columns.setdefault(name, ColumnBuilder()).add(len(references), value)
             references.append(index.get(sample.reference, -1))
-            groups.append(sample.group)
-        for column in columns.values():
-            column += [""] * (len(ids) - len(column))
-        return cls(labels, ids, np.array(references, dtype=np.int64), _group_codes(groups), columns)
+            groups.add(sample.group)
+        count = len(references)
+        built = {name: column.build(count) for name, column in columns.items()}
+        return cls(labels, np.array(references, dtype=np.int64), groups.build(), built)
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.references)
 
     def only(self, chosen: Codes) -> "RowTable":
         """The rows at these positions."""
         return RowTable(
             labels=self.labels,
-            ids=[self.ids[i] for i in chosen],
             references=self.references[chosen],
             groups=None if self.groups is None else self.groups[chosen],
-            columns={name: [column[i] for i in chosen] for name, column in self.columns.items()},
+            columns={name: column.only(chosen) for name, column in self.columns.items()},
         )
-
-
-def _group_codes(groups: list[str | None]) -> Codes | None:
-    if not any(group is not None for group in groups):
-        return None
-    codes: dict[object, int] = {}
-    keys = ((i,) if group is None else group for i, group in enumerate(groups))
-    return np.array([codes.setdefault(key, len(codes)) for key in keys], dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -81,12 +70,12 @@ class Outcomes:
     """One candidate's outcomes.
 
     values: metric of kind "mean" -> (n,) the row's value, averaged over its answered repeats; nan: no answer, or
-    not defined. answers: (n, repeats) column of the confusion table, the last one for "(no label)",
-    NOT_ANSWERED where no answer came.
+    not defined (made anew at every look: take it once). answers: (n, repeats) column of the confusion table, the
+    last one for "(no label)", NOT_ANSWERED where no answer came.
     """
 
     decode: str
-    values: dict[str, Array]
+    values: Mapping[str, Array]
     answers: Codes
 
     @property
@@ -101,7 +90,10 @@ class Outcomes:
 
     def only(self, chosen: Codes) -> "Outcomes":
         """The outcomes at these positions."""
-        return Outcomes(self.decode, {name: v[chosen] for name, v in self.values.items()}, self.answers[chosen])
+        values = RowValues()
+        for name, of_all in self.values.items():
+            values.keep(name, of_all[chosen])
+        return Outcomes(self.decode, values, self.answers[chosen])
 
 
 @dataclass
@@ -114,7 +106,7 @@ class OutcomeBuilder:
     rows: int
     repeats: int
     _sums: dict[str, Array] = field(init=False)
-    _counts: dict[str, Codes] = field(init=False)
+    _counts: dict[str, NDArray[np.uint32]] = field(init=False)
     _answers: Codes = field(init=False)
     _columns: dict[str, int] = field(init=False)
     _readers: dict[str, Callable[[Score], float | None]] = field(init=False)
@@ -122,7 +114,7 @@ class OutcomeBuilder:
     def __post_init__(self) -> None:
         self._readers = {m.name: row_value(m.row_value) for m in self.metrics if _applies(m, self.decode)}
         self._sums = {name: np.zeros(self.rows) for name in self._readers}
-        self._counts = {name: np.zeros(self.rows, dtype=np.int64) for name in self._readers}
+        self._counts = {name: np.zeros(self.rows, dtype=np.uint32) for name in self._readers}
         self._answers = np.full((self.rows, self.repeats), NOT_ANSWERED, dtype=np.int64)
         self._columns = {label: i for i, label in enumerate(self.labels)}
 
@@ -143,11 +135,11 @@ class OutcomeBuilder:
                 self._counts[name][n] += 1
 
     def build(self) -> Outcomes:
-        """What has been gathered."""
-        values = {}
-        for name, sums in self._sums.items():
-            counts = self._counts[name]
-            values[name] = np.divide(sums, counts, out=np.full(self.rows, np.nan), where=counts > 0)
+        """What has been gathered; once, for the sums are given up on the way."""
+        values = RowValues()
+        for name in self._readers:
+            sums, counts = self._sums.pop(name), self._counts.pop(name)
+            values.keep(name, np.divide(sums, counts, out=np.full(self.rows, np.nan), where=counts > 0))
         return Outcomes(self.decode, values, self._answers)
 
 

@@ -1,9 +1,5 @@
 """The metrics within each value of a column of the data."""
 
-from collections import Counter
-
-import numpy as np
-
 from harness.metrics import Metric
 from harness.results import Estimate
 from harness.summary.estimates import estimate_all
@@ -22,13 +18,13 @@ def slice_estimates(metrics: tuple[Metric, ...], rows: RowTable, outcomes: dict[
     """column -> value -> backend -> metric -> figure; columns of 2 to 20 values, values by falling number of rows."""
     found: Slices = {}
     for column, values in rows.columns.items():
-        counts = Counter(values)
-        if not 2 <= len(counts) <= MOST_VALUES or len(counts) == len(values):
+        counts = values.counts()
+        if not 2 <= len(counts) <= MOST_VALUES or len(counts) == len(rows):
             continue
         ordered = sorted(counts, key=lambda value: (-counts[value], value))
         found[column] = {}
         for value in ordered:
-            chosen = np.flatnonzero(np.array([v == value for v in values]))
+            chosen = values.rows_of(value)
             part = rows.only(chosen)
             found[column][value] = {
                 name: estimate_all(metrics, part, of_all.only(chosen), f"{name}/{column}/{value}", DRAWS)

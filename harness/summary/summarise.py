@@ -86,9 +86,9 @@ def tally_of(log: RunLog, name: str, metrics: tuple[Metric, ...], rows: int) -> 
     """One backend's log and probe log, added up."""
     manifest = log.manifest
     tally = Tally(manifest.backends[name], metrics, manifest.labels, rows, manifest.repeats, log.incurred(name))
-    for line in log.lines(name).values():
+    for line in log.backend_log(name).each_last():
         tally.add(line)
-    for line in log.lines(name, probe=True).values():
+    for line in log.backend_log(name, probe=True).each_last():
         tally.add_probe(line)
     return tally
 

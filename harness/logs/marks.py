@@ -1,0 +1,55 @@
+"""What a log says of its requests without their answers, as arrays: millions of lines in little memory."""
+
+from array import array
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.logs.lines import read_lines
+from harness.records import Cost
+
+
+@dataclass(frozen=True)
+class Marks:
+    """The lines of one file in the order of writing: rows and repeats they answer, which of them ended in an
+    infrastructure error, and USD paid (nan: unknown)."""
+
+    n: NDArray[np.int64]
+    repeat: NDArray[np.int64]
+    failed: NDArray[np.bool_]
+    paid: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.n)
+
+
+class _Something(msgspec.Struct):
+    """Whatever it holds."""
+
+
+class _Mark(msgspec.Struct):
+    """The fields of a line that are looked at."""
+
+    n: int
+    repeat: int = 0
+    error: _Something | None = None
+    cost: Cost = Cost()
+
+
+def marks_of_lines(path: Path) -> Marks:
+    """Of a file of JSON lines. Raises UsageError (file, line)."""
+    n, repeat, failed, paid = array("q"), array("q"), array("b"), array("d")
+    for mark in read_lines(path, msgspec.json.Decoder(_Mark)):
+        n.append(mark.n)
+        repeat.append(mark.repeat)
+        failed.append(mark.error is not None)
+        paid.append(float("nan") if mark.cost.incurred is None else mark.cost.incurred)
+    return Marks(
+        n=np.frombuffer(n, dtype=np.int64),
+        repeat=np.frombuffer(repeat, dtype=np.int64),
+        failed=np.frombuffer(failed, dtype=np.bool_),
+        paid=np.frombuffer(paid, dtype=np.float64),
+    )
