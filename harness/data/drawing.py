@@ -19,13 +19,16 @@ class Drawn:
     def __init__(self, shelf: Shelf[Sample], numbers: NDArray[np.uint32], positions: NDArray[np.int64]) -> None:
         self.total = len(shelf)
         self._shelf, self._numbers, self._positions = shelf, numbers, positions
+        self._latest: tuple[int, Sample] | None = None
 
     def __len__(self) -> int:
         return len(self._positions)
 
     def __getitem__(self, n: int) -> Sample:
-        position = int(self._positions[n])
-        return numbered(self._shelf[position], int(self._numbers[position]))
+        if self._latest is None or self._latest[0] != n:  # a row is looked at, and then its request is made
+            position = int(self._positions[n])
+            self._latest = n, numbered(self._shelf[position], int(self._numbers[position]))
+        return self._latest[1]
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[n] for n in range(len(self)))

@@ -19,7 +19,8 @@ IN_MEMORY = 64 * 2**20
 """Bytes that a shelf keeps in memory; from then on it is a file without a name, gone when its owner is."""
 
 AT_ONCE = 4 * 2**20
-BLOCK = 512
+BLOCK = 128
+"""Records read together where they are read in order."""
 
 
 class Shelf(Sequence[T], Generic[T]):
@@ -39,6 +40,7 @@ class Shelf(Sequence[T], Generic[T]):
         self._encode = msgspec.json.Encoder().encode
         self._file, self._ends, self._name = file, ends, name
         self._lock = threading.Lock()
+        self._ahead: tuple[int, list[bytes]] = (0, [])
 
     @classmethod
     def of_file(cls, kind: type[T], path: Path) -> "Shelf[T]":
@@ -68,7 +70,11 @@ class Shelf(Sequence[T], Generic[T]):
             at += len(self)
         if not 0 <= at < len(self):
             raise IndexError(at)
-        return self._decode(self._decoder.decode, self._read(at, at + 1), at)
+        first, lines = self._ahead
+        if at == first + len(lines):  # read in order: the next ones will be wanted too
+            first, lines = self._ahead = at, self._lines(at, at + BLOCK)
+        line = lines[at - first] if first <= at < first + len(lines) else self._read(at, at + 1)
+        return self._decode(self._decoder.decode, line, at)
 
     def __iter__(self) -> Iterator[T]:
         return self.each(self._decoder.decode)
@@ -76,8 +82,7 @@ class Shelf(Sequence[T], Generic[T]):
     def each(self, decode: Callable[[bytes], U]) -> Iterator[U]:
         """All records in order, as `decode` reads their lines."""
         for first in range(0, len(self), BLOCK):
-            lines = self._read(first, min(first + BLOCK, len(self))).split(b"\n")
-            for at, line in enumerate(lines[:-1], first):
+            for at, line in enumerate(self._lines(first, first + BLOCK), first):
                 yield self._decode(decode, line, at)
 
     def copy_to(self, file: IO[bytes]) -> None:
@@ -89,6 +94,9 @@ class Shelf(Sequence[T], Generic[T]):
                 data = self._file.read(min(AT_ONCE, self._ends[-1] - position))
             file.write(data)
             position += len(data)
+
+    def _lines(self, first: int, last: int) -> list[bytes]:
+        return self._read(first, min(last, len(self))).split(b"\n")[:-1]
 
     def _read(self, first: int, last: int) -> bytes:
         start = self._ends[first]
