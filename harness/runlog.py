@@ -4,7 +4,7 @@ Files are append-only; the last line per (n, repeat) wins; a torn last line (a k
 write) is cut off before anything is appended.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,8 +16,10 @@ from harness.data.shelf import Shelf
 from harness.errors import UsageError
 from harness.files import write_json
 from harness.identity import Identity
+from harness.logs import segments
 from harness.logs.lines import LogWriter, decode_line
 from harness.logs.log import Log
+from harness.logs.segments import SegmentWriter
 from harness.records import Key, LogLine, Record, Request, Row, Sample
 from harness.results import Summary
 
@@ -140,7 +142,14 @@ class RunLog:
         def complete(lines: Iterable[LogLine]) -> Iterable[LogLine]:
             return lines if probe else _with_likeness(self.path, backend, lines)
 
-        return Log(self.log_path(backend, probe=probe), self.manifest.rows, self.manifest.repeats, complete)
+        path = self.log_path(backend, probe=probe)
+        return Log(
+            path,
+            path.with_suffix("") if probe else self._segments(backend),
+            self.manifest.rows,
+            self.manifest.repeats,
+            complete,
+        )
 
     def lines(self, backend: str, *, probe: bool = False) -> dict[Key, LogLine]:
         """The last line of every (n, repeat), by position, all in memory."""
@@ -154,9 +163,25 @@ class RunLog:
         """What needs no further asking, as a set: for runs of ordinary size (else `backend_log(..).answered()`)."""
         return {Key(*key) for key in np.argwhere(self.backend_log(backend, probe=probe).answered()).tolist()}
 
-    def writer(self, backend: str, *, probe: bool = False) -> LogWriter:
-        """Append lines to a backend's log. Only one process may hold it."""
-        return LogWriter(self.log_path(backend, probe=probe))
+    def writer(
+        self, backend: str, *, probe: bool = False, closed: Callable[[Path], None] = lambda path: None
+    ) -> LogWriter | SegmentWriter:
+        """Append lines to a backend's log: one file, or segments where more than SEGMENT_LINES are asked for
+        (closed: told of each that is full). Only one process may hold it."""
+        path = self.log_path(backend, probe=probe)
+        folder = self._segments(backend)
+        many = self.manifest.rows * self.manifest.repeats > segments.SEGMENT_LINES and not path.exists()
+        if not probe and (many or segments.segment_files(folder)):
+            return SegmentWriter(folder, closed)
+        return LogWriter(path)
+
+    def _segments(self, backend: str) -> Path:
+        return self.path / backend
+
+    def compact(self, backend: str) -> None:
+        """Turn the segments of a log that has ended, where it has any, into Parquet. Raises OSError for a full disk."""
+        if segments.segment_files(self._segments(backend)):
+            segments.compact(self._segments(backend))
 
     def note_session(self, backend: str, session: Session) -> None:
         """Add one line to `state/<backend>/sessions.jsonl`."""

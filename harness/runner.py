@@ -153,7 +153,17 @@ def _carry_out(plan: Plan, tables: dict[str, dict[str, Any]], context: RunContex
     if plan.manifest.embedding is not None:
         write_likeness(log.path, measure(log, plan.manifest.embedding, observer.working))
     log.write_summary(summarise(log, plan.task.metrics))
+    _compact(log, observer)
     return log
+
+
+def _compact(log: RunLog, observer: Observer) -> None:
+    """The lines of a long run are kept as Parquet from now on; where that fails they are kept as they are."""
+    for name in log.manifest.backends:
+        try:
+            log.compact(name)
+        except OSError as error:
+            observer.remark(f"{name}: its log stays as JSON lines ({error.strerror or error}).")
 
 
 def _with_embedding(plan: Plan, model: str | None, observer: Observer) -> Plan:

@@ -23,6 +23,7 @@ from harness.errors import BackendStopped, BenchError, IncompleteRunError
 from harness.gate.early_stop import EarlyStop
 from harness.identity import Identity
 from harness.logs.lines import LogWriter
+from harness.logs.segments import SegmentWriter
 from harness.records import Completion, LogLine, Request, Row
 from harness.runlog import RunLog, Session
 from harness.task import Task
@@ -85,7 +86,7 @@ class _Asking:
                     raise RuntimeError(f"'{self.name}' answered request {completion.id}, which is not in flight")
                 yield row, completion
 
-    def append(self, writer: LogWriter, row: Row, completion: Completion) -> LogLine:
+    def append(self, writer: LogWriter | SegmentWriter, row: Row, completion: Completion) -> LogLine:
         """Score and write one line. Raises IncompleteRunError where the disk refuses it."""
         score = None if completion.error else self.task.score(row.sample, completion)
         try:

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import UsageError
+from harness.logs import parquet
 from harness.logs.lines import read_lines
 from harness.logs.marks import Marks, marks_of_lines
+from harness.logs.segments import segment_files
 from harness.records import Key, LogLine
 
 
@@ -18,17 +20,19 @@ from harness.records import Key, LogLine
 class Log:
     """The lines about `rows` x `repeats` requests. The last line per (n, repeat) wins.
 
-    complete: adds to lines what was found out after they were written.
+    path: the one file of a log of ordinary length; folder: where the segments of a long one lie (there may be
+    both: the file is then the older). complete: adds to lines what was found out after they were written.
     """
 
     path: Path
+    folder: Path
     rows: int
     repeats: int
     complete: Callable[[Iterable[LogLine]], Iterable[LogLine]] = lambda lines: lines
 
     def files(self) -> list[Path]:
         """The files there are, in the order of writing."""
-        return [self.path] if self.path.is_file() else []
+        return [*([self.path] if self.path.is_file() else []), *segment_files(self.folder)]
 
     def lines(self) -> Iterator[LogLine]:
         """Every line ever written, superseded ones too, in the order of writing."""
@@ -88,8 +92,14 @@ class Log:
 
 
 def _lines(file: Path) -> Iterator[LogLine]:
+    if file.suffix == ".parquet":
+        parquet.require(file)
+        return parquet.read(file)
     return read_lines(file, msgspec.json.Decoder(LogLine))
 
 
 def _marks(file: Path) -> Marks:
+    if file.suffix == ".parquet":
+        parquet.require(file)
+        return parquet.marks(file)
     return marks_of_lines(file)
