@@ -4,7 +4,7 @@ Files are append-only; the last line per (n, repeat) wins; a torn last line (a k
 write) is cut off before anything is appended.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -163,16 +163,14 @@ class RunLog:
         """What needs no further asking, as a set: for runs of ordinary size (else `backend_log(..).answered()`)."""
         return {Key(*key) for key in np.argwhere(self.backend_log(backend, probe=probe).answered()).tolist()}
 
-    def writer(
-        self, backend: str, *, probe: bool = False, closed: Callable[[Path], None] = lambda path: None
-    ) -> LogWriter | SegmentWriter:
-        """Append lines to a backend's log: one file, or segments where more than SEGMENT_LINES are asked for
-        (closed: told of each that is full). Only one process may hold it."""
+    def writer(self, backend: str, *, probe: bool = False) -> LogWriter | SegmentWriter:
+        """Append lines to a backend's log: one file, or segments where more than SEGMENT_LINES are asked for. Only one
+        process may hold it."""
         path = self.log_path(backend, probe=probe)
         folder = self._segments(backend)
         many = self.manifest.rows * self.manifest.repeats > segments.SEGMENT_LINES and not path.exists()
         if not probe and (many or segments.segment_files(folder)):
-            return SegmentWriter(folder, closed)
+            return SegmentWriter(folder)
         return LogWriter(path)
 
     def _segments(self, backend: str) -> Path:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ from harness.results import Summary
 from harness.runlog import RunLog
 from harness.second_pass.embedding import check_open, measure, why_not
 from harness.settings import Settings, load_settings
+from harness.storage.bucket import is_url
+from harness.storage.mirror import Mirror
+from harness.storage.place import local_folder
 from harness.summary.summarise import summarise
 from harness.workspace import Workspace
 
@@ -51,7 +55,7 @@ def run(
     fail_on_contamination: bool = False,
     early_stop: str | None = None,
     embedding: str | None = None,
-    out: Path | None = None,
+    out: Path | str | None = None,
     settings: Settings | None = None,
     workspace: Workspace | None = None,
     max_cost: float | None = None,
@@ -67,6 +71,7 @@ def run(
     "blank" or "shuffle" asks without the rows' own texts, to find leaks.
     fail_on_contamination: refuse rows that also stand in a candidate's training rows. early_stop: a baseline, a
     run, or one of the backends; asking ends once `[gate]`'s question about the headline metric is answered.
+    out: a folder, or a URL of object storage: the run is then written in the workspace and copied there.
     embedding: a model (folder or Hub id) by which open answers are compared with their references.
 
     Raises UsageError before anything is sent, IncompleteRunError where the disk is full, InterruptedRunError
@@ -94,11 +99,16 @@ def run(
         workspace=place, budget=budget, use_cache=use_cache, progress=heard.out_of_sight, remark=heard.remark
     )
     settings = settings or load_settings()
-    plan = _with_embedding(plan_run(options, settings, context, out), embedding, heard)
+    mirror = None
+    if out is not None and is_url(str(out)):
+        folder = local_folder(place.root, str(out))
+        mirror = Mirror.begin(str(out), folder)
+        out = folder
+    plan = _with_embedding(plan_run(options, settings, context, Path(out) if out else None), embedding, heard)
     if early_stop is not None:
         asked = early_stop_terms(plan.task.metrics, early_stop, settings)
         plan = plan._replace(manifest=msgspec.structs.replace(plan.manifest, early_stop=asked))
-    return _carry_out(plan, plan.manifest.backend_settings, context, heard)
+    return _carry_out(plan, plan.manifest.backend_settings, context, heard, mirror)
 
 
 def resume(
@@ -129,10 +139,19 @@ def resume(
         remark=heard.remark,
     )
     tables = resumed_tables(plan.manifest, settings or load_settings())
-    return _carry_out(plan, tables, context, heard)
+    return _carry_out(plan, tables, context, heard, Mirror.of_run(path))
 
 
-def _carry_out(plan: Plan, tables: dict[str, dict[str, Any]], context: RunContext, observer: Observer) -> RunLog:
+def _carry_out(
+    plan: Plan, tables: dict[str, dict[str, Any]], context: RunContext, observer: Observer, mirror: Mirror | None
+) -> RunLog:
+    with mirror.during(observer.remark) if mirror is not None else nullcontext():
+        return _ask_and_summarise(plan, tables, context, observer)
+
+
+def _ask_and_summarise(
+    plan: Plan, tables: dict[str, dict[str, Any]], context: RunContext, observer: Observer
+) -> RunLog:
     backends = make_backends(tables, plan.task.name, context)
     probing = replace(context, probing=True, use_cache=False)
     probers = make_backends(tables, plan.task.name, probing) if plan.manifest.probe_rows else {}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import UsageError
+from harness.storage.bucket import is_url
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,12 @@ class Workspace:
         return self.root / "cache.sqlite"
 
     def find_run(self, word: str) -> Path:
-        """The run a person means by a path, a (short) id, or `last`. Raises UsageError."""
+        """The run a person means by a path, a (short) id, `last`, or a URL of object storage, from where it is fetched.
+        Raises UsageError."""
+        if is_url(word):
+            from harness.storage.fetch import fetch_run
+
+            return fetch_run(word, self.root)
         path = Path(word)
         if (path / "manifest.json").is_file():
             return path

@@ -76,12 +76,9 @@ def test_a_log_begun_as_one_file_stays_one(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_full_segment_is_closed_and_the_next_one_begun(tmp_path: Path) -> None:
-    log, closed = make(tmp_path), list[str]()
-    with log.writer("b", closed=lambda path: closed.append(path.name)) as writer:
-        for n in range(25):
-            writer.append(n, answer(), None)
+    log = make(tmp_path)
+    fill(log, range(25))
     assert names(log) == ["00000.jsonl", "00001.jsonl", "00002.jsonl"]
-    assert closed == ["00000.jsonl", "00001.jsonl"]
     fill(log, range(25, 31))
     assert [len((tmp_path / "b" / n).read_bytes().splitlines()) for n in names(log)] == [10, 10, 10, 1]
 

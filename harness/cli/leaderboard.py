@@ -10,6 +10,7 @@ from harness.cli.options import json_option, quiet_option
 from harness.cli.rooms import load
 from harness.errors import UsageError
 from harness.runlog import RunLog
+from harness.storage.bucket import is_url
 from harness.workspace import Workspace
 
 
@@ -32,13 +33,22 @@ def leaderboard(runs: tuple[str, ...], out: Path, redact: bool, as_json: bool, q
     from rich.console import Console
 
     workspace = Workspace.current()
-    logs = [RunLog.open(workspace.find_run(word)) for word in runs] if runs else _finished(workspace)
+    logs = [RunLog.open(path) for word in runs for path in _runs_of(word, workspace)] if runs else _finished(workspace)
     written = load("harness.reports.board:write_leaderboard")(logs, out, redact=redact)
     if as_json:
         sys.stdout.buffer.write(msgspec.json.encode({"pages": [str(path) for path in written]}) + b"\n")
     if not quiet:
         people = Console(stderr=as_json)
         people.print(f"{written[0]} and {len(written) - 1} more pages", markup=False, highlight=False, soft_wrap=True)
+
+
+def _runs_of(word: str, workspace: Workspace) -> list[Path]:
+    """The run that a word means; of a folder in object storage all that lie there."""
+    if is_url(word):
+        from harness.storage.fetch import fetch_runs
+
+        return fetch_runs(word, workspace.root)
+    return [workspace.find_run(word)]
 
 
 def _finished(workspace: Workspace) -> list[RunLog]:

@@ -63,7 +63,7 @@ FROM_MANIFEST = (
     help="Stop asking a backend once the gate's question against this is answered.",
 )
 @click.option(
-    "--out", metavar="DIR", type=click.Path(path_type=Path), help="Run directory (default: in the workspace)."
+    "--out", metavar="DIR|URL", help="Run directory (default: in the workspace), or s3://.., gs://.., az://..."
 )
 @click.option("--resume", metavar="RUN", shell_complete=runs, help="Finish a run: a path, a short id, or 'last'.")
 @config_option

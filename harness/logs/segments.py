@@ -5,7 +5,6 @@ forms was being compacted: the Parquet file is whole (it was renamed into place)
 """
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 from harness.logs import parquet
@@ -31,13 +30,12 @@ def segment_files(folder: Path) -> list[Path]:
 class SegmentWriter:
     """Appends lines as LogWriter does, and begins a new file when one is full.
 
-    closed: told of every file that will not be appended to any more. Raises UsageError where another process is
-    writing the same log.
+    Raises UsageError where another process is writing the same log.
     """
 
-    def __init__(self, folder: Path, closed: Callable[[Path], None] = lambda path: None) -> None:
+    def __init__(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
-        self._folder, self._closed = folder, closed
+        self._folder = folder
         self._held = (folder / ".lock").open("ab")
         lock(self._held, folder)
         files = segment_files(folder)
@@ -53,11 +51,9 @@ class SegmentWriter:
     def append(self, n: int, completion: Completion, score: Score | None) -> LogLine:
         """Write one line; on return it has left this process (a later kill cannot lose it)."""
         if self._count >= SEGMENT_LINES:
-            full = self._writer.path
             self._writer.close()
-            self._writer = LogWriter(self._path(int(full.stem) + 1))
+            self._writer = LogWriter(self._path(int(self._writer.path.stem) + 1))
             self._count = 0
-            self._closed(full)
         line = self._writer.append(n, completion, score)
         self._count += 1
         return line
