@@ -1,6 +1,7 @@
 """From what a person asked to a run directory: rows, requests, backends, manifest. Nothing is sent yet."""
 
 import datetime
+import errno
 import re
 import secrets
 import warnings
@@ -226,20 +227,7 @@ def plan_run(options: RunOptions, settings: Settings, context: RunContext, out: 
     task = load_task(options.task)
     tables = backend_tables(options, settings)
     make_backends(tables, task.name, context)  # wrong settings are told before any row is read
-    source = DataSource(location=options.data, split=options.split)
-    aside = _nearest_folder(out or context.workspace.runs)
-    with _remarks_of_reader() as remarks:
-        drawn = draw(task.samples(source), options.seed, options.limit, aside)
-    _refuse_none(drawn.total, task, source)
-    requests, notes = make_requests(
-        options.questions,
-        task,
-        lambda sample: ask(task, sample),
-        drawn,
-        lambda: load_rows(task, DataSource(location=options.data, split="train")),
-        options.seed,
-    )
-    rows, request_hash, data_hash = _lay_out(drawn, requests, aside)
+    rows, request_hash, data = _rows_of(options, task, _nearest_folder(out or context.workspace.runs))
     now = datetime.datetime.now(datetime.UTC)
     run_id = f"{task.name}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     path = out or context.workspace.runs / run_id
@@ -258,16 +246,7 @@ def plan_run(options: RunOptions, settings: Settings, context: RunContext, out: 
         repeats=options.repeats,
         shots=options.questions.shots,
         probe_rows=min(options.probe_rows, len(rows)),
-        data={
-            "source": _source_name(task, options.data),
-            "split": options.split,
-            "label": "embedded sample" if options.data == EMBEDDED else "",
-            "rows_of_split": drawn.total,
-            "limit": options.limit,
-            "fingerprint": data_hash,
-            "remarks": remarks,
-            **notes,
-        },
+        data=data,
         request_hash=request_hash,
         backend_settings=tables,
         versions=hardware.versions(),
@@ -275,6 +254,35 @@ def plan_run(options: RunOptions, settings: Settings, context: RunContext, out: 
         git=hardware.git_commit(),
     )
     return Plan(task, manifest, rows, path, clean_only=options.fail_on_contamination)
+
+
+def _rows_of(options: RunOptions, task: Task, aside: Path) -> tuple[Shelf[Row], str, dict[str, Any]]:
+    """The rows drawn with their requests, the hash of all requests, and what the manifest says of the data."""
+    source = DataSource(location=options.data, split=options.split)
+    with _room_for_rows(aside):
+        with _remarks_of_reader() as remarks:
+            drawn = draw(task.samples(source), options.seed, options.limit, aside)
+        _refuse_none(drawn.total, task, source)
+        requests, notes = make_requests(
+            options.questions,
+            task,
+            lambda sample: ask(task, sample),
+            drawn,
+            lambda: load_rows(task, DataSource(location=options.data, split="train")),
+            options.seed,
+        )
+        rows, request_hash, fingerprint = _lay_out(drawn, requests, aside)
+    data = {
+        "source": _source_name(task, options.data),
+        "split": options.split,
+        "label": "embedded sample" if options.data == EMBEDDED else "",
+        "rows_of_split": drawn.total,
+        "limit": options.limit,
+        "fingerprint": fingerprint,
+        "remarks": remarks,
+        **notes,
+    }
+    return rows, request_hash, data
 
 
 def _lay_out(samples: Iterable[Sample], requests: Iterable[Request], folder: Path) -> tuple[Shelf[Row], str, str]:
@@ -288,6 +296,19 @@ def _lay_out(samples: Iterable[Sample], requests: Iterable[Request], folder: Pat
             yield request.hash()
 
     return rows, digest_each(hashes()), data.digest()
+
+
+@contextmanager
+def _room_for_rows(folder: Path) -> Iterator[None]:
+    """Raises UsageError where the disk on which many rows are kept aside is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise UsageError(
+            f"{folder} has no room for the rows of this run: free the space, or name another --out."
+        ) from None
 
 
 def _nearest_folder(path: Path) -> Path:

@@ -51,6 +51,8 @@ USES = {
     "text": "likeness of open answers",
     "embedding": "likeness of open answers by their meaning",
     "dump": "reading .7z dumps",
+    "parquet": "long logs as Parquet, and data in Parquet files",
+    "cloud": "runs in object storage (s3://, gs://, az://)",
 }
 """What an extra is for. One that is not named here is still looked at."""
 
