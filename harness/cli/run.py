@@ -94,6 +94,7 @@ def run(
     from harness.cli.progress import observed
     from harness.cli.rooms import TABLE, load
     from harness.settings import load_settings
+    from harness.storage.place import remote_url
     from harness.workspace import Workspace
 
     settings = load_settings(config)
@@ -120,7 +121,8 @@ def run(
         sys.stdout.buffer.write((log.path / "summary.json").read_bytes())
     load(TABLE)(summary, people if as_json else Console())
     if not quiet:
-        people.print(f"run: {log.path}\nnext: bench report {log.path}", markup=False, highlight=False, soft_wrap=True)
+        where = remote_url(log.path) or str(log.path)
+        people.print(f"run: {where}\nnext: bench report {where}", markup=False, highlight=False, soft_wrap=True)
     return int(runner.exit_code(summary))
 
 

@@ -72,11 +72,11 @@ class Mirror:
         told, waited, segments = False, 0.0, 0
         while not self._over.wait(LOOK_S):
             waited += LOOK_S
-            closed = sum(len(segment_files(path)) for path in self.folder.iterdir()) if self.folder.is_dir() else 0
-            if waited < INTERVAL_S and closed == segments:
-                continue
-            waited, segments = 0.0, closed
             try:
+                count = sum(len(segment_files(self.folder / name)) for name in self._backends())
+                if waited < INTERVAL_S and count == segments:
+                    continue
+                waited, segments = 0.0, count
                 self.push()
             except (StorageError, OSError) as error:
                 if not told:
@@ -113,6 +113,9 @@ class Mirror:
                 self.bucket.put(path, name)
                 self._sent[name] = (at.st_size, at.st_mtime_ns)
         self._remove_compacted()
+
+    def _backends(self) -> list[str]:
+        return [path.name for path in self.folder.iterdir() if path.is_dir()] if self.folder.is_dir() else []
 
     def _files(self) -> list[Path]:
         hidden = (p for p in self.folder.rglob("*") if p.is_file())
