@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-import numpy as np
 
 from harness import likeness, results
 from harness.data.shelf import Shelf
@@ -161,7 +160,8 @@ class RunLog:
 
     def answered(self, backend: str, *, probe: bool = False) -> set[Key]:
         """What needs no further asking, as a set: for runs of ordinary size (else `backend_log(..).answered()`)."""
-        return {Key(*key) for key in np.argwhere(self.backend_log(backend, probe=probe).answered()).tolist()}
+        rows, repeats = self.backend_log(backend, probe=probe).answered().nonzero()
+        return {Key(*key) for key in zip(rows.tolist(), repeats.tolist(), strict=True)}
 
     def writer(self, backend: str, *, probe: bool = False) -> LogWriter | SegmentWriter:
         """Append lines to a backend's log: one file, or segments where more than SEGMENT_LINES are asked for. Only one

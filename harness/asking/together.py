@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from harness.asking.plan import Plan
 from harness.backend import Backend
@@ -146,7 +145,7 @@ class _Asking:
 def unanswered(log: RunLog, backend: str) -> Iterator[tuple[int, int]]:
     """Every (n, repeat) that has no answer yet, in position order."""
     repeats = log.manifest.repeats
-    todo = np.flatnonzero(~log.backend_log(backend).answered())
+    todo = (~log.backend_log(backend).answered()).ravel().nonzero()[0]
     return (divmod(int(key), repeats) for key in todo)
 
 

@@ -1,16 +1,21 @@
 """Drawing the rows of a run out of a stream of samples, of which none stays in memory."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from harness.data.sampling import SeededOrder
 from harness.data.shelf import Shelf
 from harness.records import Sample
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Drawn:
@@ -36,6 +41,8 @@ class Drawn:
 
 def draw(samples: Iterable[Sample], seed: int, limit: int | None, folder: Path | None = None) -> Drawn:
     """The first `limit` rows of the seeded order. `folder`: where a large split is kept meanwhile."""
+    import numpy as np
+
     shelf, order = Shelf(Sample, folder), SeededOrder(seed)
     for sample in samples:
         shelf.append(sample)
@@ -48,6 +55,8 @@ def draw(samples: Iterable[Sample], seed: int, limit: int | None, folder: Path |
 
 def _repeats(shelf: Shelf[Sample], order: SeededOrder) -> NDArray[np.uint32]:
     """k for every row that is, in file order, the k-th of its id."""
+    import numpy as np
+
     numbers = np.ones(len(shelf), dtype=np.uint32)
     for group in order.alike():
         seen: Counter[str] = Counter()

@@ -1,16 +1,21 @@
 """Which rows, in which order: a seeded order in which every beginning keeps the split's class shares."""
 
+from __future__ import annotations
+
 import hashlib
 from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from harness.data.line_sort import LineSorter
 from harness.records import Sample
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 MANY_CLASSES = 1000
 """With more distinct references than this, references are texts and not classes."""
@@ -48,6 +53,8 @@ class SeededOrder:
 
     def alike(self) -> Iterator[list[int]]:
         """Positions of rows that seem to bear one id (their hashes begin alike), in groups of two or more."""
+        import numpy as np
+
         hashes = np.frombuffer(self._high, dtype=np.uint64)
         order = np.argsort(hashes, kind="stable")
         same = hashes[order][1:] == hashes[order][:-1]
@@ -57,6 +64,8 @@ class SeededOrder:
 
     def positions(self) -> NDArray[np.int64]:
         """The rows' positions as added, in the order in which they are asked."""
+        import numpy as np
+
         high, low = (np.frombuffer(part, dtype=np.uint64) for part in (self._high, self._low))
         if len(self._classes) > MANY_CLASSES:  # open answers: no classes to keep the shares of
             return np.lexsort((low, high))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import IO, Generic, TypeVar, overload
 
 import msgspec
-import numpy as np
 
 from harness.errors import UsageError
 
@@ -113,6 +112,8 @@ class Shelf(Sequence[T], Generic[T]):
 
 def _line_ends(path: Path) -> "array[int]":
     """Where every line ends, 0 before them."""
+    import numpy as np
+
     ends = array("q", [0])
     position = 0
     with path.open("rb") as file:

@@ -1,12 +1,13 @@
 """One backend's log, read: the one place that knows which files it consists of."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from harness.errors import UsageError
 from harness.logs import parquet
@@ -14,6 +15,10 @@ from harness.logs.lines import read_lines
 from harness.logs.marks import Marks, marks_of_lines
 from harness.logs.segments import segment_files
 from harness.records import Key, LogLine
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,8 @@ class Log:
         return self.complete(self._each_last())
 
     def _each_last(self) -> Iterator[LogLine]:
+        import numpy as np
+
         last = np.full(self.rows * self.repeats, -1, dtype=np.int64)
         count = 0
         files = self.files()
@@ -69,6 +76,8 @@ class Log:
 
     def answered(self) -> NDArray[np.bool_]:
         """(rows, repeats): what needs no further asking, because its last line is an answer."""
+        import numpy as np
+
         found = np.zeros(self.rows * self.repeats, dtype=np.bool_)
         for file in self.files():
             marks = _marks(file)
@@ -77,13 +86,15 @@ class Log:
 
     def incurred(self) -> float:
         """USD of every line ever written; unknown costs count nothing."""
+        import numpy as np
+
         return sum((sum(np.nan_to_num(_marks(file).paid).tolist()) for file in self.files()), 0.0)
 
     def _keys(self, file: Path, marks: Marks) -> NDArray[np.int64]:
         """One number for each line's (n, repeat)."""
         inside = (marks.n >= 0) & (marks.n < self.rows) & (marks.repeat >= 0) & (marks.repeat < self.repeats)
         if not inside.all():
-            at = int(np.argmin(inside))
+            at = int(inside.argmin())
             raise UsageError(
                 f"{file}: line {at + 1} is about row {marks.n[at]}, repeat {marks.repeat[at]}; this run has "
                 f"{self.rows} rows and {self.repeats} repeats: the log is damaged."

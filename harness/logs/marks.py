@@ -1,15 +1,20 @@
 """What a log says of its requests without their answers, as arrays: millions of lines in little memory."""
 
+from __future__ import annotations
+
 from array import array
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from harness.logs.lines import read_lines
 from harness.records import Cost
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,8 @@ class _Mark(msgspec.Struct):
 
 def marks_of_lines(path: Path) -> Marks:
     """Of a file of JSON lines. Raises UsageError (file, line)."""
+    import numpy as np
+
     n, repeat, failed, paid = array("q"), array("q"), array("b"), array("d")
     for mark in read_lines(path, msgspec.json.Decoder(_Mark)):
         n.append(mark.n)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from harness.errors import UsageError
 from harness.logs.lines import read_lines
@@ -51,6 +50,7 @@ def read(path: Path) -> Iterator[LogLine]:
 
 def marks(path: Path) -> Marks:
     """What the lines say of their requests. Raises UsageError for a file that is not readable."""
+    import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq

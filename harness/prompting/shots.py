@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
-import numpy as np
 
 from harness.data.sampling import seeded_order
 from harness.errors import UsageError
@@ -29,6 +28,8 @@ def draw_shots(
     would stand in that one's prompt.
     Raises UsageError where too few are left.
     """
+    import numpy as np
+
     evaluated = np.unique(np.fromiter((h for request in asked for h in _hashes(request)), dtype=np.uint64))
     shots: list[Shot] = []
     for sample in seeded_order(training, seed):
