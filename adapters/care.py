@@ -18,7 +18,14 @@ from harness.errors import UsageError
 from harness.local.base import check_safetensors, find_base
 from harness.workspace import Workspace
 
-TRAINS = {"generate": "answers", "head": "a classification head", "tfidf": "a classical baseline"}
+from .hosted import said as hosted
+
+TRAINS = {
+    "generate": "answers",
+    "head": "a classification head",
+    "tfidf": "a classical baseline",
+    "hosted": "answers, at a provider",
+}
 
 
 def described(workspace: Workspace, folder: Path) -> str:
@@ -35,9 +42,7 @@ def described(workspace: Workspace, folder: Path) -> str:
         "trains": f"{TRAINS[m.objective]}, asked by {m.decode}",
         "recipe": f"{m.recipe_name} (seed {m.seed})",
         "rows": f"{m.data.get('rows', '?'):,} of {m.data.get('source', '?')}{label}",
-        "took": f"{m.steps:,} steps, {m.tokens:,} tokens, {m.duration_s:,.0f} s on {machine}",
-        "cost": f"{m.device_hours:.3f} device-hours, "
-        + ("price unknown" if m.training_cost_usd is None else f"{m.training_cost_usd:.2f} USD"),
+        **_work(m, machine),
         "selection": f"{scores or 'no score'} on {m.selection.get('rows', 0):,} rows held back from training",
         "made": made,
         "folder": str(folder),
@@ -51,6 +56,21 @@ def described(workspace: Workspace, folder: Path) -> str:
     return "\n".join([*text, *(f"{'published'.ljust(width)}  {claim}" for claim in claims)])
 
 
+def _work(m: AdapterManifest, machine: str) -> dict[str, str]:
+    """What the training took and cost, here or at a provider."""
+    if m.hosted is not None:
+        return {
+            "model": f"{m.model} at {m.hosted.base_url}",
+            "took": f"{hosted.work(m.hosted)}, {m.duration_s:,.0f} s",
+            "cost": hosted.cost(m.hosted),
+        }
+    price = "price unknown" if m.training_cost_usd is None else f"{m.training_cost_usd:.2f} USD"
+    return {
+        "took": f"{m.steps:,} steps, {m.tokens:,} tokens, {m.duration_s:,.0f} s on {machine}",
+        "cost": f"{m.device_hours:.3f} device-hours, {price}",
+    }
+
+
 def is_current(workspace: Workspace, manifest: AdapterManifest) -> bool:
     """Whether `adapter = "auto"` finds this one."""
     try:
@@ -62,8 +82,9 @@ def is_current(workspace: Workspace, manifest: AdapterManifest) -> bool:
 def check(folder: Path) -> list[str]:
     """What is wrong with an adapter, in sentences; empty where it is as it was made and its base is at hand."""
     manifest = read_manifest(folder)
-    if manifest.model is not None:
-        return []  # hosted: its weights are the provider's
+    unlisted = f"{folder / ROWS} is missing: runs cannot tell whether they evaluate on training rows."
+    if manifest.model is not None:  # hosted: its weights are the provider's
+        return [unlisted] if learned_rows(folder) is None else []
     wrong = []
     if not (folder / WEIGHTS).is_file():
         return [f"{folder / WEIGHTS} is missing."]
@@ -74,7 +95,7 @@ def check(folder: Path) -> list[str]:
     if weights_digest(folder) != manifest.adapter_sha256:
         wrong.append(f"{folder / WEIGHTS} is not the file that was trained: its SHA-256 differs from the manifest's.")
     if learned_rows(folder) is None:
-        wrong.append(f"{folder / ROWS} is missing: runs cannot tell whether they evaluate on training rows.")
+        wrong.append(unlisted)
     if manifest.objective == "tfidf":
         return wrong
     try:

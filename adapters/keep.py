@@ -14,11 +14,11 @@ from harness.data.contamination import Signatures
 from harness.data.rows import EMBEDDED
 from harness.data.sampling import fingerprint
 from harness.files import write_json
+from harness.records import Record
 from harness.task import Task
 from harness.workspace import Workspace
 
 from .options import TrainOptions
-from .recipe import Recipe
 from .rows import OWN_ROWS, Rows, row_id
 
 
@@ -77,6 +77,6 @@ def selection_facts(options: TrainOptions, rows: Rows, used: int) -> dict[str, A
     return {"rows": used, "from": "train", "fingerprint": fingerprint(rows.validation), **group}
 
 
-def plain(recipe: Recipe) -> dict[str, Any]:
+def plain(recipe: Record) -> dict[str, Any]:
     """A recipe as JSON holds it."""
     return msgspec.json.decode(msgspec.json.encode(recipe), type=dict[str, Any])

@@ -16,7 +16,7 @@ class TrainOptions:
     """What `bench train` was asked; None means the recipe's or task's own.
 
     group: what the manifest says of the group of trainings this one belongs to; its adapter becomes current only
-    when the group is ranked.
+    when the group is ranked. max_cost: USD that a hosted training may cost.
     """
 
     task: str
@@ -28,6 +28,7 @@ class TrainOptions:
     out: Path | None = None
     prompt: str | None = None
     group: dict[str, Any] | None = None
+    max_cost: float | None = None
 
     def load_task(self) -> Task:
         """The task, asked with `--prompt` where one is given. Raises UsageError."""

@@ -3,12 +3,38 @@
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 
 from harness.errors import UsageError, did_you_mean
 from harness.records import Decode, Record
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class RowChoice(Protocol):
+    """What a recipe of any kind says of rows: how many train and which, how many validate, and by what seed."""
+
+    @property
+    def rows(self) -> int | None:
+        """At most so many training rows."""
+        ...
+
+    @property
+    def best_by(self) -> str | None:
+        """The column whose largest numbers are taken; None: a seeded sample."""
+        ...
+
+    @property
+    def validation_rows(self) -> int:
+        """Rows held back from training."""
+        ...
+
+    @property
+    def drawn_by(self) -> int:
+        """The seed by which rows are drawn."""
+        ...
 
 
 class Lora(Record, frozen=True, kw_only=True, omit_defaults=False):
@@ -138,7 +164,18 @@ def builtin_names() -> list[str]:
 
 def list_recipes() -> dict[str, str]:
     """Every built-in recipe with what it is about."""
-    return {name: load_recipe(name).about for name in builtin_names()}
+    return {name: str(recipe_table(name).get("about", "")) for name in builtin_names()}
+
+
+def recipe_table(word: str, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
+    """A recipe as a plain table, parents and overrides applied; its fields are not yet checked.
+
+    Raises UsageError: unknown recipe, no TOML, `extends` in a circle.
+    """
+    table = _table(word, ())
+    for override in overrides:
+        _override(table, override)
+    return table
 
 
 def load_recipe(word: str, overrides: tuple[str, ...] = ()) -> Recipe:
@@ -146,10 +183,13 @@ def load_recipe(word: str, overrides: tuple[str, ...] = ()) -> Recipe:
 
     Raises UsageError: unknown recipe or field (with the nearest name), wrong type, `extends` in a circle.
     """
-    table = _table(word, ())
-    for override in overrides:
-        _override(table, override)
-    return _checked(table, f"recipe {word}")
+    table, where = recipe_table(word, overrides), f"recipe {word}"
+    for name, kind in (("lora", Lora), ("tfidf", Tfidf)):
+        if isinstance(table.get(name), dict):
+            _refuse_unknown(table[name], kind, f"{where}: [{name}]")
+    recipe = checked(table, Recipe, where)
+    refuse_below_zero(recipe, ("batch", "accumulate", "learning_rate", "epochs"), where)
+    return recipe
 
 
 def _table(word: str, seen: tuple[str, ...]) -> dict[str, Any]:
@@ -204,19 +244,21 @@ def _override(table: dict[str, Any], override: str) -> None:
     table[last] = value
 
 
-def _checked(table: dict[str, Any], where: str) -> Recipe:
-    _refuse_unknown(table, Recipe, where)
-    for name, kind in (("lora", Lora), ("tfidf", Tfidf)):
-        if isinstance(table.get(name), dict):
-            _refuse_unknown(table[name], kind, f"{where}: [{name}]")
+def checked(table: dict[str, Any], kind: type[T], where: str) -> T:
+    """A table as a typed recipe. Raises UsageError for unknown fields (with the nearest name) and wrong types."""
+    _refuse_unknown(table, kind, where)
     try:
-        recipe = msgspec.convert(table, Recipe)
+        return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
         raise UsageError(f"{where}: {error}.") from None
-    for name in ("batch", "accumulate", "learning_rate", "epochs"):
-        if getattr(recipe, name) <= 0:
-            raise UsageError(f"{where}: {name} must be more than 0, it is {getattr(recipe, name)}.")
-    return recipe
+
+
+def refuse_below_zero(recipe: msgspec.Struct, names: tuple[str, ...], where: str) -> None:
+    """Raises UsageError naming the first of these numbers that is not above 0 (words such as "auto" pass)."""
+    for name in names:
+        value = getattr(recipe, name)
+        if isinstance(value, int | float) and value <= 0:
+            raise UsageError(f"{where}: {name} must be more than 0, it is {value}.")
 
 
 def _refuse_unknown(table: dict[str, Any], kind: type[msgspec.Struct], where: str) -> None:

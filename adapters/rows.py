@@ -13,7 +13,7 @@ from harness.preflight.overlaps import NO_TARGET, invalid_targets
 from harness.records import Sample
 from harness.task import Task
 
-from .recipe import Recipe
+from .recipe import RowChoice
 
 OWN_ROWS = "the task's own rows"
 """What a manifest says of rows that came from no file."""
@@ -39,7 +39,7 @@ def row_id(sample: Sample) -> str:
     return sample.id.partition("-")[0]
 
 
-def choose_rows(task: Task, location: str | None, recipe: Recipe, limit: int | None) -> Rows:
+def choose_rows(task: Task, location: str | None, recipe: RowChoice, limit: int | None) -> Rows:
     """Read the training split, leave out what must not be learned, carve validation rows, draw the rest.
 
     limit: at most so many training rows, beside the recipe's own `rows`. Raises UsageError: no rows, or
@@ -85,7 +85,7 @@ def _side(sample: Sample) -> str:
     return f"group {sample.group}" if sample.group is not None else row_id(sample)
 
 
-def _drawn(train: list[Sample], recipe: Recipe, limit: int | None) -> list[Sample]:
+def _drawn(train: list[Sample], recipe: RowChoice, limit: int | None) -> list[Sample]:
     """The rows the recipe wants, in an order that the seed alone decides."""
     most = min(n for n in (recipe.rows, limit, len(train)) if n is not None)
     if recipe.best_by is None:

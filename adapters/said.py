@@ -6,6 +6,7 @@ from typing import Any
 from harness.adapter import AdapterManifest
 from harness.adapter_group import Candidate, Group
 
+from .hosted import said as hosted
 from .rows import OWN_ROWS
 
 
@@ -14,6 +15,8 @@ def trained(folder: Path, manifest: AdapterManifest, task: str | None = None) ->
 
     task: as it was typed (a task of one's own is found by its file, not by its name); else the manifest's.
     """
+    if manifest.hosted is not None:
+        return hosted.trained(folder, manifest, manifest.hosted, task)
     data, chosen = manifest.data, manifest.selection
     named = f" ({data['label']})" if data.get("label") else ""
     lines = [

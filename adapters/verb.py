@@ -12,21 +12,37 @@ from harness.local.base import missing_extra
 from harness.workspace import Workspace
 
 from .options import TrainOptions
-from .recipe import Recipe, load_recipe
+from .recipe import load_recipe, recipe_table
 
 if TYPE_CHECKING:
     from .group import GroupDone, Train
 
+NO_GROUPS = (
+    "--seeds and --sweep rank trainings by the task's own score on validation rows, and a provider tells only "
+    "its loss: start hosted trainings one by one (--seed, --set) and compare them with bench run."
+)
 
-def recipe_of(options: TrainOptions) -> tuple[str, Recipe]:
-    """The recipe's name and content. Raises UsageError."""
+
+def objective_of(options: TrainOptions) -> str:
+    """The kind of training that the recipe asks for. Raises UsageError."""
     name = options.recipe or options.load_task().recipe
-    return name, load_recipe(name, options.overrides)
+    if recipe_table(name, options.overrides).get("objective") == "hosted":
+        return "hosted"
+    if options.max_cost is not None:
+        raise UsageError(f"--max-cost is of hosted fine-tuning; recipe {name} trains on this machine: leave it out.")
+    return load_recipe(name, options.overrides).objective
 
 
 def train(options: TrainOptions, workspace: Workspace, console: Console) -> tuple[Path, AdapterManifest]:
     """Train what the recipe asks for; returns the adapter's folder and manifest. Raises UsageError."""
-    trainer = _trainer(recipe_of(options)[1])
+    objective = objective_of(options)
+    if objective == "hosted":
+        if _together():
+            raise UsageError("a provider trains: start hosted fine-tuning in one process, without a launcher.")
+        from .hosted.train import train_hosted
+
+        return train_hosted(options, workspace, console)
+    trainer = _trainer(objective)
     try:
         return trainer(options, workspace, console, None)
     except (BenchError, KeyboardInterrupt) as error:
@@ -59,9 +75,12 @@ def train_group(
     options: TrainOptions, sweeps: tuple[str, ...], seeds: int, workspace: Workspace, console: Console
 ) -> "GroupDone":
     """Train the grid of `sweeps` with so many seeds each; the best on validation rows is chosen. Raises UsageError."""
+    objective = objective_of(options)
+    if objective == "hosted":
+        raise UsageError(NO_GROUPS)
     if _together():
         raise UsageError("seeds and sweeps train in one process, one after the other: start them without a launcher.")
-    trainer = _trainer(recipe_of(options)[1])
+    trainer = _trainer(objective)
     from .group import plan_group
     from .group import train_group as train_all
 
@@ -70,8 +89,14 @@ def train_group(
 
 def dry_run(options: TrainOptions, sweeps: tuple[str, ...] = (), seeds: int = 1) -> tuple[object, str]:
     """What a training, or a group of them, would take: a record for machines, and a text. Raises UsageError."""
-    _, recipe = recipe_of(options)
-    if recipe.objective == "tfidf":
+    objective = objective_of(options)
+    if objective == "hosted":
+        if sweeps or seeds > 1:
+            raise UsageError(NO_GROUPS)
+        from .hosted.dry_run import dry_run as hosted_plan
+
+        return hosted_plan(options)
+    if objective == "tfidf":
         raise UsageError("a TF-IDF baseline is fitted in seconds: leave out --dry-run.")
     need_local()
     if sweeps or seeds > 1:
@@ -83,8 +108,17 @@ def dry_run(options: TrainOptions, sweeps: tuple[str, ...] = (), seeds: int = 1)
     return plan(options)
 
 
-def _trainer(recipe: Recipe) -> "Train":
-    if recipe.objective == "tfidf":
+def cancel(options: TrainOptions, workspace: Workspace) -> str:
+    """Cancel the provider's job of a training that was begun; returns a sentence. Raises UsageError."""
+    if objective_of(options) != "hosted":
+        raise UsageError("--cancel is of hosted fine-tuning; a training on this machine ends with Ctrl-C.")
+    from .hosted.train import cancel_hosted
+
+    return cancel_hosted(options, workspace)
+
+
+def _trainer(objective: str) -> "Train":
+    if objective == "tfidf":
         if _together():
             raise UsageError("a TF-IDF baseline is fitted in one process: start it without a launcher.")
         from .baseline import train_baseline

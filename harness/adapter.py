@@ -21,15 +21,34 @@ ROWS = "rows.json"
 """Ids (hashes of the inputs) of the rows an adapter learned from: {"train": [..], "validation": [..]}."""
 
 
+class HostedTraining(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """What a provider did: where and as which job, what it chose, and what it costs by the list.
+
+    trained_tokens: as billed. usd_per_million, price_as_of: of trained tokens, and the price's date. None: not told.
+    """
+
+    base_url: str
+    job: str
+    training_file: str | None = None
+    validation_file: str | None = None
+    trained_tokens: int | None = None
+    epochs: int | None = None
+    batch: float | None = None
+    learning_rate_multiplier: float | None = None
+    usd_per_million: float | None = None
+    price_as_of: str = ""
+    cost_usd: float | None = None
+
+
 class AdapterManifest(Record, frozen=True, kw_only=True, omit_defaults=False):
     """Everything that made an adapter; stands beside its weights as `manifest.json`.
 
     base: model id or path as given; base_revision: the Hub commit, where there is one; base_sha256: of the
     weight files. objective "generate" trains answers, "head" a classification head, "tfidf" a classical
-    baseline; decode is what `run` uses by default. data: {"source", "split", "fingerprint", "rows"};
-    selection: which rows chose the checkpoint; its "group": what this adapter was chosen from. prompt: {"file",
-    "sha256"} where it was trained with another prompt than the task's. model: for hosted fine-tuning, the tuned
-    model's id at the provider (then no weights here).
+    baseline, "hosted" answers at a provider; decode is what `run` uses by default. data: {"source", "split",
+    "fingerprint", "rows"}; selection: which rows chose the checkpoint; its "group": what this adapter was chosen
+    from. prompt: {"file", "sha256"} where it was trained with another prompt than the task's. model: for hosted
+    fine-tuning, the tuned model's id at the provider (then no weights here), and hosted: what the provider did.
     """
 
     schema: int = SCHEMA
@@ -39,7 +58,7 @@ class AdapterManifest(Record, frozen=True, kw_only=True, omit_defaults=False):
     base: str
     base_revision: str | None = None
     base_sha256: str | None = None
-    objective: Literal["generate", "head", "tfidf"] = "generate"
+    objective: Literal["generate", "head", "tfidf", "hosted"] = "generate"
     decode: Decode = "generate"
     labels: tuple[str, ...] = ()
     recipe_name: str = ""
@@ -60,10 +79,13 @@ class AdapterManifest(Record, frozen=True, kw_only=True, omit_defaults=False):
     hardware: dict[str, Any] = {}
     adapter_sha256: str | None = None
     model: str | None = None
+    hosted: HostedTraining | None = None
 
     @property
     def training_cost_usd(self) -> float | None:
-        """Device-hours times their price; None where the price is unknown."""
+        """Device-hours times their price, or what the provider's list says; None where the price is unknown."""
+        if self.hosted is not None:
+            return self.hosted.cost_usd
         return None if self.device_hour_usd is None else self.device_hours * self.device_hour_usd
 
 
@@ -130,13 +152,13 @@ def unmark(workspace: Workspace, adapter_id: str) -> None:
         write_json(workspace.adapters / "current.json", kept)
 
 
-def find_current(workspace: Workspace, task: str, base: str) -> Path:
-    """The folder of the adapter marked current. Raises UsageError saying which command trains one."""
+def find_current(workspace: Workspace, task: str, base: str, train: str | None = None) -> Path:
+    """The folder of the adapter marked current. Raises UsageError saying which command (`train`) makes one."""
     of_task = _current(workspace).get(task, {})
     found = of_task.get(base_key(base))
     if found is not None and (workspace.adapters / found / MANIFEST).is_file():
         return workspace.adapters / found
-    train = f"bench train --task {task} --base {base}"
+    train = train or f"bench train --task {task} --base {base}"
     others = [b for b in of_task if b not in (base_key(base), BASELINE)]
     hint = f" (there is one for {others[0]}: say --base {others[0]})" if others else ""
     raise UsageError(f"no adapter for task '{task}' on base {base} in {workspace.adapters}{hint}: run `{train}` first.")

@@ -1,6 +1,7 @@
 """docs/reference/recipes.md: the fields of a recipe."""
 
 from docs.generate.tables import record_sections, record_table, table
+from harness.adapters.hosted.recipe import HostedRecipe
 from harness.adapters.recipe import Recipe, list_recipes
 
 INTRODUCTION = """# Recipes
@@ -18,6 +19,11 @@ file (a path, or the address of the file on the web):
 ```
 """
 
+HOSTED = """## Fields of hosted fine-tuning
+
+A recipe with `objective = "hosted"` is trained by its provider and has these fields instead
+([how](../training.md#hosted-fine-tuning))."""
+
 
 def recipes_page() -> str:
     """The page."""
@@ -29,6 +35,8 @@ def recipes_page() -> str:
                 f"## Built in\n\n{built_in}",
                 f"## Fields\n\n{record_table(Recipe)}",
                 record_sections(Recipe),
+                HOSTED,
+                record_table(HostedRecipe),
             ]
         )
         + "\n"

@@ -7,6 +7,7 @@ import msgspec
 from docs.generate.meanings import meanings, purpose
 from docs.generate.settings import backend_settings
 from docs.generate.tables import inner_records
+from harness.adapters.hosted.recipe import HostedRecipe
 from harness.adapters.recipe import Recipe
 from harness.gate.records import GateResult
 from harness.gate.settings import GateKeys, Terms
@@ -44,11 +45,16 @@ def _explained(parts: Schema, kinds: list[type[msgspec.Struct]]) -> Schema:
 
 
 def _recipe() -> Schema:
-    schema = _without_null(schema_of(Recipe))
+    """A recipe of local training, or one of hosted fine-tuning; what it extends may say which."""
     extends = {"type": "string", "description": "Another recipe that this one starts from: a name, or a file beside."}
-    properties = schema["$defs"]["Recipe"]["properties"]
-    schema["$defs"]["Recipe"]["properties"] = {"extends": extends, **properties}
-    return schema
+    parts: Schema = {}
+    for kind in (Recipe, HostedRecipe):
+        parts |= _without_null(schema_of(kind))["$defs"]
+        own = parts[kind.__name__]
+        parts[kind.__name__] = {**own, "properties": {"extends": extends, **own["properties"]}, "required": []}
+    local, hosted = {"$ref": "#/$defs/Recipe"}, {"$ref": "#/$defs/HostedRecipe"}
+    said = {"properties": {"objective": {"const": "hosted"}}, "required": ["objective"]}
+    return {"$schema": DRAFT, "if": said, "then": hosted, "else": {"anyOf": [local, hosted]}, "$defs": parts}
 
 
 def _bench() -> Schema:

@@ -22,7 +22,7 @@ from harness.api.membership import Membership
 from harness.api.models import check_listed, check_served, lacks_model
 from harness.api.money import Purse
 from harness.api.pacing import Pacer
-from harness.api.settings import OpenAISettings, check_settings
+from harness.api.settings import OPENAI_URL, OpenAISettings, check_settings
 from harness.api.window import Window
 from harness.asking.cache import AnswerCache, from_cache
 from harness.backend import Needs, RunContext
@@ -46,7 +46,7 @@ class OpenAIBackend:
         self.settings = settings
         self.context = context
         self.decode: Decode = "json" if settings.decode == "json" else "generate"
-        self.model, self.adapter = _hosted_model(settings, task_name, context)
+        self.model, self.adapter, self._training_usd = _hosted_model(name, settings, task_name, context)
         self.family = family_of(self.model)
         self.price = settings.price or self._listed_price()
         self.builder = BodyBuilder(name, settings, self.model, self.decode, self.family, stream=context.probing)
@@ -81,6 +81,7 @@ class OpenAIBackend:
             model=self.model,
             decode=self.decode,
             adapter=self.adapter,
+            training_usd=self._training_usd,
             price=msgspec.to_builtins(self.price) if self.price is not None else None,
             retired=self._shutdown or (listed.shutdown if listed is not None else None),
             settings=settings,
@@ -269,15 +270,25 @@ class OpenAIBackend:
         self._pool = self._caller = self._members = self._cache = None
 
 
-def _hosted_model(settings: OpenAISettings, task_name: str, context: RunContext) -> tuple[str, str | None]:
-    """The model id, and the adapter it comes from where a hosted fine-tune is meant."""
+def _hosted_model(
+    name: str, settings: OpenAISettings, task_name: str, context: RunContext
+) -> tuple[str, str | None, float | None]:
+    """The model id; where a hosted fine-tune is meant, the adapter it comes from and what its training cost."""
     if settings.adapter is None:
-        return settings.model, None
+        return settings.model, None, None
     if settings.adapter == "auto":
-        folder = find_current(context.workspace, task_name, settings.model)
+        train = f"bench train --task {task_name} --recipe RECIPE --set model={settings.model}"
+        folder = find_current(context.workspace, task_name, settings.model, train)
     else:
         folder = find_adapter(context.workspace, settings.adapter)
     manifest = read_manifest(folder)
     if manifest.model is None:
         raise UsageError(f"adapter {manifest.id} was trained here, not at a provider: use a backend of kind 'local'.")
-    return manifest.model, manifest.id
+    hosted = manifest.hosted
+    if hosted is not None and settings.urls == (OPENAI_URL,) and hosted.base_url != OPENAI_URL:
+        # Said, not done: an address out of a file must not decide where a key is sent.
+        raise UsageError(
+            f"backend '{name}': adapter {manifest.id} was tuned at {hosted.base_url}, not at OpenAI: set base_url and "
+            f"api_key_env in [backends.{name}]."
+        )
+    return manifest.model, manifest.id, manifest.training_cost_usd

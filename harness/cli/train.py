@@ -46,6 +46,10 @@ from harness.errors import UsageError
 @click.option(
     "--out", metavar="DIR", type=click.Path(path_type=Path), help="Adapter folder (default: in the workspace, current)."
 )
+@click.option(
+    "--max-cost", metavar="USD", type=click.FloatRange(min=0), help="Hosted: refuse before upload what could cost more."
+)
+@click.option("--cancel", is_flag=True, help="Hosted: end the job of this very training at its provider.")
 @click.option("--dry-run", is_flag=True, help="Say what would be trained, and what it would take.")
 @click.option("--launch", type=click.Choice(["accelerate"]), help="Train in several processes, started for you.")
 @click.option("--num-processes", metavar="N", type=click.IntRange(min=1), help="How many (default: one a GPU).")
@@ -63,18 +67,21 @@ def train(
     seeds: int,
     sweeps: tuple[str, ...],
     out: Path | None,
+    max_cost: float | None,
+    cancel: bool,
     dry_run: bool,
     launch: str | None,
     num_processes: int | None,
     as_json: bool,
     quiet: bool,
 ) -> int | None:
-    """Fine-tune a LoRA adapter on a task's training rows.
+    """Fine-tune an adapter on a task's training rows: here, or at a provider.
 
     \b
     bench train --task agnews
     bench train --task agnews --base ./my-llama --data rows/ --set lora.r=8
     bench train --task agnews --sweep learning_rate=1e-4,2e-4 --seeds 3
+    bench train --task persona-json --recipe gpt-3.5-turbo-persona --max-cost 5
     """
     from rich.console import Console
 
@@ -83,7 +90,13 @@ def train(
 
     if seed is not None:
         overrides = (*overrides, f"seed={seed}")
-    options = load("harness.adapters.options:TrainOptions")(task, base, recipe, overrides, data, limit, out, prompt)
+    options = load("harness.adapters.options:TrainOptions")(
+        task, base, recipe, overrides, data, limit, out, prompt, max_cost=max_cost
+    )
+    if cancel:
+        said = load("harness.adapters.verb:cancel")(options, Workspace.current())
+        click.echo(_json({"said": said}) if as_json else said)
+        return None
     if dry_run:
         record, text = load("harness.adapters.verb:dry_run")(options, sweeps, seeds)
         click.echo(_json(record) if as_json else text)

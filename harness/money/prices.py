@@ -79,11 +79,16 @@ class Listed(Price, frozen=True, kw_only=True):
 
 
 class PriceTable(Record, frozen=True, kw_only=True):
-    """The table as a whole, its date and its source."""
+    """The table as a whole, its date and its source.
+
+    training_as_of, training_source: of the prices of training, which come from elsewhere.
+    """
 
     schema: int
     as_of: str
     source: str
+    training_as_of: str = ""
+    training_source: str = ""
     models: dict[str, Listed]
 
     def find(self, model: str) -> Listed | None:

@@ -11,6 +11,8 @@ from harness.errors import UsageError
 def test_every_builtin_recipe_loads_and_says_what_it_is_about() -> None:
     assert {"agnews-generate", "tiny-agnews"} <= set(builtin_names())
     assert all(list_recipes().values())
+    hosted = {"gpt-3.5-turbo-persona"}
+    assert all(load_recipe(name) for name in {*builtin_names()} - hosted)
 
 
 def test_the_published_cases_are_as_published() -> None:

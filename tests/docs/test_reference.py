@@ -15,13 +15,14 @@ from docs.generate.files import COMMAND, generated
 from docs.generate.meanings import fields, meanings
 from docs.generate.settings import backend_settings
 from docs.generate.tables import inner_records
+from harness.adapters.hosted.recipe import HostedRecipe
 from harness.adapters.recipe import Recipe, builtin_names
 from harness.gate.settings import GateKeys, Terms
 from harness.settings import TABLES
 from harness.task_file import TaskFile
 
 ROOT = Path(__file__).parents[2]
-SETTINGS = [*backend_settings().values(), GateKeys, Terms, Recipe, TaskFile]
+SETTINGS = [*backend_settings().values(), GateKeys, Terms, Recipe, HostedRecipe, TaskFile]
 
 
 @pytest.fixture(scope="module")

@@ -17,14 +17,13 @@ class Batches:
     def __init__(self, config: ServerConfig) -> None:
         self.config = config
         self.files: dict[str, bytes] = {}
+        self.uploads: list[dict[str, Any]] = []
         self.batches: dict[str, dict[str, Any]] = {}
         self.started: dict[str, float] = {}
 
     async def handle(self, request: BaseRequest) -> web.StreamResponse | None:
         """The answer, or None where the path is not one of ours."""
         parts = request.path.removeprefix("/v1/").split("/")
-        if parts == ["files"] and request.method == "POST":
-            return await self._upload(request)
         if parts[0] == "files" and parts[2:] == ["content"] and parts[1] in self.files:
             return web.Response(body=self.files[parts[1]], content_type="application/octet-stream")
         if parts == ["batches"] and request.method == "POST":
@@ -37,15 +36,19 @@ class Batches:
             return web.json_response(self._look(parts[1]))
         return None
 
-    async def _upload(self, request: BaseRequest) -> web.Response:
-        data = b""
+    async def upload(self, request: BaseRequest) -> dict[str, Any]:
+        """Keep a file of any purpose."""
+        data, filename, purpose = b"", "", ""
         reader = await request.multipart()
         async for part in reader:
             if getattr(part, "name", None) == "file":
+                filename = str(part.filename)  # type: ignore[union-attr]
                 data = bytes(await part.read())  # type: ignore[union-attr]
-        name = self._store(data)
-        file = {"id": name, "object": "file", "bytes": len(data), "created_at": 1, "filename": "batch.jsonl"}
-        return web.json_response({**file, "purpose": "batch", "status": "processed"})
+            elif getattr(part, "name", None) == "purpose":
+                purpose = (await part.read()).decode()  # type: ignore[union-attr]
+        file = {"id": self._store(data), "object": "file", "bytes": len(data), "created_at": 1, "status": "processed"}
+        self.uploads.append({**file, "filename": filename, "purpose": purpose})
+        return self.uploads[-1]
 
     def _store(self, data: bytes) -> str:
         name = f"file-{len(self.files) + 1}"

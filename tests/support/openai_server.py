@@ -43,6 +43,10 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     lasts. cached_share: part of the prompt tokens reported as cached. logprobs: answer `logprobs` requests.
     key: if set, any other bearer token gets 401. models: id -> shutdown date for /v1/models (and 404 for
     others, where given). batch_s: how long a batch takes; batch_expire: share of its rows that expire.
+    tune_s, tune_steps: of a fine-tuning job (negative: it never ends); tune_fail: it fails with this sentence;
+    tune_hold: the first "upload" or "create" is answered only after stall_s; tune_refuse: a fault for every job call;
+    tune_lose: the first upload and the first new job are made and answered with a 503;
+    tune_metadata: jobs keep theirs; tunable: models that may be tuned (none: all).
     """
 
     delay_s: float = 0.0
@@ -63,6 +67,14 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     models: dict[str, str | None] = {}
     batch_s: float = 0.2
     batch_expire: float = 0.0
+    tune_s: float = 0.5
+    tune_steps: int = 30
+    tune_fail: str = ""
+    tune_hold: str = ""
+    tune_refuse: str = ""
+    tune_lose: bool = False
+    tune_metadata: bool = True
+    tunable: tuple[str, ...] = ()
 
 
 class ServerStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +83,7 @@ class ServerStats(msgspec.Struct, frozen=True, kw_only=True):
     requests: chat requests, refused ones too; answered: whole 200 answers handed to the socket;
     refused: answered 429 by a limit or a fault; the tokens are those of answered requests; last_bodies,
     last_headers: of the latest chat requests (authorization left out, `authorized` says whether it came).
+    uploads: names of the files for fine-tuning; jobs: what its jobs were made with.
     """
 
     requests: int = 0
@@ -87,6 +100,8 @@ class ServerStats(msgspec.Struct, frozen=True, kw_only=True):
     last_bodies: list[dict[str, Any]] = []
     last_headers: list[dict[str, str]] = []
     batches: int = 0
+    uploads: list[str] = []
+    jobs: list[dict[str, Any]] = []
     seconds_between_first_and_last: float = 0.0
 
 

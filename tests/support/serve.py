@@ -19,6 +19,7 @@ from tests.support.batches import Batches
 from tests.support.limits import Limits
 from tests.support.openai_server import ServerConfig, ServerStats, prompt_key
 from tests.support.replies import completion, error_body, prompt_tokens, stream_events
+from tests.support.tuning import Tuning
 
 JSON = "application/json"
 
@@ -34,6 +35,7 @@ class Server:
         self.config = config
         self.limits = Limits(config.rpm, config.tpm, config.burst_s)
         self.batches = Batches(config)
+        self.tuning = Tuning(config, self.batches, self.error)
         self.script = deque(config.script)
         self.count: Counter[str] = Counter()
         self.by_fault: Counter[str] = Counter()
@@ -56,6 +58,8 @@ class Server:
             last_bodies=list(self.bodies),
             last_headers=list(self.heads),
             batches=len(self.batches.batches),
+            uploads=[str(f["filename"]) for f in self.batches.uploads if f["purpose"] == "fine-tune"],
+            jobs=self.tuning.asked,
             seconds_between_first_and_last=self.last - self.first,
             **{k: self.count[k] for k in ("requests", "answered", "refused", "prompt_tokens", "cached_tokens")},
             completion_tokens=self.count["completion_tokens"],
@@ -81,7 +85,7 @@ class Server:
                 for m, d in self.config.models.items()
             ]
             return web.json_response({"object": "list", "data": models})
-        return await self.batches.handle(request) or self.error("404")
+        return await self.tuning.handle(request) or await self.batches.handle(request) or self.error("404")
 
     def authorized(self, request: BaseRequest) -> bool:
         """Whether the key is the right one, or none is asked."""
