@@ -65,7 +65,7 @@ def _of_work(manifest: Manifest, name: str, result: BackendResult) -> list[str]:
     load = result.load
     if load.cached > MUCH_CACHED * max(result.answered, 1):
         found.append(
-            f"{name}: {load.cached} of {result.answered} answers came from the cache; "
+            f"{name}: {load.cached} of {result.answered} answers came from the cache or a recording; "
             "latency and throughput rest on the others."
         )
     if result.truncated_prompts:
