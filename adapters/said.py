@@ -57,12 +57,15 @@ def ranked(group: Group) -> str:
 def spread(candidate: Candidate) -> str:
     """`mean 0.940, sd 0.010, 0.930 to 0.950, 95 % interval of the mean [0.915, 0.965] (..)`."""
     scores = [t for t in candidate.trainings if t.score is not None]
-    if candidate.mean is None or candidate.low is None or len(scores) < 2:
+    if candidate.mean is None or len(scores) < 2:
         return "unknown: fewer than two seeds finished"
+    if candidate.low is None:
+        return f"mean {candidate.mean:.3f}, all equal: so few cannot tell an interval"
+    free = len(scores) - 1
     return (
         f"mean {candidate.mean:.3f}, sd {candidate.sd:.3f}, {candidate.least:.3f} to {candidate.most:.3f}, "
         f"95 % interval of the mean [{candidate.low:.3f}, {candidate.high:.3f}] "
-        f"(Student's t, {len(scores) - 1} degrees of freedom)"
+        f"(Student's t, {free} degree{'s' if free > 1 else ''} of freedom)"
     )
 
 

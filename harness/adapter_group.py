@@ -33,7 +33,7 @@ class Candidate(Record, frozen=True, kw_only=True, omit_defaults=False):
     """One point of the grid with all its seeds.
 
     mean, sd (n - 1), least and most are over the seeds that finished; low and high are Student's 95 % interval
-    of the mean with n - 1 degrees of freedom: None with a single seed, which tells nothing about others.
+    of the mean with n - 1 degrees of freedom: None with a single seed, or equal scores, which do not tell it.
     """
 
     rank: int
@@ -119,7 +119,10 @@ def _candidate(trainings: list[Training], proportion: bool) -> Candidate:
 
 
 def spread(scores: list[float], *, proportion: bool) -> tuple[float, float | None, float | None, float | None]:
-    """Mean, standard deviation (n - 1) and Student's 95 % interval of the mean; only the mean for one score."""
+    """Mean, standard deviation (n - 1) and Student's 95 % interval of the mean.
+
+    Only the mean for one score; no interval where all are equal.
+    """
     import numpy as np
 
     from harness.statistics.clustered import clustered_mean  # scipy: not needed to read a group
@@ -127,6 +130,8 @@ def spread(scores: list[float], *, proportion: bool) -> tuple[float, float | Non
     found = clustered_mean(np.asarray(scores, dtype=np.float64))
     if found.clusters < 2:
         return found.mean, None, None, None
+    if found.constant:  # equal scores of a few seeds do not say that all seeds score alike
+        return found.mean, 0.0, None, None
     low, high = found.interval()
     if proportion:
         low, high = max(0.0, low), min(1.0, high)

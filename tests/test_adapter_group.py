@@ -36,6 +36,10 @@ def test_an_interval_of_shares_stays_within_0_and_1_and_others_do_not() -> None:
     assert high is not None and high > 1.0
 
 
+def test_equal_scores_of_a_few_seeds_are_not_certainty() -> None:
+    assert spread([0.9, 0.9], proportion=True) == (0.9, 0.0, None, None)
+
+
 def test_one_seed_says_nothing_about_others() -> None:
     assert spread([0.9], proportion=True) == (0.9, None, None, None)
 

@@ -11,7 +11,7 @@ from harness.errors import ExitCode, UsageError
 
 @click.group()
 def adapter() -> None:
-    """Show, check, merge, push or remove trained adapters (bench list adapters)."""
+    """Show, check, report, merge, push or remove trained adapters (bench list adapters)."""
 
 
 @adapter.command()
@@ -86,6 +86,26 @@ def push(name: str, repo: str, public: bool) -> None:
 
     done = load("harness.adapters.push:push")(find_adapter(Workspace.current(), name), repo, public=public)
     click.echo(f"{done.url} ({'public' if done.public else 'private'})")
+
+
+@adapter.command()
+@click.argument("name", metavar="ADAPTER", shell_complete=adapters)
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where to (default: report.html beside the weights).",
+)
+@click.option("--redact", is_flag=True, help="Leave out all rows and answers, for sharing.")
+def report(name: str, out: Path | None, redact: bool) -> None:
+    """Write the page about the training of ADAPTER: curves, lengths, seeds, examples."""
+    from harness.adapter import find_adapter
+    from harness.cli.rooms import TRAINING_REPORT, load
+    from harness.workspace import Workspace
+
+    folder = find_adapter(Workspace.current(), name)
+    target = out or (folder / "report-redacted.html" if redact else None)
+    click.echo(str(load(TRAINING_REPORT)(folder, target, redact=redact)))
 
 
 @adapter.command()

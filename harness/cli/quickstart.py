@@ -27,7 +27,7 @@ def quickstart(as_json: bool, quiet: bool) -> int:
 
     from harness import runner
     from harness.cli.progress import observed
-    from harness.cli.rooms import TABLE, load
+    from harness.cli.rooms import TABLE, TRAINING_REPORT, load
     from harness.data.rows import EMBEDDED
     from harness.local.base import missing_extra
     from harness.workspace import Workspace
@@ -44,6 +44,7 @@ def quickstart(as_json: bool, quiet: bool) -> int:
     with load("harness.adapters.loopback:loopback")(TASK, EMBEDDED) as server:
         options = load("harness.adapters.options:TrainOptions")(TASK, base, "tiny-agnews", (), EMBEDDED)
         folder, _ = load("harness.adapters.verb:train")(options, workspace, people)
+        load(TRAINING_REPORT)(folder)
         _say(people, f"2/3 asking {', '.join(BACKENDS)} the same prompts, on rows that none of them has seen")
         with observed(people, quiet=quiet) as observer:
             log = runner.run(

@@ -85,7 +85,7 @@ def train(
     """
     from rich.console import Console
 
-    from harness.cli.rooms import load
+    from harness.cli.rooms import TRAINING_REPORT, load
     from harness.workspace import Workspace
 
     if seed is not None:
@@ -111,17 +111,20 @@ def train(
     workspace = Workspace.current()
     if sweeps or seeds > 1:
         done = load("harness.adapters.verb:train_group")(options, sweeps, seeds, workspace, console)
-        folder, manifest = done.folder, done.manifest
+        folder, manifest, folders = done.folder, done.manifest, done.folders
         record, text = {"group": done.group}, load("harness.adapters.said:ranked")(done.group) + "\n"
     else:
         folder, manifest = load("harness.adapters.verb:train")(options, workspace, console)
-        record, text = {}, ""
+        record, text, folders = {}, "", [folder]
     if not load("harness.adapters.verb:speaks")():
         return None
+    for trained in folders:
+        load(TRAINING_REPORT)(trained)
+    report = folder / "report.html"
     if as_json:
-        click.echo(_json({"path": str(folder), "manifest": manifest, **record}))
+        click.echo(_json({"path": str(folder), "manifest": manifest, "report": str(report), **record}))
     else:
-        click.echo(text + load("harness.adapters.said:trained")(folder, manifest, task))
+        click.echo(f"{text}{load('harness.adapters.said:trained')(folder, manifest, task)}\nreport: {report}")
     return None
 
 

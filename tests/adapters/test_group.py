@@ -145,7 +145,7 @@ def test_the_verb_prints_a_ranking_for_people_and_the_group_for_machines(
         args += ["--set", setting]
     text = CliRunner().invoke(verb, [*args, "--seeds", "2"], catch_exceptions=False).stdout
     assert "2 seeds, ranked by accuracy on 16 validation rows carved from the training split" in text
-    assert "Student's t, 1 degrees of freedom" in text and "(current)" in text and "next: bench run" in text
+    assert "spread over seeds: mean 0." in text and "(current)" in text and "next: bench run" in text
     record = json.loads(
         CliRunner().invoke(verb, [*args, "--sweep", "lora.r=2,4", "--json"], catch_exceptions=False).stdout
     )

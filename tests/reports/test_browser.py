@@ -13,10 +13,12 @@ from harness.gate.versus import versus
 from harness.judging.votes import VoteFile
 from harness.reports.board import write_leaderboard
 from harness.reports.page import write_report
+from harness.reports.training import write_training_report
 from harness.reports.versus import write_compare
 from harness.reports.voting import write_voting
 from harness.runlog import RunLog
 from tests.reports.browser import AXE, chromium, complaints, eventually, open_rows
+from tests.reports.trained import trained_adapter
 from tests.support.hostile_run import PAYLOADS, hostile_run
 
 pytestmark = pytest.mark.browser
@@ -224,3 +226,17 @@ def test_the_leaderboard_shows_one_task_or_all(driver: Any, log: RunLog, tmp_pat
     select(driver, "tasks", "1")
     assert driver.execute_script(shown) == ["zebra"]
     assert complaints(driver) == []
+
+
+def test_a_training_report_opens_without_a_complaint_whatever_the_rows_say(driver: Any, tmp_path: Path) -> None:
+    page = write_training_report(trained_adapter(tmp_path / "a", " ".join(PAYLOADS)))
+    driver.get(page.as_uri())
+    assert complaints(driver) == []
+    assert driver.execute_script("return window.hit") is None
+    assert driver.execute_script("return document.querySelectorAll('figure svg').length") == 5
+    assert driver.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+    first = "return document.querySelector('#group tbody th').textContent"
+    heading = driver.find_element("css selector", "#group thead th:nth-child(3) button")
+    assert driver.execute_script(first) == "1"
+    heading.click()
+    assert driver.execute_script(first) == "2"
