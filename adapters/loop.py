@@ -183,8 +183,10 @@ def steps_of(rows: int, recipe: Recipe) -> int:
     return min(total, recipe.max_steps) if recipe.max_steps > 0 else total
 
 
-def arguments(recipe: Recipe, folder: Path, steps: int, device: str, dtype: str, *, choose_by: Any) -> Any:
-    """TrainingArguments of a recipe. choose_by: the metric whose best checkpoint is kept, or None.
+def arguments(
+    recipe: Recipe, folder: Path, steps: int, device: str, dtype: str, *, choose_by: Any, track: str | None = None
+) -> Any:
+    """TrainingArguments of a recipe. choose_by: the metric whose best checkpoint is kept, or None; track: a tracker.
 
     recipe: of one process, where several train together (`ranks.share`).
     """
@@ -227,7 +229,8 @@ def arguments(recipe: Recipe, folder: Path, steps: int, device: str, dtype: str,
         remove_unused_columns=False,
         dataloader_pin_memory=device != "cpu",
         disable_tqdm=True,
-        report_to="none",
+        report_to=track or "none",
+        run_name=folder.name.removeprefix("."),
         ddp_find_unused_parameters=False,  # every trained weight is used in every pass
         **chosen,
     )

@@ -15,6 +15,7 @@ from harness.task import Task
 class TrainOptions:
     """What `bench train` was asked; None means the recipe's or task's own.
 
+    track: a tracker that is told the course of the training as well.
     group: what the manifest says of the group of trainings this one belongs to; its adapter becomes current only
     when the group is ranked. max_cost: USD that a hosted training may cost.
     """
@@ -27,6 +28,7 @@ class TrainOptions:
     limit: int | None = None
     out: Path | None = None
     prompt: str | None = None
+    track: str | None = None
     group: dict[str, Any] | None = None
     max_cost: float | None = None
 

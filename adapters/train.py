@@ -39,6 +39,7 @@ from .recipe import Recipe, load_recipe
 from .rows import Rows, choose_rows
 from .sharding import trained_weights
 from .story import SHOWN, answers_file, target_of, write_examples, write_lengths
+from .track import check_tracker, tracked
 from .validation import Validation
 
 SMALL_BYTES = 64 << 20
@@ -133,6 +134,7 @@ def train(
     finished adapter appears whole or not at all. Raises UsageError, or LossNotFiniteError naming the step and
     the checkpoint kept; KeyboardInterrupt after Ctrl-C, with a checkpoint.
     """
+    check_tracker(options.track)
     job = prepare(options, rows)
     _fit_to_start(job)
     first = ranks.rank() == 0
@@ -142,7 +144,8 @@ def train(
         console.print(f"bench: {remark}", markup=False, highlight=False)
     work = workspace.adapters / f".training-{job.key()}"
     with hold(work) if first else contextlib.nullcontext(), ranks.together():
-        trainer, clock = _run(job, work, console)
+        with tracked(options.track, workspace, work.name.removeprefix(".")):
+            trainer, clock = _run(job, work, console)
         state = trained_weights(trainer.model)  # from all processes
         kept = _keep(job, trainer, state, clock.total_s, workspace) if first else None
         if first:
@@ -177,7 +180,8 @@ def _run(job: Prepared, work: Path, console: Console) -> tuple[AnswerTrainer, Cl
     model = with_adapter(base, share)
     validation = Validation(job.task, job.rows.validation, share) if job.held else None
     metric = validation.metric if validation is not None and validation.metric.kind == "mean" else None
-    args = arguments(share, work, job.steps, job.placement.device, job.placement.dtype, choose_by=metric)
+    where, track = job.placement, job.options.track
+    args = arguments(share, work, job.steps, where.device, where.dtype, choose_by=metric, track=track)
     progress, interrupt = TrainingProgress(console, job.steps), Interrupt()
     callbacks: list[Any] = [progress, Clock(), interrupt]
     if metric is not None and job.recipe.patience:

@@ -82,7 +82,7 @@ class Group(Record, frozen=True, kw_only=True, omit_defaults=False):
         asked = f", each at its best of up to {self.evaluations} evaluations" if self.evaluations > 1 else ""
         return (
             f"The chosen score is the best of {places}{asked}, all on the same {self.rows:,} validation rows: "
-            "it flatters. The evaluation split had no part in it; `bench run` measures there."
+            "it flatters. The evaluation split had no part in it; bench run measures there."
         )
 
 

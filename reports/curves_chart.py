@@ -30,7 +30,8 @@ def losses(history: History, kept: int | None) -> Chart | None:
 def scores(history: History, metric: str | None, kept: int | None) -> Chart | None:
     """Validation scores, the one that chose first; None where rows were asked fewer than two times."""
     names = sorted(history.scores, key=lambda name: name != metric)
-    chosen = f"{title(metric)} chose the checkpoint. " if metric in history.scores and metric is not None else ""
+    named = title(metric or "")
+    chosen = f"{named[:1].upper()}{named[1:]} chose the checkpoint. " if metric in history.scores else ""
     return _curves(
         "scores",
         "Validation scores",
@@ -84,8 +85,8 @@ def _curves(name: str, heading: str, caption: str, curves: Mapping[str, Points],
 def _mark(ax: Axes, step: int) -> None:
     ax.axvline(step, color=MUTED, lw=1, ls=":")
     ax.annotate(
-        "kept", (step, 1), xycoords=("data", "axes fraction"), xytext=(-4, -2), textcoords="offset points", ha="right",
-        va="top", color=MUTED, size=8.5,
+        "kept", (step, 1), xycoords=("data", "axes fraction"), xytext=(0, 2), textcoords="offset points", ha="center",
+        va="bottom", color=MUTED, size=8.5,
     )  # fmt: skip
 
 

@@ -50,6 +50,11 @@ from harness.errors import UsageError
     "--max-cost", metavar="USD", type=click.FloatRange(min=0), help="Hosted: refuse before upload what could cost more."
 )
 @click.option("--cancel", is_flag=True, help="Hosted: end the job of this very training at its provider.")
+@click.option(
+    "--track",
+    type=click.Choice(["mlflow", "wandb", "trackio", "tensorboard"]),
+    help="Tell a tracker too, in the workspace, offline.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be trained, and what it would take.")
 @click.option("--launch", type=click.Choice(["accelerate"]), help="Train in several processes, started for you.")
 @click.option("--num-processes", metavar="N", type=click.IntRange(min=1), help="How many (default: one a GPU).")
@@ -69,6 +74,7 @@ def train(
     out: Path | None,
     max_cost: float | None,
     cancel: bool,
+    track: str | None,
     dry_run: bool,
     launch: str | None,
     num_processes: int | None,
@@ -91,7 +97,7 @@ def train(
     if seed is not None:
         overrides = (*overrides, f"seed={seed}")
     options = load("harness.adapters.options:TrainOptions")(
-        task, base, recipe, overrides, data, limit, out, prompt, max_cost=max_cost
+        task, base, recipe, overrides, data, limit, out, prompt, max_cost=max_cost, track=track
     )
     if cancel:
         said = load("harness.adapters.verb:cancel")(options, Workspace.current())
