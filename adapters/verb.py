@@ -26,7 +26,10 @@ NO_GROUPS = (
 def objective_of(options: TrainOptions) -> str:
     """The kind of training that the recipe asks for. Raises UsageError."""
     name = options.recipe or options.load_task().recipe
-    if recipe_table(name, options.overrides).get("objective") == "hosted":
+    kind = recipe_table(name, options.overrides).get("objective")
+    if options.track is not None and kind in ("hosted", "tfidf"):
+        raise UsageError(f"--track follows the steps of a training on this machine; recipe {name} has none: leave it out.")
+    if kind == "hosted":
         return "hosted"
     if options.max_cost is not None:
         raise UsageError(f"--max-cost is of hosted fine-tuning; recipe {name} trains on this machine: leave it out.")

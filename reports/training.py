@@ -69,7 +69,7 @@ def _group_context(group: Group | None) -> dict[str, Chart | Grid | Group | None
 
 
 def _kind(m: AdapterManifest) -> str:
-    return "hosted model" if m.model is not None else KINDS[m.objective]
+    return "hosted model" if m.model is not None else KINDS.get(m.objective, m.objective)
 
 
 def _score(m: AdapterManifest) -> float | None:

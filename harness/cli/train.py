@@ -53,7 +53,8 @@ from harness.errors import UsageError
 @click.option(
     "--track",
     type=click.Choice(["mlflow", "wandb", "trackio", "tensorboard"]),
-    help="Tell a tracker too, in the workspace, offline.",
+    metavar="NAME",
+    help="Tell tensorboard, mlflow, wandb or trackio as well; offline.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be trained, and what it would take.")
 @click.option("--launch", type=click.Choice(["accelerate"]), help="Train in several processes, started for you.")

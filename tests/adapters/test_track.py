@@ -7,11 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from harness.adapters.options import TrainOptions
 from harness.adapters.track import TRACKERS, check_tracker, tracked
 from harness.adapters.train import train
+from harness.adapters.verb import objective_of
 from harness.errors import UsageError
 from harness.workspace import Workspace
 from tests.adapters.test_training import options, quiet
+
+
+@pytest.mark.parametrize("recipe", ["tfidf", "gpt-3.5-turbo-persona"])
+def test_what_has_no_steps_here_cannot_be_tracked(recipe: str) -> None:
+    with pytest.raises(UsageError, match="leave it out"):
+        objective_of(TrainOptions("agnews", recipe=recipe, track="tensorboard"))
 
 
 @pytest.mark.parametrize("name", TRACKERS)
