@@ -131,7 +131,7 @@ def train(
     if as_json:
         click.echo(_json({"path": str(folder), "manifest": manifest, "report": str(report), **record}))
     else:
-        click.echo(f"{text}{load('harness.adapters.said:trained')(folder, manifest, task)}\nreport: {report}")
+        click.echo(f"{text}report: {report}\n{load('harness.adapters.said:trained')(folder, manifest, task)}")
     return None
 
 
