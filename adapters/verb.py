@@ -28,7 +28,9 @@ def objective_of(options: TrainOptions) -> str:
     name = options.recipe or options.load_task().recipe
     kind = recipe_table(name, options.overrides).get("objective")
     if options.track is not None and kind in ("hosted", "tfidf"):
-        raise UsageError(f"--track follows the steps of a training on this machine; recipe {name} has none: leave it out.")
+        raise UsageError(
+            f"--track follows the steps of a training on this machine; recipe {name} has none: leave it out."
+        )
     if kind == "hosted":
         return "hosted"
     if options.max_cost is not None:

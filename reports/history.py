@@ -33,7 +33,9 @@ def read_history(folder: Path) -> History:
         loss=_points(lines, "loss"),
         validation_loss=_points(lines, "eval_loss"),
         learning_rate=_points(lines, "learning_rate"),
-        scores={name: found for name in names if name not in NOT_SCORES and (found := _points(lines, f"eval_{name}"))},
+        scores={
+            name: found for name in names if not name.endswith(NOT_SCORES) and (found := _points(lines, f"eval_{name}"))
+        },
     )
 
 
