@@ -1,6 +1,10 @@
-"""How Bench grows: `rows` asks made-up rows of a recording and shows rows/s million by million, and peak memory.
+"""How Bench grows, with rows and with workers.
 
     python benchmarks/scale.py rows --rows 100000 1000000 5000000
+    python benchmarks/scale.py workers --workers 1 2 4
+
+`rows` asks made-up rows of a recording and shows rows/s million by million, and peak memory; `workers`
+(scale_workers.py) feeds Ray workers whose work is a sleep.
 
 Rows, recording and run lie in --work (5,000,000 rows: about 8 GB), which is removed afterwards.
 """
@@ -16,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import psutil
+import scale_workers
 
 from harness.answers.labels import score_label
 from harness.asking.together import Observer
@@ -73,6 +78,9 @@ def main() -> None:
     rows.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
     rows.add_argument("--work", type=Path, help="where files lie meanwhile (default: a new folder of the system's own)")
     rows.set_defaults(measure=lambda args: print_rows(args.rows, args.work))
+    workers = tables.add_parser("workers", help="efficiency of Ray workers whose work is a sleep")
+    scale_workers.add_options(workers)
+    workers.set_defaults(measure=scale_workers.print_workers)
     args = parser.parse_args()
     args.measure(args)
 

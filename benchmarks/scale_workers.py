@@ -1,6 +1,6 @@
 """Ray workers whose work is a sleep, through the very pool that runs models: what feeding and listening cost.
 
-    python benchmarks/scale_workers.py --workers 1 2 4 --pairs 5
+    python benchmarks/scale.py workers --workers 1 2 4 --pairs 5
 
 Each worker takes --row-ms for a row; with no other cost W workers answer W times as fast. Efficiency is
 rate(W) / (W x rate(1)), the median of --pairs rounds that ask every number of workers in turn. `--row-ms 0` shows
@@ -99,17 +99,15 @@ async def measure(counts: list[int], pairs: int, rows: int, row_ms: float, windo
         )
 
 
-def main() -> None:
-    """Read the command line and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of this table, for `scale.py workers`."""
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--rows", type=int, default=4000, help="rows for each worker")
     parser.add_argument("--row-ms", type=float, default=2.0)
     parser.add_argument("--window", type=int, default=250)
-    args = parser.parse_args()
+
+
+def print_workers(args: argparse.Namespace) -> None:
+    """Measure and print the table."""
     asyncio.run(measure(args.workers, args.pairs, args.rows, args.row_ms, args.window))
-
-
-if __name__ == "__main__":
-    main()

@@ -4,14 +4,16 @@
     python benchmarks/training.py --device cuda --width 2048 --layers 16 --rows 20000      # Llama 3.2 1B's shape
 
 Same rows, base weights, LoRA, optimiser, batch and order-free epoch. Each contender runs in a process of its own,
-interleaved. Two objectives: `answer` (prompt and topic; against TRL's default settings) and `head` (a
-classification head on the text; against the AG News article's padding to 128). Reported: seconds of the training
+interleaved. Three comparisons: `answer` (prompt and topic; against TRL's default settings), `packed` (against TRL's
+best-fit packing, as many tokens a step as a batch of rows has) and `head` (a classification head on the text;
+against the AG News article's padding to 128). Reported: seconds of the training
 alone (wall, and CPU seconds, which a busy machine disturbs less), rows and tokens a second, peak memory, and the
 loss on rows that none trained on, computed by one function.
 TRL is no dependency of Bench: install it, or leave it out of --contenders.
 """
 
 import argparse
+import functools
 import json
 import resource
 import statistics
@@ -22,7 +24,13 @@ import time
 from typing import Any
 
 BATCH, RATE, SEED, LORA_R = 16, 1e-3, 0, 8
-PAIRS = {"answer": ("bench-answer", "trl-answer"), "head": ("bench-head", "padded-head")}
+PACKED_TOKENS = 1600
+"""Tokens of one packed sequence: as many as a batch of AG News rows with their prompts (98 tokens each)."""
+PAIRS = {
+    "answer": ("bench-answer", "trl-answer"),
+    "packed": ("bench-answer", "trl-packed"),
+    "head": ("bench-head", "padded-head"),
+}
 
 
 def texts(data: str, rows: int) -> tuple[list[Any], list[Any]]:
@@ -51,7 +59,7 @@ def fresh(args: argparse.Namespace, head: bool) -> tuple[Any, Any]:
         intermediate_size=args.width * 8 // 3,
         num_hidden_layers=args.layers,
         num_attention_heads=max(4, args.width // 64),
-        max_position_embeddings=1024,
+        max_position_embeddings=2048,
         tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
@@ -106,7 +114,7 @@ def bench_trainer(args: argparse.Namespace, out: str, head: bool) -> Any:
     return make_trainer(get_peft_model(model, lora(head)), tokenizer, settings, examples, [], None, [])
 
 
-def trl_trainer(args: argparse.Namespace, out: str, head: bool) -> Any:
+def trl_trainer(args: argparse.Namespace, out: str, head: bool, packed: bool = False) -> Any:
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
@@ -118,9 +126,12 @@ def trl_trainer(args: argparse.Namespace, out: str, head: bool) -> Any:
         {"prompt": ask(task, s).messages[0].content, "completion": f" {task.target(s)}"}
         for s in texts(args.data, args.rows)[0]
     ]
+    settings = common(out, args.device)
+    if packed:
+        settings |= {"per_device_train_batch_size": 1, "packing": True, "max_length": PACKED_TOKENS}
     return SFTTrainer(
         model=model,
-        args=SFTConfig(**common(out, args.device)),
+        args=SFTConfig(**settings),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
         peft_config=lora(head),
@@ -158,6 +169,7 @@ def padded_trainer(args: argparse.Namespace, out: str, head: bool) -> Any:
 MAKERS = {
     "bench-answer": bench_trainer,
     "trl-answer": trl_trainer,
+    "trl-packed": functools.partial(trl_trainer, packed=True),
     "bench-head": bench_trainer,
     "padded-head": padded_trainer,
 }
@@ -220,7 +232,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--objectives", default="answer,head")
+    parser.add_argument("--objectives", default="answer,packed,head")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
