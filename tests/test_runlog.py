@@ -117,6 +117,14 @@ def test_a_broken_line_is_named_by_file_and_line(tmp_path: Path) -> None:
         log.lines("b")
 
 
+@pytest.mark.parametrize("n", [-1, 1 << 40, 1 << 80])
+def test_a_line_of_a_row_that_cannot_be_is_named_by_file_and_line(tmp_path: Path, n: int) -> None:
+    log = make(tmp_path)
+    log.log_path("b").write_text(f'{{"n": {n}, "id": "x", "cost": {{"incurred": 1.0}}}}\n')
+    with pytest.raises(UsageError, match=r"b\.jsonl:1"):
+        log.incurred("b")
+
+
 def test_a_run_directory_is_never_overwritten(tmp_path: Path) -> None:
     make(tmp_path)
     with pytest.raises(UsageError, match="already holds a run"):

@@ -25,8 +25,10 @@ from tests.support.openai_server import OpenAIServer, ServerConfig
 
 ROWS = 300
 CONCURRENCY = 4
+BATCH = "batch = true\npoll_s = 0.2"
 AT_ONCE = 10
 """Kills of one piece of work before it is let finish."""
+TINY = Path(__file__).parents[2] / "adapters" / "tiny"
 BENCH = [sys.executable, "-c", "from harness.cli.main import main; main()"]
 
 
@@ -58,11 +60,12 @@ def kill_within(process: "subprocess.Popen[bytes]", seconds: float) -> bool:
 def prepare(folder: Path, url: str = "", *, batch: bool = False) -> None:
     """Rows for every job, and a backend where a server is at hand."""
     folder.mkdir(parents=True)
-    rows = [{"text": f"Report number {n} on the matter of {n * n}", "label": n % 4} for n in range(ROWS)]
-    for split in ("train", "test"):
+    for split, first in (("test", 0), ("train", ROWS)):
+        numbers = range(first, first + ROWS)
+        rows = [{"text": f"Report number {n} on the matter of {n * n}", "label": n % 4} for n in numbers]
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     kind = f'kind = "openai"\nmodel = "m"\nbase_url = "{url}"\nconcurrency = {CONCURRENCY}\n'
-    (folder / "bench.toml").write_text(f"[backends.api]\n{kind}{'batch = true' if batch else ''}\n")
+    (folder / "bench.toml").write_text(f"[backends.api]\n{kind}{BATCH if batch else ''}\n")
 
 
 def runs(count: int, chance: random.Random, *, batch: bool) -> tuple[int, int]:
@@ -128,7 +131,7 @@ def trainings(count: int, chance: random.Random) -> int:
         folder = Path(name) / "work"
         prepare(folder)
         asked = ("train", "--task", "agnews", "--data", ".", "--recipe", "tiny-agnews", "--quiet")
-        asked += ("--set", "validation_rows=50", "--set", "evaluations=6")
+        asked += ("--base", str(TINY), "--set", "validation_rows=50", "--set", "evaluations=6")
         whole = finish(bench(folder, *asked, "--out", "whole"), folder)
         while fallen < count:
             fallen += kill_within(bench(folder, *asked, "--out", "torn"), (0.3 + 0.7 * chance.random()) * whole)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
@@ -35,11 +35,14 @@ class _Something(msgspec.Struct):
     """Whatever it holds."""
 
 
+_Position = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
+
+
 class _Mark(msgspec.Struct):
     """The fields of a line that are looked at."""
 
-    n: int
-    repeat: int = 0
+    n: _Position
+    repeat: _Position = 0
     error: _Something | None = None
     cost: Cost = Cost()
 
