@@ -1,10 +1,9 @@
 """Checkpoints that survive a kill: one counts only when its `trainer_state.json`, written last, is whole."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any, BinaryIO
-
-import msgspec
 
 from harness.errors import UsageError
 
@@ -24,11 +23,12 @@ def committed(folder: Path) -> list[Path]:
 
 
 def _state(checkpoint: Path) -> dict[str, Any] | None:
+    """Read as transformers writes it: a gradient beyond float16's numbers stands there as `Infinity` or `NaN`."""
     try:
-        state = msgspec.json.decode((checkpoint / STATE).read_bytes(), type=dict[str, Any])
-    except (OSError, msgspec.MsgspecError):
+        state = json.loads((checkpoint / STATE).read_bytes())
+    except (OSError, ValueError):
         return None
-    return state if "global_step" in state else None
+    return state if isinstance(state, dict) and "global_step" in state else None
 
 
 def hold(folder: Path) -> BinaryIO:
