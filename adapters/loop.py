@@ -16,6 +16,7 @@ from transformers.trainer_callback import ExportableState
 
 from harness.files import write_json
 
+from . import ranks
 from .examples import IGNORED, Example, GroupedByLength, as_items, blank, collate
 from .kernels import kernel_arguments
 from .not_finite import LossNotFiniteError
@@ -117,7 +118,11 @@ class RowOrder(transformers.TrainerCallback):
 
 
 class Clock(transformers.TrainerCallback, ExportableState):
-    """Seconds trained, over all sessions of a training; saves when the last checkpoint is old."""
+    """Seconds trained, over all sessions of a training; saves when the last checkpoint is old.
+
+    Its word is the last of a step, and that of all processes: after a resume transformers puts a callback that has a
+    state behind all others, so nothing that comes before it may decide for all.
+    """
 
     def __init__(self) -> None:
         self.before_s = 0.0
@@ -137,12 +142,14 @@ class Clock(transformers.TrainerCallback, ExportableState):
         self._saved = time.perf_counter()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Save by time; ask validation rows once more at the very end."""
+        """Save by time; ask validation rows once more at the very end; take over what another process wants."""
         if time.perf_counter() - self._saved > SAVE_EVERY_S:
             control.should_save = True
         if state.global_step >= state.max_steps:
             control.should_save = True
             control.should_evaluate = args.eval_strategy != "no"
+        wanted = control.should_save, control.should_training_stop
+        control.should_save, control.should_training_stop = ranks.agreed(*wanted)
 
 
 class Interrupt(transformers.TrainerCallback):

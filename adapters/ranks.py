@@ -10,13 +10,12 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
-from transformers import TrainerCallback
 
 from harness.errors import BenchError, ExitCode, UsageError
 
@@ -105,14 +104,6 @@ def agreed(*flags: bool) -> list[bool]:
     votes = torch.tensor(flags, dtype=torch.int32, device=PartialState().device)
     torch.distributed.all_reduce(votes, torch.distributed.ReduceOp.MAX)
     return [bool(vote) for vote in votes.tolist()]
-
-
-class Agreement(TrainerCallback):
-    """The last word of a step: saving and stopping are decided for all processes at once."""
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Take the others' wishes over."""
-        control.should_save, control.should_training_stop = agreed(control.should_save, control.should_training_stop)
 
 
 @contextlib.contextmanager

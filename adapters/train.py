@@ -183,10 +183,10 @@ def _run(job: Prepared, work: Path, console: Console) -> tuple[AnswerTrainer, Cl
     where, track = job.placement, job.options.track
     args = arguments(share, work, job.steps, where.device, where.dtype, choose_by=metric, track=track)
     progress, interrupt = TrainingProgress(console, job.steps), Interrupt()
-    callbacks: list[Any] = [progress, Clock(), interrupt]
+    callbacks: list[Any] = [progress, interrupt]
     if metric is not None and job.recipe.patience:
         callbacks.append(transformers.EarlyStoppingCallback(job.recipe.patience))
-    callbacks.append(ranks.Agreement())
+    callbacks.append(Clock())
     trainer = make_trainer(model, job.tokenizer, args, job.train, job.held, validation, callbacks)
     last = ranks.told(next(reversed(committed(work)), None) if ranks.rank() == 0 else None)
     if last is not None:

@@ -1,9 +1,11 @@
 """A training ends in a whole adapter with its manifest, continues after an interruption, and stops at a NaN."""
 
+import contextlib
 import io
 import json
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +104,35 @@ def test_an_interrupted_training_continues_to_the_same_weights(
     assert manifest.metrics == undisturbed.metrics
 
 
+def test_after_a_resume_too_a_checkpoint_is_agreed_on_by_all_processes(
+    base: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = options(base, rows, "max_steps=4")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop.Interrupt, "listening", interrupted_at_once)
+        train(short, Workspace(tmp_path), quiet())
+    wishes: list[bool] = []
+    saved: list[int] = []
+
+    def agreed(*flags: bool) -> list[bool]:
+        wishes.append(flags[0])
+        return list(flags)
+
+    monkeypatch.setattr(loop.ranks, "agreed", agreed)
+    monkeypatch.setattr(loop.Clock, "on_save", lambda self, args, state, control, **_: saved.append(state.global_step))
+    monkeypatch.setattr(loop, "SAVE_EVERY_S", 0)  # this process's own clock strikes at every step
+    train(short, Workspace(tmp_path), quiet())
+    assert saved == [2, 3, 4]
+    assert wishes.count(True) == len(saved), "one process alone would wait for the others forever"
+
+
+@contextlib.contextmanager
+def interrupted_at_once(self: loop.Interrupt) -> Iterator[None]:
+    """A Ctrl-C before the first step ends."""
+    self.asked = True
+    yield
+
+
 def test_accumulated_small_batches_learn_what_one_large_batch_learns(base: Path, rows: Path, tmp_path: Path) -> None:
     plain = ("lora.dropout=0.0", "max_steps=4")
     one, _ = train(options(base, rows, *plain), Workspace(tmp_path / "a"), quiet())
@@ -137,6 +168,15 @@ def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_good_checkpoint(
     assert kept.name == "checkpoint-13" and str(kept) in str(caught.value)
     assert all(torch.isfinite(v).all() for v in load_file(kept / WEIGHTS).values())
     assert not list(Workspace(tmp_path).adapters.glob("*/manifest.json"))
+
+
+@pytest.mark.parametrize("word", ["NaN", "Infinity"])
+def test_a_gradient_that_was_no_number_does_not_make_a_checkpoint_worthless(tmp_path: Path, word: str) -> None:
+    checkpoint = tmp_path / "checkpoint-4"  # float16 with a scaled loss skips such steps, and goes on
+    checkpoint.mkdir()
+    state = f'{{"global_step": 4, "log_history": [{{"step": 1, "grad_norm": {word}}}]}}'
+    (checkpoint / "trainer_state.json").write_text(state)
+    assert committed(tmp_path) == [checkpoint]
 
 
 def test_a_folder_that_holds_another_adapter_is_refused_before_anything_is_read(base: Path, tmp_path: Path) -> None:
