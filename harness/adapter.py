@@ -103,7 +103,7 @@ def read_manifest(folder: Path) -> AdapterManifest:
         raise UsageError(f"{folder} is not an adapter of Bench: it holds no {MANIFEST}.") from None
     try:
         schema = msgspec.json.decode(raw, type=dict[str, Any]).get("schema", 0)
-        if schema > SCHEMA:
+        if isinstance(schema, int) and schema > SCHEMA:
             raise UsageError(f"{path} is of schema {schema}, this Bench reads up to {SCHEMA}: update Bench.")
         return msgspec.json.decode(raw, type=AdapterManifest)
     except msgspec.MsgspecError as error:

@@ -187,7 +187,7 @@ class LocalBackend:
                 raise UsageError(
                     f"backend '{self.name}': decode = \"head\" needs an adapter trained with a classification head."
                 )
-            if set(needs.labels) != set(found.manifest.labels):
+            if sorted(needs.labels) != sorted(found.manifest.labels):
                 raise UsageError(
                     f"adapter {found.manifest.id} knows the labels {', '.join(found.manifest.labels)}, "
                     f"the task asks for {', '.join(needs.labels) or 'none'}."

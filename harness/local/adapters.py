@@ -1,5 +1,6 @@
 """LoRA adapters on one base: loaded once each beside the base weights, one active at a time."""
 
+import dataclasses
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,18 @@ from .lora import fused
 
 BASE = ""
 """The name under which no adapter is active."""
+
+KEPT = {
+    *("task_type", "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision"),
+    *("inference_mode", "modules_to_save", "init_lora_weights", "eva_config", "target_modules", "exclude_modules"),
+    *("layers_to_transform", "layers_pattern", "fan_in_fan_out", "r", "rank_pattern", "lora_alpha", "alpha_pattern"),
+    *("lora_dropout", "lora_bias", "use_rslora", "use_dora"),
+}
+"""Fields of an adapter's configuration that may say what they like: the engine keeps them, or they mean nothing to
+weights that are trained already."""
+
+PLAIN_BEGINNINGS = (True, False, "gaussian", "eva", "orthogonal")
+"""Ways to draw the first weights that leave the base as it is (PiSSA, OLoRA and others take a part out of it)."""
 
 
 class AdapterSet:
@@ -41,14 +54,20 @@ class AdapterSet:
             _switch(layer, name)
         self._active = name
 
-    def head(self, name: str) -> Callable[[Tensor], Tensor]:
+    def head(self, name: str, labels: int) -> Callable[[Tensor], Tensor]:
         """The adapter's classification head: hidden states to one logit a label, in float32."""
-        score = self._scores[name].float()
-        return lambda hidden: nn.functional.linear(hidden.float(), score)
+        score = self._scores.get(name)
+        wanted = (labels, self._model.config.get_text_config().hidden_size)
+        if score is None or score.shape != wanted:
+            held = "none" if score is None else f"one of {tuple(score.shape)}"
+            raise BackendStopped(f"the adapter's manifest wants a classification head of {wanted}, it holds {held}.")
+        weights = score.float()
+        return lambda hidden: nn.functional.linear(hidden.float(), weights)
 
     def _load(self, name: str, folder: Path) -> None:
         from peft import LoraConfig, PeftConfig, inject_adapter_in_model
         from peft.tuners.tuners_utils import BaseTunerLayer
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         try:
@@ -59,9 +78,13 @@ class AdapterSet:
             raise BackendStopped(
                 f"adapter {folder} is of kind {config.peft_type}; the local engine runs LoRA adapters."
             )
+        _check_kind(config, folder)
         path = folder / WEIGHTS
         check_safetensors(path)
-        weights = {key.removeprefix("base_model.model."): value for key, value in load_file(path).items()}
+        try:
+            weights = {key.removeprefix("base_model.model."): value for key, value in load_file(path).items()}
+        except SafetensorError as error:
+            raise _unfit(folder, str(error)) from None
         score = next((weights.pop(key) for key in ("score.weight", "classifier.weight") if key in weights), None)
         foreign = [key for key in weights if ".lora_" not in key]
         if foreign:
@@ -71,14 +94,15 @@ class AdapterSet:
         _check_ranks(config, weights, folder)
         # The head is kept here, beside the shared backbone: the base stays one model for every adapter.
         config.task_type = config.modules_to_save = None
-        config.inference_mode = True
+        config.inference_mode = config.init_lora_weights = True
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that there are several adapters is the point
             try:
                 inject_adapter_in_model(config, self._model, name)
             except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
                 raise _unfit(folder, str(error)) from None
-        self._layers = [m for m in self._model.modules() if isinstance(m, BaseTunerLayer)]
+            finally:  # a failed injection leaves layers behind, which must be switched off for others too
+                self._layers = [m for m in self._model.modules() if isinstance(m, BaseTunerLayer)]
         self._fill(name, weights, folder)
         if score is not None:
             self._scores[name] = score.to(self._model.device)
@@ -107,6 +131,23 @@ class AdapterSet:
 
 def _unfit(folder: Path, why: str) -> BackendStopped:
     return BackendStopped(f"adapter {folder} does not fit this base: {' '.join(why.split()).rstrip('.')}.")
+
+
+def _check_kind(config: Any, folder: Path) -> None:
+    """Nothing but LoRA on linear layers: other kinds change the base that all adapters share, or are not kept."""
+    plain = type(config)()
+    other = [
+        field.name
+        for field in dataclasses.fields(config)
+        if field.name not in KEPT and getattr(config, field.name) != getattr(plain, field.name)
+    ]
+    if config.init_lora_weights not in PLAIN_BEGINNINGS:
+        other.append("init_lora_weights")
+    if other:
+        raise BackendStopped(
+            f"adapter {folder} sets {other[0]} = {str(getattr(config, other[0]))[:60]!r}, which the local engine does "
+            "not run beside other adapters: merge it with PEFT, and name the merged model."
+        )
 
 
 def _check_ranks(config: Any, weights: dict[str, Tensor], folder: Path) -> None:

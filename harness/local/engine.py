@@ -49,7 +49,7 @@ class Loaded:
         if job.decode == "choose":
             return Choose(self.net, job.normalisation)
         if job.decode == "head":
-            score = self._live_score if self.live else self.adapters.head(job.adapter)
+            score = self._live_score if self.live else self.adapters.head(job.adapter, len(job.labels))
             return Head(self.net, score, job.labels)
         return Generate(self.net, constrained=job.decode == "json")
 

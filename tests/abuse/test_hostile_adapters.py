@@ -1,5 +1,6 @@
 """An adapter folder from elsewhere: only safetensors, only its own files, nothing allocated on its word."""
 
+import asyncio
 import json
 import os
 import pickle
@@ -8,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from harness.backend import RunContext
+from harness.backends.local import LocalBackend, LocalSettings
 from harness.errors import BenchError
+from harness.records import Completion
 from harness.workspace import Workspace
-from tests.local.asking import ask
-from tests.support.tiny_llama import make_adapter, make_base, news_requests
+from tests.local.asking import ask, ask_in, each, needs
+from tests.support.tiny_llama import LABELS, make_adapter, make_base, news_requests
 
 
 class Bomb:
@@ -35,6 +39,11 @@ def refused(workspace: Workspace, base: Path, folder: Path) -> str:
         ask(workspace, news_requests(2), model=str(base), adapter=str(folder), decode="choose")
     assert "\n" not in str(told.value)
     return str(told.value)
+
+
+def change(path: Path, fields: dict[str, object]) -> None:
+    """Other values for some fields of a JSON file."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
 
 
 def header(tensors: dict[str, object]) -> bytes:
@@ -72,13 +81,28 @@ def test_a_pickle_under_the_name_of_safetensors_is_refused(tmp_path: Path, base:
         header({"x": []}),
         b"\x02\x00\x00\x00\x00\x00\x00\x00\xff\xfe",
         (100_000).to_bytes(8, "little") + b"[" * 100_000,
+        header({"x": {"dtype": "F32", "shape": [4], "data_offsets": [0, 8]}}) + b"\0" * 8,
+        header({"x": {"dtype": "F7", "shape": [2], "data_offsets": [0, 8]}}) + b"\0" * 8,
     ],
-    ids=["empty", "no size", "a huge header", "huge tensors", "negative", "no offsets", "no table", "no utf-8", "deep"],
+    ids=[
+        "empty",
+        "no size",
+        "a huge header",
+        "huge tensors",
+        "negative",
+        "no offsets",
+        "no table",
+        "no utf-8",
+        "deep",
+        "another size",
+        "an unknown type",
+    ],
 )
 def test_weights_that_claim_what_they_are_not(tmp_path: Path, base: Path, content: bytes) -> None:
     workspace = Workspace(tmp_path)
     folder = make_adapter(workspace, base, "a")
     (folder / "adapter_model.safetensors").write_bytes(content)
+    change(folder / "manifest.json", {"adapter_sha256": None})  # else they are refused for being others
     refused(workspace, base, folder)
 
 
@@ -87,7 +111,9 @@ def test_a_name_leads_to_no_other_folder(tmp_path: Path, base: Path, name: str) 
     assert "adapter" in refused(Workspace(tmp_path), base, Path(name))
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"schema": 1}', '{"schema": 99}', "[" * 100_000, "\0"])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{", '{"schema": 1}', '{"schema": 99}', '{"schema": "2"}', "[" * 100_000, "\0"]
+)
 def test_a_broken_manifest_is_a_sentence(tmp_path: Path, base: Path, content: str) -> None:
     workspace = Workspace(tmp_path)
     folder = make_adapter(workspace, base, "a")
@@ -97,7 +123,7 @@ def test_a_broken_manifest_is_a_sentence(tmp_path: Path, base: Path, content: st
 
 
 @pytest.mark.parametrize(
-    "change",
+    "fields",
     [
         {"peft_type": "NO_SUCH"},
         {"r": 1 << 40},
@@ -107,13 +133,66 @@ def test_a_broken_manifest_is_a_sentence(tmp_path: Path, base: Path, content: st
     ],
     ids=str,
 )
-def test_a_configuration_that_does_not_fit_is_a_sentence(tmp_path: Path, base: Path, change: dict[str, object]) -> None:
+def test_a_configuration_that_does_not_fit_is_a_sentence(tmp_path: Path, base: Path, fields: dict[str, object]) -> None:
     workspace = Workspace(tmp_path)
     folder = make_adapter(workspace, base, "a")
-    path = folder / "adapter_config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    if "auto_mapping" in change:  # names a class to import; never looked at
+    change(folder / "adapter_config.json", fields)
+    if "auto_mapping" in fields:  # names a class to import; never looked at
         answers = ask(workspace, news_requests(2), model=str(base), adapter=str(folder), decode="choose")
         assert len(answers) == 2
         return
     refused(workspace, base, folder)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"init_lora_weights": "olora"},
+        {"init_lora_weights": "pissa"},
+        {"layer_replication": [[0, 1], [0, 2]]},
+        {"kasa_config": {}},
+        {"alora_invocation_tokens": [1]},
+        {"target_parameters": ["mlp.up_proj.weight"]},
+        {"trainable_token_indices": [1]},
+        {"bias": "all"},
+    ],
+    ids=str,
+)
+def test_an_adapter_never_changes_the_base_that_others_share(
+    tmp_path: Path, base: Path, fields: dict[str, object]
+) -> None:
+    workspace, requests = Workspace(tmp_path), news_requests(3)
+    change(make_adapter(workspace, base, "foreign") / "adapter_config.json", fields)
+    alone = ask(workspace, requests, model=str(base), decode="choose")
+
+    async def beside_it() -> list[Completion]:
+        context = RunContext(workspace=workspace)
+        plain = LocalBackend("plain", LocalSettings(model=str(base), decode="choose"), "agnews", context)
+        await plain.check(needs(requests))
+        with pytest.raises(BenchError, match=f"sets {next(iter(fields))} = .* merge it"):
+            await ask_in(context, requests, model=str(base), adapter="foreign", decode="choose")
+        answers = [c async for c in plain.stream(each(requests), tmp_path)]
+        await plain.aclose()
+        return answers
+
+    assert {c.id: c.label_scores for c in asyncio.run(beside_it())} == {i: c.label_scores for i, c in alone.items()}
+
+
+@pytest.mark.parametrize("labels", [("World", "Sports"), (*LABELS, "World")], ids=["fewer", "twice"])
+def test_a_head_that_does_not_score_the_labels_of_its_manifest_is_refused(
+    tmp_path: Path, base: Path, labels: tuple[str, ...]
+) -> None:
+    workspace = Workspace(tmp_path)
+    folder = make_adapter(workspace, base, "a", head=True)
+    change(folder / "manifest.json", {"labels": labels})
+    asked = news_requests(2, labels=labels[:2])
+    with pytest.raises(BenchError, match=r"classification head of \(2, 32\)|knows the labels"):
+        ask(workspace, asked if len(labels) == 2 else news_requests(2), model=str(base), adapter="a")
+
+
+def test_a_head_that_is_missing_is_told(tmp_path: Path, base: Path) -> None:
+    workspace = Workspace(tmp_path)
+    folder = make_adapter(workspace, base, "a")
+    change(folder / "manifest.json", {"objective": "head", "decode": "head"})
+    with pytest.raises(BenchError, match="it holds none"):
+        ask(workspace, news_requests(2), model=str(base), adapter="a")
