@@ -7,7 +7,8 @@ from harness.answers.labels import score_label
 from harness.data.rows import DataRow, DataSource, HubDataset, open_rows
 from harness.errors import UsageError
 from harness.metrics import CLASSIFICATION
-from harness.records import Completion, Message, Passage, Request, Sample, Score
+from harness.prompting.user_message import user_message
+from harness.records import Completion, Request, Sample, Score
 
 INSTRUCTION = (
     "Classify the news item into one topic: World, Sports, Business or Sci/Tech. "
@@ -61,15 +62,8 @@ class AgNews:
 
     def request(self, sample: Sample) -> Request:
         """Instruction first, so that all prompts share their beginning; the item is the only passage."""
-        text = sample.inputs["text"]
-        start = len(INSTRUCTION)
-        return Request(
-            id=sample.id,
-            messages=(Message(role="user", content=f"{INSTRUCTION}{text}{QUESTION}"),),
-            passages=(Passage(message=0, start=start, end=start + len(text)),),
-            labels=self.labels,
-            max_tokens=12,
-        )
+        messages, passages = user_message(INSTRUCTION, (sample.inputs["text"], QUESTION))
+        return Request(id=sample.id, messages=messages, passages=passages, labels=self.labels, max_tokens=12)
 
     def score(self, sample: Sample, completion: Completion) -> Score:
         """Right when the answer is exactly the topic."""

@@ -9,7 +9,8 @@ from harness.answers.labels import NOT_AN_ANSWER
 from harness.data.rows import DataRow, DataSource, DataWarning, open_rows
 from harness.errors import UsageError
 from harness.metrics import FORMAT_ERROR_RATE, Metric
-from harness.records import Completion, Message, Passage, Request, Sample, Score
+from harness.prompting.user_message import user_message
+from harness.records import Completion, Request, Sample, Score
 
 from .similarity import similarities, similarity_metrics
 
@@ -66,13 +67,8 @@ class CrossValidated:
     def request(self, sample: Sample) -> Request:
         """Instruction, then title and question as one passage."""
         text = "\n\n".join(sample.inputs[k] for k in ("title", "question") if k in sample.inputs)
-        start = len(INSTRUCTION)
-        return Request(
-            id=sample.id,
-            messages=(Message(role="user", content=INSTRUCTION + text),),
-            passages=(Passage(message=0, start=start, end=start + len(text)),),
-            max_tokens=512,
-        )
+        messages, passages = user_message(INSTRUCTION, (text, ""))
+        return Request(id=sample.id, messages=messages, passages=passages, max_tokens=512)
 
     def score(self, sample: Sample, completion: Completion) -> Score:
         """Likeness to the reference where the libraries are installed, and the length; "empty" and "cut off" are

@@ -8,7 +8,8 @@ from harness.answers.labels import NOT_AN_ANSWER
 from harness.data.rows import DataSource
 from harness.errors import UsageError
 from harness.metrics import FORMAT_ERROR_RATE, Metric
-from harness.records import Completion, Message, Passage, Request, Sample, Score
+from harness.prompting.user_message import user_message
+from harness.records import Completion, Request, Sample, Score
 
 PER_REQUEST = 10
 LONGEST = 300
@@ -54,14 +55,9 @@ class Starters:
             f"Below is the instruction of a persona. Write {PER_REQUEST} different things that people might say or ask "
             "to start a conversation with it, one sentence each, on the themes "
         )
-        themes = sample.inputs["themes"]
-        tail = f". Answer with one JSON array of strings and nothing else.\n\n{self.system}"
-        return Request(
-            id=sample.id,
-            messages=(Message(role="user", content=(head + themes + tail).rstrip()),),
-            passages=(Passage(message=0, start=len(head), end=len(head) + len(themes)),),
-            max_tokens=1024,
-        )
+        tail = f". Answer with one JSON array of strings and nothing else.\n\n{self.system}".rstrip()
+        messages, passages = user_message(head, (sample.inputs["themes"], tail))
+        return Request(id=sample.id, messages=messages, passages=passages, max_tokens=1024)
 
     def score(self, sample: Sample, completion: Completion) -> Score:
         """Well formed when at least one starter can be read."""

@@ -8,7 +8,8 @@ from harness.data.components import shared_groups
 from harness.data.rows import DataSource
 from harness.errors import UsageError
 from harness.metrics import ACCURACY, FORMAT_ERROR_RATE, LENIENT_ACCURACY, LENIENT_FORMAT_ERROR_RATE, Metric
-from harness.records import Completion, Message, Passage, Request, Sample, Score
+from harness.prompting.user_message import user_message
+from harness.records import Completion, Request, Sample, Score
 
 from .qqp_answer import LABELS, score_verdict
 from .qqp_files import HUB, is_quoras_file, read_pairs, split_of_group
@@ -100,16 +101,6 @@ class QqpExplained(Qqp):
 
 
 def _request(sample: Sample, instruction: str, end: str, labels: tuple[str, ...], max_tokens: int) -> Request:
-    content = instruction + "\n\nQuestion 1: "
-    passages = []
-    for name, after in (("question1", "\nQuestion 2: "), ("question2", end)):
-        text = sample.inputs[name]
-        passages.append(Passage(message=0, start=len(content), end=len(content) + len(text)))
-        content += text + after
-    return Request(
-        id=sample.id,
-        messages=(Message(role="user", content=content),),
-        passages=tuple(passages),
-        labels=labels,
-        max_tokens=max_tokens,
-    )
+    first, second = sample.inputs["question1"], sample.inputs["question2"]
+    messages, passages = user_message(f"{instruction}\n\nQuestion 1: ", (first, "\nQuestion 2: "), (second, end))
+    return Request(id=sample.id, messages=messages, passages=passages, labels=labels, max_tokens=max_tokens)
