@@ -16,6 +16,7 @@ from harness.errors import BackendStopped, UsageError
 from harness.identity import Identity
 from harness.judging.pairs import JUDGEMENTS, Judgement, JudgeTask, Pair, judgement, read_judgements
 from harness.judging.verdicts import Verdicts, pair_verdicts
+from harness.judging.votes import add_votes
 from harness.records import Completion, Cost, Request
 from harness.runlog import RunLog
 from harness.second_pass.judge import judge_run
@@ -181,6 +182,8 @@ def test_what_cannot_be_judged_is_told(tmp_path: Path) -> None:
         judge_run(log, "judge", settings(), between=("rigt", "wrong"), workspace=Workspace(tmp_path))
     with pytest.raises(UsageError, match="takes two candidates"):
         judge_run(log, "judge", settings(), between=("right",), workspace=Workspace(tmp_path))
+    with pytest.raises(UsageError, match="takes two candidates"):
+        judge_run(log, "judge", settings(), between=("right", "right"), workspace=Workspace(tmp_path))
     with pytest.raises(UsageError, match="no backend 'jugde'; did you mean 'judge'"):
         judge_run(log, "jugde", settings(), workspace=Workspace(tmp_path))
     (log.path / JUDGEMENTS).write_text('{"n": 1}\n')
@@ -195,6 +198,21 @@ def test_a_torn_line_is_written_again(tmp_path: Path) -> None:
     (log.path / JUDGEMENTS).write_bytes(whole[:-20])
     judge(tmp_path, log)
     assert sorted((log.path / JUDGEMENTS).read_bytes().splitlines()) == sorted(whole.splitlines())
+
+
+def test_votes_behind_a_torn_line_are_not_lost(tmp_path: Path) -> None:
+    log = run(tmp_path)
+    judge(tmp_path, log)
+    whole = (log.path / JUDGEMENTS).read_bytes()
+    (log.path / JUDGEMENTS).write_bytes(whole[:-20])
+    row = next(iter(log.rows()))
+    vote = {"n": row.n, "id": row.sample.id, "choice": "a", "first": "a"}
+    export = {"schema": 1, "run": log.manifest.id, "a": "right", "b": "wrong", "by": "ann", "votes": [vote]}
+    (tmp_path / "votes.json").write_bytes(msgspec.json.encode(export))
+    assert add_votes(log, tmp_path / "votes.json") == 1
+    found = read_judgements(log.path)
+    assert len(found) == 60  # 59 whole verdicts, and the vote
+    assert (found[-1].by, found[-1].winner) == ("ann", "a")
 
 
 def test_the_judge_sees_the_request_the_answers_and_no_names(tmp_path: Path) -> None:

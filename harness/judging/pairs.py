@@ -15,8 +15,10 @@ from harness.answers.labels import score_label
 from harness.data.rows import DataSource
 from harness.errors import UsageError
 from harness.hashing import digest
+from harness.logs.lines import cut_torn_tail
 from harness.metrics import FORMAT_ERROR_RATE, Metric
-from harness.records import Completion, Key, LogLine, Message, Passage, Record, Request, Row, Sample, Score
+from harness.prompting.user_message import user_message
+from harness.records import Completion, Key, LogLine, Record, Request, Row, Sample, Score
 
 JUDGEMENTS = "judgements.jsonl"
 """In a run directory: verdicts of judges and votes of people, one a line."""
@@ -67,18 +69,11 @@ class JudgeTask:
 
     def request(self, sample: Sample) -> Request:
         """The request and the two answers, each a passage."""
-        content, passages = ASK, []
-        for name, after in (("asked", "\n\n[Answer A]\n"), ("first", "\n\n[Answer B]\n"), ("second", "\n\n[Verdict]")):
-            text = sample.inputs[name]
-            passages.append(Passage(message=0, start=len(content), end=len(content) + len(text)))
-            content += text + after
-        return Request(
-            id=sample.id,
-            messages=(Message(role="user", content=content),),
-            passages=tuple(passages),
-            labels=self.labels,
-            max_tokens=16,
+        asked, first, second = (sample.inputs[name] for name in ("asked", "first", "second"))
+        messages, passages = user_message(
+            ASK, (asked, "\n\n[Answer A]\n"), (first, "\n\n[Answer B]\n"), (second, "\n\n[Verdict]")
         )
+        return Request(id=sample.id, messages=messages, passages=passages, labels=self.labels, max_tokens=16)
 
     def score(self, sample: Sample, completion: Completion) -> Score:
         """The verdict, strictly read; there is no right one."""
@@ -155,6 +150,13 @@ def judgement(pair: Pair, answers: tuple[str | None, str | None], by: str) -> Ju
 
 _WITH_A_FIRST: dict[str, Winner] = {FIRST: "a", SECOND: "b", TIE: "tie"}
 _WITH_B_FIRST: dict[str, Winner] = {FIRST: "b", SECOND: "a", TIE: "tie"}
+
+
+def append_judgements(run: Path, judgements: Iterable[Judgement]) -> None:
+    """Note verdicts or votes in a run directory; the torn line of an earlier kill is cut off first."""
+    with (run / JUDGEMENTS).open("ab+") as file:
+        cut_torn_tail(file)
+        file.write(b"".join(msgspec.json.encode(one) + b"\n" for one in judgements))
 
 
 def read_judgements(run: Path) -> list[Judgement]:

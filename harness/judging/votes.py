@@ -6,11 +6,10 @@ from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
-import msgspec
 from msgspec.structs import replace
 
 from harness.errors import UsageError, did_you_mean
-from harness.judging.pairs import JUDGEMENTS, Judgement, Winner
+from harness.judging.pairs import Judgement, Winner, append_judgements
 from harness.records import Record
 from harness.results import Estimate
 from harness.runlog import RunLog, decode_schema
@@ -90,9 +89,7 @@ def add_votes(log: RunLog, path: Path) -> int:
     for vote in file.votes:
         if ids.get(vote.n) != vote.id:
             raise UsageError(f"{path}: row {vote.n} of this run is not {vote.id}: the votes belong to another run.")
-    path = log.path / JUDGEMENTS
-    with path.open("ab") as out:
-        out.write(b"".join(msgspec.json.encode(_judgement(file, vote)) + b"\n" for vote in file.votes))
+    append_judgements(log.path, (_judgement(file, vote) for vote in file.votes))
     return len(file.votes)
 
 

@@ -24,7 +24,7 @@ class LogWriter:
         self._encoder = msgspec.json.Encoder()
         self._file: BinaryIO = path.open("ab+", buffering=0)
         lock(self._file, path)
-        _cut_torn_tail(self._file)
+        cut_torn_tail(self._file)
 
     def append(self, n: int, completion: Completion, score: Score | None) -> LogLine:
         """Write one line; on return it has left this process (a later kill cannot lose it)."""
@@ -92,8 +92,8 @@ def _whole_score(score: Score | None) -> Score | None:
     return msgspec.structs.replace(score, answer=answers[0], lenient=lenient)
 
 
-def _cut_torn_tail(file: BinaryIO) -> None:
-    """Truncate to the last line end."""
+def cut_torn_tail(file: BinaryIO) -> None:
+    """Truncate to the last line end: what a kill in the middle of a write has left behind it is no line."""
     end = file.seek(0, os.SEEK_END)
     position = end
     while position > 0:

@@ -3,9 +3,6 @@
 import asyncio
 from collections import Counter
 from itertools import chain
-from pathlib import Path
-
-import msgspec
 
 from harness.asking.budget import Budget
 from harness.asking.plan import Plan, ask, make_backends
@@ -16,10 +13,10 @@ from harness.errors import InterruptedRunError, UsageError, did_you_mean
 from harness.files import write_json
 from harness.hashing import digest
 from harness.judging.pairs import (
-    JUDGEMENTS,
     Judgement,
     JudgeTask,
     Pair,
+    append_judgements,
     judgement,
     pairs_of,
     read_judgements,
@@ -68,7 +65,8 @@ def judge_run(
     )
     answers = _ask(plan, judge, context, observer or Observer()) if plan.rows else None
     judgements = _read(judge, pairs, answers)
-    _note(log.path, judgements)
+    known = {digest(one) for one in read_judgements(log.path)}
+    append_judgements(log.path, [one for one in judgements if digest(one) not in known])
     verdicts = _verdicts(log, judge, str(settings.backend(judge).get("model", "")), pairs, judgements, answers)
     write_json(plan.path / VERDICTS, verdicts)
     return verdicts
@@ -79,7 +77,7 @@ def _candidates(log: RunLog, between: tuple[str, ...]) -> tuple[str, ...]:
     for name in between:
         if name not in (*known, REFERENCE):
             raise UsageError(f"{log.path} has no backend '{name}'{did_you_mean(name, known)}.")
-    names = between or known
+    names = tuple(dict.fromkeys(between or known))
     if len(names) < 2:
         raise UsageError(f"{log.path}: comparing takes two candidates, and there is only {', '.join(names)}.")
     return names
@@ -127,20 +125,6 @@ def _read(judge: str, pairs: list[Pair], log: RunLog | None) -> list[Judgement]:
             at += 2
         found.append(judgement(pair, (answers[0], answers[1]), judge))
     return found
-
-
-def _note(run: Path, judgements: list[Judgement]) -> None:
-    """Append what is not noted yet; a torn tail is closed first."""
-    known = {digest(one) for one in read_judgements(run)}
-    new = [one for one in judgements if digest(one) not in known]
-    path = run / JUDGEMENTS
-    torn = path.is_file() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
-    if torn:
-        whole = path.read_bytes()
-        path.write_bytes(whole[: whole.rfind(b"\n") + 1])
-    with path.open("ab") as file:
-        for one in new:
-            file.write(msgspec.json.encode(one) + b"\n")
 
 
 def _verdicts(
