@@ -38,6 +38,17 @@ def test_parquet_reads_alike(tmp_path: Path) -> None:
     assert read(tmp_path / "test.parquet") == rows
 
 
+def test_parquet_whose_text_is_not_utf8_is_told(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    raw = pa.array([b"caf\xe9"], type=pa.binary())
+    text = pa.Array.from_buffers(pa.string(), 1, raw.buffers())
+    pq.write_table(pa.table({"text": text}), tmp_path / "test.parquet")
+    with pytest.raises(UsageError, match=r"test\.parquet: not a readable Parquet file"):
+        read(tmp_path / "test.parquet")
+
+
 def test_a_folder_is_read_by_split(tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_text('{"text": "a"}\n')
     (tmp_path / "test.jsonl").write_text('{"text": "b"}\n')
@@ -57,6 +68,15 @@ def test_a_folder_is_read_by_split(tmp_path: Path) -> None:
         ("a.json", "{}", "holds a list of objects"),
         ("a.jsonl", '{"text": "x"}\n' + "[" * 100_000, r"a\.jsonl:2: not JSON"),
         ("a.json", "[" * 100_000, r"a\.json: not JSON"),
+        (
+            "a.jsonl",
+            '{"text": "x", "label": 1, "text": "y"}\n',
+            r"a\.jsonl:1: the key 'text' stands twice in one object",
+        ),
+        ("a.jsonl", '{"messages": [{"role": "user", "r\\u006fle": "system"}]}\n', r"a\.jsonl:1: the key 'role' stands"),
+        ("a.json", '[{"text": "x"}, {"text": "x", "text": "y"}]', r"a\.json: element 2: the key 'text' stands twice"),
+        ("a.json", '[{"text": "x"}, {"text" "x"}]', r"a\.json: .*not JSON"),
+        ("a.json", "[3]", r"a\.json: element 1: a row must be a JSON object"),
         ("a.csv", "text,label,source,text\nx,1,y,z\n", r"a\.csv:1: two columns are named 'text'"),
         ("a.csv", "text,label\rx,1\ry,0\r", r"a\.csv:1: .*end lines with LF or CRLF"),
         ("a.xlsx", "", r"cannot read '\.xlsx' files"),

@@ -1,6 +1,7 @@
 """Reading data files: CSV, TSV, JSONL, JSON, Parquet, a folder of splits, or the Hub. Every row knows its place."""
 
 import csv
+import json
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -201,33 +202,41 @@ def read_literal_tsv(path: Path, _headerless: tuple[str, ...] = ()) -> Iterator[
 
 
 def _read_jsonl(path: Path, _headerless: tuple[str, ...]) -> Iterator[DataRow]:
-    decoder = msgspec.json.Decoder()
     for number, line in enumerate(_text_lines(path), 1):
-        if not line.strip():
-            continue
-        place = f"{path}:{number}"
-        try:
-            value = decoder.decode(line)
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise UsageError(f"{place}: not JSON ({error}).") from None
-        yield _object_row(value, place)
+        if line.strip():
+            yield _object_row(line, f"{path}:{number}")
 
 
 def _read_json(path: Path, _headerless: tuple[str, ...]) -> Iterator[DataRow]:
     try:
-        values = msgspec.json.decode("".join(_text_lines(path)))
+        elements = msgspec.json.decode("".join(_text_lines(path)), type=list[msgspec.Raw])
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{path}: a JSON data file holds a list of objects ({error}).") from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise UsageError(f"{path}: not JSON ({error}).") from None
-    if not isinstance(values, list):
-        raise UsageError(f"{path}: a JSON data file holds a list of objects, this one holds {type(values).__name__}.")
-    for number, value in enumerate(values, 1):
-        yield _object_row(value, f"{path}: element {number}")
+    for number, element in enumerate(elements, 1):
+        yield _object_row(bytes(element).decode(), f"{path}: element {number}")
 
 
-def _object_row(value: Any, place: str) -> DataRow:
+def _object_row(text: str, place: str) -> DataRow:
+    try:
+        value = msgspec.json.decode(text)
+        json.loads(text, object_pairs_hook=_refuse_twice, strict=False)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise UsageError(f"{place}: not JSON ({error}).") from None
+    except UsageError as error:
+        raise UsageError(f"{place}: {error}") from None
     if not isinstance(value, dict):
         raise UsageError(f"{place}: a row must be a JSON object, this is {type(value).__name__}.")
     return DataRow(fields=value, place=place)
+
+
+def _refuse_twice(pairs: list[tuple[str, Any]]) -> None:
+    """A key that stands twice hides a value: parsers keep one of the two in silence. Raises UsageError."""
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) < len(keys):
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise UsageError(f"the key '{twice}' stands twice in one object: rename one.")
 
 
 def _read_parquet(path: Path, _headerless: tuple[str, ...]) -> Iterator[DataRow]:
@@ -244,7 +253,7 @@ def _read_parquet(path: Path, _headerless: tuple[str, ...]) -> Iterator[DataRow]
             for value in batch.to_pylist():
                 number += 1
                 yield DataRow(fields=value, place=f"{path}: row {number}")
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, ValueError, OSError) as error:  # ValueError: text that is not UTF-8
         raise UsageError(f"{path}: not a readable Parquet file ({error}).") from None
 
 
