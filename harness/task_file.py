@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from harness.answers.forms import AnswerForm, LabelForm, PatternForm, SchemaForm, TextForm
-from harness.data.rows import DataRow, DataSource, open_rows
+from harness.data.rows import DataRow, DataSource, open_rows, split_file
 from harness.errors import UsageError, did_you_mean
 from harness.metrics import ACCURACY, CLASSIFICATION, FORMAT_ERROR_RATE, LENIENT_ACCURACY, Metric
 from harness.prompting.prompts import PromptTemplate
@@ -61,7 +61,7 @@ class FileTask:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.file = file = decode_table(read_toml(path), TaskFile, str(path))
-        self.name = file.name or path.stem
+        self.name = _name(file, path)
         self.version = file.version
         self.labels = file.labels
         self.recipe = file.recipe
@@ -77,20 +77,21 @@ class FileTask:
     def samples(self, source: DataSource) -> Iterable[Sample]:
         """The rows of the file's own data, or of `--data`."""
         if source.location is None and self.file.data:
-            source = DataSource(location=str(self._own_data(self.file.data)), split=source.split)
+            source = DataSource(location=str(self._own_data(self.file.data, source.split)), split=source.split)
         for row in open_rows(source):
             yield self._sample(row, source.split)
 
-    def _own_data(self, name: str) -> Path:
+    def _own_data(self, name: str, split: str) -> Path:
         """The task file's own data, which lies beside or below it: a task from elsewhere reads nothing else."""
-        home = self.path.parent.resolve()
-        found = (home / name).resolve()
-        if not found.is_relative_to(home):
+        home, place = self.path.parent.resolve(), self.path.parent / name
+        if place.is_dir() and place.resolve().is_relative_to(home):
+            place = split_file(place, split)  # which may be a link itself
+        if not place.resolve().is_relative_to(home):
             raise UsageError(
                 f"{self.path}: data '{name}' lies outside the task file's folder; "
                 "move it there, or name it with --data."
             )
-        return self.path.parent / name
+        return place
 
     def _sample(self, row: DataRow, split: str) -> Sample:
         inputs = {name: row.text(name) for name in sorted(self._prompt.names)}
@@ -99,23 +100,24 @@ class FileTask:
         reference = row.text(self.file.reference).strip() if self.file.reference else ""
         if self.labels and reference not in self.labels:
             raise UsageError(f"{row.place}: {self.file.reference} '{reference}' is none of {', '.join(self.labels)}.")
-        wanted = {*self.file.slices, *((self._target.names - set(inputs)) if self._target else ())}
-        columns = {name: row.text(name) for name in sorted(wanted)}
+        taught = self._target.names - {*inputs, self.file.reference} if self._target else frozenset()
+        if split != "train":  # rows that nobody trains on need no target
+            taught = frozenset(name for name in taught if row.fields.get(name) is not None)
+        columns = {name: row.text(name) for name in sorted({*self.file.slices, *taught})}
         group = row.text(self.file.group) if self.file.group else None
         return Sample.of(inputs, reference, split, group=group, columns=columns)
 
     def request(self, sample: Sample) -> Request:
         """The prompt, filled; its columns are passages."""
-        messages, passages = self._prompt.render(sample.inputs)
-        return Request(
+        request = Request(
             id=sample.id,
-            messages=messages,
-            passages=passages,
+            messages=(),
             labels=self.labels,
             schema=self.file.schema,
             stop=self.file.stop,
             max_tokens=self.file.max_tokens or self._form.max_tokens,
         )
+        return self._prompt.apply(request, sample.inputs)
 
     def score(self, sample: Sample, completion: Completion) -> Score:
         """The verdict that the form of the answer gives."""
@@ -130,6 +132,28 @@ class FileTask:
         return messages[0].content
 
 
+def _name(file: TaskFile, path: Path) -> str:
+    """The task's name. Raises UsageError for one that would lead a run directory out of the workspace."""
+    name = file.name or path.stem
+    if "/" in name or "\\" in name or name.startswith(".") or not name.isprintable():
+        raise UsageError(f"{path}: '{name}' cannot name a task, for folders bear its name: set another with `name`.")
+    return name
+
+
+def _check_labels(labels: tuple[str, ...], path: Path) -> None:
+    """Answers are read without regard to case and outer white space: so far labels must differ."""
+    read_as: dict[str, str] = {}
+    for label in labels:
+        read = label.strip().casefold()
+        if read in read_as:
+            raise UsageError(
+                f"{path}: the labels '{read_as[read]}' and '{label}' read alike: case does not tell them apart."
+            )
+        if not read or label != label.strip():
+            raise UsageError(f"{path}: the label '{label}' is empty or has white space around it.")
+        read_as[read] = label
+
+
 def _form(file: TaskFile, path: Path) -> AnswerForm:
     given = [name for name in ("labels", "pattern", "schema") if getattr(file, name)]
     if len(given) > 1:
@@ -137,6 +161,7 @@ def _form(file: TaskFile, path: Path) -> AnswerForm:
     if file.labels:
         if not file.reference:
             raise UsageError(f"{path}: labels need `reference`, the column of the right label.")
+        _check_labels(file.labels, path)
         return LabelForm(file.labels)
     if file.pattern:
         return PatternForm.compiled(file.pattern, str(path))

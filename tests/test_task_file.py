@@ -106,6 +106,11 @@ def test_a_run_of_a_task_file_is_resumed_from_any_folder(tmp_path: Path, monkeyp
         ('reference = "team"', "", "labels need `reference`"),
         ('"technical"]\ndata', '"sales"]\ndata', r"test\.jsonl:2: team 'technical' is none of billing, sales"),
         ('data = "rows"', 'data = "rows"\npattern = "x"', "labels and pattern exclude each other"),
+        ('["billing", "technical"]', '["billing", "Billing"]', "labels 'billing' and 'Billing' read alike"),
+        ('["billing", "technical"]', '["billing", " x"]', "label ' x' is empty or has white space around it"),
+        ('["billing", "technical"]', '["billing", ""]', "label '' is empty or has white space around it"),
+        ('data = "rows"', 'data = "rows"\nname = "../../home"', r"'\.\./\.\./home' cannot name a task"),
+        ('data = "rows"', 'data = "rows"\nname = "/tmp/x"', "cannot name a task, for folders bear its name"),
         ('data = "rows"', "", "this task has no data of its own: name a file with --data PATH"),
         ('data = "rows"', "data = 3", r"tickets\.toml: Expected `str \| null`, got `int` - at `\$\.data`"),
         ('data = "rows"', "data =", r"tickets\.toml is not valid TOML"),
@@ -133,6 +138,39 @@ def test_a_target_template_may_name_any_column_and_a_system_message_is_its_own(t
     assert task.target(row) == "Twice charged (billing)"
     assert [m.role for m in ask(task, row).messages] == ["system", "user"]
     assert task_problems(task) == []
+
+
+def test_rows_that_nobody_trains_on_need_no_target(tmp_path: Path) -> None:
+    toml = 'prompt = "{{ subject }}?"\nreference = "team"\ntarget = "{{ why }}: {{ team }}"\ndata = "rows"\n'
+    path = write(tmp_path, toml, [{"subject": "Crash", "team": "technical", "why": None}])
+    (tmp_path / "rows" / "train.jsonl").write_text('{"subject": "Bill", "team": "billing", "why": "Money"}\n')
+    task = load_task(str(path))
+    assert [row.columns for row in load_rows(task, DataSource())] == [{}]
+    assert task.target(load_rows(task, DataSource(split="train"))[0]) == "Money: billing"
+    (tmp_path / "rows" / "train.jsonl").write_text('{"subject": "Bill", "team": "billing"}\n')
+    with pytest.raises(UsageError, match=r"train\.jsonl:1: no column 'why'"):
+        load_rows(task, DataSource(split="train"))
+
+
+def test_a_target_that_only_training_rows_have_is_no_problem_of_the_others() -> None:
+    assert task_problems(load_task("qqp-explained"), "embedded") == []
+
+
+NUMBERS = SchemaForm.checked({"type": "object", "properties": {"price": {"multipleOf": 0.01}}}, "t")
+
+
+@pytest.mark.parametrize("number", ["1" * 400, "1e999", "-1e400"])
+def test_a_number_beyond_all_numbers_is_against_the_schema(number: str) -> None:
+    score = NUMBERS.score(Completion(id="x", text=f'{{"price": {number}}}', finish="stop"), '{"price": 1.5}')
+    assert (score.format, score.correct) == ("against the schema", False)
+    assert NUMBERS.score(Completion(id="x", text='{"price": 1.25}', finish="stop"), '{"price": 1.25}').correct
+
+
+def test_a_schemas_own_pattern_gives_up_too() -> None:
+    form = SchemaForm.checked({"type": "string", "pattern": "^(x+x+)+y$"}, "t")
+    score = form.score(Completion(id="x", text=f'"{"x" * 5000}"', finish="stop"), "")
+    assert score.format == "against the schema"
+    assert form.score(Completion(id="x", text='"xxy"', finish="stop"), "").format is None
 
 
 FORMS: list[AnswerForm] = [
@@ -200,5 +238,4 @@ def test_a_form_that_is_not_right_is_told(tmp_path: Path, toml: str, said: str) 
 
 @pytest.mark.parametrize("name", ["agnews", "qqp", "qqp-explained", "persona-json", "crossvalidated"])
 def test_the_tasks_that_come_with_bench_keep_the_same_promises(name: str) -> None:
-    splits = ("train",) if name == "qqp-explained" else ("train", "test")
-    assert task_problems(load_task(name), "embedded", splits) == []
+    assert task_problems(load_task(name), "embedded") == []

@@ -4,6 +4,7 @@ Each reads strictly and, beside it, leniently; none raises, whatever a model wro
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -20,7 +21,7 @@ from harness.errors import UsageError
 from harness.records import Completion, Lenient, Score
 
 MATCH_S = 1.0
-"""Longest time (seconds) that a pattern may look at one answer."""
+"""Longest time (seconds) that a pattern may look at one text."""
 
 
 class AnswerForm(Protocol):
@@ -123,7 +124,7 @@ class SchemaForm:
     @cached_property
     def _validator(self) -> Any:
         # An empty registry: a schema is never read from a file or fetched from an address.
-        return jsonschema.Draft202012Validator(self.schema, registry=Registry())
+        return _Validator(self.schema, registry=Registry())
 
     def score(self, completion: Completion, reference: str) -> Score:
         """Format errors: "empty", "not JSON", "extra text", "cut off", "against the schema"."""
@@ -148,8 +149,17 @@ class SchemaForm:
     def _fits(self, value: Any) -> bool:
         try:
             return bool(self._validator.is_valid(value)) and bool(_dumped(value))
-        except RecursionError:
+        except (RecursionError, OverflowError, TimeoutError):  # nested, a number of 400 digits, a pattern without end
             return False
+
+
+def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[jsonschema.ValidationError]:
+    """The keyword `pattern`, which must not look at a text for ever either."""
+    if validator.is_type(instance, "string") and not regex.search(pattern, instance, timeout=MATCH_S):
+        yield jsonschema.ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+_Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, {"pattern": _pattern})
 
 
 def _check_references(schema: dict[str, Any], place: str) -> None:

@@ -4,7 +4,7 @@ import msgspec
 
 from harness.asking.plan import ask, load_rows
 from harness.data.rows import DataSource
-from harness.errors import BenchError
+from harness.errors import BenchError, UsageError
 from harness.records import Completion, Sample
 from harness.task import Task
 
@@ -55,7 +55,10 @@ def _of_request(task: Task, row: Sample) -> str | None:
 
 
 def _of_target(task: Task, row: Sample) -> str | None:
-    target = task.target(row)
+    try:
+        target = task.target(row)
+    except UsageError as error:  # a row that nobody trains on needs no target
+        return f"it has no target: {error}" if row.split == "train" else None
     score = task.score(row, Completion(id=row.id, text=target, finish="stop"))
     if score.format is not None:
         return f"its own target is a format error ({score.format}): '{target[:60]}'."

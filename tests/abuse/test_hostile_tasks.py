@@ -57,6 +57,15 @@ def test_data_outside_the_folder_of_the_task_is_not_read(tmp_path: Path, place: 
         first_prompt(home, task)
 
 
+def test_a_link_among_the_rows_is_not_followed_out_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "home" / "rows").mkdir(parents=True)
+    (tmp_path / "secret.jsonl").write_text('{"text": "a key", "label": "a"}\n')
+    (tmp_path / "home" / "rows" / "test.jsonl").symlink_to(tmp_path / "secret.jsonl")
+    task = LABELS.replace("rows.jsonl", "rows") + 'prompt = "{{ text }}"\n'
+    with pytest.raises(UsageError, match=r"lies outside the task file's folder"):
+        first_prompt(tmp_path / "home", task)
+
+
 @pytest.mark.parametrize("target", ["file:///etc/hostname", "http://127.0.0.1:9/schema", "#/$defs/missing"])
 def test_a_schema_refers_to_nothing_but_itself(tmp_path: Path, target: str) -> None:
     task = f'data = "rows.jsonl"\nprompt = "{{{{ text }}}}"\n[schema]\nitems = {{ "$ref" = "{target}" }}\n'
