@@ -72,25 +72,28 @@ def build_pairs(dump: Path, out: Path, most: int | None, site: str, progress: Ca
         raise UsageError(f"--dump {dump}: there is no such file.")
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".posts-") as folder:
-        posts = _Posts(Path(folder) / "posts.sqlite", progress)
+        aside = Path(folder)  # rows move to `out` when all are there: half of them would be taken for all
+        posts = _Posts(aside / "posts.sqlite", progress)
         try:
             _read_dump(dump, posts.take)
-            rows = _write_rows(posts.best(most), out, site)
+            rows = _write_rows(posts.best(most), aside, site)
         finally:
             posts.close()
-    if not sum(rows.values()):
-        raise UsageError(f"{dump}: no question with an answer is left of {posts.read} posts; is it a Posts.xml?")
-    built = Built(
-        dump=dump.name,
-        sha256=file_digest(dump),
-        site=site,
-        built=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        licence="CC BY-SA (each row names its version, authors and links: keep them)",
-        read=posts.read,
-        dropped=dict(posts.dropped),
-        rows=rows,
-    )
-    write_json(out / "provenance.json", built)
+        if not sum(rows.values()):
+            raise UsageError(f"{dump}: no question with an answer is left of {posts.read} posts; is it a Posts.xml?")
+        built = Built(
+            dump=dump.name,
+            sha256=file_digest(dump),
+            site=site,
+            built=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            licence="CC BY-SA (each row names its version, authors and links: keep them)",
+            read=posts.read,
+            dropped=dict(posts.dropped),
+            rows=rows,
+        )
+        write_json(out / "provenance.json", built)
+        for split in rows:
+            (aside / f"{split}.jsonl").replace(out / f"{split}.jsonl")
     return built
 
 

@@ -148,6 +148,14 @@ def test_a_dump_that_is_none_is_told(tmp_path: Path, name: str, content: bytes, 
         build(tmp_path / name, tmp_path / "out")
 
 
+def test_a_build_that_fails_leaves_no_rows_behind(tmp_path: Path) -> None:
+    (tmp_path / "Posts.xml").write_bytes(b"<posts></posts>")
+    with pytest.raises(UsageError, match="no question with an answer"):
+        build(tmp_path / "Posts.xml", tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+    assert sum(build(dump(tmp_path, *POSTS), tmp_path / "out")[0].rows.values()) == 2
+
+
 def test_rows_are_never_overwritten(tmp_path: Path) -> None:
     build(dump(tmp_path, *POSTS), tmp_path / "out")
     with pytest.raises(UsageError, match="holds rows already"):
