@@ -9,7 +9,9 @@ LABELS = ("0", "1")
 
 _NUMBER = re.compile(r"(?<![\w.,])[-+]?[0-9]+(?:[.,][0-9]+)?(?!\w)")
 _LINE = re.compile(r"^[ \t]*label[ \t]*:[ \t]*(\S*)[ \t]*", re.IGNORECASE | re.MULTILINE)
-_SAYS_NO = re.compile(r"\b(?:not|no|n't|aren't|isn't)\b.{0,20}\b(?:duplicates?|similar|same)\b|\bdissimilar\b", re.I)
+_SAYS_NO = re.compile(
+    r"(?:\b(?:not|no|cannot)|n['\u2019]t)\b.{0,20}\b(?:duplicates?|similar|same)\b|\bdissimilar\b", re.I
+)
 _SAYS_YES = re.compile(r"\b(?:duplicates?|similar|same)\b", re.I)
 
 
