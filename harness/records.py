@@ -224,4 +224,9 @@ def number_repeats(samples: Iterable[Sample]) -> Iterable[Sample]:
     seen: dict[str, int] = {}
     for sample in samples:
         k = seen[sample.id] = seen.get(sample.id, 0) + 1
-        yield sample if k == 1 else msgspec.structs.replace(sample, id=f"{sample.id}-{k}")
+        yield numbered(sample, k)
+
+
+def numbered(sample: Sample, k: int) -> Sample:
+    """The k-th sample of the same inputs: from the second on its id says so."""
+    return sample if k == 1 else msgspec.structs.replace(sample, id=f"{sample.id}-{k}")

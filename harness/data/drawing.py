@@ -7,11 +7,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from harness.data.sampling import SeededOrder
 from harness.data.shelf import Shelf
-from harness.records import Sample
+from harness.records import Sample, numbered
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,8 +63,3 @@ def _repeats(shelf: Shelf[Sample], order: SeededOrder) -> NDArray[np.uint32]:
             seen[sample_id] += 1
             numbers[position] = seen[sample_id]
     return numbers
-
-
-def numbered(sample: Sample, k: int) -> Sample:
-    """The k-th sample of the same inputs: from the second on its id says so."""
-    return sample if k == 1 else msgspec.structs.replace(sample, id=f"{sample.id}-{k}")
