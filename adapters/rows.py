@@ -9,7 +9,7 @@ from harness.data.contamination import Signatures, find_overlap
 from harness.data.rows import EMBEDDED, DataSource
 from harness.data.sampling import fingerprint, seeded_order
 from harness.errors import UsageError
-from harness.preflight.overlaps import NO_TARGET, invalid_targets
+from harness.prompting.targets import NO_TARGET, invalid_targets
 from harness.records import Sample
 from harness.task import Task
 

@@ -13,7 +13,7 @@ from harness.asking.plan import ask, load_rows
 from harness.data.contamination import Findings, Overlap, Signatures, find_overlap, read_findings, write_findings
 from harness.data.rows import DataSource
 from harness.errors import UsageError
-from harness.preflight.overlaps import invalid_targets
+from harness.prompting.targets import invalid_targets
 from harness.records import Sample
 from harness.results import Summary
 from harness.runlog import RunLog
@@ -75,6 +75,10 @@ def test_short_and_empty_texts_are_compared_too() -> None:
     assert overlap([], [["ab"]]).rows == []
 
 
+def test_rows_that_mark_no_text_are_not_taken_for_each_other() -> None:
+    assert overlap([[], ["ab"], []], [[], ["ab"]]).rows == [1]
+
+
 def test_signatures_survive_the_disk_and_hold_no_text(tmp_path: Path) -> None:
     before = Signatures.of([["a secret sentence that nobody may read"], ["b"]])
     before.save(tmp_path)
@@ -83,9 +87,10 @@ def test_signatures_survive_the_disk_and_hold_no_text(tmp_path: Path) -> None:
     assert np.array_equal(before.exact, after.exact)
     assert np.array_equal(before.minhash, after.minhash)
     assert b"secret" not in (tmp_path / "rows.npz").read_bytes()
-    (tmp_path / "rows.npz").write_bytes(b"torn")
-    with pytest.raises(UsageError, match=r"rows\.npz is not readable"):
-        Signatures.load(tmp_path)
+    for torn in ((tmp_path / "rows.npz").read_bytes()[:-40], b"torn", b""):
+        (tmp_path / "rows.npz").write_bytes(torn)
+        with pytest.raises(UsageError, match=r"rows\.npz is not readable"):
+            Signatures.load(tmp_path)
     assert Signatures.load(tmp_path / "elsewhere") is None
 
 

@@ -11,10 +11,11 @@ import harness
 from harness.asking.plan import ask, load_rows, load_task
 from harness.data.rows import DataSource
 from harness.errors import UsageError
-from harness.prompting.leak_probe import fill_passages, probe_requests
+from harness.prompting.leak_probe import Probe, fill_passages, probe_requests
 from harness.prompting.prompts import PromptTemplate
 from harness.prompting.shots import draw_shots, with_shots
 from harness.records import Request, Sample
+from harness.reports.answer import answer
 from harness.runlog import RunLog
 from harness.settings import Settings
 from harness.workspace import Workspace
@@ -47,6 +48,21 @@ def test_a_prompt_cannot_run_code_and_ends_without_white_space() -> None:
     messages, passages = PromptTemplate("{{ text }}\n\n").render({"text": "x \n"})
     assert messages[0].content == "x"
     assert (passages[0].start, passages[0].end) == (0, 1)
+
+
+@pytest.mark.parametrize("template", ["Say: {{ text.strip }}", "{{ text }} {{ range }}", "{{ text }} {{ dict }}"])
+def test_a_prompt_that_prints_a_function_is_told(template: str) -> None:
+    with pytest.raises(UsageError, match="cannot be filled: it prints a function"):
+        PromptTemplate(template).render({"text": "x"})
+
+
+@pytest.mark.parametrize(
+    "template", ["{{ question1 | trim }}", "{% if question1 %}Yes?{% endif %}", "{{ question1[:20] }}"]
+)
+def test_a_prompt_that_marks_no_text_of_the_row_is_told(template: str) -> None:
+    row = rows()[0]
+    with pytest.raises(UsageError, match=f"prints no text of row {row.id} as it stands: write {{{{ question1 }}}}"):
+        PromptTemplate(template).apply(ask(QQP, row), row.inputs)
 
 
 def test_a_prompt_file_with_a_wrong_name_is_told(tmp_path: Path) -> None:
@@ -104,6 +120,24 @@ def test_no_example_shares_a_text_with_an_evaluated_row() -> None:
     assert not shared & {text for request, _ in few for text in request.passage_texts()}
 
 
+def test_an_empty_text_is_not_shared() -> None:
+    """Tickets without a subject are not each other's repeats."""
+    asked = [fill_passages(request, ["", request.passage_texts()[1]]) for request in requests()]
+    shots = draw_shots(QQP, lambda s: fill_passages(ask(QQP, s), [" ", f"{s.id}?"]), rows("train"), asked, 4, seed=1)
+    assert len(shots) == 4
+
+
+def test_no_example_shows_a_format_error_as_the_answer() -> None:
+    task = load_task("persona-json")
+    training = rows("train", "persona-json")
+    broken = [msgspec.structs.replace(s, reference="[]") if n % 2 else s for n, s in enumerate(training)]
+    shots = draw_shots(task, lambda s: ask(task, s), broken, requests("persona-json"), 10, seed=0)
+    assert "[]" not in {answer for _, answer in shots}
+    unexplained = [msgspec.structs.replace(s, columns={}) for s in rows("train")]
+    with pytest.raises(UsageError, match="--shots 1: only 0 training rows"):
+        draw_shots(load_task("qqp-explained"), lambda s: ask(QQP, s), unexplained, [], 1, seed=0)
+
+
 def test_a_blank_probe_keeps_only_the_instruction() -> None:
     asked = requests()
     blank = list(probe_requests(asked, "blank", 0))
@@ -118,6 +152,17 @@ def test_a_shuffle_probe_gives_every_row_the_texts_of_another() -> None:
     assert sorted(r.passage_texts() for r in shuffled) == sorted(r.passage_texts() for r in asked)
     assert all(a.id == b.id and a.passage_texts() != b.passage_texts() for a, b in zip(asked, shuffled, strict=True))
     assert list(probe_requests(asked, "shuffle", 3)) == shuffled
+
+
+@pytest.mark.parametrize("probe", ["blank", "shuffle"])
+def test_what_cannot_be_probed_is_refused(tmp_path: Path, probe: Probe) -> None:
+    """Else the rows would be asked as they stand, and right answers be called a leak."""
+    unmarked = [msgspec.structs.replace(request, passages=()) for request in requests()]
+    with pytest.raises(UsageError, match=f"--probe {probe}: the prompt of row {unmarked[0].id} marks no text"):
+        list(probe_requests(unmarked, probe, 0))
+    settings = Settings(backends={"taped": {"kind": "replay", "path": str(tmp_path / "answers.jsonl")}})
+    with pytest.raises(UsageError, match=f"--probe {probe} .* 'taped' answers from a recording"):
+        harness.run("qqp", ["taped"], data="embedded", probe=probe, settings=settings, workspace=Workspace(tmp_path))
 
 
 FIRST = requests()[0]
@@ -149,6 +194,8 @@ def test_prompt_shots_and_probe_stand_in_the_manifest_and_change_the_request_has
     summary = probed.summary()
     assert summary is not None
     assert any("probe for leaks (shuffle)" in w for w in summary.warnings)
+    assert "60 rows of the leak probe (shuffle)" in answer(summary).sentence
+    assert plain.manifest.data["label"] == ""
     accuracy = summary.backends["fake"].metrics["accuracy"].value
     assert accuracy is not None and accuracy < 0.9  # the fake answers what it reads, which is another row's number
 

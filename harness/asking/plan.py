@@ -134,12 +134,18 @@ def backend_tables(options: RunOptions, settings: Settings) -> dict[str, dict[st
             if options.workers is not None:
                 table["ray"] = {**table.get("ray", {}), "workers": options.workers}
         tables[name] = table
-    _check_executor(options, tables)
+    _check_kinds(options, tables)
     return tables
 
 
-def _check_executor(options: RunOptions, tables: dict[str, dict[str, Any]]) -> None:
+def _check_kinds(options: RunOptions, tables: dict[str, dict[str, Any]]) -> None:
     """Options that would change nothing are refused."""
+    taped = next((name for name, table in tables.items() if table.get("kind") == "replay"), None)
+    if options.questions.probe is not None and taped is not None:
+        raise UsageError(
+            f"--probe {options.questions.probe} asks other texts than the rows', and '{taped}' answers from a "
+            "recording, by row: probe the model itself."
+        )
     places = {table.get("executor", "process") for table in tables.values() if table.get("kind") == "local"}
     if options.executor is not None and not places:
         raise UsageError(f"--executor {options.executor} is for local models, and none of the backends is local.")
@@ -266,7 +272,7 @@ def _rows_of(options: RunOptions, task: Task, aside: Path) -> tuple[Shelf[Row], 
         requests, notes = make_requests(
             options.questions,
             task,
-            lambda sample: ask(task, sample),
+            ask,
             drawn,
             lambda: load_rows(task, DataSource(location=options.data, split="train")),
             options.seed,
@@ -275,7 +281,7 @@ def _rows_of(options: RunOptions, task: Task, aside: Path) -> tuple[Shelf[Row], 
     data = {
         "source": _source_name(task, options.data),
         "split": options.split,
-        "label": "embedded sample" if options.data == EMBEDDED else "",
+        "label": _label(options),
         "rows_of_split": drawn.total,
         "limit": options.limit,
         "fingerprint": fingerprint,
@@ -283,6 +289,14 @@ def _rows_of(options: RunOptions, task: Task, aside: Path) -> tuple[Shelf[Row], 
         **notes,
     }
     return rows, request_hash, data
+
+
+def _label(options: RunOptions) -> str:
+    """What every figure of the run must be read with."""
+    said = ["embedded sample"] if options.data == EMBEDDED else []
+    if options.questions.probe is not None:
+        said.append(f"leak probe ({options.questions.probe})")
+    return ", ".join(said)
 
 
 def _lay_out(samples: Iterable[Sample], requests: Iterable[Request], folder: Path) -> tuple[Shelf[Row], str, str]:

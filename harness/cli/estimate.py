@@ -17,8 +17,9 @@ from harness.cli.options import (
 from harness.money.estimate import CostEstimate
 
 NOTES = (
-    "in, out: tokens; cost: answers as long as the reference answers; at most: as long as max_tokens allows; "
-    "time: at the given rpm and tpm. ~ counted as bytes / 4: no tokeniser of that model is at hand."
+    "in, out: tokens; cost: answers as long as the reference answers (rows without one: as max_tokens allows); "
+    "at most: as long as max_tokens allows; time: at the given rpm and tpm. "
+    "~ counted as bytes / 4: no tokeniser of that model is at hand."
 )
 
 
@@ -56,6 +57,7 @@ def estimate(
     from harness.data.rows import DataSource
     from harness.data.sampling import seeded_order
     from harness.money.estimate import estimate as estimate_one
+    from harness.prompting.targets import target_of
     from harness.settings import load_settings
     from harness.workspace import Workspace
 
@@ -64,7 +66,7 @@ def estimate(
     tables = backend_tables(options, load_settings(config))
     made = make_backends(tables, plugin.name, RunContext(Workspace.current()))
     rows = seeded_order(load_rows(plugin, DataSource(location=data)), seed)[:limit]
-    asked = [(ask(plugin, sample), plugin.target(sample)) for sample in rows]
+    asked = [(ask(plugin, sample), target_of(plugin, sample)) for sample in rows]
     found = [estimate_one(name, backend.identity(), asked, repeats) for name, backend in made.items()]
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))

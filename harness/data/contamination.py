@@ -5,7 +5,7 @@ order. Near duplicates are found by MinHash (A. Broder 1997; datasketch) over ru
 hashes are kept beside an adapter, never a text.
 """
 
-import unicodedata
+import zipfile
 import zlib
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.data.plain import plain
 from harness.errors import UsageError
 from harness.files import write_json, write_whole
 from harness.hashing import digest
@@ -72,8 +73,8 @@ class Signatures:
 
         def runs() -> Iterator[list[bytes]]:
             for own in texts:
-                row = sorted(_plain(text) for text in own)
-                exact.append(int(digest(row)[:16], 16))
+                row = sorted(map(plain, own))
+                exact.append(_whole_row(row))
                 yield sorted({run for text in row for run in _runs(text)})
 
         minhash = bytearray()
@@ -100,7 +101,7 @@ class Signatures:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 exact, minhash = arrays["exact"].astype(np.uint64), arrays["minhash"].astype(np.uint32)
-        except (ValueError, KeyError, OSError) as error:
+        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise UsageError(
                 f"{path} is not readable ({error}): train the adapter again, or remove the file."
             ) from None
@@ -110,9 +111,10 @@ class Signatures:
 
 
 def find_overlap(asked: Signatures, learned: Signatures, source: str) -> Overlap:
-    """Which of the asked rows also stand among the learned ones."""
-    same = np.isin(asked.exact, learned.exact)
-    rest = np.flatnonzero(~same)
+    """Which of the asked rows also stand among the learned ones. A row that marks no text is like no other."""
+    marked = asked.exact != _whole_row([])
+    same = np.isin(asked.exact, learned.exact) & marked
+    rest = np.flatnonzero(~same & marked)
     _, once = np.unique(learned.exact, return_index=True)  # a text that stands there a thousand times is compared once
     near = _near(asked.minhash[rest], learned.minhash[once]) if len(rest) and len(once) else []
     return Overlap(
@@ -151,8 +153,8 @@ def _band_keys(band: NDArray[np.uint32]) -> NDArray[np.uint64]:
     return keys
 
 
-def _plain(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+def _whole_row(texts: list[str]) -> int:
+    return int(digest(texts)[:16], 16)
 
 
 def _runs(text: str) -> Iterable[bytes]:

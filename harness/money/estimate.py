@@ -34,11 +34,19 @@ class CostEstimate(Record, frozen=True, kw_only=True, omit_defaults=False):
     remarks: tuple[str, ...] = ()
 
 
-def estimate(backend: str, identity: Identity, asked: Sequence[tuple[Request, str]], repeats: int) -> CostEstimate:
-    """Estimate from what a backend says of itself. `asked`: requests, each with the answer a right model gives."""
+def estimate(
+    backend: str, identity: Identity, asked: Sequence[tuple[Request, str | None]], repeats: int
+) -> CostEstimate:
+    """Estimate from what a backend says of itself.
+
+    asked: requests, each with the answer a right model gives; None where the data has none: it may take max_tokens.
+    """
     counter = counter_for(identity.model)
     prompt = repeats * sum(prompt_tokens(request, counter) for request, _ in asked)
-    answer = repeats * sum(min(request.max_tokens, 1 + counter.count(target)) for request, target in asked)
+    answer = repeats * sum(
+        request.max_tokens if target is None else min(request.max_tokens, 1 + counter.count(target))
+        for request, target in asked
+    )
     most = repeats * sum(request.max_tokens for request, _ in asked)
     price = msgspec.convert(identity.price, Price) if identity.price else None
     batch = price.batch() if price is not None else None

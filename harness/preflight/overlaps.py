@@ -11,13 +11,12 @@ from harness.data.rows import EMBEDDED, DataSource
 from harness.errors import UsageError
 from harness.identity import Identity
 from harness.preflight.prompts_differ import prompt_remarks
-from harness.records import Completion, Row, Sample
+from harness.prompting.targets import invalid_targets
+from harness.records import Row, Sample
 from harness.task import Task
 from harness.workspace import Workspace
 
 SHOWN = 5
-NO_TARGET = "no target"
-"""What is wrong with a row that the task cannot make a training target of."""
 
 PROBED = (
     "this run is a probe for leaks ({}): the rows' own texts were not asked about; what is above guessing is a leak."
@@ -102,21 +101,6 @@ def target_remarks(task: Task, samples: list[Sample], source: str) -> list[str]:
     named = ", ".join(f"{row} ({kind})" for row, kind in list(bad.items())[:SHOWN])
     more = ", .." if len(bad) > SHOWN else ""
     return [f"{len(bad)} of {len(samples)} targets in {source} are invalid: {named}{more}."]
-
-
-def invalid_targets(task: Task, samples: list[Sample]) -> dict[str, str]:
-    """Row id -> kind of format error, for targets that teach one; "no target" where the row cannot be trained on."""
-    found = {}
-    for sample in samples:
-        try:
-            text = task.target(sample)
-        except UsageError:
-            found[sample.id] = NO_TARGET
-            continue
-        kind = task.score(sample, Completion(id=sample.id, text=text, finish="stop")).format
-        if kind is not None:
-            found[sample.id] = kind
-    return found
 
 
 def _once_each(overlap: Overlap, asked: Signatures) -> tuple[str, ...]:

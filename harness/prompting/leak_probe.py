@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from harness.errors import UsageError
 from harness.prompting.rendering import cut_passages
 from harness.records import Message, Passage, Request
 
@@ -17,12 +18,20 @@ Probe = Literal["blank", "shuffle"]
 
 
 def probe_requests(requests: Sequence[Request], probe: Probe, seed: int) -> Iterator[Request]:
-    """The requests as a probe asks them: "blank" empties every passage, "shuffle" swaps them between rows."""
-    if probe == "blank":
-        yield from (cut_passages(request, 0) for request in requests)
-        return
-    for request, other in zip(requests, _others(len(requests), seed), strict=True):
-        yield fill_passages(request, requests[other].passage_texts())
+    """The requests as a probe asks them: "blank" empties every passage, "shuffle" swaps them between rows.
+
+    Raises UsageError where a request marks no text: it would be asked as it stands, and right answers called a leak.
+    """
+    others = _others(len(requests), seed) if probe == "shuffle" else None
+    for n, request in enumerate(requests):
+        if not request.passages:
+            raise UsageError(
+                f"--probe {probe}: the prompt of row {request.id} marks no text as the row's own (passages)."
+            )
+        if others is None:
+            yield cut_passages(request, 0)
+        else:
+            yield fill_passages(request, requests[others[n]].passage_texts())
 
 
 def _others(rows: int, seed: int) -> "array[int]":

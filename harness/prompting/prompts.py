@@ -25,6 +25,8 @@ class _Own(str):
 
 
 def _mark(value: Any) -> Any:
+    if callable(value):  # `{{ text.strip }}`, or a column that is called like one of Jinja's own: `{{ range }}`
+        raise TypeError(f"it prints a function ({getattr(value, '__name__', value)}) where a text is meant")
     return f"{_OPEN}{value}{_CLOSE}" if isinstance(value, _Own) else value
 
 
@@ -93,8 +95,17 @@ class PromptTemplate:
         return tuple(messages), tuple(passages)
 
     def apply(self, request: Request, inputs: dict[str, str]) -> Request:
-        """The request with other messages; everything else (labels, schema, limits) stays the task's."""
+        """The request with other messages; everything else (labels, schema, limits) stays the task's.
+
+        Raises UsageError where no text of the row is printed as it stands: heads would read nothing, probes blank
+        nothing, and every row look like every other.
+        """
         messages, passages = self.render(inputs)
+        if not any(messages[p.message].content[p.start : p.end].strip() for p in passages):
+            raise UsageError(
+                f"{self.place} prints no text of row {request.id} as it stands: "
+                f"write {{{{ {sorted(inputs)[0]} }}}}, without a filter."
+            )
         return msgspec.structs.replace(request, messages=messages, passages=passages)
 
 

@@ -1,11 +1,11 @@
 """What is asked about the rows of a run: the task's own prompt, or another; with examples before it; or as a probe."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, Protocol, overload
 
 from harness.prompting.leak_probe import Probe, probe_requests
-from harness.prompting.shots import Shot, draw_shots, with_shots
+from harness.prompting.prompted import Prompted, prompt_of
+from harness.prompting.shots import draw_shots, with_shots
 from harness.records import Record, Request, Sample
 from harness.task import Task
 
@@ -48,31 +48,26 @@ class _Asked(Sequence[Request]):
 def make_requests(
     questions: Questions,
     task: Task,
-    ask: Callable[[Sample], Request],
+    ask: Callable[[Task, Sample], Request],
     samples: Drawn,
     training: Callable[[], Sequence[Sample]],
     seed: int,
 ) -> tuple[Iterator[Request], dict[str, Any]]:
     """The requests for the rows one by one, and what the manifest notes of how they were made.
 
-    ask: the task's own request for a row; training: reads the training rows, called only where shots are wanted.
+    ask: a task's own request for a row; training: reads the training rows, called only where shots are wanted.
     Raises UsageError for a prompt that does not fit the rows, or too few training rows.
     """
     notes: dict[str, Any] = {}
-    question = ask
     if questions.prompt is not None:
-        from harness.prompting.prompts import PromptTemplate  # brings jinja2
+        task = Prompted(task, questions.prompt)
+        notes["prompt"] = prompt_of(task)
 
-        template = PromptTemplate.load(Path(questions.prompt))
-        notes["prompt"] = {"file": questions.prompt, "sha256": template.hash}
-
-        def question(sample: Sample) -> Request:
-            return template.apply(ask(sample), sample.inputs)
+    def question(sample: Sample) -> Request:
+        return ask(task, sample)
 
     asked = _Asked(samples, question)
-    shots: list[Shot] = []
-    if questions.shots:
-        shots = draw_shots(task, question, training(), asked, questions.shots, seed)
+    shots = draw_shots(task, question, training(), asked, questions.shots, seed) if questions.shots else []
     requests: Iterable[Request] = asked
     if questions.probe is not None:
         requests = probe_requests(asked, questions.probe, seed)

@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
+from harness.data.plain import plain
 from harness.data.sampling import seeded_order
 from harness.errors import UsageError
+from harness.prompting.targets import fault_of_target
 from harness.records import Message, Request, Sample
 from harness.task import Task
 
@@ -25,7 +27,7 @@ def draw_shots(
     """The first `count` rows of the seeded order (so with the classes' own shares) that no evaluated row resembles.
 
     ask: what is asked about a row. A row that shares a text with an evaluated one is passed over: its answer
-    would stand in that one's prompt.
+    would stand in that one's prompt. So is one whose own target is invalid: it would show a format error as the answer.
     Raises UsageError where too few are left.
     """
     import numpy as np
@@ -36,18 +38,21 @@ def draw_shots(
         if len(shots) == count:
             break
         request = ask(sample)
-        if not np.isin(np.fromiter(_hashes(request), dtype=np.uint64), evaluated).any():
+        shared = np.isin(np.fromiter(_hashes(request), dtype=np.uint64), evaluated).any()
+        if not shared and fault_of_target(task, sample) is None:
             shots.append((request, task.target(sample)))
     if len(shots) < count:
-        raise UsageError(f"--shots {count}: only {len(shots)} training rows share no text with the evaluated rows.")
+        raise UsageError(
+            f"--shots {count}: only {len(shots)} training rows share no text with the evaluated rows and have a valid "
+            "target (bench data check says more)."
+        )
     return shots
 
 
 def _hashes(request: Request) -> Iterator[int]:
-    """Of its own texts, eight bytes each: the evaluated rows may be millions."""
-    for text in request.passage_texts():
-        plain = " ".join(text.casefold().split()).encode("utf-8", "replace")
-        yield int.from_bytes(hashlib.blake2b(plain, digest_size=8).digest(), "big")
+    """Of its own texts that are not empty, eight bytes each: the evaluated rows may be millions."""
+    for text in filter(None, map(plain, request.passage_texts())):
+        yield int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "big")
 
 
 def with_shots(request: Request, shots: Sequence[Shot]) -> Request:

@@ -70,6 +70,16 @@ def test_estimate_says_cost_and_time_and_calls_nobody(
     assert server.stats().requests == 0
 
 
+def test_rows_without_a_target_are_estimated_by_the_longest_answer(
+    work: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ("estimate", "--task", "qqp-explained", "--backends", "one", "--data", "embedded", "--limit", "8", "--json")
+    code, out, _ = bench(capfd, *words)
+    assert code == 0
+    [one] = json.loads(out)
+    assert one["answer_tokens"] == one["most_answer_tokens"] == 8 * 160
+
+
 def test_time_is_set_by_the_tighter_limit() -> None:
     settings = {"rpm": 60, "tpm": 6000, "base_url": ["a", "b"]}
     identity = Identity(kind="openai", model="m", decode="generate", settings=settings)
