@@ -129,10 +129,10 @@ def resume(
     """
     heard = observer or Observer()
     plan = _with_embedding(plan_resume(path), embedding, heard)
-    paid = sum(map(RunLog.open(path).incurred, plan.manifest.backend_settings))
+    log = RunLog.open(path)
     context = RunContext(
         workspace=workspace or Workspace.current(),
-        budget=Budget(ceiling=max_cost, spent=paid),
+        budget=Budget(ceiling=max_cost, spent=sum(_booked(log, name) for name in plan.manifest.backend_settings)),
         use_cache=use_cache,
         resuming=True,
         progress=heard.out_of_sight,
@@ -140,6 +140,11 @@ def resume(
     )
     tables = resumed_tables(plan.manifest, settings or load_settings())
     return _carry_out(plan, tables, context, heard, Mirror.of_run(path))
+
+
+def _booked(log: RunLog, backend: str) -> float:
+    """USD that earlier sessions count against `max_cost`: what was paid, and what may have been billed unanswered."""
+    return log.incurred(backend) + sum(s.counters.get("maybe_billed_usd", 0.0) for s in log.sessions(backend))
 
 
 def _carry_out(
@@ -166,6 +171,8 @@ def _ask_and_summarise(
     try:
         log = asyncio.run(ask_everyone(plan, backends, probers, observer, inspect, early))
     except KeyboardInterrupt:
+        if not (plan.path / "manifest.json").is_file():
+            raise InterruptedRunError("interrupted before anything was asked; nothing was written.") from None
         raise InterruptedRunError(
             f"interrupted; what was answered is kept: continue with `bench run --resume {plan.path}`."
         ) from None

@@ -3,13 +3,14 @@
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 import harness
 from harness.asking.together import Observer
-from harness.errors import ExitCode, IncompleteRunError, UsageError
+from harness.errors import ExitCode, IncompleteRunError, InterruptedRunError, UsageError
 from harness.results import Summary
 from harness.runlog import LogWriter, RunLog
 from harness.runner import exit_code
@@ -190,6 +191,20 @@ def test_two_backends_of_one_run_are_compared_on_the_same_rows(tmp_path: Path) -
     sign = 1 if pair.a == "good" else -1
     assert pair.difference.value == pytest.approx(sign * 20 / 60)
     assert pair.verdict == ("a better" if pair.a == "good" else "b better")
+
+
+def test_an_interruption_before_anything_was_asked_leaves_nothing_and_promises_nothing(tmp_path: Path) -> None:
+    with pytest.raises(InterruptedRunError, match="before anything was asked") as error:
+        run(tmp_path, backends={"good": {"interrupt": True}})
+    assert "--resume" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_task_whose_requests_share_an_id_is_refused_before_answers_are_mixed_up(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"settings": settings(good={}), "workspace": Workspace(tmp_path), "out": tmp_path / "run"}
+    with pytest.raises(UsageError, match=r"the request carries the id same, not the row's own.*id=sample\.id"):
+        harness.run("tests.support.fakes:OneId", ["good"], **options)
+    assert not FakeBackend.asked
 
 
 def test_a_refused_run_leaves_no_directory(tmp_path: Path) -> None:

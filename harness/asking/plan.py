@@ -114,8 +114,17 @@ def _remarks_of_reader() -> Iterator[list[str]]:
 
 
 def ask(task: Task, sample: Sample) -> Request:
-    """The request for a row. The task sees the row without its reference: no gold text can reach a prompt."""
-    return task.request(msgspec.structs.replace(sample, reference="", columns={}))
+    """The request for a row. The task sees the row without its reference: no gold text can reach a prompt.
+
+    Raises UsageError for a request under another id: its answer would be taken for another row's.
+    """
+    request = task.request(msgspec.structs.replace(sample, reference="", columns={}))
+    if request.id != sample.id:
+        raise UsageError(
+            f"task '{task.name}': row {sample.id}: the request carries the id {request.id}, not the row's own "
+            "(write Request(id=sample.id, ..))."
+        )
+    return request
 
 
 def backend_tables(options: RunOptions, settings: Settings) -> dict[str, dict[str, Any]]:

@@ -174,6 +174,8 @@ async def ask_everyone(
                 await backend.check(needs)
             identities = {name: backend.identity() for name, backend in backends.items()}
             findings = await asyncio.to_thread(inspect, identities)
+            if stopping.is_set():
+                raise KeyboardInterrupt  # before anything is written
             log = plan.open(identities)
             write_findings(log.path, findings)
 

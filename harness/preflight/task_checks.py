@@ -37,12 +37,13 @@ def task_problems(task: Task, location: str | None = None, splits: tuple[str, ..
 
 
 def _of_request(task: Task, row: Sample) -> str | None:
-    request = ask(task, row)
+    try:
+        request = ask(task, row)
+    except BenchError as error:
+        return str(error)
     other = msgspec.structs.replace(row, reference="another", columns={})
     if task.request(row).hash() != request.hash() or task.request(other).hash() != request.hash():
         return "the request depends on the reference or on the columns: gold text reaches the prompt."
-    if request.id != row.id:
-        return f"the request carries the id {request.id}, not the row's own."
     if not any(text.strip() for text in request.passage_texts()):
         return "no passage marks the row's own text in the prompt."
     own = " ".join(row.inputs.values())

@@ -1,6 +1,7 @@
 """A task and backends whose answers are known beforehand, to test the spine without models or servers."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
@@ -48,6 +49,13 @@ class Parity:
         return sample.reference
 
 
+class OneId(Parity):
+    """A task that gives every request the same id."""
+
+    def request(self, sample: Sample) -> Request:
+        return msgspec.structs.replace(super().request(sample), id="same")
+
+
 class FakeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a fake does: wrong on multiples of `wrong_every`, errors on those of `error_every`, ..."""
 
@@ -58,6 +66,7 @@ class FakeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     stop_after: int = 0
     crash_after: int = 0
     refuse: bool = False
+    interrupt: bool = False
     delay_s: float = 0.0
     adapter: str | None = None
     window: int = 8
@@ -81,6 +90,9 @@ class FakeBackend:
     async def check(self, needs: Needs) -> None:
         if self.settings.refuse:
             raise UsageError(f"backend '{self.name}' is not ready: plug it in.")
+        if self.settings.interrupt:
+            signal.raise_signal(signal.SIGINT)
+            await asyncio.sleep(0.01)
 
     async def stream(self, requests: AsyncIterator[Request], state_dir: Path) -> AsyncIterator[Completion]:
         window: list[Request] = []
