@@ -16,7 +16,7 @@ from harness.errors import UsageError
 from harness.files import write_json
 from harness.identity import Identity
 from harness.logs import segments
-from harness.logs.lines import LogWriter, decode_line
+from harness.logs.lines import LogWriter, cut_torn_tail, decode_line, read_lines
 from harness.logs.log import Log
 from harness.logs.segments import SegmentWriter
 from harness.records import Key, LogLine, Record, Request, Row, Sample
@@ -183,7 +183,8 @@ class RunLog:
 
     def note_session(self, backend: str, session: Session) -> None:
         """Add one line to `state/<backend>/sessions.jsonl`."""
-        with (self.state_dir(backend) / "sessions.jsonl").open("ab") as file:
+        with (self.state_dir(backend) / "sessions.jsonl").open("ab+", buffering=0) as file:
+            cut_torn_tail(file)
             file.write(msgspec.json.encode(session) + b"\n")
 
     def sessions(self, backend: str) -> list[Session]:
@@ -191,8 +192,7 @@ class RunLog:
         path = self.path / "state" / backend / "sessions.jsonl"
         if not path.is_file():
             return []
-        decoder = msgspec.json.Decoder(Session)
-        return [decode_line(decoder, line, str(path)) for line in path.read_bytes().splitlines()]
+        return list(read_lines(path, msgspec.json.Decoder(Session)))
 
     def summary(self) -> Summary | None:
         """`summary.json`, or None while the run has not ended."""

@@ -155,3 +155,14 @@ def test_sessions_are_kept_in_order(tmp_path: Path) -> None:
         log.note_session("b", session)
     assert log.sessions("b") == sessions
     assert log.sessions("never ran") == []
+
+
+def test_a_session_that_a_full_disk_has_torn_does_not_spoil_the_others(tmp_path: Path) -> None:
+    log = make(tmp_path)
+    sessions = [Session(started="now", wall_s=float(k), rows=k) for k in range(2)]
+    log.note_session("b", sessions[0])
+    with (log.state_dir("b") / "sessions.jsonl").open("ab") as file:
+        file.write(b'{"started": "no')
+    assert log.sessions("b") == sessions[:1]
+    log.note_session("b", sessions[1])
+    assert log.sessions("b") == sessions
