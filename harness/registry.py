@@ -14,6 +14,8 @@ from harness.errors import UsageError, did_you_mean
 
 TASKS = "bench.tasks"
 BACKENDS = "bench.backends"
+BROKEN = (Exception, SystemExit)
+"""What a plugin may raise when it is loaded; a script that ends itself is broken too."""
 
 
 def names(group: str) -> dict[str, EntryPoint]:
@@ -31,7 +33,7 @@ def find(group: str, word: str) -> Any:
     if word in registered:
         try:
             return registered[word].load()
-        except Exception as error:
+        except BROKEN as error:
             raise UsageError(f"{what} '{word}' ({registered[word].value}) cannot be loaded: {_say(error)}.") from error
     target, colon, attribute = word.rpartition(":")
     if not colon:
@@ -55,7 +57,7 @@ def _from_file(path: Path, what: str) -> Any:
     sys.modules[name] = module  # dataclasses and msgspec resolve annotations through it
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except BROKEN as error:
         raise UsageError(f"{path} cannot be loaded: {_say(error)}.") from error
     return module
 
@@ -63,7 +65,7 @@ def _from_file(path: Path, what: str) -> Any:
 def _from_package(name: str, what: str) -> Any:
     try:
         return importlib.import_module(name)
-    except Exception as error:
+    except BROKEN as error:
         raise UsageError(f"{what} module '{name}' cannot be imported: {_say(error)}.") from error
 
 

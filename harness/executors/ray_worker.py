@@ -7,6 +7,7 @@ call at a time carries any number of answers; it works through `ray://` too, whi
 import asyncio
 import os
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -59,7 +60,7 @@ PIECES = msgspec.msgpack.Decoder(list[Piece])
 ROWS = msgspec.msgpack.Decoder(list[Request])
 
 
-class Worker:
+class Worker(ABC):
     """An asynchronous actor. A kind of worker says in `answer` how a window is answered."""
 
     def __init__(self) -> None:
@@ -104,9 +105,9 @@ class Worker:
         self._news.append(piece)
         self._any.set()
 
+    @abstractmethod
     def answer(self, order: bytes, requests: list[Request]) -> AsyncIterator[list[Completion]]:
         """Answers of one window, some at a time."""
-        raise NotImplementedError
 
     def counters(self, order: bytes) -> dict[str, float]:
         """Sums over all windows of this order so far."""
