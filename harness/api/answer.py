@@ -22,8 +22,8 @@ class _Details(msgspec.Struct):
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
     prompt_tokens_details: _Details | None = None
 
 
@@ -40,7 +40,7 @@ class _Top(msgspec.Struct):
 class _Token(msgspec.Struct):
     token: str
     logprob: float
-    top_logprobs: list[_Top] = []
+    top_logprobs: list[_Top] | None = None
 
 
 class _Logprobs(msgspec.Struct):
@@ -100,15 +100,16 @@ def _mend(value: Any) -> Any:
 
 
 def read_usage(answer: ChatAnswer) -> Usage | None:
-    """Usage as the server counted it; None where it does not say."""
-    if answer.usage is None:
+    """Usage as the server counted it; None where it does not say (a prompt of no tokens is no count)."""
+    said = answer.usage
+    if said is None or not said.prompt_tokens:
         return None
-    details = answer.usage.prompt_tokens_details or _Details()
+    details = said.prompt_tokens_details or _Details()
     return Usage(
-        prompt_tokens=answer.usage.prompt_tokens,
+        prompt_tokens=said.prompt_tokens,
         cached_tokens=details.cached_tokens or 0,
         cache_write_tokens=details.cache_write_tokens or 0,
-        completion_tokens=answer.usage.completion_tokens,
+        completion_tokens=said.completion_tokens or 0,
     )
 
 
@@ -131,7 +132,7 @@ def label_scores(answer: ChatAnswer, labels: tuple[str, ...]) -> dict[str, float
         return None
     text = "".join(token.token for token in given.content).strip()
     scores: dict[str, float] = {}
-    firsts = {top.token.strip(): top.logprob for top in given.content[0].top_logprobs}
+    firsts = {top.token.strip(): top.logprob for top in given.content[0].top_logprobs or ()}
     for label in labels:
         begins = [logprob for token, logprob in firsts.items() if token and label.startswith(token)]
         alone = (

@@ -7,6 +7,7 @@ token that travels as the batch's metadata; so a later session finds the batch w
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -47,28 +48,18 @@ class _Line(msgspec.Struct):
     error: dict[str, Any] | None = None
 
 
+@dataclass
 class BatchCaller:
     """Asks requests in batches. `price` is the batch price; `progress` hears (answered, asked) while one runs."""
 
-    def __init__(
-        self,
-        where: str,
-        settings: OpenAISettings,
-        builder: BodyBuilder,
-        price: Price | None,
-        budget: Budget,
-        client: openai.AsyncOpenAI,
-        clean: Callable[[str], str],
-        progress: Callable[[int, int], None],
-    ) -> None:
-        self.where = where
-        self.settings = settings
-        self.builder = builder
-        self.price = price
-        self.budget = budget
-        self.client = client
-        self.clean = clean
-        self.progress = progress
+    where: str
+    settings: OpenAISettings
+    builder: BodyBuilder
+    price: Price | None
+    budget: Budget
+    client: openai.AsyncOpenAI
+    clean: Callable[[str], str]
+    progress: Callable[[int, int], None]
 
     async def stream(self, requests: list[Request], state_dir: Path) -> AsyncGenerator[Completion, None]:
         """Answers, first of the batches that an earlier session began. Raises BackendStopped."""
@@ -193,7 +184,10 @@ class BatchCaller:
         for file_id in filter(None, (batch.output_file_id, batch.error_file_id)):
             content = await self._file(file_id)
             for line in content.splitlines():
-                answer = msgspec.json.decode(line, type=_Line)
+                try:
+                    answer = msgspec.json.decode(line, type=_Line)
+                except (msgspec.MsgspecError, UnicodeDecodeError):  # its row stays without an answer
+                    continue
                 request = left.pop(answer.custom_id, None)
                 if request is not None:
                     yield self._completion(request, answer, batch.id)
@@ -246,7 +240,8 @@ class BatchCaller:
     def _refused(self, request: Request, status: int, raw: bytes, batch_id: str) -> Completion:
         body = msgspec.json.decode(raw) if raw else {}
         error = body.get("error", body) if isinstance(body, dict) else {}
-        verdict = of_status(status, error, {}, raw[:200].decode("utf-8", "replace"))
+        told = error if isinstance(error, dict) else {}
+        verdict = of_status(status, told, {}, raw[:200].decode("utf-8", "replace"))
         if isinstance(verdict, RowAnswer):
             self._settle(request, 0.0)
             notes = {"batch": batch_id, "server": self.clean(verdict.message)}

@@ -1,5 +1,6 @@
 """The official client, its aiohttp transport, and the two ways of sending: whole and streamed."""
 
+import json
 import os
 import time
 from urllib.parse import urlsplit
@@ -27,9 +28,9 @@ def find_key(name: str, settings: OpenAISettings) -> str | None:
 
     Raises UsageError naming the variable where OpenAI or Azure is asked without a key.
     """
-    key = os.environ.get(settings.api_key_env)
+    key = os.environ.get(settings.api_key_env, "").strip()
     if key:
-        return key.strip()
+        return key
     if settings.azure is not None or OPENAI_URL in settings.urls:
         raise UsageError(
             f"backend '{name}': the environment variable {settings.api_key_env} is not set; put the API key there "
@@ -41,8 +42,14 @@ def find_key(name: str, settings: OpenAISettings) -> str | None:
 def make_client(name: str, settings: OpenAISettings, url: str, key: str | None) -> openai.AsyncOpenAI:
     """A client for one server: no retries of its own, no redirects (they could carry keys elsewhere)."""
     where = f"[backends.{name}]"
-    headers = {k: from_environment(v, f"{where}.extra_headers.{k}") for k, v in settings.extra_headers.items()}
+    bearer = sendable(key or NO_KEY, f"the key in the environment variable {settings.api_key_env}")
+    headers = {
+        k: sendable(from_environment(v, f"{where}.extra_headers.{k}"), f"{where}.extra_headers.{k}")
+        for k, v in settings.extra_headers.items()
+    }
     proxy = from_environment(settings.proxy, f"{where}.proxy") if settings.proxy else None
+    if proxy and not proxy.startswith(("http://", "https://")):
+        raise UsageError(f"{where}: proxy must be a URL like http://HOST:3128.")
     if settings.base_url_dns:
         headers.setdefault("Host", urlsplit(settings.urls[0]).netloc)  # the URL holds an address
     local = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
@@ -57,7 +64,7 @@ def make_client(name: str, settings: OpenAISettings, url: str, key: str | None) 
             azure_endpoint=url,
             azure_deployment=settings.azure.deployment,
             api_version=settings.azure.api_version,
-            api_key=key or NO_KEY,
+            api_key=bearer,
             max_retries=0,
             timeout=settings.timeout_s,
             default_headers=headers,
@@ -65,12 +72,21 @@ def make_client(name: str, settings: OpenAISettings, url: str, key: str | None) 
         )
     return openai.AsyncOpenAI(
         base_url=url,
-        api_key=key or NO_KEY,
+        api_key=bearer,
         max_retries=0,
         timeout=settings.timeout_s,
         default_headers=headers,
         http_client=http_client,
     )
+
+
+def sendable(value: str, where: str) -> str:
+    """What goes into a header, as it is. Raises UsageError for what HTTP cannot carry there."""
+    if not (value.isascii() and value.isprintable()):
+        raise UsageError(
+            f"{where} holds a character that no HTTP header takes (a curly quote, a line end): type it anew."
+        )
+    return value
 
 
 async def send_whole(endpoint: Endpoint, body: bytes) -> Reply:
@@ -81,6 +97,13 @@ async def send_whole(endpoint: Endpoint, body: bytes) -> Reply:
 
 async def send_streamed(endpoint: Endpoint, body: bytes) -> Reply:
     """Send a body whose answer is streamed; the first piece of text gives the first-token time."""
+    try:
+        return await _streamed(endpoint, body)
+    except json.JSONDecodeError:
+        raise BadBodyError("the stream holds an event that is not JSON") from None
+
+
+async def _streamed(endpoint: Endpoint, body: bytes) -> Reply:
     began = time.perf_counter()
     first: float | None = None
     parts: list[str] = []

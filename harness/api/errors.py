@@ -77,6 +77,8 @@ def classify(error: Exception) -> TransientError | FatalError | RowAnswer:
         return of_status(error.status_code, body, error.response.headers, error.response.text)
     if isinstance(error, openai.APIConnectionError):
         return TransientError("connection", str(error.__cause__ or error), maybe_billed=True)
+    if isinstance(error, openai.APIError):  # an error that came as an event of a stream
+        return TransientError("server error", KEY_LIKE.sub("[key]", error.message)[:300], maybe_billed=True)
     raise error
 
 
@@ -116,7 +118,7 @@ def of_status(
         return TransientError(kind, words, retry_after=wait, overloaded=status in (503, 529))
     if status == 413 or code in ("context_length_exceeded", "string_above_max_length"):
         return RowAnswer("context_too_long", words)
-    if status == 400 and ("content_filter" in code or "content_policy" in code):
+    if status == 400 and ("content_filter" in code or "content_policy" in code or code == "invalid_prompt"):
         return RowAnswer("content_filter", words)
     if status == 400 and TOO_LONG.search(said):
         return RowAnswer("context_too_long", words)

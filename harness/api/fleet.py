@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit, urlunsplit
 
-from harness.api.settings import OpenAISettings
+from harness.api.settings import OpenAISettings, check_url
 from harness.errors import UsageError
 
 
@@ -52,7 +52,7 @@ class ServerFile:
             url = line.partition("#")[0].strip().rstrip("/")
             if not url:
                 continue
-            _check_url(url, f"{self.path}:{number}")
+            check_url(url, f"{self.path}:{number}")
             if url in found:
                 raise UsageError(f"{self.path}:{number}: {url} stands in line {found[url]} already.")
             found[url] = number
@@ -92,15 +92,3 @@ def source_of(settings: OpenAISettings) -> Source:
     if settings.base_url_dns:
         return Addresses(settings.urls[0])
     return Given(settings.urls)
-
-
-def _check_url(url: str, where: str) -> None:
-    try:
-        parts = urlsplit(url)
-        port_is_right = parts.port is None or parts.port > 0
-    except ValueError:
-        parts, port_is_right = urlsplit(""), False
-    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_right or " " in url:
-        raise UsageError(f"{where}: '{url}' is no http(s) URL: write one a line, like http://gpu1:8000/v1.")
-    if "@" in parts.netloc:
-        raise UsageError(f"{where}: the URL holds a password: name the key in api_key_env instead.")

@@ -13,6 +13,9 @@ from harness.money.prices import Price
 OPENAI_URL = "https://api.openai.com/v1"
 ENV = "env:"
 SECRET_NAME = re.compile(r"authorization|api[-_]?key|token$|secret|password|cookie", re.IGNORECASE)
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+SHORTEST_SECRET = 8
+"""Characters. Local servers are given words like "EMPTY" for a key; to cut those out of answers would change them."""
 
 
 class Azure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -97,11 +100,14 @@ class OpenAISettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 def check_settings(name: str, settings: OpenAISettings) -> None:
     """Refuse what could not work, and secrets in plain sight. Raises UsageError naming the key to change."""
     where = f"[backends.{name}]"
+    for url in settings.urls:
+        check_url(url, f"{where} base_url")
     _check_fleet(where, settings)
-    if any(urlsplit(url).scheme not in ("http", "https") for url in settings.urls):
-        raise UsageError(f"{where}: base_url must be one http(s) URL, or a list of them.")
-    if any("@" in urlsplit(url).netloc for url in settings.urls):
-        raise UsageError(f"{where}: base_url holds a password, which would be stored: name it in api_key_env instead.")
+    if not VARIABLE.fullmatch(settings.api_key_env):  # it may be the key itself: not to be shown, nor stored
+        raise UsageError(
+            f"{where}: api_key_env must be the name of an environment variable, like OPENAI_API_KEY; "
+            "put the key into that variable."
+        )
     if settings.proxy and not settings.proxy.startswith(ENV) and "@" in settings.proxy:
         raise UsageError(f'{where}: proxy holds a password, which would be stored: write proxy = "env:NAME" instead.')
     for table in ("extra_headers", "extra_body"):
@@ -140,6 +146,27 @@ def _check_fleet(where: str, settings: OpenAISettings) -> None:
         )
     if several and (settings.azure is not None or settings.batch):
         raise UsageError(f"{where}: {several} works neither with azure nor with batch = true.")
+
+
+def check_url(url: str, where: str) -> None:
+    """Refuse what is no server's URL, and one that holds a password. Raises UsageError."""
+    try:
+        parts = urlsplit(url)
+        port_is_right = parts.port is None or parts.port > 0
+    except ValueError:
+        parts, port_is_right = urlsplit(""), False
+    if "@" in parts.netloc:
+        raise UsageError(f"{where}: the URL holds a password, which would be stored: name the key in api_key_env.")
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_right or " " in url:
+        raise UsageError(f"{where}: '{url}' is no http(s) URL: write it like http://gpu1:8000/v1.")
+
+
+def secrets_of(settings: OpenAISettings, key: str | None) -> tuple[str, ...]:
+    """What must not be stored, whatever a server echoes: the key, and what "env:NAME" stands for (of "Bearer X": X)."""
+    named = [*settings.extra_headers.values(), *settings.extra_body.values()]
+    values = [os.environ.get(v.removeprefix(ENV), "") for v in named if isinstance(v, str) and v.startswith(ENV)]
+    words = [value.split()[-1] for value in (key or "", *values) if value.strip()]
+    return tuple(word for word in words if len(word) >= SHORTEST_SECRET)
 
 
 def from_environment(value: str, where: str) -> str:

@@ -52,6 +52,7 @@ def test_the_prompt_arrives_as_it_was_made(server: OpenAIServer, tmp_path: Path)
         ("refusal", "refusal"),
         ("content_filter", "content_filter"),
         ("content_filter_400", "content_filter"),
+        ("invalid_prompt", "content_filter"),
         ("context_length", "context_too_long"),
         ("length", "length"),
         ("null_content", "stop"),
@@ -173,7 +174,16 @@ def test_a_probe_streams_and_notes_the_first_token(server: OpenAIServer, tmp_pat
     assert not (tmp_path / "cache.sqlite").exists()
 
 
-@pytest.mark.parametrize("fault", ["cut", "refusal", "length", "bad_json"])
+def test_counts_that_are_null_do_not_lose_a_paid_answer(server: OpenAIServer, tmp_path: Path) -> None:
+    server.reset(ServerConfig(script=("null_counts",)))
+    answer = ask(server.url, tmp_path, [row("r0")], logprobs=True).by_id["r0"]
+    assert answer.text in LABELS
+    assert answer.label_scores == {answer.text: -0.2}
+    assert answer.cost.list is None
+    assert server.stats().requests == 1
+
+
+@pytest.mark.parametrize("fault", ["cut", "refusal", "length", "bad_json", "event_error", "event_garbage"])
 def test_a_stream_that_breaks_is_no_answer(server: OpenAIServer, tmp_path: Path, fault: str) -> None:
     server.reset(ServerConfig(script=(fault,)))
     completion = ask(server.url, tmp_path, [row("r0")], probing=True, max_attempts=2).by_id["r0"]

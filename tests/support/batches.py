@@ -93,9 +93,12 @@ class Batches:
         for line in done:
             response = {"status_code": 200, "request_id": "r", "body": completion(self.config, line["body"], "ok")}
             outputs.append({"id": "o", "custom_id": line["custom_id"], "response": response, "error": None})
+        if self.config.batch_odd:
+            outputs[1]["response"] = {"status_code": 400, "request_id": "r", "body": {"error": "no"}}
         error = {"code": "batch_expired", "message": "This request could not be executed before the window expired."}
         errors = [{"id": "e", "custom_id": line["custom_id"], "response": None, "error": error} for line in late]
-        batch["output_file_id"] = self._store(_jsonl(outputs))
+        content = _jsonl(outputs)
+        batch["output_file_id"] = self._store(content[content.find(b"\n") // 2 :] if self.config.batch_odd else content)
         batch["error_file_id"] = self._store(_jsonl(errors)) if errors else None
         batch["request_counts"].update(completed=len(done), failed=len(late))
         batch["status"] = "expired" if errors else "completed"

@@ -24,9 +24,10 @@ ROOT = Path(__file__).resolve().parents[2]
 FAULTS = (
     "400", "401", "403", "404", "408", "409", "500", "502", "503",  # with an OpenAI error body
     "429", "overload", "insufficient_quota",  # rate_limit_exceeded, an overloaded engine, no money
-    "context_length", "unsupported_value", "content_filter_400",  # 400s that concern the row or the request
+    "context_length", "unsupported_value", "content_filter_400", "invalid_prompt",  # 400s about the row or the request
     "content_filter", "refusal", "length", "null_content", "surrogate",  # whole answers that are no labels
-    "bad_json", "html", "empty_choices", "no_usage", "remaining_zero",  # 200s with something odd
+    "bad_json", "html", "empty_choices", "no_usage", "null_counts", "remaining_zero",  # 200s with something odd
+    "event_error", "event_garbage",  # streams with an event that is an error, or no JSON
     "cut", "reset", "stall",  # broken transport
 )  # fmt: skip
 """Words for `ServerConfig.script`, `.faults` and `.when`; "ok" answers as usual."""
@@ -42,7 +43,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     drawn by (seed, prompt, attempt). when: substring of the prompt -> fault. stall_s: how long a stall
     lasts. cached_share: part of the prompt tokens reported as cached. logprobs: answer `logprobs` requests.
     key: if set, any other bearer token gets 401. models: id -> shutdown date for /v1/models (and 404 for
-    others, where given). batch_s: how long a batch takes; batch_expire: share of its rows that expire.
+    others, where given). batch_s: how long a batch takes; batch_expire: share of its rows that expire;
+    batch_odd: its first line is torn and its second a refusal whose error is a bare text.
     tune_s, tune_steps: of a fine-tuning job (negative: it never ends); tune_fail: it fails with this sentence;
     tune_hold: the first "upload" or "create" is answered only after stall_s; tune_refuse: a fault for every job call;
     tune_lose: the first upload and the first new job are made and answered with a 503;
@@ -67,6 +69,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     models: dict[str, str | None] = {}
     batch_s: float = 0.2
     batch_expire: float = 0.0
+    batch_odd: bool = False
     tune_s: float = 0.5
     tune_steps: int = 30
     tune_fail: str = ""

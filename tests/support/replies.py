@@ -83,6 +83,9 @@ def completion(config: ServerConfig, body: dict[str, Any], kind: str) -> dict[st
     }
     if kind != "no_usage":
         answer["usage"] = usage(config, body, text or "")
+    if kind == "null_counts":
+        answer["usage"] = dict.fromkeys(answer["usage"])
+        choice["logprobs"] = {"content": [{"token": text, "logprob": -0.2, "top_logprobs": None}]}
     return answer
 
 
@@ -107,7 +110,9 @@ def stream_events(config: ServerConfig, body: dict[str, Any], kind: str) -> list
         events.append({**head, "choices": [last]})
     if (body.get("stream_options") or {}).get("include_usage") and "usage" in whole:
         events.append({**head, "choices": [], "usage": whole["usage"]})
-    return [b"data: " + json.dumps(e).encode() + b"\n\n" for e in events] + [b"data: [DONE]\n\n"]
+    lines = [b"data: " + json.dumps(e).encode() + b"\n\n" for e in events] + [b"data: [DONE]\n\n"]
+    odd = {"event_error": b'data: {"error": {"message": "The engine died."}}\n\n', "event_garbage": b"data: {\n\n"}
+    return [*lines[:1], odd[kind], *lines[1:]] if kind in odd else lines
 
 
 ERRORS: dict[str, tuple[int, str, str | None, str]] = {
@@ -125,6 +130,7 @@ ERRORS: dict[str, tuple[int, str, str | None, str]] = {
     "503": (503, "server_error", None, "The engine is currently overloaded, please try again later."),
     "context_length": (400, "invalid_request_error", "context_length_exceeded", "Maximum context length exceeded."),
     "unsupported_value": (400, "invalid_request_error", "unsupported_value", "Unsupported value: 'temperature'."),
+    "invalid_prompt": (400, "invalid_request_error", "invalid_prompt", "Your prompt was flagged; try another one."),
     "content_filter_400": (400, "invalid_request_error", "content_filter", "The prompt triggered a content policy."),
 }
 

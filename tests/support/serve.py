@@ -186,9 +186,9 @@ class Server:
         """Count a whole answer."""
         self.count["answered"] += 1
         self.answered_by_prompt[key] += 1
-        self.count["prompt_tokens"] += usage.get("prompt_tokens", 0)
-        self.count["completion_tokens"] += usage.get("completion_tokens", 0)
-        self.count["cached_tokens"] += usage.get("prompt_tokens_details", {}).get("cached_tokens", 0)
+        self.count["prompt_tokens"] += usage.get("prompt_tokens") or 0
+        self.count["completion_tokens"] += usage.get("completion_tokens") or 0
+        self.count["cached_tokens"] += (usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0)
 
     async def stream(
         self, request: BaseRequest, body: dict[str, Any], key: str, kind: str, headers: dict[str, str]
@@ -224,7 +224,7 @@ class Server:
 
 _WHOLE = {
     "ok", "content_filter", "refusal", "length", "null_content", "empty_choices", "no_usage", "remaining_zero",
-    "stall", "cut", "surrogate",
+    "stall", "cut", "surrogate", "null_counts", "event_error", "event_garbage",
 }  # fmt: skip
 
 
