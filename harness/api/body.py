@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from harness.api.capabilities import Family
+from harness.api.money import ORDINARY_TIERS
 from harness.api.settings import ENV, OpenAISettings, from_environment
 from harness.errors import UsageError
 from harness.hashing import digest
@@ -14,6 +15,7 @@ from harness.records import Decode, Request
 
 _encoder = msgspec.json.Encoder()
 MOST_TOP_LOGPROBS = 20
+LENGTHS = ("max_tokens", "max_completion_tokens")
 
 
 class BodyBuilder:
@@ -37,7 +39,7 @@ class BodyBuilder:
     def facts(self) -> dict[str, Any]:
         """What shapes an answer beyond the request itself, without secrets: for identity and cache key."""
         fixed = {"temperature", "max_tokens", "seed", "stop"} | ({"logprobs"} if self._logprobs else set())
-        facts: dict[str, Any] = {"not_sent": sorted(self._refused & fixed)}
+        facts: dict[str, Any] = {"not_sent": sorted(filter(self._left_out, fixed))}
         if self.effort is not None:
             facts["reasoning_effort"] = self.effort
         if self._logprobs:
@@ -47,6 +49,19 @@ class BodyBuilder:
         if self.extra:
             facts["extra_body"] = digest(self.extra)
         return facts
+
+    def _left_out(self, field: str) -> bool:
+        """Whether a field is refused, under its own name or under the one that this family gives it."""
+        return field in self._refused or self._rename.get(field) in self._refused
+
+    def why_unbounded(self) -> str | None:
+        """Why no bound on an answer's cost can be known; None where there is one."""
+        if self._left_out("max_tokens") and not any(self.extra.get(k) for k in LENGTHS):
+            return "omit leaves max_tokens out, so that an answer may be of any length"
+        tier = self.extra.get("service_tier")
+        if tier not in (*ORDINARY_TIERS, "flex"):
+            return f"extra_body asks for the service tier {tier}, whose price is unknown"
+        return None
 
     def fields(self, request: Request) -> dict[str, Any]:
         """The body as a dictionary, under the names that the model's family uses."""
@@ -70,7 +85,7 @@ class BodyBuilder:
         if self._stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         if self._refused:
-            body = {k: v for k, v in body.items() if k not in self._refused}
+            body = {k: v for k, v in body.items() if not self._left_out(k)}
         for old, new in self._rename.items():
             if old in body:
                 body[new] = body.pop(old)
@@ -82,7 +97,7 @@ class BodyBuilder:
 
     def answer_tokens(self, request: Request) -> int:
         """The most tokens the answer may have, `extra_body` considered."""
-        asked = [self.extra.get(k, 0) for k in ("max_tokens", "max_completion_tokens")]
+        asked = [self.extra.get(k, 0) for k in LENGTHS]
         return max(*asked, 0) or request.max_tokens
 
     def most_tokens(self, request: Request) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from harness.api.answer import BadBodyError, ChatAnswer, label_scores, read_text
 from harness.api.body import BodyBuilder, unwrap
 from harness.api.endpoints import Endpoint, Pool
 from harness.api.errors import FatalError, RowAnswer, TransientError, advice, classify
-from harness.api.money import Purse
+from harness.api.money import ORDINARY_TIERS, Purse, list_cost
 from harness.api.pacing import Ticket
 from harness.api.retry import retrying
 from harness.api.settings import OpenAISettings
@@ -21,7 +21,6 @@ from harness.records import Completion, Cost, Failure, Finish, Request, Timing, 
 
 FORMAT_BYTES = 16
 """What a chat format adds to each message, as bytes at four a token; the true ratio is learned."""
-ORDINARY_TIERS = (None, "auto", "default", "standard", "scale")
 
 
 @dataclass(frozen=True)
@@ -61,30 +60,20 @@ class Call:
     failed_at: list[str] = field(default_factory=list)
 
 
+@dataclass
 class Caller:
     """Answers requests one by one; many calls run at once and share pool, purse and the reason to stop."""
 
-    def __init__(
-        self,
-        where: str,
-        settings: OpenAISettings,
-        builder: BodyBuilder,
-        price: Price | None,
-        pool: Pool,
-        purse: Purse,
-        send: Send,
-        secrets: tuple[str, ...],
-    ) -> None:
-        self.where = where
-        self.settings = settings
-        self.builder = builder
-        self.price = price
-        self.pool = pool
-        self.purse = purse
-        self.send = send
-        self.secrets = secrets
-        self.stop: BackendStopped | None = None
-        self._halted = asyncio.Event()
+    where: str
+    settings: OpenAISettings
+    builder: BodyBuilder
+    price: Price | None
+    pool: Pool
+    purse: Purse
+    send: Send
+    secrets: tuple[str, ...]
+    stop: BackendStopped | None = field(default=None, init=False)
+    _halted: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     def stopped(self) -> bool:
         """Whether nothing further may be sent."""
@@ -147,7 +136,8 @@ class Caller:
         endpoint = await self.pool.acquire(call.prompt_bytes, answer_tokens, self.stopped)
         if endpoint is not None:
             try:
-                call.ticket = await endpoint.pacer.turn(endpoint.pacer.estimate(call.prompt_bytes, answer_tokens))
+                tokens = endpoint.pacer.estimate(call.prompt_bytes, answer_tokens)
+                call.ticket = await endpoint.pacer.turn(tokens, self.stopped)
             except asyncio.CancelledError:
                 self.pool.release(endpoint)
                 raise
@@ -194,7 +184,7 @@ class Caller:
         service_s = now - call.last_sent
         endpoint.reached()
         usage = read_usage(reply.answer)
-        cost = self._cost(usage, reply.answer.service_tier)
+        cost = list_cost(self.price, usage, reply.answer.service_tier)
         self.purse.settle(call.most, cost, maybe_billed=cost is None and self.price is not None)
         endpoint.pacer.answered(reply.headers, call.ticket, time.monotonic())
         if usage is not None:
@@ -216,13 +206,6 @@ class Caller:
             prompt_hash=hashlib.sha256(call.body).hexdigest(),
             notes=self._notes(call, endpoint, reply.answer),
         )
-
-    def _cost(self, usage: Usage | None, tier: str | None) -> float | None:
-        """By the tier that was really used: flex costs what a batch costs, other tiers' prices are unknown."""
-        if self.price is None or usage is None:
-            return None
-        price = self.price if tier in ORDINARY_TIERS else self.price.batch() if tier == "flex" else None
-        return None if price is None else price.cost(usage)
 
     def _notes(self, call: Call, endpoint: Endpoint, answer: ChatAnswer) -> dict[str, str]:
         notes = self._where(call, endpoint)
@@ -265,6 +248,7 @@ class Caller:
                 endpoint.reached()
             if verdict.limited:
                 endpoint.pacer.refused(verdict.unit, verdict.retry_after, verdict.headers, now)
+                self._give_up_waiting(now)
             if verdict.overloaded or (verdict.limited and not endpoint.pacer.buckets):
                 endpoint.window.overloaded()
             raise verdict from None
@@ -273,6 +257,13 @@ class Caller:
         if isinstance(verdict, FatalError):
             raise verdict from None
         return self._refused_row(call, endpoint, verdict)
+
+    def _give_up_waiting(self, now: float) -> None:
+        """Servers that let nobody in for longer than a row may wait (a day's quota is used up): to wait is no use."""
+        held = min(e.pacer.held(now) for e in self.pool.endpoints)
+        if held > self.settings.deadline_s:
+            message = f"{self.where}: the server asks to wait {held / 60:.0f} minutes; finish with --resume then."
+            self.halt("rate limit", message)
 
     def _note_failure(self, call: Call, endpoint: Endpoint, kind: str) -> None:
         call.failed_at.append(endpoint.url)

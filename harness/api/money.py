@@ -4,10 +4,22 @@ import asyncio
 from collections.abc import Callable
 
 from harness.asking.budget import Budget
+from harness.money.prices import Price
+from harness.records import Usage
 
 LOOK_AGAIN_S = 0.02
 NOTHING = 1e-9
 """USD that are no reservation but the rounding of many."""
+
+ORDINARY_TIERS = (None, "auto", "default", "standard", "scale")
+
+
+def list_cost(price: Price | None, usage: Usage | None, tier: str | None) -> float | None:
+    """USD of an answer by the tier that was used: flex costs what a batch costs, other tiers' prices are unknown."""
+    if price is None or usage is None:
+        return None
+    of_tier = price if tier in ORDINARY_TIERS else price.batch() if tier == "flex" else None
+    return None if of_tier is None else of_tier.cost(usage)
 
 
 class Purse:

@@ -7,7 +7,7 @@ whatever window the server counts in. Waiting rows stand in line; a refused row 
 import asyncio
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from harness.api.limit_headers import told
@@ -101,18 +101,22 @@ class Pacer:
             weight = max(0.02, 1 / (self._calibrations + 1))
             self.bytes_per_token += weight * (prompt_bytes / prompt_tokens - self.bytes_per_token)
 
-    async def turn(self, tokens: float) -> Ticket:
-        """Wait until a request of `tokens` tokens may go; first come, first served."""
+    async def turn(self, tokens: float, stopped: Callable[[], bool]) -> Ticket:
+        """Wait until a request of `tokens` tokens may go, or `stopped()`; first come, first served."""
         if self.buckets or self._hold_until:
             async with self._line:
-                while (wait := self.wait(tokens, time.monotonic())) > 0:
+                while (wait := self.wait(tokens, time.monotonic())) > 0 and not stopped():
                     await asyncio.sleep(min(wait, LOOK_AGAIN_S))
                 return self.take(tokens, time.monotonic())
         return self.take(tokens, time.monotonic())
 
+    def held(self, now: float) -> float:
+        """Seconds for which nobody may go, whatever the limits (0 or less: none)."""
+        return self._hold_until - now
+
     def wait(self, tokens: float, now: float) -> float:
         """Seconds until a request of `tokens` tokens could go, were it the first in line (0 or less: now)."""
-        longest = self._hold_until - now
+        longest = self.held(now)
         for unit, bucket in self.buckets.items():
             longest = max(longest, bucket.wait(self._amount(unit, tokens), now))
         return longest

@@ -7,6 +7,7 @@ Key: identity of the model (id, base URL, adapter hash, decode mode and all that
 import hashlib
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +45,23 @@ class CacheStats(Record, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class AnswerCache:
-    """The cache as one backend sees it: `scope` names what answers, `model` is shown by `bench cache stats`."""
+    """The cache as one backend sees it: `scope` names what answers, `model` is shown by `bench cache stats`.
 
-    def __init__(self, path: Path, model: str = "", scope: Any = None) -> None:
+    It saves money and must never lose an answer that was paid: where the file cannot be read or written any longer
+    (a full disk, another process that holds it), `remark` is told once and the run goes on without.
+    """
+
+    def __init__(
+        self, path: Path, model: str = "", scope: Any = None, remark: Callable[[str], None] = lambda text: None
+    ) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._model = model
         self._scope = digest(scope).encode()
         self._waiting: dict[bytes, bytes] = {}
         self._since = 0.0
+        self._remark = remark
+        self._given_up = False
         self._encoder = msgspec.json.Encoder()
         self._decoder = msgspec.json.Decoder(Cached)
         self._db = _open(path)
@@ -63,19 +72,26 @@ class AnswerCache:
     def get(self, request_key: str) -> Cached | None:
         """The kept answer to a request, or None."""
         key = self._key(request_key)
-        value = self._waiting.get(key)
-        if value is None:
-            row = self._db.execute("SELECT value FROM answers WHERE key = ?", (key,)).fetchone()
-            if row is None:
-                return None
-            value = row[0]
+        value = self._waiting.get(key) or self._read(key)
         try:
-            return self._decoder.decode(value)
+            return self._decoder.decode(value) if value is not None else None
         except msgspec.MsgspecError:  # written by another version of Bench: as good as not there
             return None
 
+    def _read(self, key: bytes) -> bytes | None:
+        if self._given_up:
+            return None
+        try:
+            row = self._db.execute("SELECT value FROM answers WHERE key = ?", (key,)).fetchone()
+        except sqlite3.Error as error:
+            self._give_up(error)
+            return None
+        return row[0] if row is not None else None
+
     def put(self, request_key: str, completion: Completion) -> None:
         """Keep a whole answer; it is on disk at the latest after the next `flush`."""
+        if self._given_up:
+            return
         kept = Cached(
             text=completion.text,
             finish=completion.finish,
@@ -96,9 +112,16 @@ class AnswerCache:
             return
         now = time.time()
         rows = [(key, self._model, now, value) for key, value in self._waiting.items()]
-        with self._db:
-            self._db.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", rows)
+        try:
+            with self._db:
+                self._db.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", rows)
+        except sqlite3.Error as error:
+            self._give_up(error)
         self._waiting.clear()
+
+    def _give_up(self, error: sqlite3.Error) -> None:
+        self._given_up = True
+        self._remark(f"the answer cache {self.path} is left aside ({error}): answers stand in the run alone")
 
     def stats(self) -> CacheStats:
         """What is in it."""
@@ -125,10 +148,7 @@ class AnswerCache:
 
     def close(self) -> None:
         """Write what waits and close. Safe to call twice."""
-        try:
-            self.flush()
-        except sqlite3.ProgrammingError:  # closed already
-            return
+        self.flush()
         self._db.close()
 
 

@@ -1,38 +1,27 @@
 """The openai backend: GPT models and every OpenAI-compatible server."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from harness.adapter import find_adapter, find_current, read_manifest
-from harness.api.batch import BatchCaller
 from harness.api.body import BodyBuilder
-from harness.api.caller import Call, Caller
 from harness.api.capabilities import family_of
-from harness.api.client import find_key, make_client, send_streamed, send_whole
-from harness.api.endpoints import Endpoint, Pool
-from harness.api.fleet import source_of
-from harness.api.flow import flow
-from harness.api.lag import SHARE, Lag
-from harness.api.membership import Membership
-from harness.api.models import check_listed, check_served, lacks_model
-from harness.api.money import Purse
-from harness.api.pacing import Pacer
+from harness.api.money import list_cost
 from harness.api.settings import OPENAI_URL, OpenAISettings, check_settings
-from harness.api.window import Window
 from harness.asking.cache import AnswerCache, from_cache
 from harness.backend import Needs, RunContext
 from harness.errors import UsageError
 from harness.identity import Identity
 from harness.money.prices import Price, price_table
-from harness.records import Completion, Decode, Request
+from harness.records import Completion, Decode, Request, Usage
 
-OPEN_ROWS = 16
-"""Rows pulled beyond twice the concurrency: those that wait for a slot or between attempts."""
+if TYPE_CHECKING:
+    from harness.api.caller import Call
+    from harness.api.service import Service
 
 
 class OpenAIBackend:
@@ -50,14 +39,19 @@ class OpenAIBackend:
         self.family = family_of(self.model)
         self.price = settings.price or self._listed_price()
         self.builder = BodyBuilder(name, settings, self.model, self.decode, self.family, stream=context.probing)
-        self._pool: Pool | None = None
-        self._caller: Caller | None = None
-        self._members: Membership | None = None
-        self._key: str | None = None
+        self._service: Service | None = None
         self._cache: AnswerCache | None = None
         self._cached = 0
         self._shutdown: str | None = None
-        self._lag = Lag()
+
+    @property
+    def _batching(self) -> bool:
+        return self.settings.batch and not self.context.probing
+
+    @property
+    def _asking_price(self) -> Price | None:
+        """The price of an answer as it is asked for here: in a batch, or at once."""
+        return self.price.batch() if self._batching and self.price is not None else self.price
 
     def _listed_price(self) -> Price | None:
         """The table's price of this very model id; gateways and Azure charge what OpenAI charges."""
@@ -91,10 +85,13 @@ class OpenAIBackend:
         """All that shapes an answer beyond the request: the cache key's own part."""
         azure = msgspec.to_builtins(self.settings.azure)
         servers = self.settings.base_url_file or sorted(self.settings.urls)
-        return [self.model, servers, azure, self.decode, self.builder.facts()]
+        headers = self.settings.extra_headers  # a gateway may choose the model by them; as written, without secrets
+        return [self.model, servers, azure, self.decode, self.builder.facts(), *([headers] if headers else [])]
 
     async def check(self, needs: Needs) -> None:
         """Key, living model, and what the task needs. Raises UsageError before anything is paid."""
+        from harness.api.models import check_listed
+
         where = f"[backends.{self.name}]"
         check_listed(self.name, self.model, self.settings)
         if self.decode == "json":
@@ -104,63 +101,42 @@ class OpenAIBackend:
                 raise UsageError(f'{where}: decode = "json" needs a task with a schema or labels.')
         if self.settings.batch and (self.settings.azure or len(self.settings.urls) > 1):
             raise UsageError(f"{where}: batch = true works with one base_url, and not with azure.")
-        price = self.price.batch() if self.settings.batch and self.price is not None else self.price
-        if self.context.budget.ceiling is not None and price is None:
+        if self.context.budget.ceiling is not None:
+            self._check_bounded(where)
+        self._shutdown = await (await self._open()).shutdown_day()
+
+    def _check_bounded(self, where: str) -> None:
+        """A ceiling that is never passed needs to know the most that an answer can cost."""
+        if self._asking_price is None:
             raise UsageError(
-                f"{where}: the {'batch ' if self.settings.batch else ''}price of {self.model} is unknown, so "
+                f"{where}: the {'batch ' if self._batching else ''}price of {self.model} is unknown, so "
                 f"--max-cost cannot be kept: give price = {{ input = .., output = .. }} (USD per million tokens; "
                 f"for batches batch_input and batch_output too), or run without --max-cost."
             )
-        await self._open()
-        assert self._pool is not None
-        days = await asyncio.gather(
-            *(check_served(self.name, self.model, endpoint.client) for endpoint in self._pool.endpoints)
-        )
-        self._shutdown = next((day for day in days if day), None)
+        why = self.builder.why_unbounded()
+        if why is not None:
+            raise UsageError(f"{where}: {why}: --max-cost cannot be kept; change that, or run without --max-cost.")
 
-    def _endpoint(self, url: str) -> Endpoint:
-        return Endpoint(
-            url,
-            make_client(self.name, self.settings, url, self._key),
-            Pacer(self.settings.rpm, self.settings.tpm),
-            Window(self.settings.concurrency, self._lag),
-        )
+    async def _open(self) -> "Service":
+        if self._service is None:
+            from harness.api.service import Service  # brings the client: a second of imports, for those that ask
 
-    async def _unfit(self, endpoint: Endpoint) -> str | None:
-        """Servers that are named one by one were meant; one that a file or DNS brings must have the model."""
-        if self.settings.base_url_file is None and not self.settings.base_url_dns:
-            return None
-        return await lacks_model(endpoint.url, self.model, endpoint.client)
-
-    async def _open(self) -> Caller:
-        if self._caller is None:
-            key = self._key = find_key(self.name, self.settings)
-            pool = Pool(self.settings.concurrency)
-            remark = self.context.remark
-            self._members = Membership(source_of(self.settings), pool, self._endpoint, self._unfit, remark)
-            await self._members.first()
-            self._pool = pool
-            send = send_streamed if self.context.probing else send_whole
-            self._caller = Caller(
-                f"backend '{self.name}'",
-                self.settings,
-                self.builder,
-                self.price,
-                self._pool,
-                Purse(self.context.budget),
-                send,
-                tuple(s for s in (key,) if s),
-            )
-        return self._caller
+            service = Service(self.name, self.settings, self.builder, self.price, self.context)
+            await service.open()
+            self._service = service
+        if self.context.use_cache and not self.context.probing and self._cache is None:
+            self._cache = AnswerCache(self.context.workspace.cache, self.model, self._scope(), self.context.remark)
+        return self._service
 
     async def stream(self, requests: AsyncIterator[Request], state_dir: Path) -> AsyncIterator[Completion]:
         """Answer requests as the limits allow. Raises BackendStopped after all that was sent has been yielded."""
-        caller = await self._open()
-        caller.begin()
-        if self.context.use_cache and not self.context.probing and self._cache is None:
-            self._cache = AnswerCache(self.context.workspace.cache, self.model, self._scope())
-        batching = self.settings.batch and not self.context.probing
-        answers = self._batched(requests, state_dir) if batching else self._flowing(requests)
+        service = await self._open()
+        service.caller.begin()
+        answers = (
+            self._batched(service, requests, state_dir)
+            if self._batching
+            else service.flowing(requests, self._admit, self._perform)
+        )
         try:
             async with contextlib.aclosing(answers):
                 async for completion in answers:
@@ -168,26 +144,12 @@ class OpenAIBackend:
         finally:
             if self._cache is not None:
                 self._cache.flush()
-        if caller.stop is not None:
-            raise caller.stop
+        if service.caller.stop is not None:
+            raise service.caller.stop
 
-    async def _flowing(self, requests: AsyncIterator[Request]) -> AsyncGenerator[Completion, None]:
-        most_open = 2 * self.settings.concurrency + OPEN_ROWS
-        caller, members = await self._open(), self._members
-        assert members is not None
-        self._lag.start()
-        if self.settings.fleet:
-            members.start(self.settings.reread_s)
-        try:
-            answers = flow(requests, self._admit, self._perform, caller.stopped, most_open)
-            async with contextlib.aclosing(answers):
-                async for completion in answers:
-                    yield completion
-        finally:
-            self._lag.stop()
-            await members.stop()
-
-    async def _batched(self, requests: AsyncIterator[Request], state_dir: Path) -> AsyncGenerator[Completion, None]:
+    async def _batched(
+        self, service: "Service", requests: AsyncIterator[Request], state_dir: Path
+    ) -> AsyncGenerator[Completion, None]:
         asked: dict[tuple[str, int], Request] = {}
         async for request in requests:
             kept = self._kept(request)
@@ -195,25 +157,11 @@ class OpenAIBackend:
                 yield kept
             else:
                 asked[(request.id, request.repeat)] = request
-        answers = self._batches().stream(list(asked.values()), state_dir)
+        answers = service.batches(self._asking_price).stream(list(asked.values()), state_dir)
         async with contextlib.aclosing(answers):
             async for completion in answers:
                 self._keep(asked[(completion.id, completion.repeat)], completion)
                 yield completion
-
-    def _batches(self) -> BatchCaller:
-        caller, endpoint = self._caller, self._pool.endpoints[0] if self._pool else None
-        assert caller is not None and endpoint is not None
-        return BatchCaller(
-            caller.where,
-            self.settings,
-            self.builder,
-            self.price.batch() if self.price is not None else None,
-            self.context.budget,
-            endpoint.client,
-            caller.clean,
-            lambda done, total: self.context.progress(self.name, done, total),
-        )
 
     def _kept(self, request: Request) -> Completion | None:
         """The answer from the cache, or None."""
@@ -221,53 +169,36 @@ class OpenAIBackend:
         if kept is None:
             return None
         self._cached += 1
-        return from_cache(request.id, request.repeat, kept, self.price.cost(kept.usage) if self.price else None)
+        usage = kept.usage if kept.usage != Usage() else None  # the server never said
+        tier = None if self._batching else kept.notes.get("service_tier")
+        return from_cache(request.id, request.repeat, kept, list_cost(self._asking_price, usage, tier))
 
     def _keep(self, request: Request, completion: Completion) -> None:
         """Put a whole answer into the cache."""
         if self._cache is not None and completion.error is None and completion.finish != "context_too_long":
             self._cache.put(request.cache_key(), completion)
 
-    async def _admit(self, request: Request) -> Completion | Call | None:
+    async def _admit(self, request: Request) -> "Completion | Call | None":
         """The answer from the cache, or a call that may be sent now."""
-        return self._kept(request) or await (await self._open()).admit(request)
+        return self._kept(request) or await (await self._open()).caller.admit(request)
 
-    async def _perform(self, call: Call) -> Completion | None:
-        completion = await (await self._open()).perform(call)
+    async def _perform(self, call: "Call") -> Completion | None:
+        completion = await (await self._open()).caller.perform(call)
         if completion is not None:
             self._keep(call.request, completion)
         return completion
 
     def counters(self) -> dict[str, float]:
-        """In flight at most, cached answers, the client's own lateness, and money that may be lost.
-
-        client_bound is 1 where that lateness is above lag.SHARE of the servers' best latency: recorded
-        latencies are then this machine's rather than the servers'.
-        """
-        if self._pool is None or self._caller is None or self._members is None:
-            return {}
-        best = min(e.window.best_latency for e in self._pool.endpoints)
-        several = {
-            "servers": float(len(self._pool.endpoints)),
-            "servers_joined": float(self._members.joined),
-            "servers_left": float(self._members.left),
-        }
-        return {
-            "most_in_flight": float(self._pool.most_in_flight),
-            "cached": float(self._cached),
-            "client_lag_s": round(self._lag.mean, 6),
-            "client_bound": float(self._lag.mean > SHARE * best),
-            "maybe_billed_usd": self._caller.purse.maybe_billed,
-            **(several if self.settings.fleet else {}),
-        }
+        """Cached answers, and what the service says of its work (harness/api/service.py)."""
+        return {**self._service.counters(), "cached": float(self._cached)} if self._service is not None else {}
 
     async def aclose(self) -> None:
         """Close connections and the cache."""
-        if self._pool is not None:
-            await self._pool.aclose()
+        if self._service is not None:
+            await self._service.aclose()
         if self._cache is not None:
             self._cache.close()
-        self._pool = self._caller = self._members = self._cache = None
+        self._service = self._cache = None
 
 
 def _hosted_model(

@@ -78,7 +78,8 @@ def _cost(price: Price | None, prompt: int, answer: int) -> float | None:
 
 def at_limits(identity: Identity, requests: int, tokens: int) -> float | None:
     """Seconds by the tighter of the requests-per-minute and tokens-per-minute limits of all servers together."""
-    servers = len(identity.settings.get("base_url", ())) or 1
+    named = identity.settings.get("base_url")  # a list of servers, or the file that names them
+    servers = len(named) if isinstance(named, list) and named else 1
     minutes = []
     for key, amount in (("rpm", requests), ("tpm", tokens)):
         limit = identity.settings.get(key)

@@ -98,6 +98,24 @@ def test_rows_whose_batch_was_never_made_are_asked(server: OpenAIServer, tmp_pat
     assert server.stats().batches == 1
 
 
+def test_a_line_that_cannot_be_read_costs_only_its_own_row(server: OpenAIServer, tmp_path: Path) -> None:
+    server.reset(ServerConfig(batch_s=0.01, batch_odd=True))
+    asked = batch(server, tmp_path, rows(10))
+    assert asked.errors == {"batch completed": 1, "invalid request": 1}
+    assert len(asked.by_id) == 10
+    assert BatchNotes(tmp_path).open_ones() == []
+
+
+def test_an_answer_that_a_batch_paid_keeps_its_list_cost_in_the_cache(server: OpenAIServer, tmp_path: Path) -> None:
+    server.reset(ServerConfig(batch_s=0.01))
+    first = batch(server, tmp_path, rows(4), use_cache=True)
+    again = batch(server, tmp_path, rows(4), use_cache=True)
+    assert server.stats().batches == 1
+    assert {c.id: c.cost.list for c in again.completions} == {c.id: c.cost.list for c in first.completions}
+    at_once = ask(server.url, tmp_path, rows(4), use_cache=True)
+    assert at_once.by_id["r0"].cost.list == pytest.approx(2 * (first.by_id["r0"].cost.list or 0.0))
+
+
 def test_a_ceiling_holds_for_batches_too(server: OpenAIServer, tmp_path: Path) -> None:
     server.reset(ServerConfig(batch_s=0.01))
     asked = batch(server, tmp_path, rows(200), max_cost=0.001)

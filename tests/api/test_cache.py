@@ -1,6 +1,7 @@
 """What was paid once is not paid again; an edit of anything that matters misses."""
 
 import asyncio
+import sqlite3
 import subprocess
 import sys
 import time
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.asking.cache import AnswerCache
+from harness.asking.cache import WRITE_EVERY, AnswerCache
 from harness.errors import UsageError
 from harness.records import Completion, Usage
 from tests.api.asking import ask, make, one_by_one, row, rows
@@ -44,6 +45,7 @@ def test_hits_cost_nothing_keep_their_list_cost_and_are_marked(server: OpenAISer
         {"extra_body": {"top_p": 0.5}},
         {"seed": False},
         {"omit": ["temperature"]},
+        {"extra_headers": {"X-Route": "another-model"}},
     ],
     ids=str,
 )
@@ -123,6 +125,31 @@ def test_a_run_that_is_going_on_has_its_answers_on_disk(server: OpenAIServer, tm
         await backend.aclose()
 
     asyncio.run(go())
+
+
+def test_an_unknown_cost_is_still_unknown_when_it_comes_from_the_cache(server: OpenAIServer, tmp_path: Path) -> None:
+    server.reset(ServerConfig(script=("no_usage",)))
+    paid, hit = (ask(server.url, tmp_path, [row("r0")], use_cache=True).by_id["r0"] for _ in range(2))
+    assert hit.cached
+    assert paid.cost.list is hit.cost.list is None
+
+
+def test_a_cache_that_can_no_longer_be_written_is_left_aside_and_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.asking.cache.BUSY_S", 0.01)
+    heard: list[str] = []
+    cache = AnswerCache(tmp_path / "cache.sqlite", "m", "scope", heard.append)
+    other = sqlite3.connect(tmp_path / "cache.sqlite")
+    other.execute("BEGIN IMMEDIATE")
+    for n in range(2 * WRITE_EVERY):
+        cache.put(str(n), Completion(id="x", text="t"))
+    assert cache.get("0") is None
+    cache.close()
+    cache.close()
+    assert len(heard) == 1
+    assert "is left aside (database is locked)" in heard[0]
+    other.close()
 
 
 def test_stats_and_clear_by_model(tmp_path: Path) -> None:

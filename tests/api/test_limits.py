@@ -62,6 +62,18 @@ def test_a_server_that_refuses_without_a_word_is_asked_until_it_answers(server: 
     assert server.stats().answered == 200
 
 
+def test_a_server_that_lets_nobody_in_for_longer_than_a_row_may_wait_ends_the_asking(
+    server: OpenAIServer, tmp_path: Path
+) -> None:
+    server.reset(ServerConfig(when={"prompt": "429"}, retry_after="3600", headers=False))
+    asked = ask(server.url, tmp_path, rows(50), concurrency=4, deadline_s=2.0)
+    assert asked.stop is not None
+    assert asked.stop.kind == "rate limit"
+    assert "asks to wait 60 minutes; finish with --resume" in str(asked.stop)
+    assert set(asked.errors) == {"rate limit"}
+    assert len(asked.completions) == server.stats().requests < 10
+
+
 def test_an_overloaded_server_gets_fewer_requests_at_once(server: OpenAIServer, tmp_path: Path) -> None:
     server.reset(ServerConfig(delay_s=0.01, faults={"overload": 0.3}, retry_after="0.01"))
     asked = ask(server.url, tmp_path, rows(200), concurrency=64)

@@ -3,6 +3,8 @@
 import datetime
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -10,6 +12,9 @@ from harness.asking.budget import Budget
 from harness.errors import UsageError
 from harness.money.prices import Price, most_prompt_tokens, price_table
 from harness.records import Usage
+from harness.runner import resume, run
+from harness.settings import Settings
+from harness.workspace import Workspace
 from tests.api.asking import PRICE, ask, row, rows
 from tests.support.openai_server import OpenAIServer, ServerConfig
 
@@ -68,6 +73,44 @@ def test_a_ceiling_needs_a_price(server: OpenAIServer, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"price of m is unknown.*price = "):
         ask(server.url, tmp_path, rows(1), max_cost=1.0, price=None)
     assert server.stats().requests == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"omit": ["max_tokens"]}, "omit leaves max_tokens out"),
+        ({"model": "gpt-5", "omit": ["max_completion_tokens"]}, "omit leaves max_tokens out"),
+        ({"extra_body": {"service_tier": "priority"}}, "service tier priority"),
+    ],
+    ids=str,
+)
+def test_a_ceiling_needs_a_bound_on_every_answer(
+    server: OpenAIServer, tmp_path: Path, settings: dict[str, object], why: str
+) -> None:
+    server.reset(ServerConfig())
+    with pytest.raises(UsageError, match=f"{why}.*--max-cost cannot be kept"):
+        ask(server.url, tmp_path, rows(1), max_cost=1.0, **settings)  # type: ignore[arg-type]
+    assert server.stats().requests == 0
+
+
+def test_what_an_earlier_session_may_have_been_billed_counts_against_a_resumed_runs_ceiling(
+    server: OpenAIServer, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"text": "one", "label": 0}\n')
+    table = {"kind": "openai", "model": "m", "base_url": server.url, "price": PRICE, "max_attempts": 1}
+    place: dict[str, Any] = {
+        "settings": Settings(backends={"api": table}),
+        "workspace": Workspace(tmp_path / "home"),
+        "use_cache": False,
+    }
+    server.reset(ServerConfig(script=("cut",)))
+    log = run("agnews", ["api"], data=str(tmp_path / "rows.jsonl"), max_cost=1.0, **place)
+    (session,) = log.sessions("api")
+    resume(log.path, max_cost=1.5 * session.counters["maybe_billed_usd"], **place)
+    assert log.sessions("api")[1].stopped == {"kind": "max cost", "message": mock.ANY}
+    assert server.stats().requests == 1
+    resume(log.path, max_cost=2.5 * session.counters["maybe_billed_usd"], **place)
+    assert server.stats().requests == 2
 
 
 def test_the_table_prices_a_model_that_bench_toml_does_not(server: OpenAIServer, tmp_path: Path) -> None:

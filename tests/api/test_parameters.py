@@ -107,6 +107,15 @@ def test_a_field_that_a_server_refuses_can_be_left_out_and_that_is_on_record(
     assert make(server.url, tmp_path, omit=["temperature"]).identity().settings["not_sent"] == ["temperature"]
 
 
+def test_a_field_can_be_left_out_by_the_name_under_which_it_is_sent(server: OpenAIServer, tmp_path: Path) -> None:
+    server.reset(ServerConfig())
+    ask(server.url, tmp_path, [row("r0")], model="gpt-5", omit=["max_completion_tokens"])
+    (body,) = server.stats().last_bodies
+    assert "max_completion_tokens" not in body
+    left_out = make(server.url, tmp_path, model="gpt-5", omit=["max_completion_tokens"]).identity().settings["not_sent"]
+    assert "max_tokens" in left_out
+
+
 def test_fine_tunes_are_as_their_base() -> None:
     assert family_of("ft:gpt-3.5-turbo-0125:acme::x") == family_of("gpt-3.5-turbo")
     assert family_of("gpt-4o").schema and not family_of("gpt-4").schema

@@ -12,7 +12,7 @@ from harness.errors import BenchError, UsageError
 from harness.runner import resume, run
 from harness.settings import Settings
 from harness.workspace import Workspace
-from tests.api.asking import ask, make, row, rows
+from tests.api.asking import LABELS, ask, make, row, rows
 from tests.support.openai_server import OpenAIServer, ServerConfig
 
 KEY = "sk-very-secret-0123456789abcdef"
@@ -82,6 +82,49 @@ def test_a_server_that_echoes_the_key_does_not_get_it_stored(
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     server.reset(ServerConfig(answers=(f"your key is {KEY}",)))
     assert ask(server.url, tmp_path, [row("r0")]).by_id["r0"].text == "your key is [secret]"
+
+
+def test_what_an_env_header_holds_is_not_stored_either(
+    server: OpenAIServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_TOKEN", f"Bearer {KEY}")
+    server.reset(ServerConfig(answers=(f"your token is {KEY}",)))
+    asked = ask(server.url, tmp_path, [row("r0")], extra_headers={"X-Token": "env:MY_TOKEN"})
+    assert asked.by_id["r0"].text == "your token is [secret]"
+
+
+def test_a_word_that_stands_for_a_key_is_not_cut_out_of_answers(
+    server: OpenAIServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "o")
+    server.reset(ServerConfig())
+    assert ask(server.url, tmp_path, [row("r0")]).by_id["r0"].text in LABELS
+
+
+def test_a_key_that_no_header_can_carry_is_told_without_showing_it(
+    server: OpenAIServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", f"\N{LEFT DOUBLE QUOTATION MARK}{KEY}")
+    with pytest.raises(UsageError, match=r"environment variable OPENAI_API_KEY holds a character") as error:
+        ask(server.url, tmp_path, [row("r0")])
+    assert KEY not in str(error.value)
+
+
+def test_a_key_in_the_place_of_its_variables_name_is_neither_shown_nor_stored(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="api_key_env must be the name of an environment variable") as error:
+        make("http://127.0.0.1:1/v1", tmp_path, api_key_env=KEY)
+    assert KEY not in str(error.value)
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://host:port/v1", "http://", "localhost:8000/v1"])
+def test_an_address_that_is_none_is_told(tmp_path: Path, url: str) -> None:
+    with pytest.raises(UsageError, match=r"\[backends.api\] base_url: '.*' is no http\(s\) URL"):
+        make(url, tmp_path)
+
+
+def test_a_proxy_without_a_scheme_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="proxy must be a URL like"):
+        ask("http://127.0.0.1:1/v1", tmp_path, rows(1), proxy="proxy.example:3128")
 
 
 def test_openai_without_a_key_is_refused_before_anything_is_sent(

@@ -86,6 +86,8 @@ def test_time_is_set_by_the_tighter_limit() -> None:
     assert at_limits(identity, requests=120, tokens=6000) == 60
     assert at_limits(identity, requests=12, tokens=24000) == 120
     assert at_limits(Identity(kind="openai", model="m", decode="generate"), 1, 1) is None
+    file = Identity(kind="openai", model="m", decode="generate", settings={"rpm": 60, "base_url": "servers.txt"})
+    assert at_limits(file, requests=60, tokens=0) == 60  # how many it names is not known before it is read
 
 
 def test_an_unknown_price_is_an_unknown_cost() -> None:
