@@ -148,6 +148,15 @@ def test_a_lone_surrogate_is_replaced_and_the_line_survives(tmp_path: Path) -> N
     assert line.score == Score(answer="\ufffd", correct=False)
 
 
+def test_a_lone_surrogate_in_an_error_or_a_note_does_not_end_the_run(tmp_path: Path) -> None:
+    log = make(tmp_path)
+    failed = Completion(id="i", error=Failure(kind="server", message="\ud800!"), notes={"fingerprint": "\udfff"})
+    with log.writer("b") as writer:
+        writer.append(0, failed, None)
+    line = log.lines("b")[Key(0, 0)]
+    assert line.error == Failure(kind="server", message="\ufffd!") and line.notes == {"fingerprint": "\ufffd"}
+
+
 def test_sessions_are_kept_in_order(tmp_path: Path) -> None:
     log = make(tmp_path)
     sessions = [Session(started="now", wall_s=float(k), rows=k) for k in range(2)]

@@ -1,9 +1,10 @@
 """Lines of a log file: appended whole, each with one write; read back, a torn last one aside."""
 
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
@@ -27,15 +28,16 @@ class LogWriter:
         cut_torn_tail(self._file)
 
     def append(self, n: int, completion: Completion, score: Score | None) -> LogLine:
-        """Write one line; on return it has left this process (a later kill cannot lose it)."""
-        line = LogLine.of(n, completion, score)
+        """Write one line; on return it has left this process (a later kill cannot lose it). Values that are no finite
+        number are left out, as JSON has none: an undefined value costs its row, not the log."""
+        line = _finite(LogLine.of(n, completion, score))
         try:
             data = self._encoder.encode(line) + b"\n"
-        except UnicodeEncodeError:  # half a surrogate pair in an answer: UTF-8 has no such thing
-            line = msgspec.structs.replace(line, text=_whole_characters(line.text), score=_whole_score(score))
+        except UnicodeEncodeError:  # half a surrogate pair in what a server said: UTF-8 has no such thing
+            line = msgspec.convert(_whole(msgspec.to_builtins(line)), LogLine)
             data = self._encoder.encode(line) + b"\n"
         written = self._file.write(data)
-        if written != len(data):  # a full disk: take the torn line back, the caller says so
+        if written != len(data):  # a full disk: the caller says so, and the next writer cuts the torn line off
             raise OSError(f"{self.path}: only {written} of {len(data)} bytes could be written")
         return line
 
@@ -79,17 +81,24 @@ def lock(file: BinaryIO, path: Path) -> None:
         raise UsageError(f"{path} is being written by another bench process: wait for it, or end it.") from None
 
 
-def _whole_characters(text: str) -> str:
-    """Join surrogate pairs; a lone half becomes U+FFFD."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+def _finite(line: LogLine) -> LogLine:
+    """The line without values of rows or scores of labels that are no finite number."""
+    score, labels = line.score, line.label_scores
+    if labels is not None and not all(map(math.isfinite, labels.values())):
+        line = msgspec.structs.replace(line, label_scores={k: v for k, v in labels.items() if math.isfinite(v)})
+    if score is not None and not all(map(math.isfinite, score.values.values())):
+        values = {k: v for k, v in score.values.items() if math.isfinite(v)}
+        line = msgspec.structs.replace(line, score=msgspec.structs.replace(score, values=values))
+    return line
 
 
-def _whole_score(score: Score | None) -> Score | None:
-    if score is None:
-        return None
-    answers = [None if a is None else _whole_characters(a) for a in (score.answer, score.lenient.answer)]
-    lenient = msgspec.structs.replace(score.lenient, answer=answers[1])
-    return msgspec.structs.replace(score, answer=answers[0], lenient=lenient)
+def _whole(value: Any) -> Any:
+    """The texts in it with surrogate pairs joined; a lone half becomes U+FFFD."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {_whole(key): _whole(one) for key, one in value.items()}
+    return value
 
 
 def cut_torn_tail(file: BinaryIO) -> None:
