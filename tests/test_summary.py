@@ -1,5 +1,6 @@
 """The summary: every figure of a run, with its interval, from the log alone."""
 
+import tracemalloc
 from pathlib import Path
 
 import msgspec
@@ -9,12 +10,14 @@ import pytest
 from harness.errors import UsageError
 from harness.identity import Identity
 from harness.metrics import CLASSIFICATION, Metric
-from harness.records import Completion, Cost, Failure, Sample, Timing
+from harness.records import Completion, Cost, Failure, Key, Sample, Score, Timing
 from harness.results import Summary
 from harness.runlog import RunLog, Session
 from harness.statistics.mcnemar import exact_p
 from harness.statistics.proportions import wilson
 from harness.statistics.tango import tango_interval
+from harness.summary.comparison import compare_means
+from harness.summary.outcomes import Outcomes, RowTable
 from harness.summary.summarise import summarise
 from tests.gate.building import LABELS, make_run, right_but, sample
 
@@ -294,3 +297,61 @@ def test_a_reference_outside_the_label_set_is_refused(tmp_path: Path) -> None:
             make_run(tmp_path / "r", {"a": lambda k, row, repeat: Failure(kind="x", message="y")}, [odd]),
             CLASSIFICATION,
         )
+
+
+def test_a_figure_without_a_single_error_is_no_certainty(tmp_path: Path) -> None:
+    """Twelve right answers of twelve: F1 says no more than accuracy, whose interval begins at 76 %."""
+    metrics = summarise(make_run(tmp_path / "r", {"a": right_but()}, rows=12), CLASSIFICATION).backends["a"].metrics
+    for name in ("macro_f1", "weighted_recall", "weighted_f1", "weighted_precision"):
+        low = metrics[name].low
+        assert low is not None and low <= (metrics["accuracy"].low or 0), name
+        assert metrics[name].high == 1 and "widened" in metrics[name].method
+    none = summarise(make_run(tmp_path / "n", {"a": right_but(*range(12))}, rows=12), CLASSIFICATION).backends["a"]
+    assert none.metrics["macro_f1"].low == 0 and (none.metrics["macro_f1"].high or 0) > 0.2
+
+
+def test_one_wrong_group_of_many_widens_the_interval(tmp_path: Path) -> None:
+    samples = [sample(k, group=f"g{k // 2}") for k in range(200)]
+    summary = summarise(make_run(tmp_path / "r", {"a": right_but(7)}, samples), CLASSIFICATION)
+    accuracy = summary.backends["a"].metrics["accuracy"]
+    assert accuracy.method.startswith("Wilson 95 % over 100 groups, worth 19")
+    assert (accuracy.low, accuracy.high) == pytest.approx(wilson(199, 200), abs=1e-3)
+
+
+def test_equal_graded_values_of_many_rows_are_compared_in_little_memory(tmp_path: Path) -> None:
+    grade, n = Metric(name="grade", proportion=False), 200_000
+    rows = RowTable((), np.full(n, -1), None, {})
+    side = Outcomes("generate", {"grade": np.linspace(0, 1, n)}, np.zeros((n, 1), dtype=np.int64))
+    tracemalloc.start()
+    same = compare_means(grade, rows, side, side, ("a", "b"), 0.95)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert same is not None and (same.p, same.differing, same.method) == (1.0, 0, "no interval: no row differs")
+    assert most < 100 * 2**20
+
+
+def test_a_graded_metric_that_is_declared_right_or_wrong_is_told(tmp_path: Path) -> None:
+    grade = Metric(name="grade", row_value="grade")
+
+    def score(k: int, done: Completion, row: Sample) -> Score:
+        return Score(correct=True, values={"grade": 1 + k % 5})
+
+    log = make_run(tmp_path / "r", {"a": right_but()}, metrics=(grade,), score=score)
+    with pytest.raises(UsageError, match=r"grade has values from 1 to 5, .* give the Metric proportion=False"):
+        summarise(log, (grade,))
+
+
+def test_a_value_that_is_no_number_costs_its_row_and_not_the_log(tmp_path: Path) -> None:
+    grade = Metric(name="grade", row_value="grade", proportion=False)
+
+    def score(k: int, done: Completion, row: Sample) -> Score:
+        return Score(correct=True, values={"grade": float("nan") if k == 3 else float("inf") if k == 4 else 2.5})
+
+    def scored(name: str, k: int, done: Completion) -> Completion:
+        return msgspec.structs.replace(done, label_scores={"World": float("-inf"), "Sports": -0.5})
+
+    log = make_run(tmp_path / "r", {"a": right_but()}, metrics=(grade,), score=score, completion=scored)
+    assert log.lines("a")[Key(0, 0)].label_scores == {"Sports": -0.5}
+    summary = summarise(log, (grade,))
+    assert summary.backends["a"].metrics["grade"].n == 58
+    assert "a: grade is not defined for 2 of 60 answered rows." in summary.warnings

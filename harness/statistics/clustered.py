@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr, stdtrit
+from scipy.special import ndtri, stdtr, stdtrit
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -36,6 +36,15 @@ class ClusteredMean:
             return -math.inf, math.inf
         half = float(stdtrit(self.clusters - 1, 0.5 + level / 2)) * self.se
         return self.mean - half, self.mean + half
+
+    def trials(self, level: float = 0.95) -> float:
+        """For a rate: so many independent answers would say as much (E. L. Korn and B. I. Graubard, Survey Methodology
+        1998, 24:193, for intervals of a rate that is near 0 or 1). Without spread the groups are the trials.
+        """
+        if self.constant:
+            return float(self.clusters)
+        wider = float(ndtri(0.5 + level / 2) / stdtrit(self.clusters - 1, 0.5 + level / 2))
+        return self.mean * (1 - self.mean) / self.se**2 * wider**2
 
     def p_two_sided(self, null: float = 0.0) -> float:
         """Of "the mean is `null`"."""

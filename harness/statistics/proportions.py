@@ -20,20 +20,20 @@ def wilson(successes: float, n: float, level: float = 0.95) -> tuple[float, floa
     return (0.0 if successes <= 0 else centre - half), (1.0 if successes >= n else centre + half)
 
 
-def clopper_pearson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """The exact interval, two-sided (Clopper and Pearson, Biometrika 1934)."""
+def clopper_pearson(successes: float, n: float, level: float = 0.95) -> tuple[float, float]:
+    """The exact interval, two-sided (Clopper and Pearson, Biometrika 1934); an effective sample size may stand in."""
     tail = (1 - level) / 2
     return _exact_lower(successes, n, tail), exact_upper(successes, n, 1 - tail)
 
 
-def exact_upper(successes: int, n: int, level: float = 0.95) -> float:
+def exact_upper(successes: float, n: float, level: float = 0.95) -> float:
     """Clopper and Pearson's one-sided upper bound: the largest rate that `level` cannot exclude."""
     if successes >= n:
         return 1.0
     return float(betaincinv(successes + 1, n - successes, level))
 
 
-def _exact_lower(successes: int, n: int, tail: float) -> float:
+def _exact_lower(successes: float, n: float, tail: float) -> float:
     if successes <= 0:
         return 0.0
     return float(betaincinv(successes, n - successes + 1, tail))

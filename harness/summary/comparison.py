@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.metrics import Metric
 from harness.statistics.bootstrap import (
@@ -18,7 +19,7 @@ from harness.statistics.bootstrap import (
     monte_carlo_error,
     percentile_interval,
 )
-from harness.statistics.clustered import clustered_mean
+from harness.statistics.clustered import ClusteredMean, clustered_mean
 from harness.statistics.confusion import confusion_metric
 from harness.statistics.mcnemar import exact_p, harm_p, mid_p
 from harness.statistics.proportions import exact_upper
@@ -28,11 +29,10 @@ from harness.statistics.tango import tango_interval
 from harness.statistics.units import Units
 from harness.summary.estimates import percent, seed_of
 from harness.summary.outcomes import HAS_NO_FORMAT, Array, Codes, Outcomes, RowTable, cluster_codes
+from harness.summary.rare import RARE, hidden_loss
 from harness.summary.tables import confusion_units
 
 FEW_CLUSTERS = 30
-RARE = 10
-"""With fewer differing units than this, large-sample intervals are too narrow and are widened."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,8 @@ def compare_means(
     metric: Metric, rows: RowTable, a: Outcomes, b: Outcomes, names: tuple[str, str], level: float
 ) -> Comparison | None:
     """A metric of row values; None where no row has a value on both sides."""
+    if metric.name not in a.values or metric.name not in b.values:
+        return None  # a side that was measured before the metric was there
     both = ~(np.isnan(a.values[metric.name]) | np.isnan(b.values[metric.name]))
     if not both.any():
         return None
@@ -141,14 +143,19 @@ def _graded(
     mean = clustered_mean(gains, groups)
     sums, sizes = cluster_sums(gains, np.arange(len(gains)) if groups is None else groups)
     unit = "rows" if groups is None else "groups"
+    differ = sums != 0
+    better, worse = int((sums > 0).sum()), int((sums < 0).sum())
+    tests: SignFlip | ClusteredMean = mean
     if len(sums) < FEW_CLUSTERS or mean.constant:  # t knows nothing of differences without any spread
-        flip = SignFlip(sums, sizes, seed=seed_of(*names, metric.name))
-        (low, high), p, harm = flip.interval(level), flip.p_two_sided(), flip.p_below(0.0)
+        # Without spread any few groups have the mean of all: no pattern needs to hold a million of them.
+        tests = SignFlip(sums[:FEW_CLUSTERS], sizes[:FEW_CLUSTERS], seed=seed_of(*names, metric.name))
+        low, high = tests.interval(level)
         method, p_method = f"sign flips {percent(level)} over {len(sums)} {unit}", f"sign flips of {unit}"
     else:
-        (low, high), p, harm = mean.interval(level), mean.p_two_sided(), mean.p_below(0.0)
+        low, high = mean.interval(level)
         method, p_method = f"Student {percent(level)} over {len(sums)} {unit}", f"Student's t over {unit}"
-    better, worse = int((sums > 0).sum()), int((sums < 0).sum())
+        if better + worse < RARE:  # three of a thousand, all worse: t would call that significant
+            tests, p_method = SignFlip(sums[differ], sizes[differ]), f"sign flips of the {unit} that differ"
     if metric.proportion and better + worse < RARE:
         rare_low, rare_high = tango_interval(worse, better, len(sums), level)
         low, high = min(low, rare_low), max(high, rare_high)
@@ -165,9 +172,9 @@ def _graded(
         low=low,
         high=high,
         method=method,
-        p=p,
+        p=tests.p_two_sided(),
         p_method=p_method,
-        harm_p=harm,
+        harm_p=tests.p_below(0.0),
         differing=better + worse,
         variance=mean.se**2 * mean.n if mean.clusters > 1 else math.nan,
     )
@@ -222,7 +229,7 @@ def compare_tables(
     return found
 
 
-def _rare_allowance(units: Units, differs: Codes) -> float:
+def _rare_allowance(units: Units, differs: NDArray[np.bool_]) -> float:
     """What few differing units may hide of an F1 (macro, weighted or of a class), generously.
 
     u bounds the share of units that differ (Clopper-Pearson, 95 %, within each class). A row that turns wrong
@@ -235,6 +242,4 @@ def _rare_allowance(units: Units, differs: Codes) -> float:
         shares.append(exact_upper(int(units.counts[members & differs].sum()), int(units.counts[members].sum())))
     if len(shares) > 1:
         return 2 * float(np.mean(shares))
-    sizes = units.total[0].sum(axis=-1)
-    present = sizes[sizes > 0]
-    return 2 * shares[0] * float(sizes.sum() / (len(present) * present.min()))
+    return hidden_loss(units, differs)

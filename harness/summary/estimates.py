@@ -10,8 +10,10 @@ from harness.statistics import confusion
 from harness.statistics.bootstrap import DRAWS, bootstrap, percentile_interval
 from harness.statistics.clustered import clustered_mean
 from harness.statistics.proportions import wilson
+from harness.statistics.signflip import cluster_sums
 from harness.statistics.units import Units
-from harness.summary.outcomes import HAS_NO_FORMAT, Outcomes, RowTable, cluster_codes
+from harness.summary.outcomes import HAS_NO_FORMAT, Array, Codes, Outcomes, RowTable, cluster_codes
+from harness.summary.rare import RARE, widened
 from harness.summary.tables import confusion_units
 
 
@@ -58,18 +60,25 @@ def mean_estimate(metric: Metric, rows: RowTable, outcomes: Outcomes, level: flo
         )
     mean = clustered_mean(values, groups)
     unit = "rows" if groups is None else "groups"
-    if metric.proportion and mean.constant:
-        # All alike: t would claim certainty. The groups are then the independent trials.
-        low, high = wilson(mean.mean * mean.clusters, mean.clusters, level)
-        method = f"Wilson {percent(level)} over {mean.clusters} {unit}"
-    elif mean.clusters < 2:
+    if mean.clusters < 2:
         return Estimate(value=mean.mean, method=f"no interval: one of the {unit} only", n=mean.n)
+    if metric.proportion and (mean.constant or _nearly_all_alike(values, groups)):
+        trials = mean.trials(level)
+        low, high = wilson(mean.mean * trials, trials, level)
+        method = f"Wilson {percent(level)} over {mean.clusters} {unit}"
+        method += "" if mean.constant else f", worth {trials:.3g} answers on their own"
     else:
         low, high = mean.interval(level)
         method = f"Student {percent(level)} over {mean.clusters} {unit}"
         if metric.proportion:
             low, high = max(low, 0.0), min(high, 1.0)
     return Estimate(value=mean.mean, low=low, high=high, method=method, n=mean.n)
+
+
+def _nearly_all_alike(values: Array, groups: Codes | None) -> bool:
+    """Whether hardly a row or group is anything but 0, or but 1: t would claim more certainty than there is."""
+    sums, sizes = (values, np.ones(len(values))) if groups is None else cluster_sums(values, groups)
+    return min(int((sums > 0).sum()), int((sums < sizes).sum())) < RARE
 
 
 def _confusion_estimates(
@@ -83,12 +92,15 @@ def _confusion_estimates(
     by = "groups" if rows.groups is not None else "class"
     found = {}
     for metric in metrics:
-        low, high = percentile_interval(drawn[metric.name][:, 0], level)
+        function = functions[metric.name]
+        seen = percentile_interval(drawn[metric.name][:, 0], level)
+        low, high = widened(units, function, *seen)
         found[metric.name] = Estimate(
-            value=float(functions[metric.name](total)[0]),
+            value=float(function(total)[0]),
             low=low,
             high=high,
-            method=f"bootstrap {percent(level)} by {by}, {draws:,} draws",
+            method=f"bootstrap {percent(level)} by {by}, {draws:,} draws"
+            + (", widened: nearly all alike" if (low, high) != seen else ""),
             n=round(float(total.sum())),
         )
     return found

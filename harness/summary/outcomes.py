@@ -135,11 +135,19 @@ class OutcomeBuilder:
                 self._counts[name][n] += 1
 
     def build(self) -> Outcomes:
-        """What has been gathered; once, for the sums are given up on the way."""
+        """What has been gathered; once, for the sums are given up on the way. Raises UsageError where a metric that
+        says it is right or wrong row by row is neither."""
         values = RowValues()
+        shares = {m.name for m in self.metrics if m.proportion}
         for name in self._readers:
             sums, counts = self._sums.pop(name), self._counts.pop(name)
-            values.keep(name, np.divide(sums, counts, out=np.full(self.rows, np.nan), where=counts > 0))
+            means = np.divide(sums, counts, out=np.full(self.rows, np.nan), where=counts > 0)
+            if name in shares and ((means < 0) | (means > 1)).any():
+                raise UsageError(
+                    f"the metric {name} has values from {np.nanmin(means):g} to {np.nanmax(means):g}, and its task "
+                    "says that each is 0 or 1: give the Metric proportion=False, then go on with `bench run --resume`."
+                )
+            values.keep(name, means)
         return Outcomes(self.decode, values, self._answers)
 
 

@@ -88,3 +88,12 @@ def test_with_few_clusters_sign_flips_keep_their_level() -> None:
 
 def test_four_clusters_are_too_few_for_any_bound() -> None:
     assert SignFlip(np.ones(4), np.ones(4)).interval(0.90) == (-np.inf, np.inf)
+
+
+def test_a_rate_over_groups_is_worth_fewer_answers_than_it_has_rows() -> None:
+    rng = np.random.default_rng(3)
+    right = (rng.random(400) < 0.9).astype(np.float64)
+    assert clustered_mean(right).trials() == pytest.approx(400, rel=0.02)
+    together = np.repeat(right[:80], 5)
+    assert clustered_mean(together, np.repeat(np.arange(80), 5)).trials() == pytest.approx(80, rel=0.05)
+    assert clustered_mean(np.ones(60), np.repeat(np.arange(12), 5)).trials() == 12
