@@ -18,7 +18,7 @@ from harness.records import Row
 from harness.results import BackendResult, Latency, Summary
 from harness.runlog import RunLog
 from harness.summary.outcomes import Outcomes
-from harness.summary.summarise import tally_of
+from harness.summary.tally import tally_of
 
 from .records import SideInfo
 

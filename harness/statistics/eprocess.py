@@ -9,7 +9,6 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln
 
 STAKES = np.geomspace(0.1, 0.7, 6)
 """The best stake is about margin / discordance where there is no difference, more where the candidate is better;
@@ -43,5 +42,5 @@ def harm_e_value(b: int, c: int) -> float:
     either direction; the caller reads it as harm only where b > c.
     """
     m = b + c
-    log_choose = gammaln(m + 1) - gammaln(b + 1) - gammaln(c + 1)
-    return math.exp(min(m * math.log(2) - math.log(m + 1) - float(log_choose), 700.0))
+    log_choose = math.lgamma(m + 1) - math.lgamma(b + 1) - math.lgamma(c + 1)
+    return math.exp(min(m * math.log(2) - math.log(m + 1) - log_choose, 700.0))

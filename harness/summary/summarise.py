@@ -18,7 +18,7 @@ from harness.summary.estimates import confusion_record, estimate_all
 from harness.summary.outcomes import Outcomes, RowTable
 from harness.summary.slices import slice_estimates
 from harness.summary.standings import pair_results, ranks, resolution
-from harness.summary.tally import Tally
+from harness.summary.tally import Tally, tally_of
 
 
 def summarise(
@@ -80,17 +80,6 @@ def _told_apart(
     others = np.setdiff1d(np.arange(len(rows)), seen)
     clean = estimate_all(metrics, rows.only(others), outcomes.only(others), "without contaminated rows")
     return msgspec.structs.replace(result, contaminated=len(seen), clean=clean)
-
-
-def tally_of(log: RunLog, name: str, metrics: tuple[Metric, ...], rows: int) -> Tally:
-    """One backend's log and probe log, added up."""
-    manifest = log.manifest
-    tally = Tally(manifest.backends[name], metrics, manifest.labels, rows, manifest.repeats, log.incurred(name))
-    for line in log.backend_log(name).each_last():
-        tally.add(line)
-    for line in log.backend_log(name, probe=True).each_last():
-        tally.add_probe(line)
-    return tally
 
 
 def _backend_result(

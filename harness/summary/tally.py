@@ -10,7 +10,7 @@ from harness.identity import Identity
 from harness.metrics import Metric
 from harness.records import LogLine, Usage
 from harness.results import CostResult, Latency, Load
-from harness.runlog import Session
+from harness.runlog import RunLog, Session
 from harness.summary.outcomes import OutcomeBuilder
 from harness.summary.servers import Servers
 
@@ -185,6 +185,17 @@ class Tally:
             training=self.identity.training_usd,
             basis=f"{busy_s:.1f} s of work at {price} USD an hour, the device fully used",
         )
+
+
+def tally_of(log: RunLog, name: str, metrics: tuple[Metric, ...], rows: int) -> Tally:
+    """One backend's log and probe log, added up."""
+    manifest = log.manifest
+    tally = Tally(manifest.backends[name], metrics, manifest.labels, rows, manifest.repeats, log.incurred(name))
+    for line in log.backend_log(name).each_last():
+        tally.add(line)
+    for line in log.backend_log(name, probe=True).each_last():
+        tally.add_probe(line)
+    return tally
 
 
 def working_seconds(sessions: list[Session]) -> float:
