@@ -106,7 +106,7 @@ def run(
         out = folder
     plan = _with_embedding(plan_run(options, settings, context, Path(out) if out else None), embedding, heard)
     if early_stop is not None:
-        asked = early_stop_terms(plan.task.metrics, early_stop, settings)
+        asked = early_stop_terms(plan.task.metrics, early_stop, settings, backends, place)
         plan = plan._replace(manifest=msgspec.structs.replace(plan.manifest, early_stop=asked))
     return _carry_out(plan, plan.manifest.backend_settings, context, heard, mirror)
 

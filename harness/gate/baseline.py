@@ -15,11 +15,11 @@ import msgspec
 import numpy as np
 
 from harness.data.sampling import fingerprint
-from harness.errors import IncompleteRunError, UsageError
+from harness.errors import IncompleteRunError, NotComparableError, UsageError
 from harness.files import write_json
 from harness.gate.records import SideInfo
 from harness.gate.settings import MAX_ERROR_RATE
-from harness.gate.side import Evaluation, Side, missing_baseline, prompt_fingerprint, read_rows, run_side, run_summary
+from harness.gate.side import Evaluation, Side, prompt_fingerprint, read_ids, run_side, run_summary
 from harness.hashing import digest
 from harness.metrics import Metric
 from harness.records import Key, Lenient, Record, Score
@@ -102,13 +102,14 @@ def make_baseline(log: RunLog, names: tuple[str, ...] | None = None) -> Baseline
     Raises IncompleteRunError where the run has not ended or lacks more answers than MAX_ERROR_RATE,
     UsageError for an unknown backend or rows of one id.
     """
-    rows = read_rows(log)
     summary = run_summary(log)
+    rows = log.shelf()
+    ids = read_ids(rows, log)
     manifest = log.manifest
     cells: dict[str, list[str]] = {}
     backends: dict[str, BaselineBackend] = {}
     for name in names or tuple(summary.backends):
-        side = run_side(log, name, rows, summary)
+        side = run_side(log, name, ids, summary)
         if side.early is not None:
             raise IncompleteRunError(f"{log.path}: '{name}' stopped early; a baseline needs every row.")
         if side.unanswered > MAX_ERROR_RATE * side.asked:
@@ -116,8 +117,8 @@ def make_baseline(log: RunLog, names: tuple[str, ...] | None = None) -> Baseline
                 f"{log.path}: '{name}' lacks {side.unanswered} of {side.asked} answers, too many for a baseline; "
                 f"finish it with `bench run --resume {log.path}`."
             )
-        backends[name], cells[name] = _encode(log, name, side, len(rows), manifest.repeats)
-    lines = [" ".join((row.sample.id, *(cells[name][row.n] for name in backends))) for row in rows]
+        backends[name], cells[name] = _encode(log, name, side, len(ids), manifest.repeats)
+    lines = [" ".join((row_id, *(cells[name][n] for name in backends))) for n, row_id in enumerate(ids)]
     made = Baseline(
         task=manifest.task,
         run=manifest.id,
@@ -137,7 +138,8 @@ def make_baseline(log: RunLog, names: tuple[str, ...] | None = None) -> Baseline
 
 
 def _encode(log: RunLog, name: str, side: Side, rows: int, repeats: int) -> tuple[BaselineBackend, list[str]]:
-    scores = {key: line.score for key, line in log.lines(name).items() if line.score is not None}
+    lines = log.backend_log(name).each_last()
+    scores = {Key(line.n, line.repeat): line.score for line in lines if line.score is not None}
     labels = set(log.manifest.labels)
     numbers = sorted({k for s in scores.values() for k, v in s.values.items() if v not in (0, 1)})
     split = {key: _split(score, numbers, labels) for key, score in scores.items()}
@@ -202,7 +204,10 @@ def read_baseline(path: Path) -> Baseline:
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
-        raise missing_baseline(path) from None
+        raise NotComparableError(
+            f"there is no baseline {path}: accept a run that you trust with "
+            f"`bench baseline accept RUN --out {path}` and commit the file."
+        ) from None
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}).") from None
     again = "accept it anew with `bench baseline accept`, or restore it from version control"

@@ -19,7 +19,7 @@ def refusals(candidate: Evaluation, reference: Evaluation, ids: tuple[list[str],
         found.append(_rows_differ(*ids))
     elif not found and candidate.prompts != reference.prompts:
         found.append("the prompts differ: the same rows were asked in other words, or with other limits or seeds.")
-    return found + _metric_versions(candidate, reference)
+    return found + metric_refusals(candidate, reference)
 
 
 def _rows_differ(here: list[str], there: list[str]) -> str:
@@ -34,7 +34,8 @@ def _rows_differ(here: list[str], there: list[str]) -> str:
     )
 
 
-def _metric_versions(candidate: Evaluation, reference: Evaluation) -> list[str]:
+def metric_refusals(candidate: Evaluation, reference: Evaluation) -> list[str]:
+    """Metrics that bear one name and are not the same."""
     there = {m.name: m for m in reference.metrics}
     return [
         f"the metric {m.name} differs: version {m.version} here, {there[m.name].version} in the reference."

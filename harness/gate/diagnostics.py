@@ -1,5 +1,7 @@
 """Where a candidate lost: accuracy within classes and slices, and rows that went from right to wrong. Never gated."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from harness.metrics import Metric
@@ -63,21 +65,24 @@ def _parts(pairing: Pairing, columns: tuple[str, ...]) -> list[Part]:
     return [part for part in parts if len(part[2])]
 
 
-def flips(pairing: Pairing, rows: list[Row]) -> list[Flip]:
+def flips(pairing: Pairing, rows: Sequence[Row]) -> list[Flip]:
     """The first rows, by id, that the reference had right and the candidate has wrong."""
     metric = _right_or_wrong(pairing)
-    if metric is None or metric.name not in pairing.candidate.values or metric.name not in pairing.reference.values:
+    answered = pairing.sides[0].outcomes  # a row that was not answered is no flip, though it counts as wrong
+    if metric is None or metric.name not in answered.values or metric.name not in pairing.reference.values:
         return []
-    here, there = pairing.candidate.values[metric.name], pairing.reference.values[metric.name]
-    worse = sorted(np.flatnonzero(there > here).tolist(), key=lambda n: rows[n].sample.id)[:MOST_FLIPS]
+    here, there = answered.values[metric.name], pairing.reference.values[metric.name]
+    ids = pairing.sides[0].ids
+    worse = sorted(np.flatnonzero(there > here).tolist(), key=lambda n: ids[n])[:MOST_FLIPS]
     labels = (*pairing.rows.labels, "(no label)")
+    lost = ((n, rows[n].sample) for n in worse)
     return [
         Flip(
             backend=pairing.backend,
-            id=rows[n].sample.id,
-            expected=rows[n].sample.reference[:TEXT],
-            answered=labels[int(pairing.candidate.answers[n, 0])] if pairing.rows.labels else "",
-            text=" / ".join(rows[n].sample.inputs.values())[:TEXT],
+            id=ids[n],
+            expected=sample.reference[:TEXT],
+            answered=labels[int(answered.answers[n, 0])] if pairing.rows.labels else "",
+            text=" / ".join(sample.inputs.values())[:TEXT],
         )
-        for n in worse
+        for n, sample in lost
     ]

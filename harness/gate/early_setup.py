@@ -10,7 +10,7 @@ from harness.data.sampling import fingerprint
 from harness.errors import NotComparableError, UsageError
 from harness.gate.comparable import refusals
 from harness.gate.early_stop import EarlyStop, EarlyStopTerms
-from harness.gate.front import open_reference
+from harness.gate.front import is_baseline, open_reference
 from harness.gate.judge import Source
 from harness.gate.settings import DEFAULT_MARGIN, gate_settings
 from harness.gate.side import Evaluation, prompt_fingerprint
@@ -21,13 +21,16 @@ from harness.settings import Settings
 from harness.workspace import Workspace
 
 
-def early_stop_terms(metrics: tuple[Metric, ...], reference: str, settings: Settings) -> dict[str, Any]:
-    """The question as it stands in the manifest: the task's headline metric, the margin of `[gate]`."""
+def early_stop_terms(
+    metrics: tuple[Metric, ...], reference: str, settings: Settings, names: Sequence[str], workspace: Workspace
+) -> dict[str, Any]:
+    """The question as it stands in the manifest: the task's headline metric, the margin of `[gate]`. A run stands there
+    by its path, for `last` would be another one when this run is resumed. names: of this run's backends."""
+    if reference not in names and not is_baseline(reference):
+        reference = str(workspace.find_run(reference))
     where = f"{settings.path} [gate]" if settings.path else "[gate]"
     terms = gate_settings(settings.gate, metrics, where=where).terms.get(metrics[0].name)
     margin = DEFAULT_MARGIN if terms is None or terms.margin is None else terms.margin
-    if not margin < 1:
-        raise UsageError(f"{where} {metrics[0].name}: a margin for --early-stop must be below 1.")
     return msgspec.structs.asdict(EarlyStopTerms(reference=reference, metric=metrics[0].name, margin=margin))
 
 
@@ -64,6 +67,8 @@ def watch_of(
 def _values(rows: Sequence[Row], source: Source, name: str, metric: Metric) -> dict[int, float]:
     """The reference's value of each position of this run; rows without an answer are left out."""
     side = source.side(name)
+    if metric.name not in side.outcomes.values:
+        raise NotComparableError(f"--early-stop {source.evaluation.source}: '{name}' has no {metric.name} there.")
     at = side.positions([row.sample.id for row in rows])
     found = side.outcomes.values[metric.name][at]
     return {n: float(value) for n, value in enumerate(found) if not np.isnan(value)}

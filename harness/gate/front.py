@@ -1,10 +1,11 @@
 """One call from a run directory to a verdict: used by the command and by the pytest plugin alike."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.errors import NotComparableError
+from harness.errors import NotComparableError, UsageError
 from harness.gate.baseline import read_baseline
 from harness.runlog import RunLog
 from harness.workspace import Workspace
@@ -12,7 +13,6 @@ from harness.workspace import Workspace
 from .judge import Source, judge, match_names
 from .records import GateResult
 from .settings import OnInconclusive, gate_settings
-from .side import missing_baseline
 
 
 def gate_run(
@@ -42,16 +42,21 @@ def gate_run(
             "`bench baseline accept RUN`), or two backends of this run (--candidate A --reference B)."
         )
     names = match_names(source, other, candidate, reference)
+    twice = [str(p) for p, count in Counter(p.resolve() for p in latency_runs).items() if count > 1]
+    if twice:
+        raise UsageError(f"--latency-run {twice[0]} is named twice: a run counts once.")
     return judge(source, other, names, settings, [RunLog.open(p) for p in latency_runs])
+
+
+def is_baseline(word: str) -> bool:
+    """Whether a word names a baseline file (there or not) rather than a run."""
+    return Path(word).is_file() or Path(word).suffix == ".json"
 
 
 def open_reference(word: str, workspace: Workspace) -> Source:
     """A baseline file, or a run. Raises NotComparableError for a file that is not there, UsageError, and
     IncompleteRunError for a run that has not ended."""
-    path = Path(word)
-    if path.is_file():
-        baseline = read_baseline(path)
-        return Source.of_baseline(baseline, baseline.evaluation(path))
-    if path.suffix == ".json":
-        raise missing_baseline(path)
-    return Source.of_run(RunLog.open(workspace.find_run(word)))
+    if not is_baseline(word):
+        return Source.of_run(RunLog.open(workspace.find_run(word)))
+    baseline = read_baseline(Path(word))
+    return Source.of_baseline(baseline, baseline.evaluation(Path(word)))

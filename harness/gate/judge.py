@@ -22,28 +22,29 @@ from .pairing import Pairing
 from .records import CheckResult, Diagnostic, Flip, GateResult, OverallVerdict
 from .sequential import sequential_checks, stopped_early
 from .settings import GateSettings
-from .side import Evaluation, Side, read_rows, run_evaluation, run_side, run_summary
+from .side import Evaluation, Side, read_ids, run_evaluation, run_side, run_summary
 from .verdict import correct_harm, doubt_equality, exit_code, nothing_differs, overall
 from .words import headline, resolution, sentence
 
 
 @dataclass(frozen=True)
 class Source:
-    """Something that can be gated against: what it evaluated, and its backends' outcomes on demand."""
+    """Something that can be gated against: what it evaluated, and its backends' outcomes on demand. A baseline has no
+    rows; those of a run are read where they lie."""
 
     evaluation: Evaluation
     names: tuple[str, ...]
     ids: list[str]
     origin: "RunLog | Baseline"
-    rows: list[Row]
+    rows: Sequence[Row]
     summary: Summary | None
 
     @classmethod
     def of_run(cls, log: RunLog) -> "Source":
         """A run that has ended. Raises IncompleteRunError, UsageError."""
-        rows, summary = read_rows(log), run_summary(log)
-        evaluation = run_evaluation(log, rows, summary)
-        return cls(evaluation, tuple(summary.backends), [row.sample.id for row in rows], log, rows, summary)
+        summary, rows = run_summary(log), log.shelf()
+        ids = read_ids(rows, log)
+        return cls(run_evaluation(log, rows, summary), tuple(summary.backends), ids, log, rows, summary)
 
     @classmethod
     def of_baseline(cls, baseline: Baseline, evaluation: Evaluation) -> "Source":
@@ -58,7 +59,7 @@ class Source:
             raise UsageError(f"{where} has no backend '{name}'{did_you_mean(name, self.names)}.")
         if isinstance(self.origin, RunLog):
             assert self.summary is not None
-            return run_side(self.origin, name, self.rows, self.summary)
+            return run_side(self.origin, name, self.ids, self.summary)
         return baseline_side(self.origin, name, self.evaluation.source)
 
 
@@ -123,9 +124,12 @@ def judge(
     seen: list[Diagnostic] = []
     lost: list[Flip] = []
     for pairing in pairings:
-        checks += sequential_checks(pairing, settings) if stopped_early(pairing) else checks_of(pairing, settings)
+        if stopped_early(pairing):
+            checks += sequential_checks(pairing, settings)
+        else:
+            checks += checks_of(pairing, settings)
+            seen += diagnostics(pairing, settings.slices)
         checks += latency_checks(pairing.backend, settings, *_probes(pairing, latency_runs))
-        seen += diagnostics(pairing, settings.slices)
         lost += flips(pairing, candidate.rows)
     checks = correct_harm(checks)
     warnings = _warnings(pairings, settings)
@@ -184,15 +188,22 @@ def _probes(pairing: Pairing, runs: Sequence[RunLog]) -> tuple[list[tuple[Latenc
         found = []
         for log in runs:
             backends = run_summary(log).backends
-            missing = [name for name in names if name not in backends]
-            if missing:
-                raise UsageError(
-                    f"--latency-run {log.path}: has no backend '{missing[0]}'{did_you_mean(missing[0], backends)}."
-                )
+            for side in pairing.sides:
+                _refuse_other_model(log, side)
             found.append((backends[names[0]].probe, backends[names[1]].probe))
         return found, names[0] != names[1]
     one_run = pairing.sides[0].info.source == pairing.sides[1].info.source
     return [(pairing.sides[0].probe, pairing.sides[1].probe)], one_run
+
+
+def _refuse_other_model(log: RunLog, side: Side) -> None:
+    """A probe of something else says nothing about this side."""
+    name, known = side.info.backend, log.manifest.backends
+    if name not in known:
+        raise UsageError(f"--latency-run {log.path}: has no backend '{name}'{did_you_mean(name, known)}.")
+    there = known[name]
+    if (there.model, there.adapter_sha256) != (side.info.model, side.info.adapter_sha256):
+        raise UsageError(f"--latency-run {log.path}: '{name}' is another model or adapter there ({there.model}).")
 
 
 def _warnings(pairings: list[Pairing], settings: GateSettings) -> list[str]:

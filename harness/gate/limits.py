@@ -7,10 +7,11 @@ import numpy as np
 
 from harness.metrics import Metric
 from harness.results import Estimate
+from harness.statistics.clustered import clustered_mean
 from harness.statistics.noninferiority import LEVEL
 from harness.statistics.proportions import clopper_pearson, exact_upper, rows_for_zero_failures
 from harness.summary.estimates import estimate_all
-from harness.summary.outcomes import HAS_NO_FORMAT
+from harness.summary.outcomes import HAS_NO_FORMAT, cluster_codes
 
 from .absent import undefined
 from .pairing import Pairing
@@ -23,6 +24,7 @@ EXACT = "Clopper-Pearson, one-sided 95 % bounds"
 def limit_check(pairing: Pairing, metric: Metric, terms: Terms) -> CheckResult:
     """A metric of the candidate alone: its upper bound at most `at_most`, or its lower bound at least `at_least`."""
     limit = terms.at_most if terms.at_most is not None else terms.at_least
+    assert limit is not None
     bound = "at most" if terms.at_most is not None else "at least"
     result = CheckResult(
         name=f"{pairing.backend}: {metric.name} {bound} {limit:g}",
@@ -37,11 +39,16 @@ def limit_check(pairing: Pairing, metric: Metric, terms: Terms) -> CheckResult:
         return msgspec.structs.replace(result, verdict="advisory", sentence=sentence)
     lacking = undefined(metric, pairing.candidate, pairing.reference)
     estimate = _own_estimate(pairing, metric)
-    if lacking or estimate.value is None or estimate.low is None or estimate.high is None:
-        sentence = f"{metric.name} is not defined for {lacking or 'any'} of {len(pairing.rows)} rows."
+    if lacking:
+        sentence = f"{metric.name} is not defined for {lacking} of {len(pairing.rows)} rows."
         return msgspec.structs.replace(result, sentence=sentence)
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return msgspec.structs.replace(result, sentence=f"{metric.name}: {estimate.method}.")
     verdict = against_limit(estimate.low, estimate.high, terms)
-    counted = estimate.method == EXACT and terms.at_most is not None and verdict == "inconclusive"
+    needed = None
+    if estimate.method == EXACT and verdict == "inconclusive":
+        wrong = (estimate.value, limit) if terms.at_most is not None else (1 - estimate.value, 1 - limit)
+        needed = rows_for_limit(*wrong)
     return msgspec.structs.replace(
         result,
         verdict=verdict,
@@ -51,21 +58,25 @@ def limit_check(pairing: Pairing, metric: Metric, terms: Terms) -> CheckResult:
         level=LEVEL,
         method=estimate.method,
         rows=estimate.n,
-        needed_rows=rows_for_limit(estimate.value, terms.at_most or 0.0) if counted else None,
+        needed_rows=needed,
     )
 
 
 def _own_estimate(pairing: Pairing, metric: Metric) -> Estimate:
-    """At LEVEL; single 0/1 answers by the exact interval, since the bound decides."""
-    values = pairing.candidate.values.get(metric.name)
-    if values is not None and metric.proportion and pairing.rows.groups is None:
-        values = values[~np.isnan(values)]
-        if len(values) and np.isin(values, (0, 1)).all():
-            ones = int(values.sum())
-            low, high = clopper_pearson(ones, len(values), LEVEL)
-            return Estimate(value=ones / len(values), low=low, high=high, method=EXACT, n=len(values))
-    name = pairing.names[0]
-    return estimate_all((metric,), pairing.rows, pairing.candidate, name, level=LEVEL)[metric.name]
+    """At LEVEL; a rate by the exact interval, since the bound decides: over single answers, or over so many as rows
+    with repeats or groups are worth."""
+    estimate = estimate_all((metric,), pairing.rows, pairing.candidate, pairing.names[0], level=LEVEL)[metric.name]
+    if metric.kind != "mean" or not metric.proportion or estimate.low is None or estimate.value is None:
+        return estimate
+    values = pairing.candidate.values[metric.name]
+    chosen = ~np.isnan(values)
+    groups = cluster_codes(pairing.rows, chosen)
+    trials, method = float(estimate.n), EXACT
+    if groups is not None or not np.isin(values[chosen], (0, 1)).all():
+        trials = clustered_mean(values[chosen], groups).trials(LEVEL)
+        method = f"{EXACT}, worth {trials:.3g} answers on their own"
+    low, high = clopper_pearson(estimate.value * trials, trials, LEVEL)
+    return msgspec.structs.replace(estimate, low=low, high=high, method=method)
 
 
 def error_rate_check(pairing: Pairing, terms: Terms) -> CheckResult:

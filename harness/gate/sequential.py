@@ -57,7 +57,9 @@ def _decide(pairing: Pairing, terms: EarlyStopTerms, settings: GateSettings) -> 
     if asked is not None and asked.margin is not None and asked.margin != terms.margin:
         sentence = f"the run was stopped for a margin of {terms.margin:g}, the gate asks for {asked.margin:g}."
         return msgspec.structs.replace(result, sentence=sentence)
-    metric = next(m for m in pairing.metrics if m.name == terms.metric)
+    metric = next((m for m in pairing.metrics if m.name == terms.metric), None)
+    if metric is None or any(metric.name not in o.values for o in (pairing.candidate, pairing.reference)):
+        return msgspec.structs.replace(result, sentence=f"one side has no {terms.metric}.")
     end = _contiguous(pairing)
     mine, theirs = (o.values[metric.name][:end] for o in (pairing.candidate, pairing.reference))
     sign = 1 if metric.direction == "higher" else -1

@@ -1,5 +1,6 @@
 """`[gate]` of bench.toml, with flags on top: which figures are gated, and by which margins and limits."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
@@ -117,11 +118,21 @@ def _terms(key: str, table: dict[str, Any], metric: Metric | None, where: str) -
     terms = _convert(table, Terms, place)
     if terms == Terms():
         raise UsageError(f"{place}: name a term ({', '.join(allowed)}).")
-    if terms.margin is not None and not 0 < terms.margin < float("inf"):
+    if terms.margin is not None and terms.margin <= 0:
         raise UsageError(f"{place}: margin must be above 0: it is the largest loss that may go unnoticed.")
-    if terms.ratio is not None and not 0 < terms.ratio < float("inf"):
+    if terms.ratio is not None and terms.ratio <= 0:
         raise UsageError(f"{place}: ratio must be above 0: it is candidate divided by reference.")
+    for name, value in msgspec.structs.asdict(terms).items():
+        if value is not None and not math.isfinite(value):
+            raise UsageError(f"{place}: {name} must be a number, not {value}.")
+        if value is not None and name != "ratio" and _is_share(key, metric) and not 0 <= value < 1:
+            raise UsageError(f"{place}: {name} is a share of rows, 0.02 for 2 %, and not {value:g}.")
     return terms
+
+
+def _is_share(key: str, metric: Metric | None) -> bool:
+    """Whether the figure lies in 0..1: a margin of 2, meant as two points, would then let everything pass."""
+    return key == ERRORS or (metric is not None and (metric.proportion or metric.kind == "confusion"))
 
 
 def _allowed(key: str, metric: Metric | None) -> tuple[str, ...]:

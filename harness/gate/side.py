@@ -1,15 +1,16 @@
 """One side of a gate: a backend's outcomes on rows that are named by id, from a run or from a baseline."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from harness.data.sampling import fingerprint
-from harness.errors import IncompleteRunError, NotComparableError, UsageError, did_you_mean
+from harness.data.shelf import Shelf
+from harness.errors import IncompleteRunError, UsageError, did_you_mean
 from harness.gate.early_stop import KIND as EARLY_STOP
 from harness.gate.early_stop import EarlyStopTerms
 from harness.hashing import digest
@@ -65,15 +66,13 @@ class Side:
         return np.array([at[name] for name in ids], dtype=np.int64)
 
 
-def read_rows(log: RunLog) -> list[Row]:
-    """The rows of a run. Raises UsageError where two rows have one id: pairing would be a guess."""
-    rows = list(log.rows())
-    seen: set[str] = set()
-    for row in rows:
-        if row.sample.id in seen:
-            raise UsageError(f"{log.path / 'samples.jsonl'}: the id {row.sample.id} stands there twice; run it anew.")
-        seen.add(row.sample.id)
-    return rows
+def read_ids(rows: Shelf[Row], log: RunLog) -> list[str]:
+    """The ids of a run's rows. Raises UsageError where two rows have one id: pairing would be a guess."""
+    ids = [row.sample.id for row in rows]
+    if len(set(ids)) < len(ids):
+        twice = next(name for name, count in Counter(ids).items() if count > 1)
+        raise UsageError(f"{log.path / 'samples.jsonl'}: the id {twice} stands there twice; run it anew.")
+    return ids
 
 
 def run_summary(log: RunLog) -> Summary:
@@ -84,7 +83,7 @@ def run_summary(log: RunLog) -> Summary:
     return summary
 
 
-def run_evaluation(log: RunLog, rows: list[Row], summary: Summary) -> Evaluation:
+def run_evaluation(log: RunLog, rows: Shelf[Row], summary: Summary) -> Evaluation:
     """What a run evaluated, from its rows themselves."""
     return Evaluation(
         source=str(log.path),
@@ -102,14 +101,14 @@ def prompt_fingerprint(rows: Iterable[Row]) -> str:
     return digest(sorted([row.sample.id, row.request.hash()] for row in rows))
 
 
-def run_side(log: RunLog, name: str, rows: list[Row], summary: Summary) -> Side:
-    """A backend of a run. Raises UsageError with the nearest name."""
+def run_side(log: RunLog, name: str, ids: list[str], summary: Summary) -> Side:
+    """A backend of a run whose rows are called `ids`. Raises UsageError with the nearest name."""
     if name not in summary.backends:
         raise UsageError(f"{log.path} has no backend '{name}'{did_you_mean(name, summary.backends)}.")
     manifest = log.manifest
     result: BackendResult = summary.backends[name]
-    tally = tally_of(log, name, summary.metrics, len(rows))
-    asked = len(rows) * manifest.repeats
+    tally = tally_of(log, name, summary.metrics, len(ids))
+    asked = len(ids) * manifest.repeats
     early = None
     if manifest.early_stop is not None and (result.stopped or {}).get("kind") == EARLY_STOP:
         early = msgspec.convert(manifest.early_stop, EarlyStopTerms)
@@ -127,7 +126,7 @@ def run_side(log: RunLog, name: str, rows: list[Row], summary: Summary) -> Side:
             created=manifest.created,
             git=manifest.git,
         ),
-        ids=[row.sample.id for row in rows],
+        ids=ids,
         outcomes=tally.outcomes.build(),
         asked=asked,
         unanswered=asked - tally.answered,
@@ -137,12 +136,4 @@ def run_side(log: RunLog, name: str, rows: list[Row], summary: Summary) -> Side:
         tokens_per_answer=tokens / tally.answered if tally.answered else None,
         probe=result.probe,
         early=early,
-    )
-
-
-def missing_baseline(path: Path) -> NotComparableError:
-    """A first run is not green: there is nothing to compare with."""
-    return NotComparableError(
-        f"there is no baseline {path}: accept a run that you trust with "
-        f"`bench baseline accept RUN --out {path}` and commit the file."
     )

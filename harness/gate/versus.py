@@ -1,13 +1,15 @@
 """`bench compare A B`: two runs on the rows that both asked in the same words, with a word about the others."""
 
 from harness.errors import NotComparableError
-from harness.records import Record
+from harness.hashing import digest
+from harness.records import Record, Row
 from harness.results import PairResult
 from harness.statistics.power import detectable_difference
 from harness.summary.comparison import Comparison, compare_all
 from harness.summary.outcomes import RowTable
 from harness.summary.standings import correct_pairs
 
+from .comparable import metric_refusals
 from .judge import Source, match_names
 
 
@@ -36,30 +38,30 @@ class Versus(Record, frozen=True, kw_only=True, omit_defaults=False):
 def versus(a: Source, b: Source, a_name: str | None, b_name: str | None) -> Versus:
     """Compare on the rows of one id and one request hash.
 
-    Raises NotComparableError: another task, parser or metric version, or no row in common.
+    A metric that one side has not measured is left out. Raises NotComparableError: another task, parser or metric
+    version, or no row in common.
     """
     names = match_names(a, b, a_name, b_name)
     _refuse(a, b)
-    asked = {row.sample.id: row for row in b.rows}
-    same = [
-        row
-        for row in a.rows
-        if (other := asked.get(row.sample.id)) is not None
-        and row.request.hash() == other.request.hash()
-        and row.sample.reference == other.sample.reference
-    ]
+    asked = {row.sample.id: _asked(row) for row in b.rows}
+    same = [n for n, row in enumerate(a.rows) if asked.get(row.sample.id) == _asked(row)]
     if not same:
         raise NotComparableError(
             f"{a.evaluation.source} and {b.evaluation.source} have no row that was asked in the same words."
         )
-    rows = RowTable.of(same, a.evaluation.labels)
-    ids = [row.sample.id for row in same]
+    metrics = tuple(m for m in a.evaluation.metrics if m in b.evaluation.metrics)
+    rows = RowTable.of((a.rows[n] for n in same), a.evaluation.labels)
+    ids = [a.ids[n] for n in same]
     sides: list[tuple[Side, Side]] = []
     everything: dict[tuple[str, str], dict[str, Comparison]] = {}
+    notes: list[str] = []
     for mine, theirs in names:
         x, y = a.side(mine), b.side(theirs)
         left, right = x.outcomes.only(x.positions(ids)), y.outcomes.only(y.positions(ids))
-        compared = compare_all(a.evaluation.metrics, rows, left, right, (mine, theirs))
+        compared = compare_all(metrics, rows, left, right, (mine, theirs))
+        notes += _of_answers(mine, theirs, len(same), int((left.answered & right.answered).sum()))
+        if x.early is not None or y.early is not None:
+            notes.append(f"{mine}: asking stopped early, and a test of a fixed number of rows does not hold.")
         everything[f"{mine} of {x.info.run}", f"{theirs} of {y.info.run}"] = compared
         values = [{n: getattr(c, f"value_{side}") for n, c in compared.items()} for side in "ab"]
         sides.append(
@@ -68,15 +70,19 @@ def versus(a: Source, b: Source, a_name: str | None, b_name: str | None) -> Vers
                 Side(run=y.info.run, backend=theirs, model=y.info.model, decode=y.info.decode, figures=values[1]),
             )
         )
-    pairs = correct_pairs(a.evaluation.metrics, everything)
+    pairs = correct_pairs(metrics, everything)
     return Versus(
         task=a.evaluation.task,
         rows=len(same),
         sides=tuple(sides),
         pairs=pairs,
         resolves=_resolves(pairs),
-        notes=_notes(a, b, len(same), sides, pairs),
+        notes=(*_notes(a, b, len(same), sides), *notes),
     )
+
+
+def _asked(row: Row) -> str:
+    return digest([row.request.hash(), row.sample.reference])
 
 
 def _refuse(a: Source, b: Source) -> None:
@@ -84,10 +90,11 @@ def _refuse(a: Source, b: Source) -> None:
         ("tasks", a.evaluation.task, b.evaluation.task),
         ("versions of the task's parser", a.evaluation.parser, b.evaluation.parser),
         ("label sets", ", ".join(a.evaluation.labels), ", ".join(b.evaluation.labels)),
-        ("metrics", *({m.name: m.version for m in s.evaluation.metrics} for s in (a, b))),
     ):
         if here != there:
             raise NotComparableError(f"the {what} differ ({here} and {there}): their scores mean different things.")
+    if other := metric_refusals(a.evaluation, b.evaluation):
+        raise NotComparableError(" ".join(other))
 
 
 def _resolves(pairs: tuple[PairResult, ...]) -> float | None:
@@ -97,9 +104,7 @@ def _resolves(pairs: tuple[PairResult, ...]) -> float | None:
     return detectable_difference(first.rows, (first.only_a + first.only_b) / first.rows)
 
 
-def _notes(
-    a: Source, b: Source, common: int, sides: list[tuple[Side, Side]], pairs: tuple[PairResult, ...]
-) -> tuple[str, ...]:
+def _notes(a: Source, b: Source, common: int, sides: list[tuple[Side, Side]]) -> list[str]:
     notes = []
     if not common == len(a.rows) == len(b.rows):
         notes.append(
@@ -108,7 +113,13 @@ def _notes(
     for x, y in sides:
         if x.decode != y.decode:
             notes.append(f"{x.backend} and {y.backend} take their answers in different ways ({x.decode}, {y.decode}).")
-    fewer = min((p.rows for p in pairs), default=common)
-    if fewer < common:
-        notes.append(f"rows that one side has not answered are left out: {fewer} remain.")
-    return tuple(notes)
+    alone = {m.name for m in a.evaluation.metrics} ^ {m.name for m in b.evaluation.metrics}
+    notes += [f"{name} was measured in one of the runs only." for name in sorted(alone)]
+    return notes
+
+
+def _of_answers(mine: str, theirs: str, common: int, answered: int) -> list[str]:
+    if answered == common:
+        return []
+    who = mine if mine == theirs else f"{mine} and {theirs}"
+    return [f"{who}: rows that one side has not answered are left out: {answered} remain."]

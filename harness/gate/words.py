@@ -104,7 +104,8 @@ def _needed(check: CheckResult) -> str:
     if check.differing == 0:
         return "; no row differs"
     if check.needed_rows is None:
-        return "; at this figure no number of rows would decide"
+        at_the_margin = check.kind == "paired" and check.resolves is not None
+        return "; at this figure no number of rows would decide" if at_the_margin else ""
     more = max(0, check.needed_rows - check.rows)
     if not more:
         return "; a few more rows should decide"

@@ -110,6 +110,27 @@ def test_other_checks_are_said_not_to_apply(tmp_path: Path) -> None:
     assert by_metric["cost_per_1000"].verdict == "pass"
 
 
+def test_rows_that_were_never_asked_are_neither_flips_nor_wrong_in_their_class(tmp_path: Path) -> None:
+    reference = baseline(tmp_path)
+    log = run(tmp_path / "r", {"a": {"wrong_every": 2}}, early_stop=reference)
+    answered = {line.id for line in log.lines("a").values()}
+    assert 0 < len(answered) < 60
+    verdict = judged(log, reference)
+    assert verdict.flips and {flip.id for flip in verdict.flips} <= answered
+    assert verdict.diagnostics == ()  # their tests are of a fixed number of rows
+
+
+def test_the_last_run_stays_the_reference_when_this_one_is_resumed(tmp_path: Path) -> None:
+    place = Workspace(tmp_path)
+    first = run(tmp_path / "runs" / "first", {"a": {}}, workspace=place)
+    log = run(tmp_path / "runs" / "second", {"a": {"stop_after": 8}}, workspace=place, early_stop="last")
+    assert (log.manifest.early_stop or {})["reference"] == str(first.path)
+    path = log.path / "manifest.json"
+    path.write_text(path.read_text().replace('"stop_after": 8', '"stop_after": 0'))
+    log = harness.resume(log.path, settings=Settings(backends={}), workspace=place)
+    assert len(log.answered("a")) > 8
+
+
 def test_a_gate_with_another_margin_is_refused(tmp_path: Path) -> None:
     reference = baseline(tmp_path, wrong_every=7)
     log = run(tmp_path / "r", {"a": {"wrong_every": 11}}, early_stop=reference)

@@ -11,6 +11,8 @@ from harness.errors import ExitCode, IncompleteRunError, NotComparableError, Usa
 from harness.identity import Identity
 from harness.metrics import ACCURACY, CLASSIFICATION, MACRO_F1
 from harness.records import Sample
+from harness.statistics.mcnemar import harm_p
+from harness.summary.summarise import summarise
 from tests.gate.building import ONE_IN_TEN, ROWS, finished, judged, make_run, only, right_but, runs, sample, shifted
 
 
@@ -107,6 +109,11 @@ def test_rows_that_the_candidate_is_missing_count_as_wrong(tmp_path: Path) -> No
     assert any("3 of 1500 answers are missing; they count as wrong" in w for w in result.warnings)
 
 
+def test_a_row_without_an_answer_is_not_shown_as_a_flip(tmp_path: Path) -> None:
+    run, baseline = runs(tmp_path, right_but(*ONE_IN_TEN, 1, missing=(2, 3)))
+    assert [flip.text for flip in judged(tmp_path, run, baseline).flips] == ["item 1"]
+
+
 def test_too_many_infrastructure_errors_give_no_verdict(tmp_path: Path) -> None:
     run, baseline = runs(tmp_path, right_but(*shifted(), error=tuple(range(1, 170, 10))))
     result = judged(tmp_path, run, baseline)
@@ -151,6 +158,16 @@ def test_a_metric_of_another_version_is_refused(tmp_path: Path) -> None:
     result = judged(tmp_path, run, baseline)
     assert result.exit_code == ExitCode.NOT_COMPARABLE
     assert "the metric macro_f1 differs: version 2 here, 1 in the reference." in result.reasons
+
+
+def test_a_metric_that_the_reference_has_not_measured_is_not_comparable(tmp_path: Path) -> None:
+    reference = make_run(tmp_path / "reference", {"a": right_but(*ONE_IN_TEN)}, ROWS, metrics=(ACCURACY,))
+    reference.write_summary(summarise(reference, (ACCURACY,)))
+    run, _ = runs(tmp_path, right_but(*shifted()))
+    table = {"lenient_accuracy": {"margin": 0.02}, "accuracy": {"margin": 0.02}}
+    result = judged(tmp_path, run, reference.path, table=table)
+    assert (only(result).verdict, result.exit_code) == ("pass", ExitCode.NOT_COMPARABLE)
+    assert only(result, "lenient_accuracy").sentence == "no row has a lenient_accuracy on both sides."
 
 
 def test_a_first_run_without_baseline_is_not_green(tmp_path: Path) -> None:
@@ -247,3 +264,15 @@ def test_repeats_are_averaged_before_they_are_compared(tmp_path: Path) -> None:
     run = finished(make_run(tmp_path / "r", {"a": noisy(5)}, ROWS, repeats=3))
     check = only(judged(tmp_path, run, reference.path))
     assert check.verdict == "pass" and check.method.startswith("Student") and check.rows == ROWS
+
+
+def test_three_rows_of_a_thousand_are_no_proof_of_harm_although_t_would_say_so(tmp_path: Path) -> None:
+    def wavering(*wrong: int) -> Callable[[int, Sample, int], Any]:
+        """Row 7 is right every other time, so that rows are worth shares and not single answers."""
+        return lambda k, row, repeat: right_but(*wrong, *([7] if repeat else []))(k, row, repeat)
+
+    reference = finished(make_run(tmp_path / "reference", {"a": wavering()}, ROWS, repeats=2))
+    run = finished(make_run(tmp_path / "r", {"a": wavering(3, 400, 800)}, ROWS, repeats=2))
+    check = only(judged(tmp_path, run, reference.path, table={"accuracy": {"margin": 0.001}}))
+    assert check.harm_p == harm_p(3, 0) == 0.125
+    assert check.verdict == "inconclusive"

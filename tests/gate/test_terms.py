@@ -7,8 +7,10 @@ import msgspec
 import pytest
 
 from harness.errors import ExitCode, UsageError
+from harness.identity import Identity
 from harness.records import Completion, Cost, Timing
 from harness.runlog import RunLog
+from harness.statistics.proportions import clopper_pearson
 from tests.gate.building import ROWS, finished, judged, make_run, only, right_but, runs, sample, shifted
 
 
@@ -27,6 +29,20 @@ def test_a_lower_limit_holds_for_metrics_where_more_is_better(tmp_path: Path) ->
     result = judged(tmp_path, run, baseline, table={"accuracy": {"at_least": 0.85}, "macro_f1": {"at_least": 0.95}})
     assert only(result).verdict == "pass"
     assert only(result, "macro_f1").verdict == "fail"
+
+
+def test_an_open_limit_says_how_many_rows_would_decide_and_never_that_none_would(tmp_path: Path) -> None:
+    run, baseline = runs(tmp_path, right_but(5, 15), rows=100)
+    low, above = (
+        {"accuracy": {"at_least": 0.95}},
+        {"format_error_rate": {"at_most": 0.001}, "accuracy": {"margin": 0.5}},
+    )
+    check = only(judged(tmp_path, run, baseline, table=low))
+    assert check.verdict == "inconclusive" and check.needed_rows is not None and check.needed_rows > 100
+    assert "more rows" in check.sentence
+    garbled = finished(make_run(tmp_path / "g", {"a": right_but(garbled=(7,))}, 100))
+    check = only(judged(tmp_path, garbled, baseline, table=above), "format_error_rate")
+    assert check.verdict == "inconclusive" and check.sentence.endswith("against a limit of 0.10 %.")
 
 
 def test_cost_is_gated_at_list_price_and_never_at_cache_price(tmp_path: Path) -> None:
@@ -76,6 +92,49 @@ def test_latency_is_advice_until_five_runs_have_probed_both_sides(tmp_path: Path
     assert only(slow, "latency_p50").verdict == "fail"
 
 
+def test_one_run_named_five_times_or_a_probe_of_another_model_is_no_evidence_of_latency(tmp_path: Path) -> None:
+    logs = [_probed(tmp_path / str(k), (0.2, 0.19)) for k in range(2)]
+    options: dict[str, Any] = {"candidate": "a", "reference": "b", "table": {"latency_p50": {"ratio": 1.2}}}
+    with pytest.raises(UsageError, match="is named twice: a run counts once"):
+        judged(tmp_path, logs[0], latency_runs=[logs[0].path] * 5, **options)
+    other = Identity(kind="replay", model="a-2", decode="generate")
+    logs[1].update_manifest(
+        msgspec.structs.replace(logs[1].manifest, backends={**logs[1].manifest.backends, "a": other})
+    )
+    with pytest.raises(UsageError, match=r"'a' is another model or adapter there \(a-2\)"):
+        judged(tmp_path, logs[0], latency_runs=[log.path for log in logs], **options)
+
+
+def test_a_limit_on_f1_is_not_kept_by_a_handful_of_right_answers(tmp_path: Path) -> None:
+    """A bootstrap of 30 rows without an error calls 100 % a certainty."""
+    run, baseline = runs(tmp_path, right_but(), rows=30)
+    check = only(judged(tmp_path, run, baseline, table={"macro_f1": {"at_least": 0.95}}), "macro_f1")
+    assert check.verdict == "inconclusive" and "widened" in check.method
+    (tmp_path / "many").mkdir()
+    many, baseline = runs(tmp_path / "many", right_but(*shifted()))
+    assert only(judged(tmp_path, many, baseline, table={"macro_f1": {"at_least": 0.85}}), "macro_f1").verdict == "pass"
+
+
+def test_a_limit_on_a_rate_over_groups_is_kept_by_an_exact_bound(tmp_path: Path) -> None:
+    """One garbled answer in 100 groups of two: Student's t would bound the rate by 1.3 %, 95 times in 100 it is not."""
+    samples = [sample(k, group=f"g{k // 2}") for k in range(200)]
+    run = finished(make_run(tmp_path / "r", {"a": right_but(garbled=(7,)), "b": right_but(1)}, samples))
+    table = {"format_error_rate": {"at_most": 0.014}, "accuracy": {"at_least": 0.9}}
+    result = judged(tmp_path, run, candidate="a", reference="b", table=table)
+    check = only(result, "format_error_rate")
+    assert check.verdict == "inconclusive" and check.high == pytest.approx(clopper_pearson(1, 200, 0.9)[1], rel=0.05)
+    assert "Clopper-Pearson" in check.method and "worth" in check.method
+    assert only(result).verdict == "pass"
+
+
+def test_a_limit_that_one_group_cannot_bound_says_so(tmp_path: Path) -> None:
+    samples = [sample(k, group="one") for k in range(60)]
+    run = finished(make_run(tmp_path / "r", {"a": right_but(3), "b": right_but(1)}, samples))
+    result = judged(tmp_path, run, candidate="a", reference="b", table={"accuracy": {"at_least": 0.5}})
+    assert result.exit_code == ExitCode.NOT_COMPARABLE
+    assert only(result).sentence == "accuracy: no interval: one of the groups only."
+
+
 def test_classes_and_slices_are_shown_and_never_gated(tmp_path: Path) -> None:
     samples = [sample(k, column="wire" if k % 2 else "blog") for k in range(600)]
     reference = finished(make_run(tmp_path / "reference", {"a": right_but()}, samples))
@@ -104,6 +163,10 @@ def test_classes_and_slices_are_shown_and_never_gated(tmp_path: Path) -> None:
         ({"accuracy": {"at_most": 0.02}}, "'at_most' does not apply to it"),
         ({"accuracy": {"margin": 0}}, "margin must be above 0"),
         ({"accuracy": {"margin": -0.1}}, "margin must be above 0"),
+        ({"accuracy": {"margin": 2}}, "margin is a share of rows, 0.02 for 2 %, and not 2"),
+        ({"macro_f1": {"at_least": 95}}, "at_least is a share of rows, 0.02 for 2 %, and not 95"),
+        ({"error_rate": {"at_most": 1.0}}, "at_most is a share of rows"),
+        ({"cost_per_1000": {"at_most": float("nan")}}, "at_most must be a number, not nan"),
         ({"accuracy": {}}, "name a term"),
         ({"accuracy": 0.02}, "must be a table"),
         ({"accuracy": {"margin": "2 %"}}, "Expected `float | null`, got `str`"),

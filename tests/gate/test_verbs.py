@@ -10,7 +10,9 @@ import pytest
 
 from harness.cli.main import main
 from harness.gate.records import GateResult
+from harness.metrics import ACCURACY
 from harness.runlog import decode_schema
+from harness.summary.summarise import summarise
 from tests.gate.building import ONE_IN_TEN, ROWS, finished, make_run, right_but, runs, shifted
 
 pytest_plugins = ["pytester"]
@@ -118,6 +120,18 @@ def test_compare_uses_the_common_rows_and_says_so(tmp_path: Path, capsys: pytest
     accuracy = next(p for p in found["pairs"] if p["metric"] == "accuracy")
     assert (accuracy["only_a"], accuracy["only_b"], accuracy["rows"]) == (29, 2, 60)
     assert accuracy["p_holm"] == accuracy["p"]
+
+
+def test_compare_leaves_out_what_one_run_has_not_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = finished(make_run(tmp_path / "one", {"a": right_but(1, 2, missing=(5,))}))
+    two = make_run(tmp_path / "two", {"a": right_but()}, metrics=(ACCURACY,))
+    two.write_summary(summarise(two, (ACCURACY,)))
+    assert bench("compare", str(one.path), str(two.path), "--json") == 0
+    out = capsys.readouterr()
+    found = json.loads(out.out)
+    assert [pair["metric"] for pair in found["pairs"]] == ["accuracy"]
+    assert "macro_f1 was measured in one of the runs only." in found["notes"]
+    assert "a: rows that one side has not answered are left out: 59 remain." in found["notes"]
 
 
 def test_compare_refuses_what_means_different_things(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
