@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import harness
 from harness.asking.plan import ask, load_rows, load_task
 from harness.data.rows import DataSource
+from harness.data.sampling import seeded_order
 from harness.errors import UsageError
 from harness.prompting.leak_probe import Probe, fill_passages, probe_requests
 from harness.prompting.prompts import PromptTemplate
@@ -118,6 +119,14 @@ def test_no_example_shares_a_text_with_an_evaluated_row() -> None:
         draw_shots(QQP, lambda s: ask(QQP, s), training, asked, 8, seed=0)
     few = draw_shots(QQP, lambda s: ask(QQP, s), rows("test") + training, asked, 8, seed=0)
     assert not shared & {text for request, _ in few for text in request.passage_texts()}
+
+
+def test_the_classes_keep_their_shares_where_rows_of_one_are_passed_over() -> None:
+    training = [Sample.of({"question1": f"a {n}?", "question2": f"b {n}?"}, str(n % 2), "train") for n in range(160)]
+    zeros = [row for row in seeded_order(training, 1) if row.reference == "0"]
+    asked = [ask(QQP, row) for row in zeros[:10]]
+    shots = draw_shots(QQP, lambda s: ask(QQP, s), training, asked, 4, seed=1)
+    assert sorted(answer for _, answer in shots) == ["0", "0", "1", "1"]
 
 
 def test_an_empty_text_is_not_shared() -> None:

@@ -24,7 +24,7 @@ def draw_shots(
     count: int,
     seed: int,
 ) -> list[Shot]:
-    """The first `count` rows of the seeded order (so with the classes' own shares) that no evaluated row resembles.
+    """The first `count` rows, in their seeded order (so with their classes' shares), that no evaluated row resembles.
 
     ask: what is asked about a row. A row that shares a text with an evaluated one is passed over: its answer
     would stand in that one's prompt. So is one whose own target is invalid: it would show a format error as the answer.
@@ -33,14 +33,17 @@ def draw_shots(
     import numpy as np
 
     evaluated = np.unique(np.fromiter((h for request in asked for h in _hashes(request)), dtype=np.uint64))
+
+    def stands_alone(sample: Sample) -> bool:
+        own = np.fromiter(_hashes(ask(sample)), dtype=np.uint64)
+        return not (evaluated.searchsorted(own, "left") < evaluated.searchsorted(own, "right")).any()
+
     shots: list[Shot] = []
-    for sample in seeded_order(training, seed):
+    for sample in seeded_order(filter(stands_alone, training), seed):
         if len(shots) == count:
             break
-        request = ask(sample)
-        shared = np.isin(np.fromiter(_hashes(request), dtype=np.uint64), evaluated).any()
-        if not shared and fault_of_target(task, sample) is None:
-            shots.append((request, task.target(sample)))
+        if fault_of_target(task, sample) is None:
+            shots.append((ask(sample), task.target(sample)))
     if len(shots) < count:
         raise UsageError(
             f"--shots {count}: only {len(shots)} training rows share no text with the evaluated rows and have a valid "
