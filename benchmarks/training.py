@@ -1,6 +1,6 @@
 """The same training by Bench, by TRL's SFTTrainer as its documentation shows it, and padded to 128 tokens.
 
-    python benchmarks/training.py --data ../shared/data/agnews --rows 480 --pairs 5
+    python benchmarks/training.py --data DATA/agnews --rows 480 --pairs 5
     python benchmarks/training.py --device cuda --width 2048 --layers 16 --rows 20000      # Llama 3.2 1B's shape
 
 Same rows, base weights, LoRA, optimiser, batch and order-free epoch. Each contender runs in a process of its own,

@@ -6,7 +6,7 @@ set -euo pipefail
 BASE=${BASE:-meta-llama/Llama-3.2-1B-Instruct}
 ADAPTER=${ADAPTER:?the folder of a trained adapter}
 NAME=${NAME:-news}
-RANK=${RANK:-16} # at least the adapter's r: one of 8, 16, 32, 64, 128, 256, 320, 512
+RANK=${RANK:-16} # at least the adapter's r: one of 1, 8, 16, 32, 64, 128, 256, 320, 512
 GPUS=${GPUS:-$(nvidia-smi --list-gpus | wc -l)}
 PORT=${PORT:-8000}
 LIST=${LIST:-servers.txt}

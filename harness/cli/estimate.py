@@ -47,7 +47,7 @@ def estimate(
     """Count tokens and say what a run would cost and how long it would take. Nothing is sent.
 
     \b
-    bench estimate --task agnews --backends gpt4,gpt35
+    bench estimate --task agnews --backends gpt4 --limit 500
     """
     import msgspec
     from rich.console import Console

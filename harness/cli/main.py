@@ -22,7 +22,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "gate": ("harness.cli.gate:gate", "May the candidate ship? The exit code says so."),
     "baseline": ("harness.cli.baseline:baseline", "Accept a run as what later ones must not fall behind."),
     "power": ("harness.cli.power:power", "How many rows a question needs; what the present rows resolve."),
-    "adapter": ("harness.cli.adapter:adapter", "Show, check, merge or remove trained adapters."),
+    "adapter": ("harness.cli.adapter:adapter", "Show, check, report, merge, push or remove trained adapters."),
     "judge": ("harness.cli.judge:judge", "One backend compares the answers of the others, in both orders."),
     "data": ("harness.cli.data:data", "Look at rows before trusting them; make rows."),
     "new-task": ("harness.cli.new_task:new_task", "A task of your own to start from, with a test that passes."),

@@ -35,7 +35,7 @@ from harness.workspace import Workspace
     metavar="FILE",
     multiple=True,
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Take in votes saved by such a page; may be given several times.",
+    help="Take in votes saved by such a page; again for each file.",
 )
 @json_option
 @quiet_option

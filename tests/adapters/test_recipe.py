@@ -4,34 +4,45 @@ from pathlib import Path
 
 import pytest
 
+from harness.adapters.hosted.recipe import load_hosted
 from harness.adapters.recipe import Lora, builtin_names, list_recipes, load_recipe
 from harness.errors import UsageError
+
+HOSTED = "gpt-3.5-turbo-persona"
 
 
 def test_every_builtin_recipe_loads_and_says_what_it_is_about() -> None:
     assert {"agnews-generate", "tiny-agnews"} <= set(builtin_names())
     assert all(list_recipes().values())
-    hosted = {"gpt-3.5-turbo-persona"}
-    assert all(load_recipe(name) for name in {*builtin_names()} - hosted)
+    assert all(load_recipe(name) for name in {*builtin_names()} - {HOSTED})
+    assert load_hosted(HOSTED, (), None)
 
 
 def test_the_published_cases_are_as_published() -> None:
     head = load_recipe("llama-3.2-1b-agnews-head")
     assert (head.objective, head.batch, head.accumulate, head.epochs, head.max_length) == ("head", 16, 2, 1, 128)
-    assert (head.learning_rate, head.lora) == (5e-5, Lora(r=16, alpha=32, dropout=0.1))
-    assert {(c.metric, c.value, c.n) for c in head.claims} >= {("accuracy", 0.95, 7600), ("accuracy", 0.872, 500)}
+    assert (head.base, head.dtype) == ("meta-llama/Llama-3.2-1B-Instruct", "auto")
+    assert (head.learning_rate, head.lora) == (5e-5, Lora(r=16, alpha=32, dropout=0.1, targets="all-linear"))
+    published = {("accuracy", 0.95, 7600), ("weighted_f1", 0.95, 7600), ("accuracy", 0.872, 500)}
+    assert {(c.metric, c.value, c.n) for c in head.claims} == published
 
     qqp = load_recipe("llama-3-8b-qqp-explained")
     assert (qqp.quantization, qqp.rows, qqp.batch, qqp.epochs, qqp.seed) == ("nf4", 1000, 2, 2, 3407)
     assert (qqp.learning_rate, qqp.schedule, qqp.warmup, qqp.weight_decay) == (2e-4, "cosine", 5, 0.01)
-    assert [c.value for c in qqp.claims] == [0.99, 0.63, 0.695]
+    assert (qqp.base, qqp.optimizer) == ("meta-llama/Meta-Llama-3-8B", "paged_adamw_8bit")
+    targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    assert qqp.lora == Lora(r=16, alpha=16, dropout=0.0, targets=targets)
+    assert [(c.metric, c.value, c.n) for c in qqp.claims] == [("accuracy", v, 200) for v in (0.99, 0.63, 0.695)]
 
-    persona = load_recipe("llama-3.1-8b-persona")
-    assert {c.metric for c in persona.claims} == {"format_error_rate"}
+    persona, hosted = load_recipe("llama-3.1-8b-persona"), load_hosted(HOSTED, (), None)
+    assert (persona.base, hosted.model) == ("meta-llama/Llama-3.1-8B-Instruct", "gpt-3.5-turbo-1106")
+    assert [c.value for c in persona.claims] == [0.30, 0.0, 0.02, 0.02]
+    assert {c.metric for c in (*persona.claims, *hosted.claims)} == {"format_error_rate"}
 
     everything = load_recipe("llama-3.2-3b-crossvalidated-all")
     best = load_recipe("llama-3.2-3b-crossvalidated-top10k")
-    assert (everything.epochs, everything.rows) == (1, None)
+    assert {(r.base, r.quantization) for r in (everything, best)} == {("meta-llama/Llama-3.2-3B-Instruct", "nf4")}
+    assert (everything.epochs, everything.rows, everything.best_by) == (1, 39_668, None)
     assert (best.epochs, best.rows, best.best_by) == (3, 10_000, "score")
     assert (best.batch, best.accumulate, best.learning_rate) == (4, 4, 2e-4)
 
