@@ -14,6 +14,9 @@ Array = NDArray[np.float64]
 EXACT_CLUSTERS = 14
 """Up to here all 2^G patterns are visited; beyond, `patterns` random ones."""
 
+TIE = 1e-12
+"""Means that differ from the null by rounding only count as equal to it, which makes p larger, not smaller."""
+
 
 class SignFlip:
     """The flip patterns of one set of clusters.
@@ -36,11 +39,11 @@ class SignFlip:
 
     def p_above(self, null: float) -> float:
         """One-sided p of "the mean is `null` or less"."""
-        return float((1 + np.searchsorted(self._means, null, side="right")) / self._all)
+        return float((1 + np.searchsorted(self._means, null + TIE, side="right")) / self._all)
 
     def p_below(self, null: float) -> float:
         """One-sided p of "the mean is `null` or more"."""
-        return float((1 + len(self._means) - np.searchsorted(self._means, null, side="left")) / self._all)
+        return float((1 + len(self._means) - np.searchsorted(self._means, null - TIE, side="left")) / self._all)
 
     def p_two_sided(self, null: float = 0.0) -> float:
         """Twice the smaller one-sided p, at most 1."""

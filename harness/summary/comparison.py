@@ -24,7 +24,7 @@ from harness.statistics.confusion import confusion_metric
 from harness.statistics.mcnemar import exact_p, harm_p, mid_p
 from harness.statistics.proportions import exact_upper
 from harness.statistics.randomisation import randomisation_p
-from harness.statistics.signflip import SignFlip, cluster_sums
+from harness.statistics.signflip import TIE, SignFlip, cluster_sums
 from harness.statistics.tango import tango_interval
 from harness.statistics.units import Units
 from harness.summary.estimates import percent, seed_of
@@ -143,8 +143,7 @@ def _graded(
     mean = clustered_mean(gains, groups)
     sums, sizes = cluster_sums(gains, np.arange(len(gains)) if groups is None else groups)
     unit = "rows" if groups is None else "groups"
-    differ = sums != 0
-    better, worse = int((sums > 0).sum()), int((sums < 0).sum())
+    better, worse = int((sums > TIE).sum()), int((sums < -TIE).sum())
     tests: SignFlip | ClusteredMean = mean
     if len(sums) < FEW_CLUSTERS or mean.constant:  # t knows nothing of differences without any spread
         # Without spread any few groups have the mean of all: no pattern needs to hold a million of them.
@@ -155,6 +154,7 @@ def _graded(
         low, high = mean.interval(level)
         method, p_method = f"Student {percent(level)} over {len(sums)} {unit}", f"Student's t over {unit}"
         if better + worse < RARE:  # three of a thousand, all worse: t would call that significant
+            differ = np.abs(sums) > TIE
             tests, p_method = SignFlip(sums[differ], sizes[differ]), f"sign flips of the {unit} that differ"
     if metric.proportion and better + worse < RARE:
         rare_low, rare_high = tango_interval(worse, better, len(sums), level)

@@ -97,3 +97,12 @@ def test_a_rate_over_groups_is_worth_fewer_answers_than_it_has_rows() -> None:
     together = np.repeat(right[:80], 5)
     assert clustered_mean(together, np.repeat(np.arange(80), 5)).trials() == pytest.approx(80, rel=0.05)
     assert clustered_mean(np.ones(60), np.repeat(np.arange(12), 5)).trials() == 12
+
+
+def test_a_tie_is_a_tie_although_its_sum_is_rounded() -> None:
+    assert 0.1 + 0.2 - 0.3 > 0
+    tenths, whole = np.array([0.1, 0.2, -0.3]), np.array([1.0, 2.0, -3.0])
+    for null in (0.0, 0.1):
+        rounded, exact = SignFlip(tenths, np.ones(3)), SignFlip(whole, np.ones(3))
+        assert rounded.p_above(null) == exact.p_above(10 * null)
+        assert rounded.p_below(null) == exact.p_below(10 * null)
