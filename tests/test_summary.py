@@ -195,6 +195,12 @@ def test_one_answer_without_a_price_makes_the_cost_unknown_not_smaller(tmp_path:
     assert "no price known" in cost.basis
 
 
+def test_what_was_paid_for_failures_alone_is_still_said(tmp_path: Path) -> None:
+    log = make_run(tmp_path / "r", {"a": right_but(error=tuple(range(60)))})
+    cost = summarise(log, CLASSIFICATION).backends["a"].cost
+    assert (cost.incurred, cost.list, cost.per_1000) == (pytest.approx(0.06), None, None)
+
+
 def test_a_local_model_costs_its_device_hours(tmp_path: Path) -> None:
     log = make_run(
         tmp_path / "r",

@@ -165,7 +165,7 @@ class Tally:
             basis = "the costs that the answers carry"
         return CostResult(
             list=self.money.list if known else None,
-            incurred=paid if self.answered else None,
+            incurred=paid if self.answered or self.paid else None,
             per_1000=1000 * self.money.list / self.answered if known else None,
             training=self.identity.training_usd,
             basis=basis,
