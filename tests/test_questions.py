@@ -42,6 +42,22 @@ def test_a_prompt_keeps_the_rows_own_texts_apart_whatever_they_hold(first: str, 
     assert [messages[p.message].content[p.start : p.end] for p in passages] == [first, second]
 
 
+@pytest.mark.parametrize("words", ["\ufdd0\ufdd1", "\ue000 \ue003", "a \ufdd1 b \ufdd0"])
+def test_a_text_cannot_pass_for_a_mark(words: str) -> None:
+    messages, passages = PromptTemplate("\ufdd2 A: {{ a }}.").render({"a": words})
+    assert messages[0].content == f"\ufdd2 A: {words}."
+    assert [messages[0].content[p.start : p.end] for p in passages] == [words]
+
+
+def test_a_block_that_changes_the_words_leaves_no_mark_in_the_prompt() -> None:
+    for _ in range(2):
+        messages, passages = PromptTemplate("{% filter upper %}is {{ a }} so?{% endfilter %}").render({"a": "bad fee"})
+        assert messages[0].content == "IS BAD FEE SO?"
+        assert (passages[0].start, passages[0].end) == (3, 10)
+    with pytest.raises(UsageError, match="a block of the template cuts a text of the row"):
+        PromptTemplate("{% filter truncate(9) %}{{ a }} and so on{% endfilter %}").render({"a": "very long words"})
+
+
 def test_a_prompt_cannot_run_code_and_ends_without_white_space() -> None:
     template = PromptTemplate("{{ text }}{% if text.__class__ %} {{ text.__class__.__mro__ }}{% endif %}")
     with pytest.raises(UsageError, match="cannot be filled"):

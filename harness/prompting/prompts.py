@@ -1,7 +1,8 @@
 """Prompts as templates: Jinja, sandboxed, with the row's own texts kept apart from the instruction around them."""
 
 import re
-import secrets
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +14,20 @@ from harness.errors import UsageError, did_you_mean
 from harness.hashing import digest
 from harness.records import Message, Passage, Request
 
-_NONCE = secrets.token_hex(8)
-_OPEN, _CLOSE = f"\ue000{_NONCE}\ue001", f"\ue002{_NONCE}\ue003"
-_OWN = re.compile(f"{_OPEN}(.*?){_CLOSE}", re.DOTALL)
+NONCHARACTERS = range(0xFDD0, 0x110000)
+"""Unicode keeps the first 32 of these for use inside a program; a text that holds some of them takes later ones."""
 
 
 class _Own(str):
-    """A text of the row's own; printed as it stands in a template it becomes a passage."""
+    """A text of the row's own; printed as it stands in a template it becomes a passage, between its two marks."""
 
-    __slots__ = ()
+    _marks: tuple[str, str]  # by its name beyond the reach of a template
 
 
 def _mark(value: Any) -> Any:
     if callable(value):  # `{{ text.strip }}`, or a column that is called like one of Jinja's own: `{{ range }}`
         raise TypeError(f"it prints a function ({getattr(value, '__name__', value)}) where a text is meant")
-    return f"{_OPEN}{value}{_CLOSE}" if isinstance(value, _Own) else value
+    return value._marks[0] + value + value._marks[1] if isinstance(value, _Own) else value
 
 
 _environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, finalize=_mark)
@@ -42,6 +42,7 @@ class PromptTemplate:
 
     def __init__(self, user: str, system: str | None = None, place: str = "prompt") -> None:
         self.place = place
+        self._source = f"{system}{user}"
         self.hash = digest([system, user])
         try:
             self.names = frozenset().union(
@@ -81,7 +82,10 @@ class PromptTemplate:
         unknown = sorted(self.names - set(inputs))
         if unknown:
             raise UsageError(f"{self.place} names '{unknown[0]}'{did_you_mean(unknown[0], inputs)}.")
+        marks = _free_marks([self._source, *inputs.values()])
         own = {name: _Own(value) for name, value in inputs.items()}
+        for text in own.values():
+            text._marks = marks
         messages: list[Message] = []
         passages: list[Passage] = []
         for role, template in self._templates:
@@ -89,7 +93,11 @@ class PromptTemplate:
                 marked = template.render(own)
             except Exception as error:  # a template is a program of its author's: whatever it raises is its own
                 raise UsageError(f"{self.place}: the template cannot be filled: {_told(error)}.") from None
-            content, spans = _unmark(marked)
+            content, spans = _unmark(marked, marks)
+            if any(mark in content for mark in marks):
+                raise UsageError(
+                    f"{self.place}: a block of the template cuts a text of the row: print it as it stands."
+                )
             passages += [Passage(message=len(messages), start=start, end=end) for start, end in spans]
             messages.append(Message(role=role, content=content))
         return tuple(messages), tuple(passages)
@@ -123,10 +131,17 @@ def _told(error: Exception) -> str:
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
-def _unmark(marked: str) -> tuple[str, list[tuple[int, int]]]:
+def _free_marks(texts: Iterable[str]) -> tuple[str, str]:
+    """Two characters that none of the texts holds."""
+    first, second = islice((mark for mark in map(chr, NONCHARACTERS) if not any(mark in text for text in texts)), 2)
+    return first, second
+
+
+def _unmark(marked: str, marks: tuple[str, str]) -> tuple[str, list[tuple[int, int]]]:
     """The text without its marks, and where the marked parts stand in it."""
+    first, last = map(re.escape, marks)
     content, spans, at = "", [], 0
-    for match in _OWN.finditer(marked):
+    for match in re.finditer(f"{first}([^{last}]*){last}", marked):
         content += marked[at : match.start()]
         spans.append((len(content), len(content) + len(match[1])))
         content += match[1]
