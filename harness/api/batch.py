@@ -164,6 +164,8 @@ class BatchCaller:
             return await retrying(ATTEMPTS, DEADLINE_S, asyncio.Event())(once)
         except FatalError as error:
             said = advice(error.kind, self.where, self.settings.api_key_env, str(error))
+            if error.kind == "not found":
+                said = f"{self.where}: the server has no such batch for this key, or no Batch API ({error})."
             raise BackendStopped(self.clean(said), error.kind) from None
         except TransientError as error:
             message = f"{self.where}: the batch cannot be reached ({error}); it goes on: collect it with --resume."

@@ -38,8 +38,10 @@ class BodyBuilder:
 
     def facts(self) -> dict[str, Any]:
         """What shapes an answer beyond the request itself, without secrets: for identity and cache key."""
-        fixed = {"temperature", "max_tokens", "seed", "stop"} | ({"logprobs"} if self._logprobs else set())
-        facts: dict[str, Any] = {"not_sent": sorted(filter(self._left_out, fixed))}
+        sent = ["temperature", "max_tokens", "seed", "stop"]
+        sent += ["logprobs", "top_logprobs"] if self._logprobs else []
+        sent += ["response_format"] if self.decode == "json" else []
+        facts: dict[str, Any] = {"not_sent": sorted(filter(self._left_out, sent))}
         if self.effort is not None:
             facts["reasoning_effort"] = self.effort
         if self._logprobs:

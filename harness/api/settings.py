@@ -12,7 +12,8 @@ from harness.money.prices import Price
 
 OPENAI_URL = "https://api.openai.com/v1"
 ENV = "env:"
-SECRET_NAME = re.compile(r"authorization|api[-_]?key|token$|secret|password|cookie", re.IGNORECASE)
+SECRET_NAME = re.compile(r"authorization|auth$|api[-_]?key|-key$|token$|secret|password|cookie", re.IGNORECASE)
+SECRET_VALUE = re.compile(r"(?:bearer|basic)\s", re.IGNORECASE)
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 SHORTEST_SECRET = 8
 """Characters. Local servers are given words like "EMPTY" for a key; to cut those out of answers would change them."""
@@ -112,7 +113,9 @@ def check_settings(name: str, settings: OpenAISettings) -> None:
         raise UsageError(f'{where}: proxy holds a password, which would be stored: write proxy = "env:NAME" instead.')
     for table in ("extra_headers", "extra_body"):
         for key, value in getattr(settings, table).items():
-            if SECRET_NAME.search(key) and isinstance(value, str) and not value.startswith(ENV):
+            if not isinstance(value, str) or value.startswith(ENV):
+                continue
+            if SECRET_NAME.search(key) or SECRET_VALUE.match(value):
                 raise UsageError(
                     f"{where}: {table}.{key} looks like a secret, which would be stored: write "
                     f'{key} = "env:NAME" and put the value into that environment variable.'
@@ -157,6 +160,8 @@ def check_url(url: str, where: str) -> None:
         parts, port_is_right = urlsplit(""), False
     if "@" in parts.netloc:
         raise UsageError(f"{where}: the URL holds a password, which would be stored: name the key in api_key_env.")
+    if parts.query or parts.fragment:  # the path of a call would be put behind it; and a key may stand there
+        raise UsageError(f"{where}: a server's URL ends before '?' and '#': what stands there goes into extra_headers.")
     if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_right or " " in url:
         raise UsageError(f"{where}: '{url}' is no http(s) URL: write it like http://gpu1:8000/v1.")
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from harness.api.batch_notes import BatchNotes
@@ -89,6 +90,18 @@ def test_a_batch_whose_id_was_never_written_is_found_by_its_token(server: OpenAI
     path.write_text(note)
     assert len(batch(server, tmp_path, rows(4)).by_id) == 4
     assert server.stats().batches == 1
+
+
+def test_a_batch_that_the_provider_does_not_know_stops_with_a_sentence_and_is_not_paid_again(
+    server: OpenAIServer, tmp_path: Path
+) -> None:
+    server.reset(ServerConfig(batch_s=0.01))
+    notes = BatchNotes(tmp_path)
+    notes.write(msgspec.structs.replace(notes.begin(("r0/0",)), batch_id="batch_of_another_account"))
+    asked = batch(server, tmp_path, rows(1))
+    assert asked.stop is not None
+    assert "the server has no such batch for this key, or no Batch API" in str(asked.stop)
+    assert server.stats().batches == 0
 
 
 def test_rows_whose_batch_was_never_made_are_asked(server: OpenAIServer, tmp_path: Path) -> None:

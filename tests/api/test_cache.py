@@ -64,6 +64,13 @@ def test_another_request_misses(server: OpenAIServer, tmp_path: Path, change: di
     assert server.stats().requests == 2
 
 
+def test_a_schema_that_is_left_out_misses(server: OpenAIServer, tmp_path: Path) -> None:
+    server.reset(ServerConfig())
+    ask(server.url, tmp_path, [row("r0")], use_cache=True, decode="json")
+    ask(server.url, tmp_path, [row("r0")], use_cache=True, decode="json", omit=["response_format"])
+    assert server.stats().requests == 2
+
+
 def test_another_base_url_misses(server: OpenAIServer, tmp_path: Path) -> None:
     server.reset(ServerConfig())
     ask(server.url, tmp_path, [row("r0")], use_cache=True)

@@ -146,6 +146,10 @@ def test_other_servers_need_no_key(server: OpenAIServer, tmp_path: Path, monkeyp
     [
         ({"extra_headers": {"Authorization": "Bearer abc"}}, "extra_headers.Authorization"),
         ({"extra_headers": {"X-Api-Key": "abc"}}, "extra_headers.X-Api-Key"),
+        ({"extra_headers": {"Team-Auth": "abc"}}, "extra_headers.Team-Auth"),
+        ({"extra_headers": {"X-Subscription-Key": "abc"}}, "extra_headers.X-Subscription-Key"),
+        ({"extra_headers": {"X-Gateway": "Bearer abc"}}, "extra_headers.X-Gateway"),
+        ({"url": "https://host/v1?key=abc"}, "base_url"),
         ({"extra_body": {"api_key": "abc"}}, "extra_body.api_key"),
         ({"proxy": "http://me:secret@proxy:1"}, "proxy"),
         ({"base_url": "https://me:secret@host/v1"}, "base_url"),
