@@ -1,7 +1,6 @@
 """The front door: finds a verb by name and imports it only when it is called."""
 
-import io
-import os
+import errno
 import sys
 import traceback
 from typing import Any
@@ -10,6 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from harness.cli.rooms import load
+from harness.cli.streams import prepare_streams
 from harness.errors import BenchError, ExitCode, did_you_mean
 
 VERBS: dict[str, tuple[str, str]] = {
@@ -33,6 +33,9 @@ VERBS: dict[str, tuple[str, str]] = {
     "list": ("harness.cli.list:listing", "Tasks, backends, recipes, adapters or runs."),
 }
 """Verb -> (where it is, one line for `bench --help`). Order is the order of the help page."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""A full disk names no file."""
 
 
 class LazyGroup(click.Group):
@@ -84,18 +87,14 @@ def cli() -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Run a verb and end the process with its exit code."""
-    _speak_utf8()
-    code = _run(sys.argv[1:] if argv is None else argv)
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:  # `bench list | head`: the reader has gone, nobody misses the rest
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(code)
+    prepare_streams()
+    sys.exit(_run(sys.argv[1:] if argv is None else argv))
 
 
 def _run(argv: list[str]) -> int:
     try:
         result: Any = cli.main(argv, prog_name="bench", standalone_mode=False)
+        sys.stdout.flush()
         return int(result or ExitCode.DONE)
     except BenchError as error:
         return _tell(str(error), error.exit_code)
@@ -103,23 +102,17 @@ def _run(argv: list[str]) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return _tell("interrupted.", ExitCode.INTERRUPTED)
+    except click.exceptions.NoArgsIsHelpError as error:  # `bench`, `bench data`: the page is the answer
+        print(error.format_message(), file=sys.stderr)
+        return ExitCode.USAGE
     except click.ClickException as error:
         return _tell(error.format_message(), ExitCode.USAGE)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.DONE
     except Exception as error:
-        if isinstance(error, OSError) and error.filename is not None:  # a disk, a right or a folder that went away
-            return _tell(f"{error.filename}: {error.strerror}. What was written before is still there.", ExitCode.USAGE)
+        if isinstance(error, OSError) and (error.filename is not None or error.errno in FULL):
+            where = "" if error.filename is None else f"{error.filename}: "  # a disk, a right, a folder that went away
+            return _tell(f"{where}{error.strerror}. What was written before is still there.", ExitCode.USAGE)
         traceback.print_exc()
         return _tell("that was a fault of Bench, not yours; please report the lines above.", ExitCode.CRASH)
-
-
-def _speak_utf8() -> None:
-    """Where the locale knows ASCII alone, or part of our characters: a sign more must not end a run."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower().replace("-", "") != "utf8":
-            stream.reconfigure(encoding="utf-8")
 
 
 def _tell(message: str, code: int) -> int:
