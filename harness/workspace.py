@@ -34,6 +34,11 @@ class Workspace:
         """The answer cache (SQLite)."""
         return self.root / "cache.sqlite"
 
+    def run_folders(self) -> list[Path]:
+        """The folders of all runs, the newest first."""
+        manifests = sorted(self.runs.glob("*/manifest.json"), key=lambda p: p.stat().st_mtime_ns, reverse=True)
+        return [path.parent for path in manifests]
+
     def find_run(self, word: str) -> Path:
         """The run a person means by a path, a (short) id, `last`, or a URL of object storage, from where it is fetched.
         Raises UsageError."""
@@ -46,14 +51,14 @@ class Workspace:
             return path
         if path.is_dir():
             raise UsageError(f"{path} is not a run directory: it holds no manifest.json.")
-        runs = sorted(p.parent for p in self.runs.glob("*/manifest.json")) if self.runs.is_dir() else []
+        runs = self.run_folders()
         if not runs:
             raise UsageError(f"no run '{word}': there are no runs in {self.runs}; start one with `bench run`.")
         if word == "last":
-            return max(runs, key=lambda p: (p / "manifest.json").stat().st_mtime_ns)
+            return runs[0]
         found = [p for p in runs if p.name == word or p.name.endswith(f"-{word}")]
         if len(found) == 1:
             return found[0]
         if found:
             raise UsageError(f"'{word}' names {len(found)} runs: {', '.join(p.name for p in found)}.")
-        raise UsageError(f"no run '{word}' in {self.runs}; the newest is {runs[-1].name} (or say `last`).")
+        raise UsageError(f"no run '{word}' in {self.runs}; the newest is {runs[0].name} (or say `last`).")

@@ -1,11 +1,12 @@
 """`bench adapter`: care of trained adapters."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from harness.cli.completion import adapters
-from harness.cli.options import json_option
+from harness.cli.options import json_option, quiet_anyway
 from harness.errors import ExitCode, UsageError
 
 
@@ -17,6 +18,7 @@ def adapter() -> None:
 @adapter.command()
 @click.argument("name", metavar="ADAPTER", shell_complete=adapters)
 @json_option
+@quiet_anyway
 def show(name: str, as_json: bool) -> None:
     """What ADAPTER (an id or a folder) is and how it was made."""
     from harness.adapter import MANIFEST, find_adapter
@@ -25,9 +27,10 @@ def show(name: str, as_json: bool) -> None:
 
     workspace = Workspace.current()
     folder = find_adapter(workspace, name)
-    click.echo(
-        (folder / MANIFEST).read_text() if as_json else load("harness.adapters.care:described")(workspace, folder)
-    )
+    if as_json:
+        click.echo((folder / MANIFEST).read_text("utf-8"), nl=False)
+    else:
+        click.echo(load("harness.adapters.care:described")(workspace, folder))
 
 
 @adapter.command()
@@ -35,13 +38,12 @@ def show(name: str, as_json: bool) -> None:
 @click.option("--for", "server", type=click.Choice(["vllm"]), help="Whether this server can serve it, and how.")
 @click.option("--max-lora-rank", metavar="R", type=int, help="The server's largest rank (vLLM's default: 16).")
 @json_option
+@quiet_anyway
 def check(name: str, server: str | None, max_lora_rank: int | None, as_json: bool) -> int:
     """Whether ADAPTER is the file that was trained, and its base the one it was trained on.
 
     Exit code 2 where something is wrong, or where the server named by --for cannot serve it.
     """
-    import msgspec
-
     from harness.adapter import find_adapter
     from harness.cli.rooms import load
     from harness.workspace import Workspace
@@ -52,25 +54,18 @@ def check(name: str, server: str | None, max_lora_rank: int | None, as_json: boo
     if max_lora_rank is not None:
         raise UsageError("--max-lora-rank goes with --for vllm.")
     wrong: list[str] = load("harness.adapters.care:check")(folder)
-    if as_json:
-        click.echo(msgspec.json.encode({"path": str(folder), "wrong": wrong}))
-    else:
-        click.echo("\n".join(wrong) if wrong else f"{folder} is whole, and its base is the one it was trained on.")
+    whole = f"{folder} is whole, and its base is the one it was trained on."
+    _tell({"path": str(folder), "wrong": wrong}, "\n".join(wrong) or whole, as_json)
     return int(ExitCode.USAGE if wrong else ExitCode.DONE)
 
 
 def _serving(folder: Path, max_rank: int, as_json: bool) -> int:
-    import msgspec
-
     from harness.cli.rooms import load
 
     found = load("harness.adapters.serving:for_vllm")(folder, max_rank)
-    if as_json:
-        record = {"path": str(folder), "problems": found.problems, "notes": found.notes, "command": found.command}
-        click.echo(msgspec.json.encode(record))
-    else:
-        lines = [*(f"no: {line}" for line in found.problems), *(f"note: {line}" for line in found.notes)]
-        click.echo("\n".join([*lines, *([found.command] if found.command else [])]))
+    lines = [*(f"no: {line}" for line in found.problems), *(f"note: {line}" for line in found.notes)]
+    text = "\n".join([*lines, *([found.command] if found.command else [])])
+    _tell({"path": str(folder), **found._asdict()}, text, as_json)
     return int(ExitCode.USAGE if found.problems else ExitCode.DONE)
 
 
@@ -78,14 +73,16 @@ def _serving(folder: Path, max_rank: int, as_json: bool) -> int:
 @click.argument("name", metavar="ADAPTER", shell_complete=adapters)
 @click.argument("repo", metavar="OWNER/NAME")
 @click.option("--public", is_flag=True, help="Let everybody read it (default: a private repository).")
-def push(name: str, repo: str, public: bool) -> None:
+@json_option
+@quiet_anyway
+def push(name: str, repo: str, public: bool, as_json: bool) -> None:
     """Upload ADAPTER to the Hub: weights, configuration, manifest and a model card; rows stay here."""
     from harness.adapter import find_adapter
     from harness.cli.rooms import load
     from harness.workspace import Workspace
 
     done = load("harness.adapters.push:push")(find_adapter(Workspace.current(), name), repo, public=public)
-    click.echo(f"{done.url} ({'public' if done.public else 'private'})")
+    _tell(done._asdict(), f"{done.url} ({'public' if done.public else 'private'})", as_json)
 
 
 @adapter.command()
@@ -97,7 +94,9 @@ def push(name: str, repo: str, public: bool) -> None:
     help="Where to (default: report.html beside the weights).",
 )
 @click.option("--redact", is_flag=True, help="Leave out all rows and answers, for sharing.")
-def report(name: str, out: Path | None, redact: bool) -> None:
+@json_option
+@quiet_anyway
+def report(name: str, out: Path | None, redact: bool, as_json: bool) -> None:
     """Write the page about the training of ADAPTER: curves, lengths, seeds, examples."""
     from harness.adapter import find_adapter
     from harness.cli.rooms import TRAINING_REPORT, load
@@ -105,12 +104,15 @@ def report(name: str, out: Path | None, redact: bool) -> None:
 
     folder = find_adapter(Workspace.current(), name)
     target = out or (folder / "report-redacted.html" if redact else None)
-    click.echo(str(load(TRAINING_REPORT)(folder, target, redact=redact)))
+    page = str(load(TRAINING_REPORT)(folder, target, redact=redact))
+    _tell({"report": page}, page, as_json)
 
 
 @adapter.command()
 @click.argument("name", metavar="ADAPTER", shell_complete=adapters)
-def rm(name: str) -> None:
+@json_option
+@quiet_anyway
+def rm(name: str, as_json: bool) -> None:
     """Remove ADAPTER from the disk."""
     from harness.adapter import find_adapter
     from harness.cli.rooms import load
@@ -119,7 +121,7 @@ def rm(name: str) -> None:
     workspace = Workspace.current()
     folder = find_adapter(workspace, name)
     load("harness.adapters.care:remove")(workspace, folder)
-    click.echo(f"removed {folder}")
+    _tell({"removed": str(folder)}, f"removed {folder}", as_json)
 
 
 @adapter.command()
@@ -130,7 +132,9 @@ def rm(name: str) -> None:
 @click.option(
     "--rows", metavar="N", type=click.IntRange(min=1), default=20, show_default=True, help="Rows to prove it."
 )
-def merge(name: str, out: Path, rows: int) -> None:
+@json_option
+@quiet_anyway
+def merge(name: str, out: Path, rows: int, as_json: bool) -> None:
     """Write base and ADAPTER as one model, once it answers N rows as the adapter does."""
     from harness.adapter import find_adapter
     from harness.cli.rooms import load
@@ -138,4 +142,11 @@ def merge(name: str, out: Path, rows: int) -> None:
 
     folder = find_adapter(Workspace.current(), name)
     done = load("harness.adapters.merge:merge")(folder, out, rows)
-    click.echo(f"{done.folder}: the merged model gave the adapter's answer on all of {done.rows} rows")
+    said = f"{done.folder}: the merged model gave the adapter's answer on all of {done.rows} rows"
+    _tell({"path": str(done.folder), "rows": done.rows}, said, as_json)
+
+
+def _tell(record: dict[str, Any], text: str, as_json: bool) -> None:
+    import msgspec
+
+    click.echo(msgspec.json.encode(record) if as_json else text)

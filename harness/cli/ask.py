@@ -1,12 +1,15 @@
 """`bench ask`: one prompt, several backends, side by side."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from harness.cli.completion import backends, tasks
-from harness.cli.options import config_option, json_option, split_names
+from harness.cli.options import config_option, json_option, quiet_anyway, split_names
+from harness.cli.rooms import load
+from harness.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
 @click.option("--no-cache", is_flag=True, help="Ask again what the answer cache knows.")
 @config_option
 @json_option
+@quiet_anyway
 def ask(
     prompt: str,
     backends: str,
@@ -63,7 +67,6 @@ def ask(
     bench ask "Which section: 'Rates rise again'?" --backends llama-base,gpt4
     """
     import asyncio
-    import sys
 
     import msgspec
     from rich.console import Console
@@ -72,13 +75,14 @@ def ask(
     from harness.asking.once import ask_all
     from harness.asking.plan import RunOptions, backend_tables, make_backends
     from harness.backend import RunContext
-    from harness.errors import ExitCode
     from harness.hashing import digest
     from harness.records import Message, Request
     from harness.settings import load_settings
     from harness.workspace import Workspace
 
-    text = sys.stdin.read() if prompt == "-" else prompt
+    text = _piped() if prompt == "-" else prompt
+    if not text.strip():
+        raise UsageError("the prompt is empty.")
     said = (Message(role="system", content=system),) if system else ()
     request = Request(
         id=digest([system, text])[:16],
@@ -98,17 +102,26 @@ def ask(
     return ExitCode.INCOMPLETE if any(r.completion.error for r in replies) else ExitCode.DONE
 
 
+def _piped() -> str:
+    try:
+        return sys.stdin.buffer.read().decode() if sys.stdin else ""
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the prompt on standard input is not UTF-8 (byte {error.start}).") from None
+
+
 def _show(console: "Console", replies: "list[Reply]") -> None:
+    """What a model says may hold control codes of the terminal: they are shown, not obeyed."""
     from rich.columns import Columns
     from rich.panel import Panel
     from rich.text import Text
 
+    visible, one_line = load("harness.reports.visible:visible"), load("harness.reports.visible:one_line")
     width = max(30, console.width // max(1, min(len(replies), 3)) - 2)
     panels = [
         Panel(
-            Text(_said(r)),
-            title=f"{r.backend} ({r.identity.model})",
-            subtitle=_facts(r),
+            Text(visible(_said(r))),
+            title=Text(one_line(f"{r.backend} ({r.identity.model})")),
+            subtitle=Text(one_line(_facts(r))),
             border_style="red" if r.completion.error else "",
             width=width,
         )

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import json_option
+from harness.cli.options import json_option, quiet_anyway
 
 if TYPE_CHECKING:
     from harness.asking.cache import AnswerCache
@@ -17,6 +17,7 @@ def cache() -> None:
 
 @cache.command()
 @json_option
+@quiet_anyway
 def stats(as_json: bool) -> None:
     """What the cache holds, by model."""
     import msgspec
@@ -35,6 +36,7 @@ def stats(as_json: bool) -> None:
 @cache.command()
 @click.option("--model", metavar="MODEL", help="Only this model's answers.")
 @json_option
+@quiet_anyway
 def clear(model: str | None, as_json: bool) -> None:
     """Forget all answers, or one model's. They would have to be paid for again."""
     import msgspec

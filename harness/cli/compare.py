@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.completion import runs
-from harness.cli.options import json_option
+from harness.cli.options import json_option, quiet_option
 from harness.cli.rooms import load
 
 if TYPE_CHECKING:
@@ -29,8 +29,16 @@ if TYPE_CHECKING:
 )
 @click.option("--redact", is_flag=True, help="The page without rows and answers, for sharing.")
 @json_option
+@quiet_option
 def compare(
-    a: str, b: str, candidate: str | None, reference: str | None, out: Path | None, redact: bool, as_json: bool
+    a: str,
+    b: str,
+    candidate: str | None,
+    reference: str | None,
+    out: Path | None,
+    redact: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> int:
     """Compare two runs row by row, with intervals and paired tests; says which rows were left out.
 
@@ -50,10 +58,11 @@ def compare(
     found = versus(Source.of_run(logs[0]), Source.of_run(logs[1]), candidate, reference)
     if as_json:
         sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
-    people = Console(stderr=as_json)
+    people = Console(stderr=as_json, quiet=as_json and quiet)
     _show(found, people)
     if out is not None:
         load("harness.reports.versus:write_compare")(found, *logs, out, redact=redact)
+    if out is not None and not quiet:
         people.print(str(out), markup=False, highlight=False, soft_wrap=True)
     return 0
 

@@ -42,7 +42,7 @@ def runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> Items:
     """`last`, the runs of the workspace, newest first; paths once a path is begun."""
     from harness.workspace import Workspace
 
-    names = sorted((path.parent.name for path in Workspace.current().runs.glob("*/manifest.json")), reverse=True)
+    names = (path.name for path in Workspace.current().run_folders())
     return _matching(incomplete, ["last", *names]) or [CompletionItem(incomplete, type="dir")]
 
 

@@ -6,7 +6,16 @@ from pathlib import Path
 import click
 
 from harness.cli.completion import backends
-from harness.cli.options import config_option, data_option, json_option, quiet_option, seed_option, task_option
+from harness.cli.options import (
+    config_option,
+    data_option,
+    json_option,
+    quiet_anyway,
+    quiet_option,
+    seed_option,
+    task_option,
+)
+from harness.errors import UsageError
 
 
 @click.group()
@@ -18,6 +27,7 @@ def data() -> None:
 @task_option
 @data_option
 @json_option
+@quiet_anyway
 def check(task: str, data: str | None, as_json: bool) -> None:
     """Sizes, repeated rows, targets that teach an error, rows on both sides.
 
@@ -125,7 +135,7 @@ def generate(
     from harness.second_pass.teach import Order, Teaching
     from harness.settings import load_settings
 
-    instruction = None if system is None else system.read_text("utf-8-sig").strip()
+    instruction = None if system is None else _text_of(system)
     order = Order(teacher=teacher, rows=rows, data=data, system=instruction, seed=seed)
     with observed(Console(stderr=True), quiet=quiet) as observer:
         teaching = Teaching(load_task(task), order, out, load_settings(config), max_cost=max_cost, observer=observer)
@@ -138,3 +148,10 @@ def generate(
     price = "unknown" if taught.cost_list is None else f"${taught.cost_list:.4f}"
     click.echo(f"{out}: {taught.rows['train']} training and {taught.rows['test']} test rows; cost {price}.")
     click.echo(f"next: bench train --task {task} --data {out}")
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text("utf-8-sig").strip()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--system {file} is not UTF-8 (byte {error.start}).") from None

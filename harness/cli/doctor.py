@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import click
 
-from harness.cli.options import json_option
+from harness.cli.options import json_option, quiet_anyway
 
 
 class Finding(NamedTuple):
@@ -26,6 +26,7 @@ class Finding(NamedTuple):
 
 @click.command()
 @json_option
+@quiet_anyway
 def doctor(as_json: bool) -> None:
     """What is missing for which feature, and how to get it."""
     findings = [finding for check in CHECKS for finding in _safely(check)]

@@ -10,6 +10,7 @@ from harness.cli.options import (
     data_option,
     json_option,
     limit_option,
+    quiet_option,
     seed_option,
     split_names,
     task_option,
@@ -34,6 +35,7 @@ NOTES = (
 @click.option("--repeats", metavar="K", type=click.IntRange(min=1), default=1, help="Ask every row K times.")
 @config_option
 @json_option
+@quiet_option
 def estimate(
     task: str,
     backends: str,
@@ -43,6 +45,7 @@ def estimate(
     repeats: int,
     config: Path | None,
     as_json: bool,
+    quiet: bool,
 ) -> None:
     """Count tokens and say what a run would cost and how long it would take. Nothing is sent.
 
@@ -70,18 +73,19 @@ def estimate(
     found = [estimate_one(name, backend.identity(), asked, repeats) for name, backend in made.items()]
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
-    people = Console(stderr=as_json)
+    people = Console(stderr=as_json, quiet=as_json and quiet)
     people.print(_table(found))
     for one in found:
         for remark in one.remarks:
             people.print(f"{one.backend}: {remark}.", markup=False, highlight=False, soft_wrap=True)
-    people.print(
-        NOTES if any(one.approximate for one in found) else NOTES.split(" ~")[0], markup=False, highlight=False
-    )
+    if not quiet:
+        notes = NOTES if any(one.approximate for one in found) else NOTES.split(" ~")[0]
+        people.print(notes, markup=False, highlight=False)
 
 
 def _table(found: list[CostEstimate]) -> object:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(
         title=f"{found[0].requests:,} requests a backend, USD", title_justify="left", box=None, padding=(0, 1, 0, 0)
@@ -93,8 +97,8 @@ def _table(found: list[CostEstimate]) -> object:
     for one in found:
         mark = "~" if one.approximate else ""
         table.add_row(
-            one.backend,
-            one.model,
+            Text(one.backend),
+            Text(one.model),
             f"{mark}{one.prompt_tokens:,}",
             f"{mark}{one.answer_tokens:,}",
             *(_usd(cost, mark) for cost in (one.cost, one.most_cost, one.batch_cost)),

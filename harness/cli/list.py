@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import click
 
-from harness.cli.options import json_option
+from harness.cli.options import json_option, quiet_option
 from harness.errors import BenchError
 
 Rows = list[dict[str, str]]
@@ -14,14 +14,16 @@ Rows = list[dict[str, str]]
 @click.command("list")
 @click.argument("what", type=click.Choice(["tasks", "backends", "recipes", "adapters", "runs"]))
 @json_option
-def listing(what: str, as_json: bool) -> None:
+@quiet_option
+def listing(what: str, as_json: bool, quiet: bool) -> None:
     """What there is: tasks, backends, recipes, adapters or runs."""
     rows = LISTS[what]()
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     if not rows:
-        click.echo(f"no {what} here yet.", err=True)
+        if not quiet:
+            click.echo(f"no {what} here yet.", err=True)
         return
     widths = {key: max(len(row[key]) for row in rows) for key in rows[0]}
     for row in rows:
@@ -62,9 +64,17 @@ def _adapters() -> Rows:
     from harness.adapter import MANIFEST, read_manifest
     from harness.workspace import Workspace
 
-    folders = sorted(p.parent for p in Workspace.current().adapters.glob(f"*/{MANIFEST}"))
-    manifests = [read_manifest(folder) for folder in folders]
-    return [{"id": m.id, "task": m.task, "base": m.base, "recipe": m.recipe_name, "made": m.created} for m in manifests]
+    rows = []
+    for path in sorted(Workspace.current().adapters.glob(f"*/{MANIFEST}")):
+        try:
+            m = read_manifest(path.parent)
+        except BenchError as error:
+            rows.append(
+                {"id": path.parent.name, "task": "?", "base": f"unreadable: {error}", "recipe": "?", "made": "?"}
+            )
+            continue
+        rows.append({"id": m.id, "task": m.task, "base": m.base, "recipe": m.recipe_name, "made": m.created})
+    return rows
 
 
 def _runs() -> Rows:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.options import json_option
+from harness.cli.options import json_option, quiet_option
 from harness.errors import UsageError
 
 _NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
@@ -29,7 +29,8 @@ _NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
     help="Folder (default: this).",
 )
 @json_option
-def new_task(name: str, kind: str, out: Path, as_json: bool) -> None:
+@quiet_option
+def new_task(name: str, kind: str, out: Path, as_json: bool, quiet: bool) -> None:
     """Write a task called NAME, a few rows and a test.
 
     \b
@@ -50,6 +51,8 @@ def new_task(name: str, kind: str, out: Path, as_json: bool) -> None:
         return
     for path in files:
         click.echo(str(out / path))
+    if quiet:
+        return
     click.echo(f"next: python -m pytest {out / f'test_{_module(name)}.py'}")
     click.echo(f"then: bench run --task {spec} --backends gpt4")
 

@@ -10,6 +10,7 @@ from harness.cli.completion import tasks
 from harness.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
+QUIET = "No progress, no remarks; results and errors only."
 
 
 def task_option(function: F) -> F:
@@ -69,14 +70,19 @@ def prompt_option(function: F) -> F:
 
 def json_option(function: F) -> F:
     """`--json`: for machines, on standard output."""
-    return click.option("--json", "as_json", is_flag=True, help="JSON on standard output; people's text on error.")(
-        function
-    )
+    return click.option(
+        "--json", "as_json", is_flag=True, help="JSON on standard output; text for people on standard error."
+    )(function)
 
 
 def quiet_option(function: F) -> F:
     """`--quiet`: results only."""
-    return click.option("--quiet", is_flag=True, help="No progress, no remarks; results and errors only.")(function)
+    return click.option("--quiet", is_flag=True, help=QUIET)(function)
+
+
+def quiet_anyway(function: F) -> F:
+    """`--quiet` where a verb says nothing but results: taken, as every verb takes it, and without effect."""
+    return click.option("--quiet", is_flag=True, expose_value=False, help=QUIET)(function)
 
 
 def split_names(value: str, what: str) -> list[str]:
@@ -95,7 +101,7 @@ def same_command(*, without: tuple[str, ...]) -> list[str]:
     words = [str(context.command.name)]
     for parameter in context.command.params:
         given = context.params.get(str(parameter.name))
-        if parameter.name in without or given in (None, False, ()):
+        if parameter.name in without or given is None or given is False:
             continue
         for value in given if isinstance(given, tuple) else (given,):
             name = [] if isinstance(parameter, click.Argument) else [max(parameter.opts, key=len)]

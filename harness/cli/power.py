@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from harness.cli.completion import runs
-from harness.cli.options import json_option
+from harness.cli.options import json_option, quiet_option
 
 MARGINS = (0.005, 0.01, 0.02, 0.03, 0.05)
 
@@ -35,6 +35,7 @@ MARGINS = (0.005, 0.01, 0.02, 0.03, 0.05)
     help="How often the question is to be answered where the answer is yes.",
 )
 @json_option
+@quiet_option
 def power(
     run: str | None,
     rows: int | None,
@@ -43,6 +44,7 @@ def power(
     loss: float,
     power: float,
     as_json: bool,
+    quiet: bool,
 ) -> int:
     """Rows needed to pass a margin or to see a difference, and what the present rows resolve.
 
@@ -62,5 +64,5 @@ def power(
     found: Any = plan(log, rows, discordance, margins, loss, power)
     if as_json:
         sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
-    show_plan(found, Console(stderr=as_json))
+    show_plan(found, Console(stderr=as_json, quiet=as_json and quiet))
     return 0

@@ -1,5 +1,6 @@
 """`bench report RUN`: what a run found, as a page, a table for a pull request, or figures for other tools."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -55,8 +56,12 @@ def report(
     log = RunLog.open(Workspace.current().find_run(run))
     people = Console(stderr=as_json)
     if vote is not None:
-        page = _write_voting(log, vote, out)
-        people.print(str(page), markup=False, highlight=False, soft_wrap=True)
+        if redact or plots or votes:
+            raise UsageError(
+                "--vote writes a page with answers and nothing else: leave out --redact, --plots, --votes."
+            )
+        page = str(_write_voting(log, vote, out))
+        click.echo(json.dumps({"page": page}) if as_json else page)
         return
     for path in votes:
         load("harness.judging.votes:add_votes")(log, path)

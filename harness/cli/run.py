@@ -119,7 +119,8 @@ def run(
     assert summary is not None
     if as_json:
         sys.stdout.buffer.write((log.path / "summary.json").read_bytes())
-    load(TABLE)(summary, people if as_json else Console())
+    if not (as_json and quiet):
+        load(TABLE)(summary, people if as_json else Console())
     if not quiet:
         where = remote_url(log.path) or str(log.path)
         people.print(f"run: {where}\nnext: bench report {where}", markup=False, highlight=False, soft_wrap=True)

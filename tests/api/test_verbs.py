@@ -1,6 +1,8 @@
 """`bench estimate`, `bench ask` and `bench cache`, as people type them."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -118,6 +120,27 @@ def test_ask_shows_the_answers_side_by_side(
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "Which section?"},
     ]
+
+
+def test_ask_shows_control_codes_and_obeys_none(
+    work: Path, server: OpenAIServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    server.reset(ServerConfig(answers=("\x1b]0;owned\x07[bold]\u202eevil[/]",)))
+    code, out, _ = bench(capfd, "ask", "Which?", "--backends", "one", "--no-cache")
+    assert code == 0 and "\x1b" not in out and "\x07" not in out
+    assert "␛]0;owned␇[bold]⟨U+202E⟩evil" in "".join(out.split("│"))
+
+
+def test_ask_wants_a_prompt_that_is_text(work: Path) -> None:
+    for typed, said in ((b"", "the prompt is empty"), (b"a\xff", "is not UTF-8 (byte 1)")):
+        done = subprocess.run(
+            [sys.executable, "-c", "from harness.cli.main import main; main()", "ask", "-", "--backends", "one"],
+            input=typed,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 2 and said in done.stderr.decode()
 
 
 def test_ask_tells_which_backend_failed_and_shows_the_others(

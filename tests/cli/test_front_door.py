@@ -1,6 +1,7 @@
 """The front door: light, and every mistake is one sentence with exit code 2."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,13 @@ def test_mistakes_are_sentences(tmp_path: Path, args: list[str], said: str) -> N
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize("args", [[], ["data"]])
+def test_a_command_that_lacks_its_verb_shows_the_page(args: list[str], tmp_path: Path) -> None:
+    done = bench(*args, cwd=tmp_path)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("Usage: bench")
+
+
 def test_a_plugin_that_cannot_be_loaded_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("import nothing_of_that_name\n")
     done = bench("run", "--task", "./mine.py:Mine", "--backends", "gpt4", cwd=tmp_path)
@@ -84,6 +92,28 @@ def test_lists_are_for_people_and_for_machines(tmp_path: Path) -> None:
     rows = json.loads(bench("list", "backends", "--json", cwd=tmp_path).stdout)
     assert {"name": "gpt4", "kind": "openai", "model": "gpt-4.1"} in rows
     assert bench("list", "runs", cwd=tmp_path).stderr == "no runs here yet.\n"
+
+
+def test_one_unreadable_adapter_does_not_hide_the_others(tmp_path: Path) -> None:
+    for name, text in (("a-1", "{"), ("a-2", '{"schema": 99}')):
+        (tmp_path / ".bench" / "adapters" / name).mkdir(parents=True)
+        (tmp_path / ".bench" / "adapters" / name / "manifest.json").write_text(text)
+    done = bench("list", "adapters", "--json", cwd=tmp_path)
+    assert done.returncode == 0
+    assert [(row["id"], row["base"].split(":")[0]) for row in json.loads(done.stdout)] == [
+        ("a-1", "unreadable"),
+        ("a-2", "unreadable"),
+    ]
+
+
+def test_an_unknown_run_is_told_the_newest_whatever_its_task(tmp_path: Path) -> None:
+    for k, name in enumerate(("qqp-20260101-000000-aaaa", "agnews-20260102-000000-bbbb")):
+        run = tmp_path / ".bench" / "runs" / name
+        run.mkdir(parents=True)
+        (run / "manifest.json").write_text("{}")
+        os.utime(run / "manifest.json", (k, k))
+    said = bench("report", "nothing", cwd=tmp_path).stderr
+    assert "the newest is agnews-20260102-000000-bbbb" in said
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

@@ -127,3 +127,7 @@ def test_the_verb_writes_the_page_and_reads_votes(
     assert bench("--vote", "gpt4") == 2 and bench("--vote", "gpt4,gpt4x") == 2
     err = capsys.readouterr().err
     assert "two backends" in err and "no backend 'gpt4x'; did you mean 'gpt4'?" in err
+    assert bench("--vote", "gpt4,llama-ft", "--out", str(tmp_path / "v.html"), "--json") == 0
+    assert msgspec.json.decode(capsys.readouterr().out) == {"page": str(tmp_path / "v.html")}
+    assert bench("--vote", "gpt4,llama-ft", "--redact") == 2
+    assert "leave out --redact" in capsys.readouterr().err
