@@ -91,8 +91,8 @@ def _row(entry: Entry, name: str, metrics: tuple[Metric, ...]) -> tuple[Cell, ..
     place, backend, *others = board_row(summary, name, entry.log.manifest.backends.get(name), metrics)
     label = one_line(str(summary.data.get("label") or summary.data.get("source") or ""), 40)
     below = " · ".join(t for t in (plural(summary.rows, "row"), label) if t)
-    date = summary.created[:10] or one_line(summary.run)
-    run = Cell(text=date, below=below, sort=f"{summary.created} {summary.run}", href=entry.page)
+    when = summary.created[:16].replace("T", " ") or one_line(summary.run)
+    run = Cell(text=when, below=below, sort=f"{summary.created} {summary.run}", href=entry.page)
     return (place, backend, run, *others)
 
 

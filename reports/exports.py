@@ -104,5 +104,6 @@ def export(summary: Summary, suffix: str) -> str:
     """The summary in the format that a file name's suffix stands for. Raises UsageError for any other."""
     found = EXPORTS.get(suffix.lower())
     if found is None:
-        raise UsageError(f"cannot write '{suffix}' files{did_you_mean(suffix, [*EXPORTS, '.html'])}.")
+        what = f"'{suffix}' files" if suffix else "a file without a suffix"
+        raise UsageError(f"cannot write {what}{did_you_mean(suffix, [*EXPORTS, '.html'])}.")
     return found(summary)

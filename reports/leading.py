@@ -60,7 +60,8 @@ def training_cell(result: BackendResult) -> Cell:
     return money_cell(result.cost.training)
 
 
-def _latency(result: BackendResult) -> tuple[Cell, Cell]:
+def latency_cells(result: BackendResult) -> tuple[Cell, Cell]:
+    """p50 and p95, one request at a time; without a probe there is no latency, only throughput."""
     if result.probe is None:
         return Cell(text="-"), Cell(text="-")
     p50, p95 = result.probe.p50_s, result.probe.p95_s
@@ -105,7 +106,7 @@ def board_row(summary: Summary, name: str, identity: Identity | None, metrics: t
         who(name, result, identity),
         Cell(text=result.decode, sort=result.decode),
         *(figure(result.metrics, m) for m in metrics),
-        *_latency(result),
+        *latency_cells(result),
         Cell(text=rate(load), sort=load),
         money_cell(result.cost.per_1000),
         training_cell(result),

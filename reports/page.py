@@ -1,5 +1,6 @@
 """The report of one run: a single HTML file that needs nothing but a browser."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from .intervals_chart import intervals
 from .latency_chart import latency, probe_times
 from .money_chart import volume
 from .packing import Packed, pack
-from .prompts import most_frequent, shown, split
+from .prompts import Frame, common_pieces, most_frequent, redacted, shown, split
 from .quality_chart import against_latency, against_price
 from .rowbook import RowBook
 from .wrong import wrong_answers
@@ -62,7 +63,7 @@ def _context(log: RunLog, summary: Summary, redact: bool) -> dict[str, Any]:
     deciding = headline(summary)
     others = tuple(m for m in summary.metrics if m.name != deciding.name)
     book = None if redact else RowBook.of(log, by_rank(summary))
-    parts = (split(row.request) for row in log.rows()) if book is None else book.parts()
+    parts = _shareable(log) if book is None else book.parts()
     prompts, kinds = most_frequent(parts)
     return {
         "summary": summary,
@@ -88,6 +89,13 @@ def _context(log: RunLog, summary: Summary, redact: bool) -> dict[str, Any]:
         "formulae": method.formulae(summary),
         "rows": None if book is None else _rows(log, summary, book),
     }
+
+
+def _shareable(log: RunLog) -> Iterator[tuple[Frame, list[str]]]:
+    """Every row's frame without what might be a row's, as a redacted report shows it."""
+    common = common_pieces(split(row.request)[0] for row in log.rows())
+    shots = log.manifest.shots > 0
+    return ((redacted(split(row.request)[0], common, shots), []) for row in log.rows())
 
 
 def _preferences(log: RunLog) -> list[Grid]:

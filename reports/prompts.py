@@ -1,6 +1,7 @@
 """The prompts as they were sent: the part that all rows share, and each row's own texts within it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import reduce
 from typing import NamedTuple
 
 from harness.records import Request
@@ -31,6 +32,28 @@ def split(request: Request) -> tuple[Frame, list[str]]:
             end = p.end
         pieces.append((*cut, message.content[end:]))
     return Frame(tuple(m.role for m in request.messages), tuple(pieces)), own
+
+
+LEFT_OUT = "⟨left out⟩"
+
+
+def common_pieces(frames: Iterable[Frame]) -> frozenset[str]:
+    """The pieces that stand in the frames of all rows, so that they are no row's own; none of a single row."""
+    each = (frozenset(piece for cut in frame.pieces for piece in cut) for frame in frames)
+    first, second = next(each, frozenset()), next(each, frozenset())
+    return reduce(frozenset.intersection, each, first & second)
+
+
+def redacted(frame: Frame, common: frozenset[str], shots: bool) -> Frame:
+    """A frame for sharing: what not all rows have in common is left out, and with `shots` all messages that may be
+    solved rows. A task may put texts of a row where it marks no passage: a persona, the turns before."""
+
+    def kept(role: str, cut: tuple[str, ...]) -> Iterator[str]:
+        example = shots and role != "system" and len(cut) == 1
+        return (piece if not piece or (piece in common and not example) else LEFT_OUT for piece in cut)
+
+    pieces = (tuple(kept(role, cut)) for role, cut in zip(frame.roles, frame.pieces, strict=True))
+    return Frame(frame.roles, tuple(pieces))
 
 
 def most_frequent(

@@ -6,11 +6,12 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.metrics import Metric
-from harness.results import BackendResult, Summary
+from harness.results import Summary
 
 from .answer import answer, by_rank
+from .leading import latency_cells, place, training_cell
 from .visible import one_line
-from .words import count, estimate, money, plural, rate, seconds, title, unit
+from .words import count, estimate, money, plural, rate, title, unit
 
 SHOWN = 3
 CAUTIONS = 6
@@ -55,14 +56,6 @@ def _new_table() -> Table:
     return table
 
 
-def _place(summary: Summary, name: str) -> str:
-    """ "1", or "1=" for a place that is shared."""
-    rank = summary.ranks.get(name)
-    if rank is None:
-        return ""
-    return f"{rank}=" if sum(r == rank for r in summary.ranks.values()) > 1 else str(rank)
-
-
 def _metrics(summary: Summary) -> tuple[Metric, ...]:
     return summary.metrics[:SHOWN]
 
@@ -74,7 +67,7 @@ def _quality(summary: Summary) -> Table:
     for name in by_rank(summary):
         figures = summary.backends[name].metrics
         cells = [estimate(figures.get(m.name), m) for m in _metrics(summary)]
-        table.add_row(_place(summary, name), Text(one_line(name)), *cells)
+        table.add_row(place(summary, name).text, Text(one_line(name)), *cells)
     return table
 
 
@@ -101,23 +94,12 @@ def _speed(summary: Summary) -> Table:
         table.add_column(heading, justify="right")
     for name in by_rank(summary):
         result = summary.backends[name]
+        p50, p95 = latency_cells(result)
+        prices = money(result.cost.per_1000), money(result.cost.incurred), training_cell(result).text
         table.add_row(
-            "", Text(one_line(name)), result.decode, *_latency(result), rate(result.load.rows_per_s), *_costs(result)
+            "", Text(one_line(name)), result.decode, p50.text, p95.text, rate(result.load.rows_per_s), *prices
         )
     return table
-
-
-def _latency(result: BackendResult) -> tuple[str, str]:
-    """One request at a time, from the probe; without one there is no latency, only throughput."""
-    if result.probe is None:
-        return "-", "-"
-    return seconds(result.probe.p50_s), seconds(result.probe.p95_s)
-
-
-def _costs(result: BackendResult) -> tuple[str, str, str]:
-    cost = result.cost
-    trained = "-" if result.adapter is None and cost.training is None else money(cost.training)
-    return money(cost.per_1000), money(cost.incurred), trained
 
 
 def _format_errors(summary: Summary) -> list[str]:

@@ -18,7 +18,7 @@ from .environment import render
 from .grid import Cell, Column, Grid
 from .packing import pack
 from .page import SCRIPTS, rows_context
-from .rowbook import RIGHT, RowBook
+from .rowbook import PARTLY, RIGHT, WRONG, RowBook
 from .visible import one_line
 from .words import count, is_share, number, plural, title
 
@@ -190,14 +190,23 @@ def _who(found: Versus) -> dict[str, Side]:
     return {side_name(side): side for pair in found.sides for side in pair}
 
 
-def _flips(found: Versus, book: RowBook) -> Grid:
-    """How many rows went right to wrong and back, per pair of sides."""
+SCORED = (RIGHT, WRONG, PARTLY)
+
+
+def _flips(found: Versus, book: RowBook) -> Grid | None:
+    """How many rows went right to wrong and back, per pair of sides, of those that both answered; None where no
+    answer is right or wrong."""
     rows = []
     for x, y in found.sides:
         mine, theirs = book.answers[side_name(x)].verdicts, book.answers[side_name(y)].verdicts
-        seen = Counter((m == RIGHT, t == RIGHT) for m, t in zip(mine, theirs, strict=True))
+        both = ((m, t) for m, t in zip(mine, theirs, strict=True) if m in SCORED and t in SCORED)
+        seen = Counter((m == RIGHT, t == RIGHT) for m, t in both)
+        if not seen:
+            continue
         cells = (Cell(text=count(seen[k])) for k in ((True, True), (True, False), (False, True), (False, False)))
         rows.append((Cell(text=one_line(side_name(x))), Cell(text=one_line(side_name(y))), *cells))
+    if not rows:
+        return None
     headings = ("both right", "only a right", "only b right", "neither right")
     return Grid(
         caption="Rows that flipped",

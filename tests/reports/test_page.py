@@ -6,13 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from harness.errors import IncompleteRunError
+from harness.prompting.shots import with_shots
 from harness.reports.packing import pack
 from harness.reports.page import write_report
 from harness.results import Summary
 from harness.runlog import RunLog
+from tests.reports.test_odd_runs import open_run
 
 
 @pytest.fixture(scope="session")
@@ -78,6 +81,25 @@ def test_a_redacted_report_holds_no_row_and_no_answer(log: RunLog, tmp_path: Pat
         assert row.sample.id not in page
     assert "I am not sure about this one" not in page
     assert "⟨the row&#39;s text 1⟩" in page and "more accurate than gpt4" in page
+
+
+def test_a_redacted_report_leaves_out_what_is_a_rows_own_though_no_passage_marks_it(tmp_path: Path) -> None:
+    page = write_report(open_run(tmp_path / "run", 2), tmp_path / "shared.html", redact=True).read_text("utf-8")
+    assert "Question" not in page and "⟨left out⟩" in page
+
+
+def test_a_redacted_report_leaves_out_the_solved_rows_before_the_question(log: RunLog, tmp_path: Path) -> None:
+    rows = list(log.rows())
+    example = (rows[0].request, "a secret answer")
+    asked = [(row.sample, with_shots(row.request, [example])) for row in rows[1:40]]
+    manifest = msgspec.structs.replace(log.manifest, rows=len(asked), shots=1)
+    copy = RunLog.create(tmp_path / "run", manifest, asked)
+    summary = log.summary()
+    assert summary is not None
+    copy.write_summary(summary)
+    page = write_report(copy, tmp_path / "shared.html", redact=True).read_text("utf-8")
+    assert "a secret answer" not in page and rows[0].sample.inputs["text"] not in page
+    assert "Which topic is this news item about" in page
 
 
 def test_a_run_without_summary_is_told_how_to_finish(tmp_path: Path, log: RunLog) -> None:

@@ -59,6 +59,21 @@ def test_flips_are_counted_both_ways_and_behind_the_explorer(
     assert sum(x == 3 and y == 2 for x, y in zip(a, b, strict=True)) == accuracy.only_b
 
 
+def test_rows_without_an_answer_have_not_flipped(tmp_path: Path) -> None:
+    makers = {"m": MAKERS["llama-ft"]}
+    sound = synthetic_run(tmp_path / "a", 60, makers=makers)
+    failing = synthetic_run(tmp_path / "b", 60, makers={"m": makers["m"]._replace(fails=0.5)})
+    failing.update_manifest(msgspec.structs.replace(failing.manifest, id="run-b"))
+    failing = RunLog.open(failing.path)
+    found = versus(Source.of_run(sound), Source.of_run(failing), "m", "m")
+    page = write_compare(found, sound, failing, tmp_path / "c.html").read_text("utf-8")
+    flips = page[page.index("Rows that flipped</caption>") :]
+    counts = re.findall(r"<td[^>]*>(\d+)</td>", flips[: flips.index("</table>")])
+    accuracy = next(p for p in found.pairs if p.metric == "accuracy")
+    assert accuracy.rows < 60 and sum(map(int, counts)) == accuracy.rows
+    assert [int(counts[1]), int(counts[2])] == [accuracy.only_a, accuracy.only_b]
+
+
 def test_a_redacted_comparison_holds_no_row(found: Versus, log: RunLog, worse: RunLog, tmp_path: Path) -> None:
     page = write_compare(found, log, worse, tmp_path / "c.html", redact=True).read_text("utf-8")
     assert "rows-data" not in page and not any(r.sample.id in page for r in log.rows())
