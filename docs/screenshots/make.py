@@ -1,6 +1,7 @@
-"""Take the pictures of docs/reports.md anew, from made-up runs: python docs/screenshots/make.py
+"""Take the pictures of docs/reports.md anew: python docs/screenshots/make.py [RUN..]
 
-Needs Chromium with its driver and selenium. The rows are nonsense on purpose: no picture shows a real data set.
+Without RUN from made-up runs, whose rows are nonsense on purpose: no picture shows a row of a real data set. With RUN
+the leaderboard of these runs, which shows aggregates only. Needs Chromium with its driver and selenium.
 """
 
 import html
@@ -20,7 +21,7 @@ from harness.reports.page import write_report
 from harness.reports.table import print_summary
 from harness.runlog import RunLog
 from tests.reports.browser import chromium, eventually, open_rows
-from tests.support.synthetic_run import MAKERS, synthetic_run
+from tests.support.synthetic_run import synthetic_run
 
 LOST = """
 for (const [id, value] of [["x-show", "lost"], ["x-diff", "1"]]) {
@@ -42,31 +43,38 @@ def terminal(log: RunLog, page: Path) -> None:
     )
 
 
-def main() -> None:
+def shoot(page: Path, name: str, *, dark: bool = False, size: str = "1280,1500", rows: bool = False) -> None:
+    """One page as `name`.png beside this file."""
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        chromium(Path(scratch), size=size, dark=dark) as driver,
+    ):
+        (open_rows(driver, page) if rows else driver.get(page.as_uri()))
+        if rows:
+            driver.execute_script(LOST)
+        eventually(lambda: ready(driver))
+        driver.save_screenshot(str(Path(__file__).parent / f"{name}.png"))
+
+
+def of_made_up_rows(folder: Path) -> None:
+    """All pictures but the leaderboard."""
+    log = synthetic_run(folder / "run", 500)
+    report = write_report(log, folder / "report.html")
+    terminal(log, folder / "terminal.html")
+    shoot(report, "report")
+    shoot(report, "report-dark", dark=True)
+    shoot(report, "rows", rows=True, size="1280,950")
+    shoot(folder / "terminal.html", "terminal", size="720,900")
+
+
+def main(runs: list[str]) -> None:
     """Write the PNG files beside this one."""
-    here = Path(__file__).parent
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        log = synthetic_run(folder / "run", 500)
-        report = write_report(log, folder / "report.html")
-        terminal(log, folder / "terminal.html")
-        makers = {name: maker for name, maker in MAKERS.items() if name != "gpt35"}
-        older = [synthetic_run(folder / f"older-{seed}", 300, seed=seed, makers=makers) for seed in (1, 2)]
-        site = write_leaderboard([*older, log], folder / "site", redact=True)[0]
-
-        def shoot(name: str, page: Path, *, dark: bool = False, size: str = "1280,1500", rows: bool = False) -> None:
-            with chromium(folder / f"profile-{name}", size=size, dark=dark) as driver:
-                (open_rows(driver, page) if rows else driver.get(page.as_uri()))
-                if rows:
-                    driver.execute_script(LOST)
-                eventually(lambda: ready(driver))
-                driver.save_screenshot(str(here / f"{name}.png"))
-
-        shoot("report", report)
-        shoot("report-dark", report, dark=True)
-        shoot("rows", report, rows=True, size="1280,950")
-        shoot("leaderboard", site, size="1480,1000")
-        shoot("terminal", folder / "terminal.html", size="720,900")
+        if runs:
+            site = write_leaderboard([RunLog.open(Path(run)) for run in runs], Path(scratch), redact=True)
+            shoot(site[0], "leaderboard", size="1480,1290")
+        else:
+            of_made_up_rows(Path(scratch))
 
 
 def ready(driver: Any) -> bool:
@@ -75,4 +83,4 @@ def ready(driver: Any) -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
