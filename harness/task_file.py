@@ -84,9 +84,15 @@ class FileTask:
     def _own_data(self, name: str, split: str) -> Path:
         """The task file's own data, which lies beside or below it: a task from elsewhere reads nothing else."""
         home, place = self.path.parent.resolve(), self.path.parent / name
-        if place.is_dir() and place.resolve().is_relative_to(home):
-            place = split_file(place, split)  # which may be a link itself
-        if not place.resolve().is_relative_to(home):
+        try:
+            if place.is_dir() and place.resolve().is_relative_to(home):
+                place = split_file(place, split)  # which may be a link itself
+            inside = place.resolve().is_relative_to(home)
+        except (OSError, ValueError) as error:  # too long, or with a NUL: no file can have such a name
+            raise UsageError(
+                f"{self.path}: data '{name[:60]}' cannot be read ({getattr(error, 'strerror', error)})."
+            ) from None
+        if not inside:
             raise UsageError(
                 f"{self.path}: data '{name}' lies outside the task file's folder; "
                 "move it there, or name it with --data."

@@ -112,7 +112,8 @@ class PromptTemplate:
         if not any(messages[p.message].content[p.start : p.end].strip() for p in passages):
             raise UsageError(
                 f"{self.place} prints no text of row {request.id} as it stands: "
-                f"write {{{{ {sorted(inputs)[0]} }}}}, without a filter."
+                f"write {{{{ {sorted(inputs)[0]} }}}}, without a filter; "
+                "or, where the row's text is empty, leave the row out."
             )
         return msgspec.structs.replace(request, messages=messages, passages=passages)
 

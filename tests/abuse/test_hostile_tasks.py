@@ -57,6 +57,12 @@ def test_data_outside_the_folder_of_the_task_is_not_read(tmp_path: Path, place: 
         first_prompt(home, task)
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "rows\\u0000.jsonl"])
+def test_a_name_that_no_file_can_have_is_told(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=r"task\.toml: data '.*' cannot be read"):
+        first_prompt(tmp_path, LABELS.replace("rows.jsonl", name) + 'prompt = "{{ text }}"\n')
+
+
 def test_a_link_among_the_rows_is_not_followed_out_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "home" / "rows").mkdir(parents=True)
     (tmp_path / "secret.jsonl").write_text('{"text": "a key", "label": "a"}\n')
