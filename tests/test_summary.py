@@ -136,7 +136,7 @@ def test_rows_of_a_group_stand_and_fall_together(tmp_path: Path) -> None:
     log = make_run(tmp_path / "r", {"a": wrong, "b": right_but()}, samples)
     summary = summarise(log, CLASSIFICATION)
     accuracy = summary.backends["a"].metrics["accuracy"]
-    assert accuracy.method == "Student 95 % over 40 groups"
+    assert accuracy.method.startswith("Wilson 95 % over 40 groups, worth ")
     assert accuracy.low is not None and accuracy.high is not None
     low, high = wilson(180, 240)
     assert accuracy.high - accuracy.low > 2 * (high - low)

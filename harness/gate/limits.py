@@ -74,7 +74,7 @@ def _own_estimate(pairing: Pairing, metric: Metric) -> Estimate:
     trials, method = float(estimate.n), EXACT
     if groups is not None or not np.isin(values[chosen], (0, 1)).all():
         trials = clustered_mean(values[chosen], groups).trials(LEVEL)
-        method = f"{EXACT}, worth {trials:.3g} answers on their own"
+        method = f"{EXACT}, worth {trials:,.0f} answers on their own"
     low, high = clopper_pearson(estimate.value * trials, trials, LEVEL)
     return msgspec.structs.replace(estimate, low=low, high=high, method=method)
 

@@ -10,10 +10,9 @@ from harness.statistics import confusion
 from harness.statistics.bootstrap import DRAWS, bootstrap, percentile_interval
 from harness.statistics.clustered import clustered_mean
 from harness.statistics.proportions import wilson
-from harness.statistics.signflip import cluster_sums
 from harness.statistics.units import Units
-from harness.summary.outcomes import HAS_NO_FORMAT, Array, Codes, Outcomes, RowTable, cluster_codes
-from harness.summary.rare import RARE, widened
+from harness.summary.outcomes import HAS_NO_FORMAT, Outcomes, RowTable, cluster_codes
+from harness.summary.rare import widened
 from harness.summary.tables import confusion_units
 
 
@@ -44,7 +43,8 @@ def estimate_all(
 
 
 def mean_estimate(metric: Metric, rows: RowTable, outcomes: Outcomes, level: float = 0.95) -> Estimate:
-    """A mean of row values: Wilson where rows are single 0/1 answers, else Student's t over rows or groups."""
+    """A mean of row values: Wilson for a rate (with repeats or groups: over as many answers as these are worth), else
+    Student's t over rows or groups."""
     if metric.about_format and outcomes.decode in HAS_NO_FORMAT:
         return Estimate(value=None, method=f"n/a for {outcomes.decode}")
     values = outcomes.values[metric.name]
@@ -62,23 +62,15 @@ def mean_estimate(metric: Metric, rows: RowTable, outcomes: Outcomes, level: flo
     unit = "rows" if groups is None else "groups"
     if mean.clusters < 2:
         return Estimate(value=mean.mean, method=f"no interval: one of the {unit} only", n=mean.n)
-    if metric.proportion and (mean.constant or _nearly_all_alike(values, groups)):
+    if metric.proportion:  # t would cover a rate near 0 or 1 too seldom
         trials = mean.trials(level)
         low, high = wilson(mean.mean * trials, trials, level)
         method = f"Wilson {percent(level)} over {mean.clusters} {unit}"
-        method += "" if mean.constant else f", worth {trials:.3g} answers on their own"
+        method += "" if mean.constant else f", worth {trials:,.0f} answers on their own"
     else:
         low, high = mean.interval(level)
         method = f"Student {percent(level)} over {mean.clusters} {unit}"
-        if metric.proportion:
-            low, high = max(low, 0.0), min(high, 1.0)
     return Estimate(value=mean.mean, low=low, high=high, method=method, n=mean.n)
-
-
-def _nearly_all_alike(values: Array, groups: Codes | None) -> bool:
-    """Whether hardly a row or group is anything but 0, or but 1: t would claim more certainty than there is."""
-    sums, sizes = (values, np.ones(len(values))) if groups is None else cluster_sums(values, groups)
-    return min(int((sums > 0).sum()), int((sums < sizes).sum())) < RARE
 
 
 def _confusion_estimates(

@@ -3,6 +3,7 @@ import pytest
 import statsmodels.api as sm
 
 from harness.statistics.clustered import clustered_mean
+from harness.statistics.proportions import clopper_pearson
 from harness.statistics.signflip import SignFlip, cluster_sums
 
 
@@ -106,3 +107,21 @@ def test_a_tie_is_a_tie_although_its_sum_is_rounded() -> None:
         rounded, exact = SignFlip(tenths, np.ones(3)), SignFlip(whole, np.ones(3))
         assert rounded.p_above(null) == exact.p_above(10 * null)
         assert rounded.p_below(null) == exact.p_below(10 * null)
+
+
+@pytest.mark.parametrize(("groups", "size", "rate", "correlation"), [(100, 5, 0.03, 0.3), (40, 5, 0.1, 0.5)])
+def test_an_exact_bound_over_groups_is_too_low_about_as_seldom_as_it_says(
+    groups: int, size: int, rate: float, correlation: float
+) -> None:
+    """1,000 sets of correlated right/wrong answers each: a one-sided 95 % bound, where t is too low twice as often."""
+    rng, codes = np.random.default_rng(0), np.repeat(np.arange(groups), size)
+    spread = 1 / correlation - 1
+    exact = student = 0
+    for _ in range(1000):
+        share = rng.beta(rate * spread, (1 - rate) * spread, groups)
+        mean = clustered_mean((rng.random(groups * size) < share[codes]).astype(np.float64), codes)
+        trials = mean.trials(0.90)
+        exact += clopper_pearson(mean.mean * trials, trials, 0.90)[1] < rate
+        student += mean.interval(0.90)[1] < rate
+    assert exact / 1000 <= 0.05 + 3 * (0.05 * 0.95 / 1000) ** 0.5
+    assert student / 1000 > 0.08
