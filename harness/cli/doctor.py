@@ -49,6 +49,7 @@ USES = {
     "hub": "rows from the Hub",
     "local": "local models, training and the classical baseline",
     "json": "constrained JSON from local models",
+    "ray": "local models on many devices and machines",
     "text": "likeness of open answers",
     "embedding": "likeness of open answers by their meaning",
     "dump": "reading .7z dumps",
