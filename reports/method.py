@@ -19,7 +19,8 @@ FORMULAE = {
     "tango": "Tango's score interval of a difference of paired proportions: all differences d with "
     "|b - c - n d| / √(n (2 q + d (1 - d))) < z, q the constrained maximum likelihood estimate. "
     "T. Tango, Statistics in Medicine 1998.",
-    "newcombe": "Newcombe's method 10 for paired proportions. Statistics in Medicine 1998.",
+    "worth": "A rate over groups or repeats counts as n = p (1 - p) / SE² · (z / t)² answers on their own; SE is the "
+    "clustered standard error, t has G - 1 degrees of freedom. E. L. Korn and B. I. Graubard, Survey Methodology 1998.",
     "mcnemar": "Exact McNemar test: of the b + c rows that only one of the two got right, "
     "p = 2 P(X ≤ min(b, c)) with X binomial(b + c, 1/2), at most 1. Q. McNemar, Psychometrika 1947.",
     "bootstrap": "Paired bootstrap: rows are drawn again with replacement, the same rows for both sides, and the "
