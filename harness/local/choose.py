@@ -8,6 +8,7 @@ from harness.records import Completion, Request, Usage
 
 from .batching import Item
 from .cache import new_stores, window
+from .failing import not_a_number, overflowed
 from .net import Net, float32_output
 from .prefix import Prefix
 from .tree import LabelTree
@@ -86,6 +87,8 @@ class Choose:
         return torch.stack(columns, dim=-1)
 
     def _completion(self, item: Item, cached: int, scores: dict[str, float]) -> Completion:
+        if overflowed(scores.values()):
+            return not_a_number(item.request)
         best = max(scores, key=scores.__getitem__)
         return Completion(
             id=item.request.id,

@@ -15,6 +15,7 @@ from harness.records import Completion, Finish, Request, Timing, Usage
 from .batching import CPU_TOKENS, Item, pieces
 from .cache import NO_LAYERS, new_stores, window
 from .constrain import Constraints
+from .failing import not_a_number, overflowed
 from .net import Net
 from .prefix import Prefix
 
@@ -23,13 +24,14 @@ MARGIN = 4
 
 
 class Answer:
-    """One row while it is being written; `matcher` keeps it inside a grammar."""
+    """One row while it is being written; `matcher` keeps it inside a grammar. lost: its logits became no numbers."""
 
     def __init__(self, item: Item, net: Net, ends: frozenset[int], matcher: Any = None) -> None:
         self.item = item
         self.request = item.request
         self.matcher = matcher
         self.tokens: list[int] = []
+        self.lost = False
         self.finish: Finish | None = None
         self._decode = net.renderer.decode
         self._ends = ends
@@ -48,7 +50,7 @@ class Answer:
     def take(self, token: int) -> None:
         """Add a token and see whether the answer ends with it."""
         self.tokens.append(token)
-        if token in self._ends or (self.request.stop and self._stopped()) or self._complete(token):
+        if self.lost or token in self._ends or (self.request.stop and self._stopped()) or self._complete(token):
             self.finish = "stop"
         elif len(self.tokens) >= self.request.max_tokens:
             self.finish = "length"
@@ -71,6 +73,8 @@ class Answer:
 
     def completion(self, cached: int, first_token_s: float) -> Completion:
         """The answer: text up to the stop string or end token, special tokens skipped."""
+        if self.lost:
+            return not_a_number(self.request)
         text, _ = self._cut_at_stop(self._decode(self.tokens))
         return Completion(
             id=self.request.id,
@@ -174,11 +178,13 @@ class Generate:
         return self._constraints.matcher(request) if self._constraints else None
 
     def _next(self, answers: Sequence[Answer], logits: Tensor) -> list[int]:
-        """One token a row; a single copy to the host where nothing is drawn."""
+        """One token a row."""
         if self._constraints:
             logits = self._constraints.forbid([answer.matcher for answer in answers], logits)
-        tokens: list[int] = logits.argmax(-1).tolist()
-        for i, answer in enumerate(answers):
-            if answer.request.temperature > 0:
+        best = logits.max(-1)
+        tokens: list[int] = best.indices.tolist()
+        for i, (answer, score) in enumerate(zip(answers, best.values.tolist(), strict=True)):
+            answer.lost = overflowed([score])
+            if answer.request.temperature > 0 and not answer.lost:
                 tokens[i] = answer.pick(logits[i])
         return tokens

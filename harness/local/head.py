@@ -8,6 +8,7 @@ from torch import Tensor
 from harness.records import Completion, Request, Usage
 
 from .batching import Item
+from .failing import not_a_number, overflowed
 from .net import Net
 from .prefix import Prefix
 from .skip import last_mlp_at
@@ -59,6 +60,8 @@ class Head:
         ]
 
     def _completion(self, item: Item, scores: dict[str, float]) -> Completion:
+        if overflowed(scores.values()):
+            return not_a_number(item.request)
         return Completion(
             id=item.request.id,
             repeat=item.request.repeat,

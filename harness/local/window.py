@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 import msgspec
 
-from harness.records import Completion, Failure, Request, Timing, Usage
+from harness.records import Completion, Request, Timing, Usage
 
 from .batching import Item, batches
 from .choose import Choose
 from .counters import peak_memory
+from .failing import failed
 from .generate import Generate
 from .head import Head
 from .job import Job
@@ -133,5 +134,4 @@ def _too_long(request: Request, tokens: int, prompt_hash: str) -> Completion:
 
 
 def _no_memory(request: Request, error: BaseException) -> Completion:
-    message = (str(error).splitlines() or ["no memory"])[0]
-    return Completion(id=request.id, repeat=request.repeat, error=Failure(kind="out_of_memory", message=message))
+    return failed(request, "out_of_memory", (str(error).splitlines() or ["no memory"])[0])

@@ -12,11 +12,12 @@ from harness.backend import RunContext
 from harness.backends.local import LocalBackend, LocalSettings
 from harness.errors import BackendStopped
 from harness.local.choose import Choose
+from harness.local.net import Net
 from harness.local.prefix import shared_length
 from harness.records import Completion, Message, Request
 from harness.workspace import Workspace
 from tests.local.asking import Plain, ask, ask_in, each, needs
-from tests.support.tiny_llama import LABELS, make_base, news_requests, sentences
+from tests.support.tiny_llama import LABELS, make_adapter, make_base, news_requests, sentences
 
 
 def answered(backend: LocalBackend, requests: list[Request], folder: Path) -> list[Completion]:
@@ -82,6 +83,40 @@ def test_a_row_that_fits_no_memory_alone_is_an_error_and_the_others_are_answered
     assert error is not None
     assert error.kind == "out_of_memory"
     assert sum(c.error is None for c in found.values()) == 9
+
+
+@pytest.mark.parametrize("decode", ["choose", "generate", "json", "head"])
+def test_scores_that_are_no_numbers_are_an_error_and_not_the_first_label(
+    tmp_path: Path, decode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if decode == "json":
+        pytest.importorskip("llguidance")
+    workspace, honest = Workspace(tmp_path), Net.logits
+    base = make_base(tmp_path / "base")
+    make_adapter(workspace, base, "topics", head=decode == "head", rank=2)
+
+    def overflowing(self: Net, ids: torch.Tensor, *rest: Any) -> torch.Tensor:
+        logits = honest(self, ids, *rest)
+        prompts = ids.shape[1] > 1
+        return torch.cat([logits[:-1], logits[-1:] * float("nan")]) if prompts else logits
+
+    monkeypatch.setattr(Net, "logits", overflowing)
+    monkeypatch.setattr("harness.local.adapters.nn.functional.linear", one_nan(torch.nn.functional.linear))
+    found = ask(workspace, news_requests(4), model=str(base), adapter="topics", decode=decode, max_batch_tokens=10**6)
+    errors = [c.error for c in found.values() if c.error is not None]
+    assert [e.kind for e in errors] == ["not_a_number"]
+    assert "float32" in errors[0].message
+    assert all(c.text for c in found.values() if c.error is None)
+
+
+def one_nan(linear: Any) -> Any:
+    """A head whose last row overflows."""
+
+    def overflowing(hidden: torch.Tensor, weight: torch.Tensor, *bias: Any) -> torch.Tensor:
+        out: torch.Tensor = linear(hidden, weight, *bias)
+        return torch.cat([out[:-1], out[-1:] * float("nan")]) if len(weight) == 4 else out
+
+    return overflowing
 
 
 def test_a_bug_is_not_taken_for_lack_of_memory(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
