@@ -18,7 +18,8 @@ from harness.errors import BenchError, UsageError
 from harness.files import write_json
 from harness.hashing import digest
 from harness.local.base import BaseFiles, find_base
-from harness.local.loading import Placement, place
+from harness.local.loading import Placement, first_line, place
+from harness.metrics import Metric
 from harness.prompting.prompted import prompt_of
 from harness.prompting.rendering import Renderer
 from harness.task import Task
@@ -174,14 +175,13 @@ def _run(job: Prepared, work: Path, console: Console) -> tuple[AnswerTrainer, Cl
     transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     if job.placement.threads:
         torch.set_num_threads(job.placement.threads)
-    transformers.set_seed(job.recipe.seed)  # before the head and the adapter are drawn
     share = job.share()
-    base = load_base(job.files, job.placement, share, job.task.labels, job.tokenizer.pad_token_id)
-    model = with_adapter(base, share)
     validation = Validation(job.task, job.rows.validation, share) if job.held else None
     metric = validation.metric if validation is not None and validation.metric.kind == "mean" else None
-    where, track = job.placement, job.options.track
-    args = arguments(share, work, job.steps, where.device, where.dtype, choose_by=metric, track=track)
+    args = _arguments(job, share, work, metric)
+    transformers.set_seed(job.recipe.seed)  # before the head and the adapter are drawn
+    base = load_base(job.files, job.placement, share, job.task.labels, job.tokenizer.pad_token_id)
+    model = with_adapter(base, share)
     progress, interrupt = TrainingProgress(console, job.steps), Interrupt()
     callbacks: list[Any] = [progress, interrupt]
     if metric is not None and job.recipe.patience:
@@ -207,6 +207,18 @@ def _run(job: Prepared, work: Path, console: Console) -> tuple[AnswerTrainer, Cl
         raise KeyboardInterrupt
     clock = next(c for c in trainer.callback_handler.callbacks if isinstance(c, Clock))
     return trainer, clock
+
+
+def _arguments(job: Prepared, share: Recipe, work: Path, metric: Metric | None) -> Any:
+    """TrainingArguments. Raises UsageError for names and types that transformers or this machine does not know."""
+    where, track = job.placement, job.options.track
+    try:
+        args = arguments(share, work, job.steps, where.device, where.dtype, choose_by=metric, track=track)
+        transformers.Trainer.get_optimizer_cls_and_kwargs(args)  # its package may be missing
+        transformers.get_scheduler(args.lr_scheduler_type, torch.optim.SGD([torch.zeros(1)]), 0, job.steps)
+    except (ValueError, TypeError, ImportError) as error:
+        raise UsageError(f"recipe {job.recipe_name} cannot be followed here: {first_line(error)}.") from error
+    return args
 
 
 def _kept(work: Path) -> str:

@@ -68,8 +68,12 @@ def _device(wanted: str) -> str:
         here.insert(0, "cuda")
     if wanted == "auto":
         return here[0]
-    if wanted.split(":")[0] not in here:
+    kind, colon, number = wanted.partition(":")
+    if kind not in here:
         raise UsageError(f"device '{wanted}' is not available here (available: {', '.join(here)}).")
+    count = torch.cuda.device_count() if kind == "cuda" else 1
+    if colon and not (number.isdecimal() and int(number) < count):
+        raise UsageError(f"device '{wanted}' is not here: {kind} has {count}, counted from {kind}:0.")
     return wanted
 
 

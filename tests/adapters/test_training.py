@@ -227,6 +227,23 @@ def test_wrong_names_are_told_in_one_sentence(
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("optimizer=adamw_torc", "adamw_torc is not a valid OptimizerNames"),
+        ("optimizer=galore_adamw", "galore"),
+        ("schedule=cosin", "cosin is not a valid SchedulerType"),
+        ("schedule=warmup_stable_decay", "num_decay_steps"),
+    ],
+)
+def test_what_transformers_does_not_take_is_a_sentence(
+    base: Path, rows: Path, tmp_path: Path, setting: str, said: str
+) -> None:
+    with pytest.raises(UsageError, match="recipe tiny-agnews cannot be followed here") as caught:
+        train(options(base, rows, setting), Workspace(tmp_path), quiet())
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
 def test_four_bit_training_without_bitsandbytes_is_told_before_it_starts(
     base: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -132,6 +132,14 @@ def test_a_device_that_is_not_here(base: Path, tmp_path: Path) -> None:
     assert "device 'tpu' is not available here" in refusal(tmp_path, model=str(base), device="tpu")
 
 
+@pytest.mark.parametrize("device", ["cuda:2", "cuda:-1", "cuda:x", "cuda:"])
+def test_a_card_that_is_not_here(base: Path, tmp_path: Path, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert f"device '{device}' is not here: cuda has 2" in refusal(tmp_path, model=str(base), device=device)
+
+
 def test_four_bit_weights_without_bitsandbytes(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     assert "pip install bitsandbytes" in refusal(tmp_path, model=str(base), quantization="nf4")
