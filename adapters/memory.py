@@ -17,10 +17,14 @@ ROOM = 0.9
 
 
 class Sizes(NamedTuple):
-    """All weights, trained weights, width, layers and vocabulary of a base with its adapter."""
+    """All weights, trained weights, width, layers and vocabulary of a base with its adapter.
+
+    quantised: frozen weights that 4 bits hold: those of linear layers, but for the output layer.
+    """
 
     weights: int
     trained: int
+    quantised: int
     hidden: int
     layers: int
     vocabulary: int
@@ -38,7 +42,10 @@ def sizes(files: BaseFiles, recipe: Recipe, labels: int) -> Sizes:
     inner = config.get_text_config()
     trained = sum(p.numel() for p in trainable_weights(model).values())
     everything = sum(p.numel() for p in model.parameters())
-    return Sizes(everything, trained, inner.hidden_size, inner.num_hidden_layers, inner.vocab_size)
+    linear = {id(m.weight): m.weight for m in model.modules() if isinstance(m, torch.nn.Linear)}
+    outer = {id(m.weight) for m in (model.get_input_embeddings(), model.get_output_embeddings()) if m is not None}
+    quantised = sum(w.numel() for key, w in linear.items() if key not in outer and not w.requires_grad)
+    return Sizes(everything, trained, quantised, inner.hidden_size, inner.num_hidden_layers, inner.vocab_size)
 
 
 def needed(
@@ -46,16 +53,19 @@ def needed(
 ) -> dict[str, int]:
     """Bytes by purpose, for the longest batch of one process; longest, answer: tokens of a row and of an answer.
 
-    Base weights in their type (4 bits and scales: 0.53 bytes each); trained weights, gradients and two Adam
-    moments in float32; activations 34 bytes a token, unit of width and layer in 16 bits, twice that in 32
-    (Korthikanti et al., 2022, without the attention map), or the layers' inputs alone when they are
-    recomputed; float32 logits of the answer columns, three copies.
+    Base weights in their type (those in 4 bits with their scales 0.53 bytes each, and then all others in float32);
+    trained weights, gradients and two Adam moments in float32; activations 34 bytes a token, unit of width and
+    layer in 16 bits, twice that in 32 (Korthikanti et al., 2022, without the attention map), or the layers' inputs
+    alone when they are recomputed; float32 logits of the answer columns, three copies.
     """
     wide = DTYPES[placement.dtype].itemsize
-    per_weight = 0.53 if recipe.quantization == "nf4" else wide
+    frozen = size.weights - size.trained
+    base = frozen * wide
+    if recipe.quantization == "nf4":  # PEFT makes the weights that stay whole float32
+        base = round(size.quantised * 0.53 + (frozen - size.quantised) * 4)
     per_unit = wide if recompute else 17 * wide
     parts = {
-        "base": round((size.weights - size.trained) * per_weight),
+        "base": base,
         "adapter": size.trained * 16,
         "activations": recipe.batch * longest * size.hidden * size.layers * per_unit,
         "logits": recipe.batch * answer * size.vocabulary * 12,

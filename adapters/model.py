@@ -80,9 +80,8 @@ def load_base(files: BaseFiles, placement: Placement, recipe: Recipe, labels: tu
 def with_adapter(model: Any, recipe: Recipe) -> Any:
     """Wrap a base in a fresh LoRA adapter; everything that is trained is float32."""
     if recipe.quantization == "nf4":
-        model = prepare_model_for_kbit_training(  # type: ignore[no-untyped-call]
-            model, use_gradient_checkpointing=bool(recipe.activation_checkpointing)
-        )
+        # The training loop turns recomputing on, under its present name.
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)  # type: ignore[no-untyped-call]
     lora = recipe.lora
     config = LoraConfig(
         task_type="SEQ_CLS" if recipe.objective == "head" else "CAUSAL_LM",

@@ -87,7 +87,8 @@ class Prepared(NamedTuple):
 
     def key(self) -> str:
         """The same for the same training: where an interrupted one is found again."""
-        seen = [self.task.name, self.task.version, self.files.sha256(), self.recipe, self.rows.fingerprint()]
+        base = [self.files.sha256(), self.files.config_sha256()]
+        seen = [self.task.name, self.task.version, *base, self.recipe, self.rows.fingerprint()]
         return digest([*seen, fingerprint(self.rows.validation), hardware.versions(), prompt_of(self.task)])[:12]
 
 
@@ -275,7 +276,7 @@ def _manifest(job: Prepared, trainer: AnswerTrainer, where: Place, seconds: floa
         recipe=plain(job.recipe),
         data=data_facts(job.options, job.rows, len(job.train), job.remarks),
         selection={
-            **selection_facts(job.options, job.rows, len(job.held)),
+            **selection_facts(job.options, job.rows, len(job.rows.validation)),
             "metric": trainer.args.metric_for_best_model,
             "step": state.best_global_step or state.global_step,
         },

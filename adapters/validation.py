@@ -53,12 +53,15 @@ class Validation:
         return [a.score for a in in_order]
 
     def measure(self, model: Any, tokenizer: Any) -> dict[str, float]:
-        """The task's headline metric and the format error rate; empty where answers have no verdict."""
+        """The task's headline metric, where it is a mean over rows, and the format error rate.
+
+        Not a number where no row has a value: then no checkpoint is better for it.
+        """
         scores = self.scores(model, tokenizer)
         values = [v for v in (row_value(self.metric, score) for score in scores) if v is not None]
         found = {}
-        if values:
-            found[self.metric.name] = sum(values) / len(values)
+        if self.metric.kind == "mean":
+            found[self.metric.name] = sum(values) / len(values) if values else float("nan")
         if scores and self.decode not in ("choose", "head"):
             found["format_error_rate"] = sum(score.format is not None for score in scores) / len(scores)
         return found

@@ -32,6 +32,15 @@ def test_the_published_shapes_need_what_arithmetic_says(base: Path, rows: Path) 
     assert record["trained_weights"] == 2 * 2 * (attention + feed_forward)
 
 
+def test_what_stays_out_of_four_bits_is_counted_in_float32(base: Path, rows: Path) -> None:
+    """Embeddings and norms of 8 billion weights take more memory than its 4-bit layers."""
+    quick = (*QUICK, "quantization=nf4")
+    record = dry_run(TrainOptions("agnews", str(base), "tiny-agnews", quick, str(rows))).record
+    layers, whole = 2 * (4 * 32 * 32 + 3 * 32 * 64), 400 * 32 + 5 * 32
+    assert record["weights"] - record["trained_weights"] == layers + whole
+    assert record["memory_bytes"]["base"] == round(layers * 0.53 + whole * 4)
+
+
 def test_the_verb_prints_json_for_machines_and_writes_nothing(
     base: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,6 +75,33 @@ def test_a_training_that_no_longer_improves_ends_early(base: Path, rows: Path, t
     assert (folder / WEIGHTS).is_file()
 
 
+def test_where_no_validation_row_has_a_value_the_last_step_is_kept(
+    base: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.adapters.validation.row_value", lambda metric, score: None)
+    _, manifest = train(options(base, rows, "max_steps=4"), Workspace(tmp_path), quiet())
+    assert (manifest.steps, manifest.selection["step"]) == (4, 4)
+    assert manifest.metrics.keys() == {"training_loss"}
+
+
+def test_rows_left_out_of_the_training_still_choose_the_checkpoint_and_are_counted(
+    base: Path, rows: Path, tmp_path: Path
+) -> None:
+    median = sorted(e.tokens for e in prepare(options(base, rows)).held)[8]
+    short = options(base, rows, "max_steps=2", "too_long=drop", f"max_length={median}")
+    assert len(prepare(short).held) < 16
+    _, manifest = train(short, Workspace(tmp_path), quiet())
+    assert manifest.selection["rows"] == 16
+
+
+def test_another_tokenizer_or_template_is_another_training(base: Path, rows: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(base, other)
+    settings = json.loads((other / "tokenizer_config.json").read_text())
+    (other / "tokenizer_config.json").write_text(json.dumps({**settings, "chat_template": "{{ messages }}"}))
+    assert prepare(options(base, rows)).key() != prepare(options(other, rows)).key()
+
+
 def test_an_interrupted_training_continues_to_the_same_weights(
     base: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
