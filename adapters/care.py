@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from harness.adapter import (
+    MANIFEST,
     ROWS,
     WEIGHTS,
     AdapterManifest,
@@ -15,10 +16,14 @@ from harness.adapter import (
     weights_digest,
 )
 from harness.errors import UsageError
+from harness.gate.untrusted import one_line
 from harness.local.base import check_safetensors, find_base
 from harness.workspace import Workspace
 
 from .hosted import said as hosted
+
+LONGEST = 500
+"""Characters shown of a line; an adapter from elsewhere may hold anything."""
 
 TRAINS = {
     "generate": "answers",
@@ -29,8 +34,17 @@ TRAINS = {
 
 
 def described(workspace: Workspace, folder: Path) -> str:
-    """An adapter's manifest for people."""
-    m = read_manifest(folder)
+    """An adapter's manifest for people. Raises UsageError for one that Bench did not write."""
+    manifest = read_manifest(folder)
+    try:
+        lines = _described(workspace, folder, manifest)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UsageError(f"{folder / MANIFEST} holds what Bench does not write there ({error}).") from None
+    width = max(len(key) for key, _ in lines)
+    return "\n".join(f"{key.ljust(width)}  {one_line(value, LONGEST)}" for key, value in lines)
+
+
+def _described(workspace: Workspace, folder: Path, m: AdapterManifest) -> list[tuple[str, str]]:
     made = datetime.datetime.fromisoformat(m.created).strftime("%Y-%m-%d %H:%M UTC") if m.created else "unknown"
     label = f" ({m.data['label']})" if m.data.get("label") else ""
     scores = ", ".join(f"{k.removeprefix('validation_')} {v:.3f}" for k, v in m.metrics.items() if "validation" in k)
@@ -41,7 +55,7 @@ def described(workspace: Workspace, folder: Path) -> str:
         "base": f"{m.base}{f' at {m.base_revision[:12]}' if m.base_revision else ''}",
         "trains": f"{TRAINS[m.objective]}, asked by {m.decode}",
         "recipe": f"{m.recipe_name} (seed {m.seed})",
-        "rows": f"{m.data.get('rows', '?'):,} of {m.data.get('source', '?')}{label}",
+        "rows": f"{m.data.get('rows', 0):,} of {m.data.get('source', '?')}{label}",
         **_work(m, machine),
         "selection": f"{scores or 'no score'} on {m.selection.get('rows', 0):,} rows held back from training",
         "made": made,
@@ -51,9 +65,7 @@ def described(workspace: Workspace, folder: Path) -> str:
         f"{c['who']}: {c['metric']} {c['value']:g}{f' on {n:,} rows' if (n := c.get('n')) else ''}"
         for c in m.recipe.get("claims", [])
     ]
-    width = max(map(len, lines))
-    text = [f"{key.ljust(width)}  {value}" for key, value in lines.items()]
-    return "\n".join([*text, *(f"{'published'.ljust(width)}  {claim}" for claim in claims)])
+    return [*lines.items(), *(("published", claim) for claim in claims)]
 
 
 def _work(m: AdapterManifest, machine: str) -> dict[str, str]:
@@ -108,8 +120,8 @@ def check(folder: Path) -> list[str]:
 
 def remove(workspace: Workspace, folder: Path) -> None:
     """Take an adapter away; where it was current, no adapter is."""
-    manifest = read_manifest(folder)
-    unmark(workspace, manifest.id)
+    folder = folder.resolve()
+    unmark(workspace, read_manifest(folder).id)
     gone = folder.with_name(f".gone-{folder.name}")  # renamed first: a kill never leaves half an adapter
     folder.rename(gone)
     shutil.rmtree(gone)

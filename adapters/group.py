@@ -18,7 +18,7 @@ import msgspec
 from rich.console import Console
 
 from harness import hardware
-from harness.adapter import MANIFEST, AdapterManifest, mark_current, read_manifest, write_manifest
+from harness.adapter import AdapterManifest, adapter_folders, mark_current, read_manifest, write_manifest
 from harness.adapter_group import GROUP, Candidate, Group, Training, best_seed, rank
 from harness.data.sampling import fingerprint
 from harness.errors import UsageError
@@ -157,13 +157,13 @@ def _started(work: Path, plan: Plan) -> Started:
 def _finished(workspace: Workspace, group_id: str) -> dict[int, Path]:
     """Folders of the group's adapters by number: their manifests say whose they are."""
     found = {}
-    for path in workspace.adapters.glob(f"*/{MANIFEST}"):
+    for folder in adapter_folders(workspace):
         try:
-            of = read_manifest(path.parent).selection.get("group", {})
+            of = read_manifest(folder).selection.get("group", {})
         except UsageError:  # not ours to judge here: `bench adapter check` does
             continue
         if of.get("id") == group_id:
-            found[int(of["number"])] = path.parent
+            found[int(of["number"])] = folder
     return found
 
 

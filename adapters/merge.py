@@ -8,7 +8,7 @@ import torch
 import transformers
 from peft import PeftModel
 
-from harness.adapter import read_manifest
+from harness.adapter import WEIGHTS, read_manifest, weights_digest
 from harness.asking.plan import ask, load_rows, load_task
 from harness.data.rows import DataSource
 from harness.data.sampling import seeded_order
@@ -20,6 +20,12 @@ from harness.records import Completion, Request
 
 from .model import open_tokenizer, quiet_peft
 from .rows import OWN_ROWS
+
+UNMERGED = {
+    "head": "trains a head, which has no merged form",
+    "tfidf": "is a classical baseline",
+    "hosted": "is hosted by its provider",
+}
 
 
 class Merged(NamedTuple):
@@ -36,9 +42,11 @@ def merge(folder: Path, out: Path, rows: int) -> Merged:
     base that differs, `out` not empty) and BenchError where an answer differs; nothing is written then.
     """
     manifest = read_manifest(folder)
-    if manifest.model is not None or manifest.objective == "head":
-        kind = "is hosted by its provider" if manifest.model is not None else "trains a head, which has no merged form"
-        raise UsageError(f"adapter {manifest.id} {kind}: nothing to merge.")
+    if manifest.objective != "generate":
+        raise UsageError(f"adapter {manifest.id} {UNMERGED[manifest.objective]}: nothing to merge.")
+    held = weights_digest(folder)
+    if held is None or manifest.adapter_sha256 not in (None, held):
+        raise UsageError(f"{folder / WEIGHTS} is not the file that was trained: nothing is merged.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"--out {out} is not an empty folder: name another.")
     files = find_base(manifest.base)

@@ -8,6 +8,7 @@ import msgspec
 
 from harness.adapter import WEIGHTS, AdapterManifest, read_manifest
 from harness.errors import UsageError
+from harness.local.base import check_safetensors
 
 CONFIG = "adapter_config.json"
 
@@ -49,8 +50,9 @@ def for_vllm(folder: Path, max_rank: int) -> Serving:
 
 def _config(folder: Path) -> dict[str, Any]:
     try:
-        return msgspec.json.decode((folder / CONFIG).read_bytes(), type=dict[str, Any])
-    except (OSError, msgspec.MsgspecError):
+        config = msgspec.json.decode((folder / CONFIG).read_bytes(), type=dict[str, Any])
+        return {**config, "r": int(config["r"])}
+    except (OSError, msgspec.MsgspecError, KeyError, TypeError, ValueError):
         raise UsageError(f"{folder / CONFIG} is missing or unreadable: train the adapter again.") from None
 
 
@@ -63,7 +65,7 @@ def _shape(manifest: AdapterManifest, config: dict[str, Any]) -> list[str]:
             "ask it with a local backend, or train with --set objective=generate."
         )
     elif config.get("modules_to_save"):
-        saved = ", ".join(config["modules_to_save"])
+        saved = ", ".join(map(str, config["modules_to_save"]))
         problems.append(f"whole layers are trained beside the adapter ({saved}), which vLLM refuses: {merge}.")
     if config.get("use_dora"):
         problems.append(f"it is a DoRA adapter, which vLLM refuses: {merge}, or train with --set lora.dora=false.")
@@ -78,7 +80,7 @@ def _shape(manifest: AdapterManifest, config: dict[str, Any]) -> list[str]:
 
 
 def _rank(config: dict[str, Any], max_rank: int) -> list[str]:
-    r = int(config["r"])
+    r = config["r"]
     if r <= max_rank:
         return []
     wider = next((n for n in RANKS if n >= r), None)
@@ -97,13 +99,11 @@ def _tensors(folder: Path, config: dict[str, Any]) -> list[str]:
 
 
 def _tensor_names(folder: Path) -> list[str]:
-    """Names in a safetensors header. Raises UsageError where there is none."""
-    try:
-        with (folder / WEIGHTS).open("rb") as file:
-            header = file.read(int.from_bytes(file.read(8), "little"))
-        return [name for name in msgspec.json.decode(header, type=dict[str, Any]) if name != "__metadata__"]
-    except (OSError, msgspec.MsgspecError):
-        raise UsageError(f"{folder / WEIGHTS} is missing or unreadable: train the adapter again.") from None
+    """Names in a safetensors header. Raises UsageError where there is none that is whole."""
+    check_safetensors(folder / WEIGHTS)  # a header may claim any size
+    with (folder / WEIGHTS).open("rb") as file:
+        header = file.read(int.from_bytes(file.read(8), "little"))
+    return [name for name in msgspec.json.decode(header, type=dict[str, Any]) if name != "__metadata__"]
 
 
 def _notes(manifest: AdapterManifest, config: dict[str, Any]) -> list[str]:

@@ -164,10 +164,15 @@ def find_current(workspace: Workspace, task: str, base: str, train: str | None =
     raise UsageError(f"no adapter for task '{task}' on base {base} in {workspace.adapters}{hint}: run `{train}` first.")
 
 
+def adapter_folders(workspace: Workspace) -> list[Path]:
+    """Folders of a workspace's adapters, by name; one that is being made or taken away is none."""
+    return sorted(path.parent for path in workspace.adapters.glob(f"[!.]*/{MANIFEST}"))
+
+
 def find_adapter(workspace: Workspace, word: str) -> Path:
     """An adapter folder by path or by id in the workspace. Raises UsageError with the nearest id."""
     for folder in (Path(word), workspace.adapters / word):
         if (folder / MANIFEST).is_file():
             return folder
-    ids = [p.parent.name for p in workspace.adapters.glob(f"*/{MANIFEST}")] if workspace.adapters.is_dir() else []
+    ids = [path.name for path in adapter_folders(workspace)]
     raise UsageError(f"no adapter '{word}': neither a folder with {MANIFEST} nor an id{did_you_mean(word, ids)}.")

@@ -50,7 +50,7 @@ def adapters(ctx: click.Context, param: click.Parameter, incomplete: str) -> Ite
     """The adapters of the workspace; paths once a path is begun."""
     from harness.workspace import Workspace
 
-    names = sorted(path.parent.name for path in Workspace.current().adapters.glob("*/manifest.json"))
+    names = sorted(path.parent.name for path in Workspace.current().adapters.glob("[!.]*/manifest.json"))
     return _matching(incomplete, names) or [CompletionItem(incomplete, type="dir")]
 
 

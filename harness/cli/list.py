@@ -61,17 +61,15 @@ def _recipes() -> Rows:
 
 
 def _adapters() -> Rows:
-    from harness.adapter import MANIFEST, read_manifest
+    from harness.adapter import adapter_folders, read_manifest
     from harness.workspace import Workspace
 
     rows = []
-    for path in sorted(Workspace.current().adapters.glob(f"*/{MANIFEST}")):
+    for folder in adapter_folders(Workspace.current()):
         try:
-            m = read_manifest(path.parent)
+            m = read_manifest(folder)
         except BenchError as error:
-            rows.append(
-                {"id": path.parent.name, "task": "?", "base": f"unreadable: {error}", "recipe": "?", "made": "?"}
-            )
+            rows.append({"id": folder.name, "task": "?", "base": f"unreadable: {error}", "recipe": "?", "made": "?"})
             continue
         rows.append({"id": m.id, "task": m.task, "base": m.base, "recipe": m.recipe_name, "made": m.created})
     return rows

@@ -14,6 +14,7 @@ from harness.adapters.care import check
 from harness.adapters.options import TrainOptions
 from harness.adapters.train import train
 from harness.cli.adapter import adapter
+from harness.cli.list import listing
 from harness.errors import BenchError, UsageError
 from harness.workspace import Workspace
 
@@ -74,6 +75,47 @@ def test_rm_takes_it_away_and_no_adapter_is_current(trained: Path, base: Path, w
         find_current(workspace, "agnews", str(base))
     with pytest.raises(UsageError, match="no adapter"):
         said("rm", trained.name)
+
+
+def test_rm_takes_the_folder_one_stands_in(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(trained)
+    with monkeypatch.context() as patch:
+        patch.setenv("BENCH_HOME", str(trained.parent.parent))
+        assert "removed" in said("rm", ".")
+    assert not trained.exists()
+
+
+def test_an_adapter_from_elsewhere_is_shown_without_its_escapes_or_told_to_be_broken(trained: Path) -> None:
+    path = trained / "manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps({**manifest, "recipe_name": "\x1b[2Jgone\nbase  another"}))
+    assert "\x1b" not in said("show", str(trained)) and "gone base another" in said("show", str(trained))
+    for broken in ({"created": "yesterday"}, {"data": {"rows": "many"}}, {"recipe": {"claims": [{}]}}):
+        path.write_text(json.dumps({**manifest, **broken}))
+        with pytest.raises(UsageError, match="holds what Bench does not write"):
+            said("show", str(trained))
+
+
+def test_a_broken_adapter_is_listed_as_such_and_one_half_made_is_none(trained: Path, workspace: Workspace) -> None:
+    shutil.copytree(trained, workspace.adapters / ".new-half")
+    shutil.copytree(trained, workspace.adapters / "a-broken-one")
+    (workspace.adapters / "a-broken-one" / "manifest.json").write_text("{")
+    listed = CliRunner().invoke(listing, ["adapters", "--json"], catch_exceptions=False, standalone_mode=False)
+    rows = json.loads(listed.stdout)
+    assert [row["id"] for row in rows] == ["a-broken-one", trained.name]
+    assert rows[0]["base"].startswith("unreadable: ")
+    with pytest.raises(UsageError, match=r"no adapter 'new-half'.*known: a-broken-one, agnews"):
+        said("show", "new-half")
+
+
+def test_merge_opens_no_other_weights_than_those_that_were_trained(trained: Path, tmp_path: Path) -> None:
+    (trained / WEIGHTS).rename(trained / "adapter_model.bin")
+    with pytest.raises(UsageError, match="is not the file that was trained"):
+        said("merge", trained.name, "--out", str(tmp_path / "merged"))
+    manifest = json.loads((trained / "manifest.json").read_text())
+    (trained / "manifest.json").write_text(json.dumps({**manifest, "objective": "tfidf", "base": "tfidf"}))
+    with pytest.raises(UsageError, match="is a classical baseline: nothing to merge"):
+        said("merge", trained.name, "--out", str(tmp_path / "merged"))
 
 
 def test_merge_writes_a_model_that_answers_as_the_adapter_does(trained: Path, base: Path, tmp_path: Path) -> None:

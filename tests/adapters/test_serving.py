@@ -84,6 +84,17 @@ def test_what_vllm_refuses_is_told_with_what_to_do(changes: dict[str, Any], said
     assert result.return_value == 2 and result.output.startswith("no: ")
 
 
+def test_a_broken_adapter_is_told(make: Make) -> None:
+    folder = make()
+    whole = (folder / WEIGHTS).read_bytes()
+    (folder / WEIGHTS).write_bytes(b"\xff" * 8 + whole[8:])
+    with pytest.raises(UsageError, match="not a safetensors file"):
+        for_vllm(folder, 16)
+    (folder / "adapter_config.json").write_text('{"r": "many"}')
+    with pytest.raises(UsageError, match="missing or unreadable"):
+        for_vllm(folder, 16)
+
+
 def test_what_vllm_takes_with_care_is_noted(make: Make) -> None:
     found = for_vllm(make(quantization="nf4", use_rslora=True, target_modules=["q_proj", "lm_head"]), 64)
     assert found.problems == []
