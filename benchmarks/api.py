@@ -6,7 +6,8 @@ Floors: a bare aiohttp loop and a bare loop over the official client (on its aio
 in an environment of its own (`pip install inspect-ai openai`), at equal concurrency. Every contender runs in a
 process of its own, interleaved, `--rounds` times; shown are medians and, for ratios, median and range over rounds.
 Rows/s are counted at the server from the first to the last request; CPU is the contender's whole process after
-Python has started, imports included.
+Python has started, imports included. p50 and p95 are what each contender records of a row: Bench keeps the wait for
+its own turn apart, a plain loop has it in them.
 """
 
 import argparse
@@ -109,8 +110,7 @@ def race(track: Track) -> None:
     table = Table({name: [] for name in names})
     for _ in range(track.options.rounds):
         for name in names:
-            rows = track.options.inspect_rows if name == "inspect" else track.options.rows
-            table.turns[name].append(track.turn(name, ServerConfig(delay_s=0.05), rows, 100))
+            table.turns[name].append(track.turn(name, ServerConfig(delay_s=0.05), track.options.rows, 100))
     for name in names:
         table.show(name)
     bound = [r.said["counters"]["client_bound"] for r in table.turns["bench"]]
@@ -200,7 +200,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--inspect-python", help="an interpreter with inspect-ai; without it the peer is left out")
     parser.add_argument("--rows", type=int, default=2000, help="rows of a turn in the race")
-    parser.add_argument("--inspect-rows", type=int, default=500, help="rows of Inspect AI's turns in the race")
     options = parser.parse_args()
     with OpenAIServer() as server:
         track = Track(server, options)

@@ -91,11 +91,13 @@ def run(python: str, contestant: str, job: dict[str, Any], threads: int) -> Ran:
 
 
 def compare(bout: Bout, python: str, threads: int) -> tuple[list[Ran], list[Ran]]:
-    """Interleaved pairs of (bench, peer)."""
-    ours, theirs = [], []
+    """Interleaved pairs of (bench, peer); who goes first changes from pair to pair."""
+    ours: list[Ran] = []
+    theirs: list[Ran] = []
     for n in range(bout.pairs):
-        ours.append(run(sys.executable, "bench", bout.job, threads))
-        theirs.append(run(python, bout.peer, bout.job, threads))
+        turns = [(ours, sys.executable, "bench"), (theirs, python, bout.peer)]
+        for rans, interpreter, contestant in turns if n % 2 == 0 else turns[::-1]:
+            rans.append(run(interpreter, contestant, bout.job, threads))
         ratio = theirs[-1].wall_s / ours[-1].wall_s
         note = f"    pair {n + 1}: bench {ours[-1].wall_s:.1f} s, {bout.peer} {theirs[-1].wall_s:.1f} s, {ratio:.2f} x"
         print(note, file=sys.stderr, flush=True)
