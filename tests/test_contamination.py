@@ -15,14 +15,15 @@ from harness.data.rows import DataSource
 from harness.errors import UsageError
 from harness.prompting.targets import invalid_targets
 from harness.records import Sample
-from harness.results import Summary
+from harness.reports.finished import summary_of as summary
 from harness.runlog import RunLog
 from harness.settings import Settings
 from harness.tasks.persona_json import PersonaJson
 from harness.tasks.qqp import QqpExplained
 from harness.workspace import Workspace
+from tests.support.shared import SHARED, needs_shared
 
-SHARED = Path(__file__).parents[1] / ".." / "shared" / "data" / "persona"
+PERSONA = SHARED / "persona"
 
 
 def overlap(asked: list[list[str]], learned: list[list[str]]) -> Overlap:
@@ -122,12 +123,6 @@ def run(tmp_path: Path, *, learned: list[str], **options: object) -> RunLog:
     )  # type: ignore[arg-type]
 
 
-def summary(log: RunLog) -> Summary:
-    found = log.summary()
-    assert found is not None
-    return found
-
-
 def test_a_run_counts_the_rows_an_adapter_has_seen_and_shows_the_figures_without_them(tmp_path: Path) -> None:
     seen = [str(n) for n in range(0, 40, 2)]  # the fake is wrong on all even numbers
     log = run(tmp_path, learned=seen)
@@ -170,13 +165,13 @@ def test_targets_that_teach_a_format_error_are_found() -> None:
 
 def persona(tmp_path: Path, **options: object) -> RunLog:
     recorded = {
-        "untuned": {"kind": "replay", "path": str(SHARED / "recorded_llama-3.1-8b.jsonl")},
-        "tuned": {"kind": "replay", "path": str(SHARED / "recorded_llama-3.1-8b-ft.jsonl")},
+        "untuned": {"kind": "replay", "path": str(PERSONA / "recorded_llama-3.1-8b.jsonl")},
+        "tuned": {"kind": "replay", "path": str(PERSONA / "recorded_llama-3.1-8b-ft.jsonl")},
     }
     return harness.run(
         "persona-json",
         ["untuned", "tuned"],
-        data=str(SHARED),
+        data=str(PERSONA),
         settings=Settings(backends=recorded),
         workspace=Workspace(tmp_path),
         out=tmp_path / "run",
@@ -184,7 +179,7 @@ def persona(tmp_path: Path, **options: object) -> RunLog:
     )
 
 
-needs_persona = pytest.mark.skipif(not SHARED.is_dir(), reason="the published conversations are not here")
+needs_persona = needs_shared("persona")
 
 
 @needs_persona

@@ -4,8 +4,6 @@ import json
 import random
 import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import msgspec
@@ -14,10 +12,10 @@ import pytest
 from harness.results import Summary
 from harness.runlog import RunLog
 from tests.support.openai_server import OpenAIServer, ServerConfig
+from tests.support.processes import BENCH, PATIENCE_S, count_lines, wait_until
 
 ROWS = 120
 CONCURRENCY = 4
-BENCH = [sys.executable, "-c", "from harness.cli.main import main; main()"]
 
 
 @pytest.fixture
@@ -40,18 +38,11 @@ def settings(work: Path, url: str) -> None:
     )
 
 
-def count_lines(path: Path) -> int:
-    return path.read_bytes().count(b"\n") if path.exists() else 0
-
-
 def kill_at(process: "subprocess.Popen[bytes]", log: Path, lines: int) -> None:
     """Send SIGKILL once the log holds `lines` lines (or leave the process be when it has ended)."""
-    deadline = time.monotonic() + 60
-    while process.poll() is None and count_lines(log) < lines:
-        assert time.monotonic() < deadline, "the run does not move"
-        time.sleep(0.002)
+    wait_until(lambda: process.poll() is not None or count_lines(log) >= lines)
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=30)
+    process.communicate(timeout=PATIENCE_S)
 
 
 def results(run: Path) -> object:
@@ -70,19 +61,21 @@ def kill_and_resume(work: Path, kills: int, seed: int) -> None:
     with OpenAIServer(ServerConfig(delay_s=0.004)) as server:
         settings(work, server.url)
         whole = start(work, *asked, "--out", "whole")
-        _, said = whole.communicate(timeout=120)
+        _, said = whole.communicate(timeout=PATIENCE_S)
         assert whole.returncode == 0, said.decode()
         assert server.stats().answered == ROWS
         server.reset()
 
         log = work / "torn" / "api.jsonl"
         process = start(work, *asked, "--out", "torn")
+        kept: list[bytes] = []
         for moment in sorted(chance.randrange(1, ROWS) for _ in range(kills)):
             kill_at(process, log, moment)
-            kept = count_lines(log)
+            whole_lines = log.read_bytes().split(b"\n")[:-1]
+            assert whole_lines[: len(kept)] == kept, "what stood there before a kill stands there after the next"
+            kept = whole_lines
             process = start(work, "--resume", "torn")
-            assert count_lines(log) >= kept
-        _, said = process.communicate(timeout=120)
+        _, said = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0, said.decode()
         stats = server.stats()
 
@@ -108,31 +101,30 @@ def test_a_torn_line_of_every_length_is_mended(work: Path) -> None:
     with OpenAIServer() as server:
         settings(work, server.url)
         asked = ("--task", "agnews", "--backends", "api", "--data", "rows.jsonl", "--limit", "6", "--out", "run")
-        assert start(work, *asked).wait(60) == 0
+        assert start(work, *asked).wait(PATIENCE_S) == 0
         log = work / "run" / "api.jsonl"
         whole = log.read_bytes()
         before = results(work / "run")
         end = whole[:-1].rfind(b"\n") + 1
         for cut in (end + 1, (end + len(whole)) // 2, len(whole) - 1):
             log.write_bytes(whole[:cut])
-            assert start(work, "--resume", "run").wait(60) == 0
+            assert start(work, "--resume", "run").wait(PATIENCE_S) == 0
             assert sorted(json.loads(line)["n"] for line in log.read_text().splitlines()) == list(range(6))
             assert results(work / "run") == before
 
 
 def test_ctrl_c_waits_for_what_is_in_flight_and_says_how_to_go_on(work: Path) -> None:
-    with OpenAIServer(ServerConfig(delay_s=0.05)) as server:
+    with OpenAIServer(ServerConfig(delay_s=0.2)) as server:
         settings(work, server.url)
         process = start(work, "--task", "agnews", "--backends", "api", "--data", "rows.jsonl", "--out", "run")
-        while count_lines(work / "run" / "api.jsonl") < 10:
-            assert process.poll() is None
-            time.sleep(0.005)
+        wait_until(lambda: count_lines(work / "run" / "api.jsonl") >= 10, process)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 130
         assert "continue with `bench run --resume run`" in said.decode()
         assert "Traceback" not in said.decode()
         answered = count_lines(work / "run" / "api.jsonl")
         assert answered == server.stats().requests < ROWS
-        assert start(work, "--resume", "run").wait(60) == 0
+        server.change(ServerConfig())
+        assert start(work, "--resume", "run").wait(PATIENCE_S) == 0
         assert server.stats().requests == ROWS

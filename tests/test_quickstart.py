@@ -4,7 +4,6 @@ import io
 import json
 import os
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from harness.data.rows import EMBEDDED, DataSource
 from harness.records import Completion, Sample
 from harness.tasks.agnews import AgNews
 from harness.workspace import Workspace
+from tests.support.processes import BENCH
 
 torch = pytest.importorskip("torch", reason="the quickstart needs the extra 'local'")
 
@@ -91,13 +91,11 @@ def test_the_quickstart_ends_with_a_table_and_a_report_and_spends_nothing(tmp_pa
         **os.environ,
         "BENCH_HOME": str(home),
         "OPENAI_API_KEY": canary,
-        "HF_HUB_OFFLINE": "1",
         "HTTPS_PROXY": "http://127.0.0.1:9",  # whatever leaves this machine fails
         "HTTP_PROXY": "http://127.0.0.1:9",
     }
-    command = [sys.executable, "-m", "harness.cli.main", "quickstart", "--json"]
     done = subprocess.run(
-        [sys.executable, "-c", "from harness.cli.main import main; main()", *command[3:]],
+        [*BENCH, "quickstart", "--json"],
         cwd=work,
         env=environment,
         capture_output=True,

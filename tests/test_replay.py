@@ -10,12 +10,12 @@ import pytest
 from harness.backend import Needs, RunContext
 from harness.backends.replay import ReplayBackend
 from harness.errors import UsageError
+from harness.hashing import digest
 from harness.records import Completion, Message, Request
 from harness.settings import decode_table
 from harness.workspace import Workspace
-from tests.api.asking import one_by_one
-
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "persona"
+from tests.support.shared import SHARED, needs_shared
+from tests.support.streams import each
 
 
 def request(row_id: str, text: str, repeat: int = 0) -> Request:
@@ -34,7 +34,7 @@ def replay(path: Path, requests: list[Request], **settings: Any) -> list[Complet
         )
         await backend.check(Needs(task="t", rows=len(requests)))
         assert backend.identity().settings["sha256"]
-        return [c async for c in backend.stream(one_by_one(requests), path.parent)]
+        return [c async for c in backend.stream(each(requests), path.parent)]
 
     return asyncio.run(go())
 
@@ -107,11 +107,10 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
         replay(tmp_path / "none.jsonl", [request("a", "q")])
 
 
+@needs_shared("persona")
 @pytest.mark.parametrize("name", ["recorded_llama-3.1-8b.jsonl", "recorded_llama-3.1-8b-ft.jsonl"])
 def test_published_recordings_answer_every_prompt_they_hold(name: str) -> None:
-    path = SHARED / name
-    if not path.exists():
-        pytest.skip("../shared/data/persona is not here")
+    path = SHARED / "persona" / name
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     seen: dict[str, int] = {}
     rows = []
@@ -119,7 +118,7 @@ def test_published_recordings_answer_every_prompt_they_hold(name: str) -> None:
         prompt = tuple(Message(role=m["role"], content=m["content"]) for m in line["messages"][:-1])
         key = repr(prompt)
         seen[key] = seen.get(key, 0) + 1
-        base = f"{abs(hash(key)):016x}"
+        base = digest(key)[:16]
         rows.append(Request(id=base if seen[key] == 1 else f"{base}-{seen[key]}", messages=prompt))
     answers = replay(path, rows)
     assert [c.text for c in answers] == [line["messages"][-1]["content"] for line in lines]

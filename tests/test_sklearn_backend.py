@@ -3,7 +3,6 @@
 import asyncio
 import io
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from harness.errors import UsageError
 from harness.records import Completion, Request
 from harness.tasks.agnews import AgNews
 from harness.workspace import Workspace
+from tests.support.streams import each
 
 pytest.importorskip("sklearn", reason="needs the extra 'local'")
 
@@ -39,12 +39,7 @@ def asked(workspace: Workspace, requests: list[Request], **settings: str) -> lis
     async def everything() -> list[Completion]:
         backend = SklearnBackend("tfidf", SklearnSettings(**settings), "agnews", RunContext(workspace=workspace))
         await backend.check(NEEDS)
-
-        async def feed() -> AsyncIterator[Request]:
-            for request in requests:
-                yield request
-
-        return [c async for c in backend.stream(feed(), workspace.root)]
+        return [c async for c in backend.stream(each(requests), workspace.root)]
 
     return asyncio.run(everything())
 

@@ -1,6 +1,5 @@
 """A task file from elsewhere: its template is sandboxed, it reads its own folder alone; what fails is a sentence."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -92,8 +91,6 @@ def test_a_pattern_that_takes_for_ever_on_an_answer_gives_up(tmp_path: Path) -> 
     first_prompt(tmp_path, 'data = "rows.jsonl"\nprompt = "{{ text }}"\npattern = "(x+x+)+y"\n')
     task = FileTask(tmp_path / "task.toml")
     sample = next(iter(task.samples(DataSource(split="test"))))
-    begun = time.monotonic()
     score = task.score(sample, Completion(id=sample.id, text="x" * 20_000, finish="stop"))
-    assert time.monotonic() - begun < 60
     assert score.format == "no match in time"
     assert score.answer is None

@@ -6,7 +6,6 @@ import random
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,16 +13,10 @@ import pytest
 
 from harness.runlog import RunLog
 from tests.support.openai_server import OpenAIServer, ServerConfig
+from tests.support.processes import BENCH, PATIENCE_S, count_lines, wait_until
 
 ROWS = 150
-BENCH = [sys.executable, "-c", "from harness.cli.main import main; main()"]
 ASKED = ("run", "--task", "agnews", "--data", "rows.jsonl", "--backends", "api", "--quiet")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[OpenAIServer]:
-    with OpenAIServer(ServerConfig(delay_s=0.002)) as made:
-        yield made
 
 
 @pytest.fixture
@@ -40,7 +33,14 @@ def work(tmp_path: Path, server: OpenAIServer) -> Path:
 
 def bench(work: Path, *args: str, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [*BENCH, *args], cwd=work, capture_output=True, text=True, errors="replace", env=env, timeout=120, check=False
+        [*BENCH, *args],
+        cwd=work,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        env=env,
+        timeout=PATIENCE_S,
+        check=False,
     )
 
 
@@ -100,6 +100,7 @@ def test_neither_home_nor_locale_nor_a_known_time_zone_is_needed(work: Path) -> 
     assert "</html>" in (work / "run" / "report.html").read_text("utf-8")
 
 
+HALF_A_DAY_S = 43200.0
 JUMPING = """
 import random, sys, time
 chance, honest = random.Random(1), time.time
@@ -111,24 +112,25 @@ main()
 
 def test_a_clock_that_jumps_changes_no_figure(work: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", JUMPING, *ASKED, "--out", "run"], cwd=work, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", JUMPING, *ASKED, "--out", "run"],
+        cwd=work,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
     assert_whole(work / "run")
     for line in (work / "run" / "api.jsonl").read_text().splitlines():
-        assert all(0 <= seconds < 60 for seconds in json.loads(line)["timing"].values() if seconds is not None)
+        assert all(0 <= s < HALF_A_DAY_S for s in json.loads(line)["timing"].values() if s is not None)
 
 
 def test_a_run_directory_may_move_between_a_kill_and_its_end(work: Path, server: OpenAIServer) -> None:
     server.reset(ServerConfig(delay_s=0.05))
     process = subprocess.Popen([*BENCH, *ASKED, "--no-cache", "--out", "first"], cwd=work)
     log = work / "first" / "api.jsonl"
-    deadline = time.monotonic() + 60
-    while not log.exists() or log.stat().st_size < 5_000:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: count_lines(log) >= 8, process)
     process.kill()
-    process.wait(30)
+    process.wait(PATIENCE_S)
     shutil.copytree(work / "first", work / "copied")
     (work / "first").rename(work / "moved")
     for name in ("moved", "copied"):
@@ -143,12 +145,9 @@ def test_a_directory_that_moves_while_it_is_written_loses_nothing(work: Path, se
         [*BENCH, *ASKED, "--no-cache", "--out", "first"], cwd=work, stderr=subprocess.PIPE, text=True
     )
     log = work / "first" / "api.jsonl"
-    deadline = time.monotonic() + 60
-    while not log.exists() or log.stat().st_size < 5_000:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: count_lines(log) >= 8, process)
     (work / "first").rename(work / "moved")
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=PATIENCE_S)
     assert "Traceback" not in said
     again = bench(work, "run", "--resume", "moved", "--quiet")
     assert again.returncode == 0, again.stderr
@@ -158,8 +157,9 @@ def test_a_directory_that_moves_while_it_is_written_loses_nothing(work: Path, se
 def test_a_terminal_of_any_width_gets_words(work: Path) -> None:
     assert bench(work, *ASKED, "--out", "run").returncode == 0
     for columns in ("1", "20", str(random.Random(0).randint(40, 400))):
-        told = bench(work, "compare", "run", env={**os.environ, "COLUMNS": columns, "TERM": "dumb"})
-        assert "Traceback" not in told.stderr
+        told = bench(work, "compare", "run", "run", env={**os.environ, "COLUMNS": columns, "TERM": "dumb"})
+        assert told.returncode == 0, told.stderr
+        assert "rowsincommon" in "".join(told.stdout.split())
         listed = bench(work, "list", "tasks", env={**os.environ, "COLUMNS": columns})
         assert listed.returncode == 0
         assert "agnews" in listed.stdout.replace("\n", "")

@@ -4,9 +4,6 @@ import io
 import json
 import os
 import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -16,6 +13,7 @@ from harness.adapters.hosted.train import train_hosted
 from harness.adapters.options import TrainOptions
 from harness.workspace import Workspace
 from tests.support.openai_server import OpenAIServer
+from tests.support.processes import BENCH
 
 RECIPE = "gpt-3.5-turbo-persona"
 MODEL = "gpt-3.5-turbo-1106"
@@ -57,7 +55,7 @@ def command(server: OpenAIServer, data: Path, *more: str) -> list[str]:
     words = ["train", "--task", "persona-json", "--recipe", RECIPE, "--data", str(data)]
     for setting in (f"base_url={server.url}", "poll_s=0.05", "validation_rows=5"):
         words += ["--set", setting]
-    return [sys.executable, "-c", "from harness.cli.main import main; main()", *words, *more]
+    return [*BENCH, *words, *more]
 
 
 def start(server: OpenAIServer, data: Path, home: Path, *more: str) -> "subprocess.Popen[str]":
@@ -69,15 +67,6 @@ def start(server: OpenAIServer, data: Path, home: Path, *more: str) -> "subproce
         stderr=subprocess.STDOUT,
         text=True,
     )
-
-
-def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
-    """Wait until the provider or the disk shows something, while the process lives."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 def notes(home: Path) -> list[Path]:

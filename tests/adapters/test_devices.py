@@ -5,8 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from harness.adapter import WEIGHTS, read_manifest
+from tests.support.processes import PATIENCE_S, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -42,7 +42,7 @@ class Trainings:
             command += ["--set", setting]
         process = subprocess.Popen(
             [sys.executable, *(by or ("-m", "harness")), *command, *words],
-            env={**os.environ, "BENCH_HOME": str(self.folder / home), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "BENCH_HOME": str(self.folder / home)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -77,7 +77,7 @@ def trainings(base: Path, rows: Path, tmp_path: Path) -> Iterator[Trainings]:
     for process in all_of_them.started:
         if process.poll() is None:
             process.terminate()  # a launcher ends its processes
-            process.communicate(timeout=60)
+            process.communicate(timeout=PATIENCE_S)
 
 
 def losses(adapter: Path) -> dict[int, float]:
@@ -121,13 +121,6 @@ def test_a_sharded_base_trains_the_adapter_of_a_whole_one(trainings: Trainings) 
         assert (alone / "adapter_config.json").is_file() and (sharded / "adapter_config.json").is_file()
 
 
-def wait_for(happened: Callable[[], object], process: "subprocess.Popen[str]") -> None:
-    deadline = time.monotonic() + 120
-    while not happened():
-        assert process.poll() is None and time.monotonic() < deadline, "the training ended too early"
-        time.sleep(0.01)
-
-
 def processes_of(home: Path) -> list[int]:
     """Pids of training processes (those with a number) whose workspace is `home`, by their number."""
     found = {}
@@ -148,11 +141,11 @@ def test_when_one_process_is_killed_the_other_ends_and_the_same_command_continue
 ) -> None:
     longer = ("--set", "epochs=30", "--set", "evaluations=30")
     process = trainings.start("cut", *longer, *LAUNCH)
-    wait_for(lambda: trainings.checkpoints("cut"), process)
+    wait_until(lambda: trainings.checkpoints("cut"), process)
     pids = processes_of(trainings.folder / "cut")
     assert len(pids) == 2
     os.kill(pids[victim], signal.SIGKILL)
-    out, err = process.communicate(timeout=60)  # the bound: nobody waits for the dead
+    out, err = process.communicate(timeout=PATIENCE_S)  # the bound: nobody waits for the dead
     assert process.returncode == 3 and not out
     assert f"process {victim} of 2 was killed (SIGKILL)" in err and "the same command continues" in err
     assert "Traceback" not in err
@@ -171,9 +164,9 @@ def test_when_one_process_is_killed_the_other_ends_and_the_same_command_continue
 def test_two_processes_continue_after_ctrl_c(trainings: Trainings, sharding: str) -> None:
     sharded = ("--set", f"sharding={sharding}", *LAUNCH)
     process = trainings.start("cut", *sharded)
-    wait_for(lambda: trainings.checkpoints("cut"), process)
+    wait_until(lambda: trainings.checkpoints("cut"), process)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE_S)
     if process.returncode == 0:
         pytest.skip("the training was faster than the signal")
     assert process.returncode == 130 and "Traceback" not in err
@@ -187,10 +180,7 @@ def test_two_processes_continue_after_ctrl_c(trainings: Trainings, sharding: str
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
 def test_processes_do_not_outlive_their_launcher(trainings: Trainings) -> None:
     process = trainings.start("orphans", "--set", "epochs=200", *LAUNCH)
-    wait_for(lambda: trainings.checkpoints("orphans"), process)
+    wait_until(lambda: trainings.checkpoints("orphans"), process)
     process.kill()
-    process.communicate(timeout=20)
-    deadline = time.monotonic() + 20
-    while processes_of(trainings.folder / "orphans"):
-        assert time.monotonic() < deadline, "training processes outlived the launcher"
-        time.sleep(0.1)
+    process.communicate(timeout=PATIENCE_S)
+    wait_until(lambda: not processes_of(trainings.folder / "orphans"))

@@ -3,7 +3,6 @@
 import json
 import logging
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +22,6 @@ from tests.adapters.hosting import ANSWER, KEY, MODEL, RECIPE, conversations, no
 from tests.support.openai_server import OpenAIServer, ServerConfig
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[OpenAIServer]:
-    with OpenAIServer() as running:
-        yield running
-
-
 @pytest.fixture(autouse=True)
 def key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
@@ -38,7 +31,7 @@ def content(server: OpenAIServer, file_id: str) -> list[Any]:
     request = urllib.request.Request(
         f"{server.url}/files/{file_id}/content", headers={"Authorization": f"Bearer {KEY}"}
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return [json.loads(line) for line in answer.read().splitlines()]
 
 
@@ -157,7 +150,7 @@ def test_a_job_cancelled_elsewhere_is_told(
     monkeypatch.undo()
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     request = urllib.request.Request(f"{server.url}/fine_tuning/jobs/ftjob-1/cancel", method="POST")
-    urllib.request.urlopen(request, timeout=10).close()
+    urllib.request.urlopen(request, timeout=60).close()
     with pytest.raises(IncompleteRunError, match="job ftjob-1 was cancelled") as error:
         train(asked, tmp_path)
     assert error.value.exit_code == ExitCode.INCOMPLETE
@@ -183,7 +176,6 @@ def test_cancel_ends_the_job_of_this_very_training(
 
 
 def test_max_cost_refuses_before_anything_is_sent(server: OpenAIServer, tmp_path: Path) -> None:
-    server.reset(ServerConfig())
     data = conversations(tmp_path / "rows.jsonl", 20)
     with pytest.raises(UsageError, match=r"could cost 0\.\d+ USD .* and pass --max-cost 0\.001: nothing was sent"):
         train(options(server, data, max_cost=0.001), tmp_path)

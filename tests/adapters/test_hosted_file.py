@@ -13,11 +13,11 @@ from harness.adapters.hosted.prepare import prepare
 from harness.adapters.hosted.recipe import load_hosted
 from harness.adapters.options import TrainOptions
 from harness.adapters.verb import cancel, dry_run, train
-from harness.cli.main import _run
 from harness.errors import UsageError
 from harness.records import Message
 from harness.workspace import Workspace
 from tests.adapters.hosting import ANSWER, MODEL, RECIPE, conversations
+from tests.support.front_door import bench
 
 NOBODY = "base_url=http://127.0.0.1:9/v1"
 
@@ -83,7 +83,7 @@ def test_the_command_line_says_it_too(
 ) -> None:
     monkeypatch.setenv("BENCH_HOME", str(tmp_path / "home"))
     words = ["train", "--task", "persona-json", "--recipe", RECIPE, "--data", "embedded", "--dry-run", "--json"]
-    assert _run(words) == 0
+    assert bench(*words) == 0
     record = json.loads(capsys.readouterr().out)
     assert any("OpenAI makes new fine-tuning jobs only until 2027-01-06" in r for r in record["remarks"])
     assert not (tmp_path / "home").exists()

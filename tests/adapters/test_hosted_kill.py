@@ -3,26 +3,21 @@
 import json
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from harness.adapter import read_manifest
-from tests.adapters.hosting import KEY, conversations, notes, start, wait_for
+from tests.adapters.hosting import KEY, conversations, notes, start
 from tests.support.openai_server import OpenAIServer, ServerConfig
+from tests.support.processes import PATIENCE_S, wait_until
 
-pytestmark = pytest.mark.timeout(120)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[OpenAIServer]:
-    with OpenAIServer() as running:
-        yield running
+DONE = ServerConfig(tune_s=0.01)
+"""A job that is under way has ended."""
 
 
 def finish(process: "subprocess.Popen[str]") -> str:
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, said
     return said
 
@@ -44,11 +39,12 @@ def proven(server: OpenAIServer, home: Path, uploads: int = 2) -> None:
 
 
 def test_killed_while_following(server: OpenAIServer, tmp_path: Path) -> None:
-    server.reset(ServerConfig(tune_s=2.0))
+    server.reset(ServerConfig(tune_s=-1))
     data = conversations(tmp_path / "rows.jsonl", 20)
     process = start(server, data, tmp_path)
-    wait_for(lambda: any(json.loads(n.read_bytes())["last_event"] for n in notes(tmp_path)), process)
+    wait_until(lambda: any(json.loads(n.read_bytes())["last_event"] for n in notes(tmp_path)), process)
     kill(process)
+    server.change(DONE)
     said = finish(start(server, data, tmp_path))
     assert "continuing with job ftjob-1; nothing is uploaded or paid again" in said
     assert "Created fine-tuning job" not in said, "events shown before are not shown again"
@@ -61,7 +57,7 @@ def test_killed_before_the_jobs_id_came_back(server: OpenAIServer, tmp_path: Pat
     server.reset(config)
     data = conversations(tmp_path / "rows.jsonl", 20)
     process = start(server, data, tmp_path)
-    wait_for(lambda: len(server.stats().jobs) == 1, process)
+    wait_until(lambda: len(server.stats().jobs) == 1, process)
     kill(process)
     assert json.loads(notes(tmp_path)[0].read_bytes())["job"] is None
     assert "continuing with job ftjob-1" in finish(start(server, data, tmp_path))
@@ -72,7 +68,7 @@ def test_killed_before_a_files_id_came_back(server: OpenAIServer, tmp_path: Path
     server.reset(ServerConfig(tune_s=0.2, tune_hold="upload", stall_s=30))
     data = conversations(tmp_path / "rows.jsonl", 20)
     process = start(server, data, tmp_path)
-    wait_for(lambda: len(server.stats().uploads) == 1, process)
+    wait_until(lambda: len(server.stats().uploads) == 1, process)
     kill(process)
     assert json.loads(notes(tmp_path)[0].read_bytes())["files"] == {}
     finish(start(server, data, tmp_path))
@@ -83,25 +79,26 @@ def test_ctrl_c_says_that_the_job_goes_on(server: OpenAIServer, tmp_path: Path) 
     server.reset(ServerConfig(tune_s=-1))
     data = conversations(tmp_path / "rows.jsonl", 20)
     process = start(server, data, tmp_path)
-    wait_for(lambda: any(json.loads(n.read_bytes())["last_event"] for n in notes(tmp_path)), process)
+    wait_until(lambda: any(json.loads(n.read_bytes())["last_event"] for n in notes(tmp_path)), process)
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=30)
+    said, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, said
     assert f"job ftjob-1 goes on at {server.url} and is billed" in said and "--cancel" in said
     assert "job ftjob-1 is cancelled" in finish(start(server, data, tmp_path, "--cancel"))
     failed = start(server, data, tmp_path, "--max-cost", "0.0001")
-    said, _ = failed.communicate(timeout=60)
+    said, _ = failed.communicate(timeout=PATIENCE_S)
     assert failed.returncode == 2 and "nothing was sent" in said
     assert len(server.stats().jobs) == 1
 
 
 def test_two_at_once_are_one(server: OpenAIServer, tmp_path: Path) -> None:
-    server.reset(ServerConfig(tune_s=2.0))
+    server.reset(ServerConfig(tune_s=-1))
     data = conversations(tmp_path / "rows.jsonl", 20)
     first = start(server, data, tmp_path)
-    wait_for(lambda: bool(notes(tmp_path)), first)
+    wait_until(lambda: bool(notes(tmp_path)), first)
     second = start(server, data, tmp_path)
-    said, _ = second.communicate(timeout=60)
+    said, _ = second.communicate(timeout=PATIENCE_S)
     assert second.returncode == 2 and "the same training is running already" in said
+    server.change(DONE)
     finish(first)
     proven(server, tmp_path)

@@ -13,12 +13,12 @@ from harness.adapters.options import TrainOptions
 from harness.adapters.train import prepare
 from harness.adapters.verb import train
 from harness.asking.plan import load_rows, load_task
-from harness.cli.main import main
 from harness.data.rows import DataSource
 from harness.errors import ExitCode, UsageError
 from harness.prompting.prompts import PromptTemplate
 from harness.settings import Settings
 from harness.workspace import Workspace
+from tests.support.front_door import bench
 
 QUICK = ("batch=8", "accumulate=1", "epochs=1", "validation_rows=16", "lora.r=2")
 
@@ -104,9 +104,8 @@ def test_pairs_without_explanations_train_nothing_and_say_how_to_get_them(
     lines = [json.dumps({**r.inputs, "label": int(r.reference)}) for r in rows]
     file = tmp_path / "pairs.jsonl"
     file.write_text("\n".join(lines))
-    with pytest.raises(SystemExit) as end:
-        main(["train", "--task", "qqp-explained", "--base", str(base), "--data", str(file), *dry])
-    assert end.value.code == ExitCode.USAGE
+    code = bench("train", "--task", "qqp-explained", "--base", str(base), "--data", str(file), *dry)
+    assert code == ExitCode.USAGE
     said = capfd.readouterr().err.strip()
     assert "none of the 20 training rows can be trained on" in said and len(said.splitlines()) == 1
     command = "bench data generate --task qqp-explained --teacher BACKEND --rows N --data DATA --out DIR"

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ pytest.importorskip("huggingface_hub")
 
 from harness.adapter import WEIGHTS, AdapterManifest, weights_digest, write_manifest  # noqa: E402
 from tests.support.hub_server import TOKEN, Hub, hub_server  # noqa: E402
+from tests.support.processes import BENCH, PATIENCE_S  # noqa: E402
 
 
 @pytest.fixture
@@ -61,11 +61,11 @@ def push(
     home = trained.parents[1]
     settings = {"BENCH_HOME": str(home), "HF_HOME": str(home / "hf"), "HF_ENDPOINT": url, "HF_HUB_DISABLE_XET": "1"}
     done = subprocess.run(
-        [sys.executable, "-m", "harness", "adapter", "push", "mine", *words],
+        [*BENCH, "adapter", "push", "mine", *words],
         env={**clean, **settings, **({"HF_TOKEN": token} if token else {}), **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert TOKEN not in done.stdout + done.stderr
     assert "Traceback" not in done.stderr

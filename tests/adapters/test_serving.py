@@ -67,7 +67,7 @@ def test_a_plain_adapter_is_served_by_the_line_that_is_printed(make: Make) -> No
         ({"r": 24}, "its rank 24 is above --max-lora-rank 16: serve it with --max-lora-rank 32, or train with"),
         ({"r": 600}, "its rank 600 is above --max-lora-rank 16: train with --set lora.r=16"),
         ({"use_dora": True}, "DoRA adapter, which vLLM refuses: merge it"),
-        ({"modules_to_save": ["lm_head"]}, r"whole layers are trained beside the adapter \(lm_head\)"),
+        ({"modules_to_save": ["lm_head"]}, "whole layers are trained beside the adapter (lm_head)"),
         ({"objective": "head"}, "a classification head, which vLLM does not load"),
         ({"bias": "lora_only"}, "biases are trained"),
         ({"alpha_pattern": {"q_proj": 4}}, "vLLM scales all by alpha / r"),
@@ -78,8 +78,7 @@ def test_what_vllm_refuses_is_told_with_what_to_do(changes: dict[str, Any], said
     folder = make(**changes)
     found = for_vllm(folder, 16)
     assert found.command is None
-    with pytest.raises(AssertionError, match=said):
-        raise AssertionError(" ".join(found.problems))
+    assert said in " ".join(found.problems)
     result = CliRunner().invoke(adapter, ["check", str(folder), "--for", "vllm"], standalone_mode=False)
     assert result.return_value == 2 and result.output.startswith("no: ")
 

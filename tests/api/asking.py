@@ -1,6 +1,7 @@
 """How the tests of this room ask: a backend from a table, rows from words, answers in a list."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from harness.errors import BackendStopped
 from harness.records import Completion, Message, Request
 from harness.settings import decode_table
 from harness.workspace import Workspace
+from tests.support.streams import each
 
 LABELS = ("World", "Sports", "Business", "Sci/Tech")
 PRICE = {"input": 1.0, "output": 4.0, "cached_input": 0.5, "batch_input": 0.5, "batch_output": 2.0}
@@ -28,9 +30,11 @@ def rows(count: int) -> list[Request]:
     return [row(f"r{n}") for n in range(count)]
 
 
-async def one_by_one(requests: Iterable[Request]) -> AsyncIterator[Request]:
-    """Requests as the runner hands them out."""
-    for request in requests:
+async def held(requests: Iterable[Request], first: int, until: threading.Thread) -> AsyncIterator[Request]:
+    """Requests, of which all but the `first` ones come when a thread has done its work."""
+    for n, request in enumerate(requests):
+        while n == first and until.is_alive():
+            await asyncio.sleep(0.01)
         yield request
 
 
@@ -59,7 +63,7 @@ class Asked:
 
 def make(url: str, folder: Path, *, context: RunContext | None = None, **settings: Any) -> OpenAIBackend:
     """A backend as `[backends.api]` would make it."""
-    table = {"kind": "openai", "model": "m", "base_url": url, "price": PRICE, "timeout_s": 5.0} | settings
+    table = {"kind": "openai", "model": "m", "base_url": url, "price": PRICE, "timeout_s": 60.0} | settings
     table = {k: v for k, v in table.items() if v is not None}
     context = context or RunContext(Workspace(folder), use_cache=False)
     return OpenAIBackend("api", decode_table(table, OpenAIBackend.Settings, "[backends.api]"), "news", context)
@@ -73,9 +77,10 @@ def ask(
     max_cost: float | None = None,
     use_cache: bool = False,
     probing: bool = False,
+    hold: tuple[int, threading.Thread] | None = None,
     **settings: Any,
 ) -> Asked:
-    """Check a backend and ask it everything."""
+    """Check a backend and ask it everything (`hold`: see `held`)."""
     context = RunContext(Workspace(folder), budget=Budget(ceiling=max_cost), use_cache=use_cache, probing=probing)
     requests = list(requests)
     asked = Asked()
@@ -85,7 +90,8 @@ def ask(
         first = requests[0]
         try:
             await backend.check(Needs(task="news", rows=len(requests), labels=first.labels, schema=first.schema))
-            async for completion in backend.stream(one_by_one(requests), folder):
+            stream = backend.stream(held(requests, *hold) if hold else each(requests), folder)
+            async for completion in stream:
                 asked.completions.append(completion)
         except BackendStopped as stop:
             asked.stop = stop

@@ -1,7 +1,6 @@
 """Batches cost half, survive a kill at any moment, and leave what expired to be asked again."""
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -11,14 +10,9 @@ from harness.api.batch_notes import BatchNotes
 from harness.backend import RunContext
 from harness.records import Completion, Request
 from harness.workspace import Workspace
-from tests.api.asking import PRICE, Asked, ask, make, one_by_one, rows
+from tests.api.asking import PRICE, Asked, ask, make, rows
 from tests.support.openai_server import OpenAIServer, ServerConfig
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[OpenAIServer]:
-    with OpenAIServer() as running:
-        yield running
+from tests.support.streams import each
 
 
 def batch(server: OpenAIServer, folder: Path, requests: list[Request], **settings: object) -> Asked:
@@ -53,29 +47,36 @@ def test_what_expired_has_a_name_and_is_asked_again(server: OpenAIServer, tmp_pa
     server.reset(ServerConfig(batch_s=0.01, batch_expire=0.3))
     first = batch(server, tmp_path, rows(10))
     assert first.errors == {"batch expired": 3}
-    server_again = ServerConfig(batch_s=0.01)
-    server.reset(server_again)
+    server.reset(ServerConfig(batch_s=0.01))
     left = [r for r in rows(10) if first.by_id[r.id].error]
     assert batch(server, tmp_path, left).errors == {}
 
 
 def test_a_kill_while_a_batch_runs_loses_nothing_and_pays_once(server: OpenAIServer, tmp_path: Path) -> None:
-    server.reset(ServerConfig(batch_s=0.6))
+    server.reset(ServerConfig(batch_s=3600))
 
-    async def killed(take: int) -> list[Completion]:
-        """Begin, take some answers, and go without a word, as kill -9 does."""
+    async def killed_while_it_works() -> None:
+        """Begin, and go without a word as soon as the provider has the batch, as kill -9 does."""
         backend = make(server.url, tmp_path, batch=True, poll_s=0.02)
-        stream = backend.stream(one_by_one(rows(8)), tmp_path)
-        if take == 0:
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(anext(stream), 0.3)
+        waiting = asyncio.ensure_future(anext(backend.stream(each(rows(8)), tmp_path)))
+        while not server.stats().batches:
+            await asyncio.sleep(0.01)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await backend.aclose()
+
+    async def killed_after(take: int) -> list[Completion]:
+        """Take some answers, and go."""
+        backend = make(server.url, tmp_path, batch=True, poll_s=0.02)
+        stream = backend.stream(each(rows(8)), tmp_path)
         taken = [await anext(stream) for _ in range(take)]
         await backend.aclose()
         return taken
 
-    assert asyncio.run(killed(0)) == []
-    assert server.stats().batches == 1
-    taken = asyncio.run(killed(3))
+    asyncio.run(killed_while_it_works())
+    server.change(ServerConfig(batch_s=0.0))
+    taken = asyncio.run(killed_after(3))
     rest = [r for r in rows(8) if r.id not in {c.id for c in taken}]
     asked = batch(server, tmp_path, rest)
     assert sorted([*asked.by_id, *(c.id for c in taken)]) == sorted(r.id for r in rows(8))
@@ -139,7 +140,7 @@ def test_a_ceiling_holds_for_batches_too(server: OpenAIServer, tmp_path: Path) -
 
 
 def test_progress_is_told_while_a_batch_works(server: OpenAIServer, tmp_path: Path) -> None:
-    server.reset(ServerConfig(batch_s=0.2))
+    server.reset(ServerConfig(batch_s=1.0))
     heard: list[tuple[str, int, int]] = []
 
     async def go() -> None:
@@ -147,7 +148,7 @@ def test_progress_is_told_while_a_batch_works(server: OpenAIServer, tmp_path: Pa
             Workspace(tmp_path), use_cache=False, progress=lambda name, done, total: heard.append((name, done, total))
         )
         backend = make(server.url, tmp_path, context=context, batch=True, poll_s=0.03, price=PRICE)
-        async for _ in backend.stream(one_by_one(rows(10)), tmp_path):
+        async for _ in backend.stream(each(rows(10)), tmp_path):
             pass
         await backend.aclose()
 

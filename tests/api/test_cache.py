@@ -5,7 +5,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,18 +12,12 @@ import pytest
 from harness.asking.cache import WRITE_EVERY, AnswerCache
 from harness.errors import UsageError
 from harness.records import Completion, Usage
-from tests.api.asking import ask, make, one_by_one, row, rows
+from tests.api.asking import ask, make, row, rows
 from tests.support.openai_server import OpenAIServer, ServerConfig
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[OpenAIServer]:
-    with OpenAIServer() as running:
-        yield running
+from tests.support.streams import each
 
 
 def test_hits_cost_nothing_keep_their_list_cost_and_are_marked(server: OpenAIServer, tmp_path: Path) -> None:
-    server.reset(ServerConfig())
     first = ask(server.url, tmp_path, rows(20), use_cache=True)
     again = ask(server.url, tmp_path, rows(20), use_cache=True)
     assert server.stats().requests == 20
@@ -50,7 +43,6 @@ def test_hits_cost_nothing_keep_their_list_cost_and_are_marked(server: OpenAISer
     ids=str,
 )
 def test_another_model_or_body_misses(server: OpenAIServer, tmp_path: Path, change: dict[str, object]) -> None:
-    server.reset(ServerConfig())
     ask(server.url, tmp_path, [row("r0")], use_cache=True)
     ask(server.url, tmp_path, [row("r0")], use_cache=True, **change)  # type: ignore[arg-type]
     assert server.stats().requests == 2
@@ -58,7 +50,6 @@ def test_another_model_or_body_misses(server: OpenAIServer, tmp_path: Path, chan
 
 @pytest.mark.parametrize("change", [{"temperature": 0.5}, {"max_tokens": 9}, {"seed": 1}, {"repeat": 1}], ids=str)
 def test_another_request_misses(server: OpenAIServer, tmp_path: Path, change: dict[str, object]) -> None:
-    server.reset(ServerConfig())
     ask(server.url, tmp_path, [row("r0")], use_cache=True)
     ask(server.url, tmp_path, [row("r0", **change)], use_cache=True)
     assert server.stats().requests == 2
@@ -72,7 +63,6 @@ def test_a_schema_that_is_left_out_misses(server: OpenAIServer, tmp_path: Path) 
 
 
 def test_another_base_url_misses(server: OpenAIServer, tmp_path: Path) -> None:
-    server.reset(ServerConfig())
     ask(server.url, tmp_path, [row("r0")], use_cache=True)
     ask(server.url.replace("127.0.0.1", "localhost"), tmp_path, [row("r0")], use_cache=True)
     assert server.stats().requests == 2
@@ -122,7 +112,7 @@ def test_a_run_that_is_going_on_has_its_answers_on_disk(server: OpenAIServer, tm
         from harness.workspace import Workspace
 
         backend = make(server.url, tmp_path, context=RunContext(Workspace(tmp_path)), concurrency=16)
-        stream = backend.stream(one_by_one(rows(600)), tmp_path)
+        stream = backend.stream(each(rows(600)), tmp_path)
         for _ in range(500):
             await anext(stream)
         other = AnswerCache(tmp_path / "cache.sqlite")

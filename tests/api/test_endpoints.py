@@ -1,7 +1,6 @@
 """Several servers under one backend: the least loaded first, a dead one set aside and tried again."""
 
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,15 +42,10 @@ def test_a_dead_server_is_set_aside_and_no_row_is_lost(two: list[OpenAIServer], 
 def test_a_server_that_comes_back_is_used_again(two: list[OpenAIServer], tmp_path: Path) -> None:
     two[0].reset(ServerConfig(delay_s=0.05))
     two[1].stop()
-
-    def revive() -> None:
-        time.sleep(0.4)
-        two[1].start()
-
-    reviver = threading.Thread(target=revive)
+    reviver = threading.Thread(target=two[1].start)
     reviver.start()
-    asked = ask("", tmp_path, rows(400), base_url=[s.url for s in two], concurrency=8)
-    reviver.join()
+    urls = [s.url for s in two]
+    asked = ask("", tmp_path, rows(400), base_url=urls, concurrency=8, hold=(50, reviver))
     assert asked.errors == {}
     assert two[1].stats().answered > 0
 

@@ -1,6 +1,5 @@
 """A limit is used nearly whole and hardly ever passed, whether it is configured, told by headers, or neither."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,12 +9,6 @@ from harness.api.pacing import Pacer
 from tests.api.asking import ask, rows
 from tests.api.simulation import simulate
 from tests.support.openai_server import OpenAIServer, ServerConfig
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[OpenAIServer]:
-    with OpenAIServer() as running:
-        yield running
 
 
 @pytest.mark.parametrize("configured", [True, False], ids=["configured", "told by headers"])

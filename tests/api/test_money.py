@@ -1,7 +1,7 @@
 """Costs come from usage and the price table; a ceiling is never passed; unknown stays unknown."""
 
 import datetime
-from collections.abc import Iterator
+import json
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -17,12 +17,6 @@ from harness.settings import Settings
 from harness.workspace import Workspace
 from tests.api.asking import PRICE, ask, row, rows
 from tests.support.openai_server import OpenAIServer, ServerConfig
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[OpenAIServer]:
-    with OpenAIServer() as running:
-        yield running
 
 
 def of_server(server: OpenAIServer) -> float:
@@ -59,6 +53,24 @@ def test_a_ceiling_is_never_passed_and_all_that_was_paid_is_kept(server: OpenAIS
     assert len(asked.completions) == server.stats().requests
 
 
+def test_a_run_that_met_its_ceiling_goes_on_under_a_higher_one_and_pays_for_nothing_twice(
+    server: OpenAIServer, tmp_path: Path
+) -> None:
+    rows_of_ours = [{"text": f"Report {n} on item {n * n}", "label": n % 4} for n in range(40)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows_of_ours))
+    table = {"kind": "openai", "model": "m", "base_url": server.url, "price": PRICE, "concurrency": 4}
+    common = {"settings": Settings(backends={"api": table}), "workspace": Workspace(tmp_path), "use_cache": False}
+    ceiling = 0.002
+    log = run("agnews", ["api"], data=str(tmp_path / "rows.jsonl"), max_cost=ceiling, **common)  # type: ignore[arg-type]
+    answered = len(log.answered("api"))
+    assert 0 < answered == server.stats().requests < 40
+    assert of_server(server) <= ceiling
+    assert len(resume(log.path, max_cost=ceiling, **common).answered("api")) == answered  # type: ignore[arg-type]
+    log = resume(log.path, max_cost=1.0, **common)  # type: ignore[arg-type]
+    assert len(log.answered("api")) == 40 == server.stats().requests
+    assert log.incurred("api") == pytest.approx(of_server(server), rel=1e-12)
+
+
 def test_attempts_that_may_have_been_billed_count_against_the_ceiling(server: OpenAIServer, tmp_path: Path) -> None:
     server.reset(ServerConfig(faults={"cut": 1.0}))
     asked = ask(server.url, tmp_path, rows(500), max_cost=0.002)
@@ -69,7 +81,6 @@ def test_attempts_that_may_have_been_billed_count_against_the_ceiling(server: Op
 
 
 def test_a_ceiling_needs_a_price(server: OpenAIServer, tmp_path: Path) -> None:
-    server.reset(ServerConfig())
     with pytest.raises(UsageError, match=r"price of m is unknown.*price = "):
         ask(server.url, tmp_path, rows(1), max_cost=1.0, price=None)
     assert server.stats().requests == 0
@@ -114,14 +125,12 @@ def test_what_an_earlier_session_may_have_been_billed_counts_against_a_resumed_r
 
 
 def test_the_table_prices_a_model_that_bench_toml_does_not(server: OpenAIServer, tmp_path: Path) -> None:
-    server.reset(ServerConfig())
     completion = ask(server.url, tmp_path, [row("r0")], model="gpt-4.1", price=None).by_id["r0"]
     used = completion.usage
     assert completion.cost.list == pytest.approx((used.prompt_tokens * 2 + used.completion_tokens * 8) / 1e6)
 
 
 def test_an_unknown_price_is_unknown_not_zero(server: OpenAIServer, tmp_path: Path) -> None:
-    server.reset(ServerConfig())
     completion = ask(server.url, tmp_path, [row("r0")], price=None).by_id["r0"]
     assert completion.cost.list is None
     assert completion.cost.incurred is None

@@ -1,6 +1,5 @@
 """What is sent fits the model: schemas, log-probabilities, renamed and refused parameters, Azure, hosted fine-tunes."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,14 +12,7 @@ from tests.api.asking import LABELS, ask, make, row
 from tests.support.openai_server import OpenAIServer, ServerConfig
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[OpenAIServer]:
-    with OpenAIServer() as running:
-        yield running
-
-
 def test_labels_are_asked_as_a_schema_and_come_back_as_plain_text(server: OpenAIServer, tmp_path: Path) -> None:
-    server.reset(ServerConfig())
     answer = ask(server.url, tmp_path, [row("r0")], decode="json").by_id["r0"]
     assert answer.text in LABELS
     (body,) = server.stats().last_bodies
@@ -30,7 +22,6 @@ def test_labels_are_asked_as_a_schema_and_come_back_as_plain_text(server: OpenAI
 
 
 def test_a_schema_with_an_object_at_the_root_is_sent_as_it_is(server: OpenAIServer, tmp_path: Path) -> None:
-    server.reset(ServerConfig())
     schema = {
         "type": "object",
         "properties": {"text": {"type": "string"}},
@@ -43,7 +34,6 @@ def test_a_schema_with_an_object_at_the_root_is_sent_as_it_is(server: OpenAIServ
 
 
 def test_an_array_at_the_root_is_wrapped_and_unwrapped(server: OpenAIServer, tmp_path: Path) -> None:
-    server.reset(ServerConfig())
     schema = {"type": "array", "items": {"type": "string"}}
     answer = ask(server.url, tmp_path, [row("r0", schema=schema, labels=())], decode="json").by_id["r0"]
     assert answer.text.startswith('["text ')
@@ -56,7 +46,6 @@ def test_a_server_that_ignores_the_schema_is_not_mended(server: OpenAIServer, tm
 
 @pytest.mark.parametrize("model", ["gpt-3.5-turbo", "gpt-4-turbo", "gpt-4"])
 def test_old_models_take_no_schema(server: OpenAIServer, tmp_path: Path, model: str) -> None:
-    server.reset(ServerConfig())
     with pytest.raises(UsageError, match=f"{model} takes no JSON schema"):
         ask(server.url, tmp_path, [row("r0")], decode="json", model=model)
     assert server.stats().requests == 0
@@ -68,7 +57,6 @@ def test_json_without_schema_or_labels_is_refused(server: OpenAIServer, tmp_path
 
 
 def test_label_log_probabilities_are_kept_where_the_server_gives_them(server: OpenAIServer, tmp_path: Path) -> None:
-    server.reset(ServerConfig())
     answer = ask(server.url, tmp_path, [row("r0")], logprobs=True).by_id["r0"]
     assert answer.label_scores == {label: -0.2 if label == answer.text else -2.0 for label in LABELS}
     server.reset(ServerConfig(logprobs=False))
@@ -78,7 +66,6 @@ def test_label_log_probabilities_are_kept_where_the_server_gives_them(server: Op
 def test_new_models_get_renamed_parameters_and_those_they_refuse_are_named(
     server: OpenAIServer, tmp_path: Path
 ) -> None:
-    server.reset(ServerConfig())
     ask(server.url, tmp_path, [row("r0")], model="gpt-6-luna")
     (body,) = server.stats().last_bodies
     assert body["max_completion_tokens"] == 8
@@ -100,7 +87,6 @@ def test_new_models_get_renamed_parameters_and_those_they_refuse_are_named(
 def test_a_field_that_a_server_refuses_can_be_left_out_and_that_is_on_record(
     server: OpenAIServer, tmp_path: Path
 ) -> None:
-    server.reset(ServerConfig())
     ask(server.url, tmp_path, [row("r0")], omit=["temperature", "seed"])
     (body,) = server.stats().last_bodies
     assert not {"temperature", "seed"} & set(body)
@@ -134,7 +120,6 @@ def test_azure_names_deployment_and_version_in_the_address(
 
 
 def test_extra_headers_and_body_fields_are_sent(server: OpenAIServer, tmp_path: Path) -> None:
-    server.reset(ServerConfig())
     ask(server.url, tmp_path, [row("r0")], extra_headers={"X-Team": "news"}, extra_body={"user": "bench"})
     stats = server.stats()
     assert stats.last_headers[0]["x-team"] == "news"
@@ -142,7 +127,6 @@ def test_extra_headers_and_body_fields_are_sent(server: OpenAIServer, tmp_path: 
 
 
 def test_a_proxy_is_asked_instead_of_the_server(server: OpenAIServer, tmp_path: Path) -> None:
-    server.reset(ServerConfig())
     proxy = server.url.removesuffix("/v1")  # it answers any absolute URL by its path, as a proxy would
     asked = ask("http://nowhere.invalid/v1", tmp_path, [row("r0")], proxy=proxy)
     assert asked.errors == {}
@@ -150,7 +134,6 @@ def test_a_proxy_is_asked_instead_of_the_server(server: OpenAIServer, tmp_path: 
 
 
 def test_a_hosted_fine_tune_takes_its_model_from_the_adapter(server: OpenAIServer, tmp_path: Path) -> None:
-    server.reset(ServerConfig())
     place = Workspace(tmp_path)
     model = "ft:gpt-4o-mini-2024-07-18:acme::abc"
     manifest = AdapterManifest(

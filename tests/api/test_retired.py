@@ -1,7 +1,6 @@
 """A model that was shut down is told before anything is sent, with what to name instead."""
 
 import datetime
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,6 @@ from tests.api.asking import ask, make, row
 from tests.support.openai_server import OpenAIServer, ServerConfig
 
 OPENAI = "https://api.openai.com/v1"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[OpenAIServer]:
-    with OpenAIServer() as running:
-        yield running
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +28,6 @@ def test_gpt35_is_gone_at_openai(tmp_path: Path) -> None:
 
 
 def test_elsewhere_it_may_live_on(server: OpenAIServer, tmp_path: Path) -> None:
-    server.reset(ServerConfig())
     assert ask(server.url, tmp_path, [row("r0")], model="gpt-3.5-turbo").errors == {}
 
 

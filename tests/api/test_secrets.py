@@ -2,7 +2,6 @@
 
 import logging
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -16,12 +15,6 @@ from tests.api.asking import ask, make, row, rows
 from tests.support.openai_server import OpenAIServer, ServerConfig
 
 KEY = "sk-very-secret-0123456789abcdef"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[OpenAIServer]:
-    with OpenAIServer() as running:
-        yield running
 
 
 @pytest.mark.parametrize(
@@ -54,6 +47,7 @@ def test_no_key_in_run_directory_output_or_log(
         settings=Settings(backends={"api": table}),
         workspace=Workspace(tmp_path / "home"),
     )
+    resume(log.path, settings=Settings(backends={"api": table}), workspace=Workspace(tmp_path / "home"))
     assert server.stats().requests > 0
     assert server.stats().last_headers[0]["x-team-token"] == f"{KEY}-token"
     for path in (tmp_path / "home").rglob("*"):
@@ -63,8 +57,6 @@ def test_no_key_in_run_directory_output_or_log(
     assert msgspec.to_builtins(log.manifest)["backend_settings"]["api"]["extra_headers"] == {
         "X-Team-Token": "env:MY_TOKEN"
     }
-    if config.key == KEY:
-        resume(log.path, settings=Settings(backends={"api": table}), workspace=Workspace(tmp_path / "home"))
 
 
 def test_no_key_in_a_traceback(server: OpenAIServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,9 @@
 """A server that nobody here wrote: the task runs through `transformers serve` with the tiny model."""
 
 import importlib.util
-import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,10 +14,9 @@ import pytest
 from harness.runner import run
 from harness.settings import Settings
 from harness.workspace import Workspace
+from tests.support.processes import ROOT, free_port, wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "adapters" / "tiny"
-STARTS_WITHIN_S = 120.0
 
 pytestmark = [
     pytest.mark.slow,
@@ -30,13 +26,6 @@ pytestmark = [
     ),
     pytest.mark.skipif(not (TINY / "config.json").exists(), reason="the tiny model is not built"),
 ]
-
-
-def free_port() -> int:
-    """A port that was free a moment ago (the server takes no port 0)."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Served(NamedTuple):
@@ -54,30 +43,24 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     (model / "chat_template.jinja").write_text("{% for m in messages %}{{ m['content'] }}{% endfor %}")
     program = "from transformers.cli.transformers import main; main()"
     words = ["serve", str(model), "--device", "cpu", "--host", "127.0.0.1", "--port", str(port)]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-c", program, *words], env=environment, stdout=output, stderr=output
-        )
+        process = subprocess.Popen([sys.executable, "-c", program, *words], stdout=output, stderr=output)
         try:
-            wait_until_up(f"http://127.0.0.1:{port}/health", process, log)
+            wait_until(lambda: up(f"http://127.0.0.1:{port}/health") or process.poll() is not None)
+            assert process.poll() is None, log.read_text()[-3000:]
             yield Served(f"http://127.0.0.1:{port}/v1", str(model))
         finally:
             process.kill()
             process.wait(30)
 
 
-def wait_until_up(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    """Until the server answers; what it wrote, where it does not."""
-    deadline = time.monotonic() + STARTS_WITHIN_S
-    while True:
-        try:
-            urllib.request.urlopen(address, timeout=2).close()
-            return
-        except OSError:
-            if process.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"transformers serve did not start:\n{log.read_text()[-3000:]}")
-            time.sleep(0.5)
+def up(address: str) -> bool:
+    """Whether a server answers."""
+    try:
+        urllib.request.urlopen(address, timeout=2).close()
+    except OSError:
+        return False
+    return True
 
 
 def test_the_task_runs_through_transformers_serve(served: Served, tmp_path: Path) -> None:

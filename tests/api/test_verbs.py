@@ -2,24 +2,17 @@
 
 import json
 import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from harness.cli.main import main
 from harness.identity import Identity
 from harness.money.estimate import at_limits, estimate
 from harness.prompting.tokens import APPROXIMATE, counter_for
 from tests.api.asking import LABELS, row
+from tests.support import front_door
 from tests.support.openai_server import OpenAIServer, ServerConfig
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[OpenAIServer]:
-    with OpenAIServer() as running:
-        yield running
+from tests.support.processes import BENCH
 
 
 @pytest.fixture
@@ -38,10 +31,9 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: OpenAIServer) 
 
 def bench(capfd: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of a command."""
-    with pytest.raises(SystemExit) as end:
-        main(list(words))
+    code = front_door.bench(*words)
     said = capfd.readouterr()
-    return int(end.value.code or 0), said.out, said.err
+    return code, said.out, said.err
 
 
 def test_estimate_says_cost_and_time_and_calls_nobody(
@@ -134,7 +126,7 @@ def test_ask_shows_control_codes_and_obeys_none(
 def test_ask_wants_a_prompt_that_is_text(work: Path) -> None:
     for typed, said in ((b"", "the prompt is empty"), (b"a\xff", "is not UTF-8 (byte 1)")):
         done = subprocess.run(
-            [sys.executable, "-c", "from harness.cli.main import main; main()", "ask", "-", "--backends", "one"],
+            [*BENCH, "ask", "-", "--backends", "one"],
             input=typed,
             capture_output=True,
             timeout=60,

@@ -8,8 +8,7 @@ from click.testing import CliRunner
 
 from harness.cli.data import data
 from harness.errors import UsageError
-
-SHARED = Path(__file__).parents[2] / ".." / "shared" / "data" / "persona"
+from tests.support.shared import SHARED, needs_shared
 
 
 def check(*arguments: str) -> str:
@@ -47,8 +46,8 @@ def test_a_missing_split_is_told_and_both_missing_is_an_error(tmp_path: Path) ->
         check("--task", "qqp", "--data", str(tmp_path / "nowhere"))
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the published conversations are not here")
+@needs_shared("persona")
 def test_the_published_persona_data_is_told_as_it_is() -> None:
-    said = check("--task", "persona-json", "--data", str(SHARED))
+    said = check("--task", "persona-json", "--data", str(SHARED / "persona"))
     assert "2 of 153 training targets are invalid" in said
     assert "33 exactly (33 of 36 distinct ones)" in said

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.processes import BENCH
+
 HEAVY = ("torch", "pandas", "openai", "transformers", "datasets", "numpy", "scipy", "sklearn", "matplotlib", "aiohttp")
 
 
 def bench(*args: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", "from harness.cli.main import main; main()", *args],
+        [*BENCH, *args],
         capture_output=True,
         text=True,
         cwd=cwd,
@@ -74,6 +76,23 @@ def test_a_plugin_that_cannot_be_loaded_is_a_sentence(tmp_path: Path) -> None:
     assert "is not a task: it has no version, labels, metrics" in done.stderr
 
 
+def test_a_broken_plugin_that_is_installed_is_reported_and_disturbs_nobody(tmp_path: Path) -> None:
+    info = tmp_path / "site" / "stranger-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[bench.tasks]\nodd = nothing_of_that_name:Odd\n")
+    env = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    listed = bench("list", "tasks", cwd=tmp_path, env=env)
+    assert listed.returncode == 0
+    lines = {line.split()[0]: line for line in listed.stdout.splitlines()}
+    assert "broken: task 'odd'" in lines["odd"] and "ModuleNotFoundError" in lines["odd"]
+    assert "World, Sports" in lines["agnews"]
+    other = bench("data", "check", "--task", "agnews", "--data", "embedded", cwd=tmp_path, env=env)
+    assert (other.returncode, "nothing_of_that_name" in other.stderr) == (0, False)
+    asked = bench("run", "--task", "odd", "--backends", "gpt4", cwd=tmp_path, env=env)
+    assert asked.returncode == 2 and "task 'odd' (nothing_of_that_name:Odd) cannot be loaded" in asked.stderr
+
+
 def test_data_files_are_told_by_file_and_line(tmp_path: Path) -> None:
     (tmp_path / "bad.csv").write_text('"1","t","d"\n"9","t","d"\n')
     (tmp_path / "empty.csv").write_text("")
@@ -118,7 +137,7 @@ def test_an_unknown_run_is_told_the_newest_whatever_its_task(tmp_path: Path) -> 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:
     done = subprocess.run(
-        f"{sys.executable} -c 'from harness.cli.main import main; main()' list tasks | true",
+        f"{' '.join(BENCH)} list tasks | true",
         shell=True,
         capture_output=True,
         text=True,

@@ -2,15 +2,13 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.gate.building import finished, make_run, right_but
-
-BENCH = (sys.executable, "-c", "from harness.cli.main import main; main()")
+from tests.support.processes import BENCH
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import secrets
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,6 @@ import pytest
 
 # Before Ray is imported, which reads them once: nobody else on this machine may join the test's clusters.
 os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ray = pytest.importorskip("ray", reason="needs the `ray` extra")
 pytest.importorskip("torch", reason="needs the `local` extra")
@@ -22,6 +22,15 @@ from tests.support.ray_nodes import Node  # noqa: E402
 from tests.support.tiny_llama import sentences  # noqa: E402
 
 ROWS = 1500
+
+
+@pytest.fixture(scope="session", autouse=True)
+def short_folder() -> Iterator[None]:
+    """Where a cluster of our own keeps its sockets, whose paths must be short; gone at the end."""
+    with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        os.environ["RAY_TMPDIR"] = folder
+        yield
+        del os.environ["RAY_TMPDIR"]
 
 
 @pytest.fixture(scope="session")

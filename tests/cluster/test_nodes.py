@@ -4,9 +4,7 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,26 +13,21 @@ import pytest
 from harness.runlog import RunLog
 from tests.cluster.conftest import ROWS
 from tests.cluster.running import TINY, answers, ask, workers
+from tests.support.processes import BENCH, PATIENCE_S, count_lines, wait_until
 from tests.support.ray_nodes import Node, descendants
 
 pytestmark = pytest.mark.cluster
 KILLS = 20
 
 
-def lines(path: Path) -> int:
-    return path.read_bytes().count(b"\n") if path.exists() else 0
-
-
 def when(log: Path, count: int, action: Callable[[], object]) -> threading.Thread:
-    """Act as soon as the log holds so many lines (at most 100 s later)."""
+    """Act as soon as the log holds so many lines."""
 
-    def wait() -> None:
-        deadline = time.monotonic() + 100
-        while lines(log) < count and time.monotonic() < deadline:
-            time.sleep(0.005)
+    def act() -> None:
+        wait_until(lambda: count_lines(log) >= count)
         action()
 
-    thread = threading.Thread(target=wait, daemon=True)
+    thread = threading.Thread(target=act, daemon=True)
     thread.start()
     return thread
 
@@ -65,7 +58,7 @@ def test_a_node_killed_in_the_middle_loses_no_row(
     with Node("127.0.0.3", cpus=1, head=head) as other:
         killer = when(tmp_path / "run" / "tiny.jsonl", moment, other.kill)
         log = ask(rows, tmp_path / "run", heard=heard, **workers(head.gcs, 3))
-        killer.join(100)
+        killer.join(PATIENCE_S)
     assert answers(log) == answers(alone)
     summary = log.summary()
     assert summary is not None
@@ -90,7 +83,7 @@ def test_a_worker_that_dies_is_replaced(head: Node, rows: Path, alone: RunLog, t
 
     killer = when(tmp_path / "run" / "tiny.jsonl", 100, kill_a_worker)
     log = ask(rows, tmp_path / "run", heard=heard, **workers(head.gcs, 1))
-    killer.join(100)
+    killer.join(PATIENCE_S)
     assert dead
     assert answers(log) == answers(alone)
     assert any(f"(process {dead[0]}) was lost" in text for text in heard)
@@ -101,13 +94,15 @@ def test_a_run_whose_driver_is_killed_is_resumed(head: Node, rows: Path, alone: 
         f'[backends.tiny]\nkind = "local"\nmodel = "{TINY}"\ndecode = "choose"\n'
         f'executor = "ray"\n[backends.tiny.ray]\nworkers = 2\naddress = "{head.gcs}"\n'
     )
-    bench = [sys.executable, "-c", "from harness.cli.main import main; main()", "run", "--quiet"]
+    bench = [*BENCH, "run", "--quiet"]
     asked = ["--task", "agnews", "--backends", "tiny", "--data", str(rows), "--out", "run"]
     process = subprocess.Popen([*bench, *asked], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    when(tmp_path / "run" / "tiny.jsonl", 200, lambda: process.send_signal(signal.SIGKILL)).join(120)
-    process.communicate(timeout=30)
-    kept = lines(tmp_path / "run" / "tiny.jsonl")
+    when(tmp_path / "run" / "tiny.jsonl", 200, lambda: process.send_signal(signal.SIGKILL)).join(PATIENCE_S)
+    process.communicate(timeout=PATIENCE_S)
+    kept = count_lines(tmp_path / "run" / "tiny.jsonl")
     assert 200 <= kept < ROWS
-    done = subprocess.run([*bench, "--resume", "run"], cwd=tmp_path, capture_output=True, timeout=120, check=False)
+    done = subprocess.run(
+        [*bench, "--resume", "run"], cwd=tmp_path, capture_output=True, timeout=PATIENCE_S, check=False
+    )
     assert done.returncode == 0, done.stderr.decode()
     assert answers(RunLog.open(tmp_path / "run")) == answers(alone)

@@ -9,8 +9,9 @@ from harness.backend import RunContext
 from harness.backends.local import LocalBackend, LocalSettings
 from harness.executors.ray_settings import RaySettings
 from harness.workspace import Workspace
-from tests.local.asking import ask, each, needs
+from tests.local.asking import ask, needs
 from tests.support.ray_nodes import Node
+from tests.support.streams import each
 from tests.support.tiny_llama import make_adapter, make_base, news_requests
 
 pytestmark = pytest.mark.cluster

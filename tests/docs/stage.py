@@ -25,7 +25,7 @@ class Stage:
         commands = folder / "bin"
         commands.mkdir()
         for name, start in {
-            "bench": "-c 'from harness.cli.main import main; main()'",
+            "bench": "-m harness",
             "python": "",
             "pytest": "-m pytest -p no:cacheprovider",
         }.items():

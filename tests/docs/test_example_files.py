@@ -46,5 +46,5 @@ def test_yaml_parses_and_names_what_it_is(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [*found("*.sh"), *found("*.sbatch")], ids=name)
 def test_scripts_are_bash(path: Path) -> None:
-    done = subprocess.run(["bash", "-n", str(path)], capture_output=True, timeout=10, check=False)
+    done = subprocess.run(["bash", "-n", str(path)], capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr.decode()

@@ -17,17 +17,13 @@ from harness.executors.windows import windows
 from harness.records import Completion, Message, Request
 from harness.settings import Settings, decode_table
 from harness.workspace import Workspace
+from tests.support.streams import each
 
 SAME = {"bench-harness": "1.0", "torch": "2.9.0+cu128", "transformers": "5.1", "peft": "0.19"}
 
 
 def rows(count: int) -> list[Request]:
     return [Request(id=f"r{n}", messages=(Message(role="user", content=str(n)),)) for n in range(count)]
-
-
-async def each(requests: list[Request]) -> AsyncIterator[Request]:
-    for request in requests:
-        yield request
 
 
 def answer(request: Request) -> Completion:
@@ -106,7 +102,8 @@ def test_only_so_many_windows_are_pulled_before_answers_come() -> None:
         asker = Asker(line, b"")
         stream = asker.stream(counting(), 10)
         reading = asyncio.ensure_future(anext(stream))
-        await asyncio.sleep(0.05)
+        for _ in range(1000):  # turns of the loop, far more than a hundred rows take
+            await asyncio.sleep(0)
         before = pulled
         window = await line.get()
         window.deliver([answer(r) for r in list(window.left.values())])

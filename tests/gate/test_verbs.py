@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli.main import main
 from harness.gate.records import GateResult
 from harness.metrics import ACCURACY
 from harness.runlog import decode_schema
 from harness.summary.summarise import summarise
 from tests.gate.building import ONE_IN_TEN, ROWS, finished, make_run, right_but, runs, shifted
+from tests.support.front_door import bench
 
 pytest_plugins = ["pytester"]
 
@@ -26,13 +26,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("BENCH_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     return tmp_path / "work"
-
-
-def bench(*argv: str) -> int:
-    """Exit code of a command."""
-    with pytest.raises(SystemExit) as ended:
-        main(list(argv))
-    return int(ended.value.code or 0)
 
 
 def test_accept_then_gate(tmp_path: Path, place: Path, capsys: pytest.CaptureFixture[str]) -> None:

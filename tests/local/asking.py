@@ -1,7 +1,6 @@
 """Asking a local backend in one call, and the plain transformers answers to hold it against."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,7 @@ from harness.backends.local import LocalBackend, LocalSettings
 from harness.prompting.rendering import Renderer
 from harness.records import Completion, Request
 from harness.workspace import Workspace
-
-
-async def each(requests: Iterable[Request]) -> AsyncIterator[Request]:
-    """Requests as the runner hands them over."""
-    for request in requests:
-        yield request
+from tests.support.streams import each
 
 
 def needs(requests: list[Request], task: str = "agnews") -> Needs:

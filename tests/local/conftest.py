@@ -1,12 +1,8 @@
 """Models of the local tests: made once a session, read by all."""
 
-import os
 from pathlib import Path
 
 import pytest
-
-os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 torch = pytest.importorskip("torch", reason="needs the `local` extra")
 

@@ -15,7 +15,8 @@ from harness.errors import BackendStopped
 from harness.local.engine import LocalEngine
 from harness.records import Completion
 from harness.workspace import Workspace
-from tests.local.asking import Plain, ask, ask_in, each, needs
+from tests.local.asking import Plain, ask, ask_in, needs
+from tests.support.streams import each
 from tests.support.tiny_llama import make_adapter, make_base, news_requests
 
 

@@ -49,7 +49,7 @@ def complaints(driver: Any) -> list[str]:
     return [entry["message"] for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
 
 
-def eventually(ask: Callable[[], T], seconds: float = 20.0) -> T:
+def eventually(ask: Callable[[], T], seconds: float = 60.0) -> T:
     """The first true answer; fails after a while."""
     end = time.monotonic() + seconds
     while not (found := ask()):

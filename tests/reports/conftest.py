@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.reports.finished import summary_of
 from harness.results import Summary
 from harness.runlog import RunLog
 from tests.support.synthetic_run import synthetic_run
@@ -19,6 +20,4 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> RunLog:
 @pytest.fixture(scope="session")
 def summary(log: RunLog) -> Summary:
     """The summary of `log`."""
-    found = log.summary()
-    assert found is not None
-    return found
+    return summary_of(log)

@@ -6,11 +6,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.cli.main import main
 from harness.reports.board import write_leaderboard
 from harness.reports.trend import trend
 from harness.results import Summary
 from harness.runlog import RunLog
+from tests.support.front_door import bench
 from tests.support.synthetic_run import MAKERS, synthetic_run
 
 
@@ -86,9 +86,7 @@ def test_the_verb_takes_all_finished_runs_of_the_workspace(
     for expected, made in ((2, False), (0, True)):
         if made:
             relabelled(later, tmp_path / "runs" / "one", "agnews")
-        with pytest.raises(SystemExit) as ended:
-            main(["leaderboard", "--out", str(tmp_path / "site"), "--json"])
-        assert ended.value.code == expected
+        assert bench("leaderboard", "--out", str(tmp_path / "site"), "--json") == expected
     out, err = capsys.readouterr()
     pages = msgspec.json.decode(out)["pages"]
     assert "there is no finished run" in err and all(Path(p).is_file() for p in pages) and len(pages) == 2

@@ -5,17 +5,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.cli.main import main
 from harness.results import Summary
 from harness.runlog import RunLog
+from tests.support import front_door
 
 
 def bench(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as ended:
-        main(list(argv))
+    code = front_door.bench(*argv)
     out, err = capsys.readouterr()
-    code = ended.value.code
-    assert isinstance(code, int)
     return code, out, err
 
 

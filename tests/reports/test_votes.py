@@ -10,13 +10,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.cli.main import main
 from harness.errors import UsageError
 from harness.judging.pairs import Judgement, read_judgements
 from harness.judging.votes import add_votes, agreements, preferences
 from harness.reports.page import write_report
 from harness.reports.voting import write_voting
 from harness.runlog import RunLog
+from tests.support.front_door import bench
 
 
 def rows_of(page: Path) -> list[dict[str, Any]]:
@@ -114,20 +114,18 @@ def test_a_file_that_does_not_fit_is_refused_whole(
 def test_the_verb_writes_the_page_and_reads_votes(
     copy: RunLog, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def bench(*argv: str) -> object:
-        with pytest.raises(SystemExit) as ended:
-            main(["report", str(copy.path), *argv])
-        return ended.value.code
+    def report(*argv: str) -> int:
+        return bench("report", str(copy.path), *argv)
 
-    assert bench("--vote", "gpt4,llama-ft", "--out", str(tmp_path / "v.html")) == 0
+    assert report("--vote", "gpt4,llama-ft", "--out", str(tmp_path / "v.html")) == 0
     assert (tmp_path / "v.html").is_file()
     votes = vote_file(copy, tmp_path / "ann.json", "ann", [(0, "a")])
-    assert bench("--votes", str(votes), "--out", str(tmp_path / "r.html"), "--quiet") == 0
+    assert report("--votes", str(votes), "--out", str(tmp_path / "r.html"), "--quiet") == 0
     assert len(read_judgements(copy.path)) == 1
-    assert bench("--vote", "gpt4") == 2 and bench("--vote", "gpt4,gpt4x") == 2
+    assert report("--vote", "gpt4") == 2 and report("--vote", "gpt4,gpt4x") == 2
     err = capsys.readouterr().err
     assert "two backends" in err and "no backend 'gpt4x'; did you mean 'gpt4'?" in err
-    assert bench("--vote", "gpt4,llama-ft", "--out", str(tmp_path / "v.html"), "--json") == 0
+    assert report("--vote", "gpt4,llama-ft", "--out", str(tmp_path / "v.html"), "--json") == 0
     assert msgspec.json.decode(capsys.readouterr().out) == {"page": str(tmp_path / "v.html")}
-    assert bench("--vote", "gpt4,llama-ft", "--redact") == 2
+    assert report("--vote", "gpt4,llama-ft", "--redact") == 2
     assert "leave out --redact" in capsys.readouterr().err

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,12 @@ import pytest
 
 from harness.errors import UsageError
 from harness.storage.bucket import Bucket, is_url
+from tests.support.processes import PATIENCE_S, ROOT, wait_until
 
 pytest.importorskip("s3fs")
 server = pytest.importorskip("moto.server")
 boto3 = pytest.importorskip("boto3")
 
-ROOT = Path(__file__).parents[2]
 ROWS = 60
 RUN = ("--task", "tests/support/fakes.py:Parity", "--quiet")
 
@@ -88,7 +87,7 @@ def start(home: Path, *words: str, **environment: str) -> "subprocess.Popen[str]
 
 def bench(home: Path, *words: str, code: int = 0, **environment: str) -> str:
     process = start(home, *words, **environment)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == code, said
     assert "Traceback" not in said
     return said
@@ -126,11 +125,9 @@ def test_a_run_is_copied_and_read_from_there(s3: Any, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("lines", [5, 23, 41])
 def test_a_killed_run_is_finished_on_another_machine(s3: Any, tmp_path: Path, lines: int) -> None:
-    home = machine(tmp_path / "a", delay_s=0.05)
+    home = machine(tmp_path / "a", delay_s=0.1)
     process = start(home, *run(home, "--out", "s3://runs/r"))
-    deadline = time.monotonic() + 40
-    while copied(s3) < lines and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: copied(s3) >= lines, process)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     before = copied(s3)
@@ -163,7 +160,7 @@ def test_what_may_not_be_written_is_told_before_anything_is_asked(s3: Any, endpo
     key = user.create_access_key(UserName="reader")["AccessKey"]
     import requests
 
-    requests.post(f"{endpoint}/moto-api/reset-auth", data="0", timeout=10)  # from now on rights are looked at
+    requests.post(f"{endpoint}/moto-api/reset-auth", data="0", timeout=60)  # from now on rights are looked at
     try:
         pair = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
         denied = " ".join(bench(home, *run(home, "--out", "s3://runs/r"), code=2, **pair).split())
@@ -171,7 +168,7 @@ def test_what_may_not_be_written_is_told_before_anything_is_asked(s3: Any, endpo
         wrong = " ".join(bench(home, *run(home, "--out", "s3://runs/r"), code=2).split())
         assert "s3://runs/r cannot be" in wrong and "of-a-test" not in wrong
     finally:
-        requests.post(f"{endpoint}/moto-api/reset-auth", data="inf", timeout=10)
+        requests.post(f"{endpoint}/moto-api/reset-auth", data="inf", timeout=60)
     gone = bench(home, *run(home, "--out", "s3://runs/r"), code=2, AWS_ENDPOINT_URL="http://127.0.0.1:9")
     assert "s3://runs/r cannot be" in " ".join(gone.split())
     assert not (home / "remote").exists()
@@ -180,12 +177,10 @@ def test_what_may_not_be_written_is_told_before_anything_is_asked(s3: Any, endpo
 
 @pytest.mark.slow
 def test_a_bucket_lost_on_the_way_loses_nothing(s3: Any, tmp_path: Path) -> None:
-    home = machine(tmp_path / "a", delay_s=0.05)
+    home = machine(tmp_path / "a", delay_s=0.1)
     s3.create_bucket(Bucket="lost")
     process = start(home, *run(home, "--out", "s3://lost/r"))
-    deadline = time.monotonic() + 40
-    while "Contents" not in s3.list_objects_v2(Bucket="lost") and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: "Contents" in s3.list_objects_v2(Bucket="lost"), process)
     while True:
         for found in s3.list_objects_v2(Bucket="lost").get("Contents", []):
             s3.delete_object(Bucket="lost", Key=found["Key"])
@@ -194,7 +189,7 @@ def test_a_bucket_lost_on_the_way_loses_nothing(s3: Any, tmp_path: Path) -> None
             break
         except s3.exceptions.ClientError:  # something was copied meanwhile
             continue
-    said = " ".join(process.communicate(timeout=60)[0].split())
+    said = " ".join(process.communicate(timeout=PATIENCE_S)[0].split())
     assert process.returncode == 3 and "Traceback" not in said
     (folder,) = (home / "remote").iterdir()
     assert "The run goes on in" in said

@@ -13,13 +13,12 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import msgspec
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.processes import ROOT
 
 FAULTS = (
     "400", "401", "403", "404", "408", "409", "500", "502", "503",  # with an OpenAI error body
@@ -165,12 +164,17 @@ class OpenAIServer:
         self.config = config or self.config
         self._call("/_reset", msgspec.json.encode(self.config))
 
+    def change(self, config: ServerConfig) -> None:
+        """Go on with another `config`, batches and jobs that are under way too; all counts stay."""
+        self.config = config
+        self._call("/_change", msgspec.json.encode(config))
+
     def cpu_s(self) -> float:
         """CPU seconds the server process has used."""
         return float(json.loads(self._call("/_cpu")))
 
     def _call(self, path: str, body: bytes | None = None) -> bytes:
-        with urllib.request.urlopen(f"http://{self.host}:{self.port}{path}", data=body, timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{self.host}:{self.port}{path}", data=body, timeout=60) as answer:
             return bytes(answer.read())
 
     def __enter__(self) -> "OpenAIServer":

@@ -44,7 +44,8 @@ class Server:
         self.bodies: deque[dict[str, Any]] = deque(maxlen=20)
         self.heads: deque[dict[str, str]] = deque(maxlen=20)
         self.transports: set[int] = set()
-        self.in_flight = self.max_in_flight = 0
+        self.in_flight: set[int] = set()  # a new one: what is left of an earlier test counts there
+        self.max_in_flight = 0
         self.first = self.last = 0.0
 
     def stats(self) -> ServerStats:
@@ -74,6 +75,11 @@ class Server:
             return web.Response(body=msgspec.json.encode(self.stats()), content_type=JSON)
         if path == "/_reset":
             self.begin(msgspec.json.decode(await request.read(), type=ServerConfig))
+            return web.Response()
+        if path == "/_change":
+            self.config = self.batches.config = self.tuning.config = msgspec.json.decode(
+                await request.read(), type=ServerConfig
+            )
             return web.Response()
         if path == "/_cpu":
             return web.Response(body=str(time.process_time()).encode())
@@ -121,12 +127,13 @@ class Server:
             self.count["refused"] += 1
             after = {"retry-after-ms": str(int(wait * 1000) + 1), "retry-after": str(int(wait) + 1)}
             return self.error("429", headers | after if self.config.headers else {})
-        self.in_flight += 1
-        self.max_in_flight = max(self.max_in_flight, self.in_flight)
+        in_flight = self.in_flight
+        in_flight.add(id(request))
+        self.max_in_flight = max(self.max_in_flight, len(in_flight))
         try:
             return await self.answer(request, body, key, headers)
         finally:
-            self.in_flight -= 1
+            in_flight.discard(id(request))
 
     def fault(self, body: dict[str, Any], key: str) -> str:
         """What happens to this request: the script, then `when`, then the seeded shares."""

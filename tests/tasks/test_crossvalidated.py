@@ -10,8 +10,7 @@ from harness.errors import UsageError
 from harness.records import Completion
 from harness.tasks import similarity
 from harness.tasks.crossvalidated import CrossValidated
-
-SHARED = Path(__file__).parents[2] / ".." / "shared" / "data" / "crossvalidated" / "pairs.jsonl"
+from tests.support.shared import SHARED, needs_shared
 
 
 def test_the_reference_scores_itself_highest_and_an_empty_answer_is_a_format_error() -> None:
@@ -64,10 +63,10 @@ def test_a_bad_row_is_told_with_its_place(tmp_path: Path, content: str, said: st
         list(CrossValidated().samples(DataSource(location=str(tmp_path / "a.json"))))
 
 
-@pytest.mark.skipif(not SHARED.is_file(), reason="the real questions are not here")
+@needs_shared("crossvalidated/pairs.jsonl")
 def test_real_questions_keep_their_source() -> None:
     with pytest.warns(DataWarning, match="602 answers with fewer votes"):
-        rows = load_rows(CrossValidated(), DataSource(location=str(SHARED)))
+        rows = load_rows(CrossValidated(), DataSource(location=str(SHARED / "crossvalidated" / "pairs.jsonl")))
     assert len(rows) == 1026
     assert rows[0].columns["link"].startswith("http")
     assert rows[0].group == "53"

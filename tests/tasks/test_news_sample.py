@@ -2,15 +2,13 @@
 
 import re
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
 from harness.data.rows import DataSource
 from harness.tasks import news_grammar, news_sample
 from harness.tasks.agnews import AgNews
-
-SHARED = Path(__file__).parents[3] / "shared" / "data" / "agnews"
+from tests.support.shared import SHARED, needs_shared
 
 
 def texts(split: str) -> list[str]:
@@ -74,8 +72,8 @@ def test_pretraining_texts_hold_no_evaluation_row() -> None:
     assert not pretraining & set(texts("test"))
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/data/agnews")
+@needs_shared("agnews")
 def test_no_row_and_no_long_phrase_stems_from_ag_news() -> None:
     own = news_sample.word_ngrams(texts("train") + texts("test"), 9)
-    real = [s.inputs["text"] for s in AgNews().samples(DataSource(location=str(SHARED), split="train"))]
+    real = [s.inputs["text"] for s in AgNews().samples(DataSource(location=str(SHARED / "agnews"), split="train"))]
     assert not own & news_sample.word_ngrams(real, 9)

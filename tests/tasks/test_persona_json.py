@@ -15,8 +15,8 @@ from harness.records import Completion
 from harness.tasks import persona_sample
 from harness.tasks.persona_answer import canonical, read_answer
 from harness.tasks.persona_json import PersonaJson
+from tests.support.shared import SHARED, needs_shared
 
-SHARED = Path(__file__).parents[2] / ".." / "shared" / "data" / "persona"
 GOOD = '[{"text": "Hm.", "emotion": "wry"}, {"text": "No.", "emotion": "calm"}]'
 PART = '{"text": "Hm.", "emotion": "wry"}'
 
@@ -139,10 +139,10 @@ def test_the_embedded_sample_is_what_its_module_writes_and_shares_no_prompt() ->
     assert all(read_answer(r.reference).kind is None for r in train + test)
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the published conversations are not here")
+@needs_shared("persona")
 def test_the_published_answers_have_the_published_format_errors() -> None:
     def kinds(name: str) -> Counter[str | None]:
-        rows = load_rows(PersonaJson(), DataSource(location=str(SHARED / f"{name}.jsonl")))
+        rows = load_rows(PersonaJson(), DataSource(location=str(SHARED / "persona" / f"{name}.jsonl")))
         return Counter(read_answer(row.reference).kind for row in rows)
 
     untuned = kinds("recorded_llama-3.1-8b")

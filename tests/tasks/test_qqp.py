@@ -16,8 +16,7 @@ from harness.records import Completion, Sample
 from harness.tasks import question_sample
 from harness.tasks.qqp import Qqp, QqpExplained
 from harness.tasks.qqp_answer import read_alone, read_explained
-
-SHARED = Path(__file__).parents[2] / ".." / "shared" / "data" / "qqp"
+from tests.support.shared import SHARED, needs_shared
 
 
 @pytest.mark.parametrize(
@@ -200,10 +199,10 @@ def test_the_embedded_sample_is_what_its_module_writes_and_shares_no_question() 
     assert len({r.group for r in test}) > 1
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="Quora's rows are not here")
+@needs_shared("qqp")
 def test_the_real_pairs_are_read_and_their_shared_questions_grouped() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        test = rows(SHARED)
+        test = rows(SHARED / "qqp")
     assert len(test) == 5000
     assert len({r.group for r in test}) < 5000
