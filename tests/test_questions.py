@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2 import Environment
 
 import harness
 from harness.asking.plan import ask, load_rows, load_task
@@ -80,6 +81,13 @@ def test_a_prompt_that_marks_no_text_of_the_row_is_told(template: str) -> None:
     row = rows()[0]
     with pytest.raises(UsageError, match=f"prints no text of row {row.id} as it stands: write {{{{ question1 }}}}"):
         PromptTemplate(template).apply(ask(QQP, row), row.inputs)
+
+
+def test_a_template_is_compiled_once_and_not_for_every_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    template = PromptTemplate("Duplicate? {{ question1 }} | {{ question2 }}", system="Be brief.")
+    monkeypatch.setattr(Environment, "compile", None)
+    for row in rows():
+        assert template.render(row.inputs)[0][0].content == "Be brief."
 
 
 def test_a_prompt_file_with_a_wrong_name_is_told(tmp_path: Path) -> None:

@@ -16,10 +16,25 @@ def request(**changes: object) -> Request:
     return msgspec.structs.replace(whole, **changes)
 
 
-def test_the_hash_covers_everything_but_id_and_repeat() -> None:
+CHANGES: dict[str, object] = {
+    "messages": (Message(role="user", content="Say: alpha and beta!"),),
+    "passages": (),
+    "labels": ("a",),
+    "schema": {"type": "string"},
+    "stop": ("x",),
+    "max_tokens": 9,
+    "temperature": 0.5,
+    "seed": 1,
+}
+
+
+def test_every_field_but_id_and_repeat_is_hashed_and_in_the_cache_key() -> None:
+    assert set(CHANGES) == set(Request.__struct_fields__) - {"id", "repeat"}
+    for name, value in CHANGES.items():
+        changed = request(**{name: value})
+        assert changed.hash() != request().hash(), name
+        assert changed.cache_key() != request().cache_key(), name
     assert request(id="other", repeat=3).hash() == request().hash()
-    for change in ({"labels": ("a",)}, {"max_tokens": 9}, {"temperature": 0.5}, {"seed": 1}, {"stop": ("x",)}):
-        assert request(**change).hash() != request().hash()
 
 
 def test_the_cache_key_tells_repeats_apart() -> None:

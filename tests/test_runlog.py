@@ -100,6 +100,13 @@ def test_a_newer_schema_is_refused_in_a_sentence(tmp_path: Path) -> None:
         RunLog.open(tmp_path)
 
 
+def test_a_summary_of_a_newer_schema_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    log = make(tmp_path)
+    (tmp_path / "summary.json").write_text('{"schema": 99, "of_the_future": 1}')
+    with pytest.raises(UsageError, match=r"summary\.json is of schema 99, .*: update Bench"):
+        log.summary()
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"id": "x"}'])
 def test_a_broken_manifest_is_refused_in_a_sentence(tmp_path: Path, content: str) -> None:
     (tmp_path / "manifest.json").write_text(content)

@@ -11,7 +11,7 @@ import pytest
 import harness
 from harness.asking.together import Observer
 from harness.errors import ExitCode, IncompleteRunError, InterruptedRunError, UsageError
-from harness.results import Summary
+from harness.reports.finished import summary_of as summary
 from harness.runlog import LogWriter, RunLog
 from harness.runner import exit_code
 from harness.settings import Settings
@@ -24,6 +24,7 @@ TASK = "tests.support.fakes:Parity"
 @pytest.fixture(autouse=True)
 def _nothing_asked_yet() -> None:
     FakeBackend.asked.clear()
+    FakeBackend.most.clear()
 
 
 def settings(**backends: dict[str, object]) -> Settings:
@@ -47,12 +48,6 @@ def change_settings(path: Path, backend: str, **changes: object) -> None:
     (path / "manifest.json").write_text(json.dumps(manifest))
 
 
-def summary(log: RunLog) -> Summary:
-    found = log.summary()
-    assert found is not None
-    return found
-
-
 def results_only(log: RunLog) -> object:
     """A summary without what depends on the clock or on how many sessions it took."""
     plain = msgspec.to_builtins(summary(log))
@@ -66,7 +61,8 @@ def results_only(log: RunLog) -> object:
 
 def test_every_backend_gets_the_same_rows_and_ends_in_one_summary(tmp_path: Path) -> None:
     log = run(tmp_path)
-    assert Counter(name for name, _, _ in FakeBackend.asked) == {"good": 60, "bad": 60}
+    good, bad = ([row for name, row, _ in FakeBackend.asked if name == which] for which in ("good", "bad"))
+    assert len(set(good)) == 60 and sorted(good) == sorted(bad)
     results = summary(log).backends
     assert results["good"].metrics["accuracy"].value == 1.0
     assert results["bad"].metrics["accuracy"].value == pytest.approx(40 / 60)
@@ -151,6 +147,27 @@ def test_the_latency_probe_runs_apart_one_row_at_a_time(tmp_path: Path) -> None:
     assert probe is not None
     assert probe.rows == 10
     assert summary(log).backends["good"].answered == 60
+
+
+def test_while_one_backend_is_probed_nobody_else_is_asked(tmp_path: Path) -> None:
+    run(tmp_path, probe_rows=5, backends={"good": {"delay_s": 0.001}, "bad": {"delay_s": 0.001}})
+    assert [name for name, _, _ in FakeBackend.asked[:12]] == ["good"] * 6 + ["bad"] * 6
+    assert FakeBackend.most[True] == 1
+    assert FakeBackend.most[False] > 8, "the run itself asks all at once"
+
+
+def test_the_manifest_says_what_was_asked_and_what_it_ran_on(tmp_path: Path) -> None:
+    manifest = run(tmp_path, "one", limit=10, seed=3).manifest
+    assert (manifest.task, manifest.parser, manifest.labels) == ("parity", "1", ("even", "odd"))
+    assert (manifest.rows, manifest.seed, manifest.data["limit"], manifest.data["rows_of_split"]) == (10, 3, 10, 60)
+    assert manifest.metric_versions["accuracy"] == 1
+    assert manifest.backend_settings["bad"]["wrong_every"] == 3
+    assert manifest.backends["bad"].model == "fake-1"
+    assert {"python", "msgspec", "bench-harness"} <= set(manifest.versions)
+    assert manifest.hardware["cores"] >= 1 and manifest.created
+    other = run(tmp_path, "two", limit=12, seed=3).manifest
+    for digests in zip(*((m.request_hash, m.data["fingerprint"]) for m in (manifest, other)), strict=True):
+        assert len(set(digests)) == 2 and {len(d) for d in digests} == {64}
 
 
 def test_a_full_disk_ends_in_a_sentence_and_resume_finishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,6 +106,22 @@ def test_weights_that_claim_what_they_are_not(tmp_path: Path, base: Path, conten
     refused(workspace, base, folder)
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["a known architecture", "an architecture of its own"])
+def test_code_that_comes_with_a_base_is_never_run(tmp_path: Path, known: bool) -> None:
+    trap, base = tmp_path / "trap", make_base(tmp_path / "base")
+    (base / "modeling_trap.py").write_text(f"import os\nos.mkdir({str(trap)!r})\n")
+    config = json.loads((base / "config.json").read_text())
+    config["auto_map"] = {"AutoConfig": "modeling_trap.Config", "AutoModelForCausalLM": "modeling_trap.Model"}
+    config["model_type"] = config["model_type"] if known else "trap"
+    (base / "config.json").write_text(json.dumps(config))
+    if known:
+        assert len(ask(Workspace(tmp_path), news_requests(2), model=str(base), decode="choose")) == 2
+    else:
+        with pytest.raises(BenchError, match="cannot be loaded"):
+            ask(Workspace(tmp_path), news_requests(2), model=str(base), decode="choose")
+    assert not trap.exists()
+
+
 @pytest.mark.parametrize("name", ["../../etc", "/etc", "..", "a/../../b"])
 def test_a_name_leads_to_no_other_folder(tmp_path: Path, base: Path, name: str) -> None:
     assert "adapter" in refused(Workspace(tmp_path), base, Path(name))

@@ -10,7 +10,7 @@ import pytest
 from harness.errors import ExitCode, IncompleteRunError, NotComparableError, UsageError
 from harness.identity import Identity
 from harness.metrics import ACCURACY, CLASSIFICATION, MACRO_F1
-from harness.records import Sample
+from harness.records import Cost, Sample
 from harness.statistics.mcnemar import harm_p
 from harness.summary.summarise import summarise
 from tests.gate.building import ONE_IN_TEN, ROWS, finished, judged, make_run, only, right_but, runs, sample, shifted
@@ -62,6 +62,32 @@ def test_passing_needs_every_check_to_pass(tmp_path: Path) -> None:
     assert only(result).verdict == "pass"
     assert only(result, "format_error_rate").verdict == "fail"
     assert result.exit_code == ExitCode.GATE_FAILED
+
+
+def test_backends_are_never_pooled(tmp_path: Path) -> None:
+    """80 % of one and 100 % of the other are not 90 % of both."""
+    before = {name: right_but(*ONE_IN_TEN) for name in "ab"}
+    reference = finished(make_run(tmp_path / "reference", before, ROWS))
+    run = finished(make_run(tmp_path / "r", {"a": right_but(*range(0, ROWS, 5)), "b": right_but()}, ROWS))
+    result = judged(tmp_path, run, reference.path)
+    assert {c.backend: c.verdict for c in result.checks} == {"a": "fail", "b": "pass"}
+    assert (result.verdict, result.exit_code) == ("fail", ExitCode.GATE_FAILED)
+
+
+@pytest.mark.parametrize(
+    ("second", "code"),
+    [
+        ({"cost_per_1000": {"at_most": 3.0}}, ExitCode.NOT_COMPARABLE),  # its price is unknown: 4 goes before 1
+        ({"format_error_rate": {"margin": 0.0001}}, ExitCode.GATE_FAILED),  # inconclusive: 1 goes before 5
+    ],
+)
+def test_of_several_exit_codes_the_graver_one_is_taken(tmp_path: Path, second: dict[str, Any], code: ExitCode) -> None:
+    worse = right_but(*ONE_IN_TEN, *range(1, ROWS, 10))
+    run, baseline = runs(tmp_path, worse, completion=lambda n, k, c: msgspec.structs.replace(c, cost=Cost()))
+    table = {"accuracy": {"margin": 0.02}, **second}
+    result = judged(tmp_path, run, baseline, table=table, on_inconclusive="block")
+    assert only(result).verdict == "fail"
+    assert result.exit_code == code
 
 
 def test_harm_is_corrected_over_all_checks(tmp_path: Path) -> None:

@@ -1,10 +1,13 @@
 """`generate`: the tokens of `model.generate` one row at a time, whatever the batch."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+import torch
 
+from harness.local.net import Net
 from harness.workspace import Workspace
 from tests.local.asking import Plain, ask
 from tests.support.tiny_llama import news_requests
@@ -25,17 +28,27 @@ def test_texts_equal_model_generate_one_row_at_a_time(
         assert answers[asked.id].finish == ("stop" if plain.renderer.end_id in ids else "length")
 
 
-def test_rows_leave_the_batch_when_they_end_and_the_others_go_on(base: Path, tmp_path: Path) -> None:
-    plain = Plain(base)
+def test_rows_leave_the_batch_when_they_end_and_the_others_go_on(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, honest, fed = Plain(base), Net.logits, []
+
+    def watched(self: Net, ids: torch.Tensor, *rest: Any) -> torch.Tensor:
+        fed.append(len(ids) if ids.shape[1] == 1 else 0)
+        return honest(self, ids, *rest)
+
+    monkeypatch.setattr(Net, "logits", watched)
     lengths = [1, 9, 2, 14, 5, 5, 30, 1, 3, 8]
     requests = [
         msgspec.structs.replace(request, max_tokens=tokens)
         for request, tokens in zip(news_requests(len(lengths)), lengths, strict=True)
     ]
-    answers = ask(Workspace(tmp_path), requests, model=str(base))
+    answers = ask(Workspace(tmp_path), requests, model=str(base), max_batch_tokens=100_000)
     for asked in requests:
         ids = plain.generate(plain.prompt(asked), asked.max_tokens)
         assert answers[asked.id].text == plain.renderer.decode(ids)
+    assert max(fed) > 1, "they were written together"
+    assert sum(fed) == sum(c.usage.completion_tokens - 1 for c in answers.values()), "nobody waits for the slowest"
 
 
 def test_a_stop_string_ends_the_answer_and_is_not_part_of_it(base: Path, tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 """Prompts: one beginning-of-sequence token, a pinned date, and only passages are ever cut."""
 
+import pytest
+from jinja2 import Environment
+
 from harness.prompting.rendering import PINNED_DATE, Renderer, cut_passages
 from harness.records import Message, Passage, Request
 from tests.support.tiny_llama import END_OF_TURN, news_requests, tokenizer
@@ -20,6 +23,15 @@ def test_a_template_that_prints_the_date_gets_the_pinned_one() -> None:
     made = tokenizer(chat=True)
     made.chat_template = "Today is {{ date_string }}. {{ messages[0]['content'] }}"
     assert Renderer(made).text(news_requests(1)[0].messages).startswith(f"Today is {PINNED_DATE}.")
+
+
+def test_a_chat_template_is_compiled_once_and_not_for_every_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    renderer = Renderer(tokenizer(chat=True))
+    requests = news_requests(20)
+    first = renderer.text(requests[0].messages)
+    monkeypatch.setattr(Environment, "compile", None)
+    assert len({renderer.text(r.messages) for r in requests}) == 20
+    assert renderer.text(requests[0].messages) == first
 
 
 def test_an_answer_ends_with_the_templates_own_token() -> None:

@@ -73,10 +73,13 @@ class FakeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class FakeBackend:
-    """Answers parity; counts what it was asked in `asked`, over all instances."""
+    """Answers parity; over all instances, `asked` is what it was asked, and `most` how many rows at once
+    (by whether it is a probe)."""
 
     Settings = FakeSettings
     asked: list[tuple[str, str, int]] = []
+    most: dict[bool, int] = {}
+    _at_work = 0
 
     def __init__(self, name: str, settings: FakeSettings, task_name: str, context: RunContext) -> None:
         self.name = name
@@ -106,7 +109,11 @@ class FakeBackend:
             yield answer
 
     async def _answer(self, window: list[Request]) -> list[Completion]:
+        FakeBackend._at_work += len(window)
+        probing = self.context.probing
+        FakeBackend.most[probing] = max(FakeBackend.most.get(probing, 0), FakeBackend._at_work)
         await asyncio.sleep(self.settings.delay_s)
+        FakeBackend._at_work -= len(window)
         answers = []
         for request in reversed(window):  # any order is allowed
             s = self.settings
