@@ -49,8 +49,13 @@ def _where(summary: Summary) -> str:
     return " · ".join(one_line(str(p), 60) for p in (*parts, *([label] if label else []), summary.run))
 
 
-def _new_table() -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1), collapse_padding=True)
+def new_table() -> Table:
+    """A table as narrow as it gets."""
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1), collapse_padding=True)
+
+
+def _of_backends() -> Table:
+    table = new_table()
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("backend", overflow="fold", max_width=24)
     return table
@@ -61,7 +66,7 @@ def _metrics(summary: Summary) -> tuple[Metric, ...]:
 
 
 def _quality(summary: Summary) -> Table:
-    table = _new_table()
+    table = _of_backends()
     for metric in _metrics(summary):
         table.add_column(f"{title(metric.name)} {unit(metric)}".rstrip(), justify="right")
     for name in by_rank(summary):
@@ -88,7 +93,7 @@ def _legend(summary: Summary) -> str:
 
 
 def _speed(summary: Summary) -> Table:
-    table = _new_table()
+    table = _of_backends()
     table.add_column("decode")
     for heading in ("p50", "p95", "rows/s", "$/1,000", "this run", "training"):
         table.add_column(heading, justify="right")

@@ -19,6 +19,7 @@ from .grid import Cell, Column, Grid
 from .packing import pack
 from .page import SCRIPTS, rows_context
 from .rowbook import PARTLY, RIGHT, WRONG, RowBook
+from .versus_table import EVEN, metrics_of, pairs_of, side_name
 from .visible import one_line
 from .words import count, is_share, number, plural, title
 
@@ -28,7 +29,7 @@ def write_compare(found: Versus, a: RunLog, b: RunLog, out: Path, *, redact: boo
 
     found: as `harness.gate.versus.versus` gives it for these two runs.
     """
-    metrics = _metrics(a, found)
+    metrics = metrics_of(a, found)
     book = None if redact else _joined(found, a, b)
     page = render(
         "compare.html.j2",
@@ -44,24 +45,9 @@ def write_compare(found: Versus, a: RunLog, b: RunLog, out: Path, *, redact: boo
     return out
 
 
-def side_name(side: Side) -> str:
-    """How a side is called in the pairs: "llama-ft of run-1"."""
-    return f"{side.backend} of {side.run}"
-
-
-def _metrics(log: RunLog, found: Versus) -> dict[str, Metric]:
-    summary = log.summary()
-    known = {} if summary is None else {m.name: m for m in summary.metrics}
-    return {p.metric: known.get(p.metric, Metric(name=p.metric)) for p in found.pairs}
-
-
-def _pairs(found: Versus, x: Side, y: Side) -> list[PairResult]:
-    return [p for p in found.pairs if (p.a, p.b) == (side_name(x), side_name(y))]
-
-
 def _sentence(found: Versus, x: Side, y: Side, metrics: Mapping[str, Metric]) -> str:
     """The first metric in words; it is the headline of the task."""
-    pairs = _pairs(found, x, y)
+    pairs = pairs_of(found, x, y)
     if not pairs:
         return f"{one_line(side_name(x))} and {one_line(side_name(y))} have no metric in common."
     pair, metric = pairs[0], metrics[pairs[0].metric]
@@ -69,7 +55,7 @@ def _sentence(found: Versus, x: Side, y: Side, metrics: Mapping[str, Metric]) ->
     names = one_line(side_name(x)), one_line(side_name(y))
     points = " points" if is_share(metric) else ""
     on = f"on {plural(pair.rows, 'common row')}"
-    if pair.verdict == "not distinguishable":
+    if pair.verdict == EVEN:
         resolves = "" if found.resolves is None else f"; these rows resolve {100 * found.resolves:.1f} points"
         what = f"{title(metric.name)} {on} (difference {value}{points} {span}{resolves})"
         return f"{names[0]} and {names[1]} cannot be told apart by {what}."
@@ -91,7 +77,7 @@ def _table(found: Versus, x: Side, y: Side, metrics: Mapping[str, Metric]) -> Gr
         Column(title="test", numeric=False),
         Column(title="verdict", numeric=False),
     )
-    rows = tuple(_row(pair, x, y, metrics[pair.metric]) for pair in _pairs(found, x, y))
+    rows = tuple(_row(pair, x, y, metrics[pair.metric]) for pair in pairs_of(found, x, y))
     return Grid(caption=f"a = {one_line(side_name(x))}, b = {one_line(side_name(y))}", columns=columns, rows=rows)
 
 
@@ -104,13 +90,13 @@ def _row(pair: PairResult, x: Side, y: Side, metric: Metric) -> tuple[Cell, ...]
         *(Cell(text="-" if n is None else count(n)) for n in (pair.only_a, pair.only_b)),
         Cell(text="-" if pair.p_holm is None else f"{pair.p_holm:.4f}" if pair.p_holm >= 0.0001 else "< 0.0001"),
         Cell(text="; ".join(t for t in (pair.difference.method, pair.p_method) if t)),
-        Cell(text=pair.verdict, tone="even" if pair.verdict == "not distinguishable" else "good"),
+        Cell(text=pair.verdict, tone="even" if pair.verdict == EVEN else "good"),
     )
 
 
 def _chart(found: Versus, metrics: Mapping[str, Metric]) -> Chart | None:
     """The differences of all metrics that are shares, on one axis of points."""
-    everyone = [p for x, y in found.sides for p in _pairs(found, x, y)]
+    everyone = [p for x, y in found.sides for p in pairs_of(found, x, y)]
     pairs = [p for p in everyone if is_share(metrics[p.metric]) and p.difference.value is not None]
     if not pairs:
         return None
@@ -120,10 +106,10 @@ def _chart(found: Versus, metrics: Mapping[str, Metric]) -> Chart | None:
         ax.axvline(0, color=MUTED, lw=1)
         for y, pair in enumerate(pairs):
             d = pair.difference
-            colour = MUTED if pair.verdict == "not distinguishable" else SERIES[0]
+            colour = MUTED if pair.verdict == EVEN else SERIES[0]
             if d.low is not None and d.high is not None:
                 ax.plot([100 * d.low, 100 * d.high], [y, y], color=colour, lw=1.8, solid_capstyle="butt")
-            hollow = pair.verdict == "not distinguishable"
+            hollow = pair.verdict == EVEN
             ax.plot([100 * (d.value or 0.0)], [y], "o", color=colour, mfc="none" if hollow else colour, ms=6)
         names = [title(p.metric) for p in pairs]
         if len(found.sides) > 1:

@@ -40,7 +40,7 @@ def show(name: str, as_json: bool) -> None:
 @json_option
 @quiet_anyway
 def check(name: str, server: str | None, max_lora_rank: int | None, as_json: bool) -> int:
-    """Whether ADAPTER is the file that was trained, and its base the one it was trained on.
+    """Whether ADAPTER and its base are those of the training.
 
     Exit code 2 where something is wrong, or where the server named by --for cannot serve it.
     """
@@ -76,7 +76,7 @@ def _serving(folder: Path, max_rank: int, as_json: bool) -> int:
 @json_option
 @quiet_anyway
 def push(name: str, repo: str, public: bool, as_json: bool) -> None:
-    """Upload ADAPTER to the Hub: weights, configuration, manifest and a model card; rows stay here."""
+    """Upload ADAPTER to the Hub, with a model card. Rows stay here."""
     from harness.adapter import find_adapter
     from harness.cli.rooms import load
     from harness.workspace import Workspace
@@ -97,7 +97,7 @@ def push(name: str, repo: str, public: bool, as_json: bool) -> None:
 @json_option
 @quiet_anyway
 def report(name: str, out: Path | None, redact: bool, as_json: bool) -> None:
-    """Write the page about the training of ADAPTER: curves, lengths, seeds, examples."""
+    """Write the page about the training of ADAPTER. It shows curves, lengths, seeds, examples."""
     from harness.adapter import find_adapter
     from harness.cli.rooms import TRAINING_REPORT, load
     from harness.workspace import Workspace
@@ -135,7 +135,7 @@ def rm(name: str, as_json: bool) -> None:
 @json_option
 @quiet_anyway
 def merge(name: str, out: Path, rows: int, as_json: bool) -> None:
-    """Write base and ADAPTER as one model, once it answers N rows as the adapter does."""
+    """Write base and ADAPTER as one model. It must first answer N rows as the adapter does."""
     from harness.adapter import find_adapter
     from harness.cli.rooms import load
     from harness.workspace import Workspace

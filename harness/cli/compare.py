@@ -2,18 +2,12 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from harness.cli.completion import runs
 from harness.cli.options import json_option, quiet_option
 from harness.cli.rooms import load
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from harness.gate.versus import Versus
 
 
 @click.command()
@@ -59,38 +53,9 @@ def compare(
     if as_json:
         sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
     people = Console(stderr=as_json, quiet=as_json and quiet)
-    _show(found, people)
+    load("harness.reports.versus_table:print_versus")(found, logs[0], people)
     if out is not None:
         load("harness.reports.versus:write_compare")(found, *logs, out, redact=redact)
     if out is not None and not quiet:
         people.print(str(out), markup=False, highlight=False, soft_wrap=True)
     return 0
-
-
-def _show(found: "Versus", console: "Console") -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    resolves = f"; they resolve {100 * found.resolves:.1f} points" if found.resolves is not None else ""
-    console.print(Text(f"{found.task}: {found.rows:,} rows in common{resolves}."))
-    for x, y in found.sides:
-        names = (f"{x.backend} of {x.run}", f"{y.backend} of {y.run}")
-        console.print(Text(f"\na = {names[0]} ({x.model})\nb = {names[1]} ({y.model})"))
-        table = Table(show_edge=False, pad_edge=False)
-        for title in ("metric", "a", "b", "a - b, 95 %", "p", "p, Holm", "verdict"):
-            table.add_column(title, justify="left" if title in ("metric", "verdict") else "right")
-        for pair in (p for p in found.pairs if (p.a, p.b) == names):
-            d = pair.difference
-            span = "" if d.low is None or d.high is None else f" [{d.low:+.4f}, {d.high:+.4f}]"
-            table.add_row(
-                Text(pair.metric),
-                f"{x.figures[pair.metric]:.4f}",
-                f"{y.figures[pair.metric]:.4f}",
-                Text(f"{d.value:+.4f}{span}"),
-                f"{pair.p:.3g}",
-                f"{pair.p_holm:.3g}",
-                pair.verdict,
-            )
-        console.print(table)
-    for note in found.notes:
-        console.print(Text(f"! {note}", style="yellow"))

@@ -29,7 +29,7 @@ def data() -> None:
 @json_option
 @quiet_anyway
 def check(task: str, data: str | None, as_json: bool) -> None:
-    """Sizes, repeated rows, targets that teach an error, rows on both sides.
+    """Sizes, repeats, targets that teach an error, shared rows.
 
     \b
     bench data check --task persona-json --data rows/
@@ -61,7 +61,7 @@ def check(task: str, data: str | None, as_json: bool) -> None:
 @json_option
 @quiet_option
 def crossvalidated(dump: Path, out: Path, pairs: int | None, site: str, as_json: bool, quiet: bool) -> None:
-    """Rows for the task crossvalidated: best answers to the best questions of a dump.
+    """Best answers to the best questions of a dump, as rows. For the task crossvalidated.
 
     \b
     bench data crossvalidated --dump stats.stackexchange.com.7z --out rows/
@@ -121,7 +121,7 @@ def generate(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Rows to train on, answered by a teacher and checked by the task's own rules.
+    """Rows to train on, answered by a teacher. They are checked by the task's own rules.
 
     \b
     bench data generate --task persona-json --teacher gpt4 --rows 200 \\

@@ -39,7 +39,8 @@ def leaderboard(runs: tuple[str, ...], out: Path, redact: bool, as_json: bool, q
         sys.stdout.buffer.write(msgspec.json.encode({"pages": [str(path) for path in written]}) + b"\n")
     if not quiet:
         people = Console(stderr=as_json)
-        people.print(f"{written[0]} and {len(written) - 1} more pages", markup=False, highlight=False, soft_wrap=True)
+        others = "1 more page" if len(written) == 2 else f"{len(written) - 1} more pages"
+        people.print(f"{written[0]} and {others}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _runs_of(word: str, workspace: Workspace) -> list[Path]:

@@ -17,6 +17,7 @@ def test_a_help_page_fits_80_columns(words: str) -> None:
     assert shown.exit_code == 0
     long = [line for line in shown.output.splitlines() if len(line) > 80]
     assert not long
+    assert "..." not in shown.output.partition("\nCommands:")[2], "the line of a command is cut off"
     assert shown.output.splitlines()[0].startswith(f"Usage: bench {words}".rstrip())
 
 

@@ -2,15 +2,18 @@
 
 import base64
 import gzip
+import io
 import re
 from pathlib import Path
 
 import msgspec
 import pytest
+from rich.console import Console
 
 from harness.gate.judge import Source
 from harness.gate.versus import Versus, versus
 from harness.reports.versus import write_compare
+from harness.reports.versus_table import print_versus
 from harness.runlog import RunLog
 from tests.support.synthetic_run import MAKERS, synthetic_run
 
@@ -57,6 +60,17 @@ def test_flips_are_counted_both_ways_and_behind_the_explorer(
     a, b = (backend["verdict"] for backend in rows["backends"])
     assert sum(x == 2 and y == 3 for x, y in zip(a, b, strict=True)) == accuracy.only_a
     assert sum(x == 3 and y == 2 for x, y in zip(a, b, strict=True)) == accuracy.only_b
+
+
+def test_the_terminal_cuts_no_word_of_the_verdict_at_80_columns(found: Versus, log: RunLog) -> None:
+    out = io.StringIO()
+    print_versus(found, log, Console(file=out, width=80))
+    lines = out.getvalue().splitlines()
+    assert all(len(line) <= 80 for line in lines) and "…" not in out.getvalue()
+    for name in ("accuracy %", "format errors, lenient %"):
+        assert sum(line.startswith(name) for line in lines) <= 1
+    accuracy = next(line for line in lines if line.startswith("accuracy %"))
+    assert re.search(r"\+2\d\.\d \[\d+\.\d, \d+\.\d\]  +< 0\.0001  a better$", accuracy.rstrip())
 
 
 def test_rows_without_an_answer_have_not_flipped(tmp_path: Path) -> None:

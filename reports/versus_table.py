@@ -1,0 +1,63 @@
+"""The final word of `bench compare` in the terminal: every metric of two sides, within 80 columns."""
+
+from rich.console import Console
+from rich.text import Text
+
+from harness.gate.versus import Side, Versus
+from harness.metrics import Metric
+from harness.results import PairResult
+from harness.runlog import RunLog
+
+from .answer import difference
+from .table import new_table
+from .visible import one_line
+from .words import number, title, unit
+
+EVEN = "not distinguishable"
+
+
+def side_name(side: Side) -> str:
+    """How a side is called in the pairs: "llama-ft of run-1"."""
+    return f"{side.backend} of {side.run}"
+
+
+def metrics_of(log: RunLog, found: Versus) -> dict[str, Metric]:
+    """The compared metrics by name, as the first run's summary knows them."""
+    summary = log.summary()
+    known = {} if summary is None else {m.name: m for m in summary.metrics}
+    return {p.metric: known.get(p.metric, Metric(name=p.metric)) for p in found.pairs}
+
+
+def pairs_of(found: Versus, x: Side, y: Side) -> list[PairResult]:
+    """The comparisons of two sides, a metric each."""
+    return [p for p in found.pairs if (p.a, p.b) == (side_name(x), side_name(y))]
+
+
+def print_versus(found: Versus, log: RunLog, console: Console) -> None:
+    """Print a comparison whose first run is `log`: rows, a table for each two sides, then what was left out."""
+    metrics = metrics_of(log, found)
+    resolves = f"; they resolve {100 * found.resolves:.1f} points" if found.resolves is not None else ""
+    console.print(Text(f"{one_line(found.task)}: {found.rows:,} rows in common{resolves}."))
+    for x, y in found.sides:
+        names = (f"{letter} = {side_name(side)} ({side.model})" for letter, side in (("a", x), ("b", y)))
+        console.print(Text("\n" + "\n".join(map(one_line, names))))
+        table = new_table()
+        table.add_column("metric", overflow="fold", max_width=24)
+        for heading in ("a", "b", "a - b, 95 %", "p, Holm"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column("")
+        for pair in pairs_of(found, x, y):
+            table.add_row(*_row(pair, x, y, metrics[pair.metric]))
+        console.print(table)
+    if any(pair.verdict == EVEN for pair in found.pairs):
+        console.print(Text(f"= {EVEN}", style="dim"))
+    for note in found.notes:
+        console.print(Text(f"! {one_line(note, 500)}", style="yellow"))
+
+
+def _row(pair: PairResult, x: Side, y: Side, metric: Metric) -> tuple[Text, ...]:
+    figures = (number(side.figures[pair.metric], metric) for side in (x, y))
+    p = "-" if pair.p_holm is None else f"{pair.p_holm:.2g}" if pair.p_holm >= 0.0001 else "< 0.0001"
+    verdict = "=" if pair.verdict == EVEN else pair.verdict
+    name = f"{title(pair.metric)} {unit(metric)}".rstrip()
+    return tuple(map(Text, (name, *figures, " ".join(difference(pair, 1, metric)).strip() or "n/a", p, verdict)))
