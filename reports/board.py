@@ -18,7 +18,7 @@ from .leading import board_columns, board_row, main_metrics
 from .page import write_report
 from .trend import trend
 from .visible import one_line
-from .words import plural
+from .words import moment, plural
 
 
 class Entry(NamedTuple):
@@ -91,7 +91,7 @@ def _row(entry: Entry, name: str, metrics: tuple[Metric, ...]) -> tuple[Cell, ..
     place, backend, *others = board_row(summary, name, entry.log.manifest.backends.get(name), metrics)
     label = one_line(str(summary.data.get("label") or summary.data.get("source") or ""), 40)
     below = " · ".join(t for t in (plural(summary.rows, "row"), label) if t)
-    when = summary.created[:16].replace("T", " ") or one_line(summary.run)
+    when = moment(summary.created) or one_line(summary.run)
     run = Cell(text=when, below=below, sort=f"{summary.created} {summary.run}", href=entry.page)
     return (place, backend, run, *others)
 

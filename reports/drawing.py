@@ -61,6 +61,10 @@ STYLE: Any = {
 }
 
 
+BROAD = 8
+"""Inches. A wider picture is not shrunk to the width of a telephone: it scrolls."""
+
+
 class Look(NamedTuple):
     """How one backend is drawn, the same in every picture of a page."""
 
@@ -171,8 +175,9 @@ def _inline(chart: Chart) -> Markup:
         text = text.replace(colour, variable)
     view = re.search(r'viewBox="([^"]*)"', text)
     assert view is not None, "matplotlib writes a viewBox"
+    kind = ' class="broad"' if chart.figure.get_figwidth() > BROAD else ""
     head = (
-        f'<svg viewBox="{view.group(1)}" role="img" class="axis-art" '
+        f'<svg viewBox="{view.group(1)}" role="img"{kind} '
         f'aria-labelledby="{chart.name}-title {chart.name}-desc">'
         f'<title id="{chart.name}-title">{escape(chart.title)}</title>'
         f'<desc id="{chart.name}-desc">{escape(chart.caption)}</desc>'

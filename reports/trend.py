@@ -15,7 +15,7 @@ from .grid import Cell, Column, Grid
 from .leading import figure as figure_cell
 from .leading import heading
 from .visible import one_line
-from .words import is_share, title
+from .words import is_share, moment, title
 
 MOST_NAMES = 10
 """Dates below the axis; more would run into each other."""
@@ -44,7 +44,7 @@ def trend(task: str, runs: Sequence[tuple[Manifest, Summary]]) -> Chart | None:
             ax.axvline(i - 0.5, color=MUTED, lw=1, ls=":")
         step = -(-len(mine) // MOST_NAMES)
         ticks = list(range(0, len(mine), step))
-        ax.set_xticks(ticks, [mine[i][1].created[:10] or label(mine[i][1].run, 12) for i in ticks])
+        ax.set_xticks(ticks, [moment(mine[i][1].created) or label(mine[i][1].run, 12) for i in ticks])
         ax.set_xlim(-0.5, len(mine) - 0.5)
         ax.set_ylabel(heading(metric).title)
         ax.grid(visible=False, axis="x")
@@ -55,7 +55,7 @@ def trend(task: str, runs: Sequence[tuple[Manifest, Summary]]) -> Chart | None:
     columns = (Column(title="run", numeric=False), *(Column(title=one_line(n)) for n in names))
     rows = tuple(
         (
-            Cell(text=one_line(f"{s.created[:10]} {s.run}".strip())),
+            Cell(text=one_line(f"{moment(s.created)} {s.run}".strip())),
             *(figure_cell(s.backends[n].metrics if n in s.backends else {}, metric) for n in names),
         )
         for _, s in mine

@@ -25,7 +25,7 @@ def write_voting(log: RunLog, a: str, b: str, out: Path, *, most: int = MOST) ->
     """Write the page for two backends of a run to `out` and return it.
 
     Which answer stands first is decided by a hash of the row, so that neither the reader nor the order of the
-    backends' names does. Rows on which both say the same are left out.
+    backends' names does. Rows on which both say the same are left out; white space around an answer is no part of it.
     Raises UsageError for an unknown backend, or where no two answers differ.
     """
     for name in (a, b):
@@ -49,7 +49,7 @@ def _rows(book: RowBook, a: str, b: str) -> list[dict[str, object]]:
     for n, identity in enumerate(book.ids):
         if any(book.answers[x].verdicts[n] in (MISSING, ERROR) for x in (a, b)):
             continue
-        texts = {x: book.answers[x].texts.text(n) or "" for x in (a, b)}
+        texts = {x: (book.answers[x].texts.text(n) or "").strip() for x in (a, b)}
         if texts[a] == texts[b]:
             continue
         lot = hashlib.sha256(f"{a}\0{b}\0{identity}".encode()).digest()

@@ -77,6 +77,11 @@ def seconds(value: float | None) -> str:
     return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min"
 
 
+def moment(created: str) -> str:
+    """An ISO time as `2026-01-02 03:04`: two runs of one day are two."""
+    return created[:16].replace("T", " ")
+
+
 def rate(value: float | None) -> str:
     """Per second, three significant digits: `34.1`, `1,250`; "n/a" for None."""
     if value is None:

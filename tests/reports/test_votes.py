@@ -16,6 +16,7 @@ from harness.judging.votes import add_votes, agreements, preferences
 from harness.reports.page import write_report
 from harness.reports.voting import write_voting
 from harness.runlog import RunLog
+from tests.gate.building import make_run
 from tests.support.front_door import bench
 
 
@@ -50,6 +51,14 @@ def test_the_order_of_the_two_answers_is_drawn_for_every_row(log: RunLog, tmp_pa
         order = ("gpt4", "llama-ft") if row["first"] == "a" else ("llama-ft", "gpt4")
         assert row["answers"] == [lines[name][row["n"], 0].text for name in order]  # type: ignore[index]
         assert row["answers"][0] != row["answers"][1]
+
+
+def test_answers_that_differ_in_white_space_around_them_are_the_same(tmp_path: Path) -> None:
+    log = make_run(
+        tmp_path / "run", {"a": lambda k, row, repeat: row.reference, "b": lambda k, row, repeat: f" {row.reference}\n"}
+    )
+    with pytest.raises(UsageError, match="no two different answers"):
+        write_voting(log, "a", "b", tmp_path / "v.html")
 
 
 def test_the_page_names_no_backend_and_is_the_same_every_time(log: RunLog, tmp_path: Path) -> None:
