@@ -29,6 +29,8 @@ for (const [id, value] of [["x-show", "lost"], ["x-diff", "1"]]) {
   box.value = value;
   box.dispatchEvent(new Event("change"));
 }
+document.documentElement.style.scrollBehavior = "auto";
+document.getElementById("rows").scrollIntoView();
 """
 
 
