@@ -12,6 +12,9 @@ CPU_TOKENS = 768
 CPU_WRITING = 8192
 """Tokens of a batch that is written on a CPU: every step reads all weights once, so many rows share it."""
 
+CPU_HELD = 1 << 31
+"""Bytes of keys and values that a batch may hold on a CPU: where its memory ends, the system ends the process."""
+
 ACCELERATOR_TOKENS = 65536
 """Tokens of a batch on an accelerator; running out of memory halves them."""
 
@@ -32,12 +35,13 @@ class Item(NamedTuple):
 
 
 def batches(
-    items: list[Item], budget: int, widths: Sequence[int], keys: Sequence[Hashable], most: int
+    items: list[Item], budget: int, widths: Sequence[int], keys: Sequence[Hashable], most: Sequence[int]
 ) -> Iterator[list[int]]:
     """Positions of the rows of each batch.
 
-    widths[i]: tokens row i takes; a batch takes rows x its widest row <= budget, of one key, at most `most`
-    rows. Longest first: running out of memory shows at once and the remaining time is told honestly.
+    widths[i]: tokens row i takes; a batch takes rows x its widest row <= budget, of one key, at most most[i] rows
+    where row i is its widest. Longest first: running out of memory shows at once and the remaining time is told
+    honestly.
     """
     order = sorted(range(len(items)), key=lambda i: (-widths[i], i))
     by_key: dict[Hashable, list[int]] = {}
@@ -46,7 +50,8 @@ def batches(
     for rows in by_key.values():
         start = 0
         while start < len(rows):
-            size = max(1, min(most, budget // max(1, widths[rows[start]])))
+            widest = rows[start]
+            size = max(1, min(most[widest], budget // max(1, widths[widest])))
             yield rows[start : start + size]
             start += size
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from harness.prompting.rendering import Renderer
 
+from .batching import CPU_HELD
 from .skip import last_mlp_at
 
 
@@ -44,6 +45,19 @@ class Net:
     def vocabulary(self) -> int:
         """Width of the output layer."""
         return int(self.model.config.get_text_config().vocab_size)
+
+    def most_rows(self, tokens: int) -> int:
+        """Rows of so many tokens, shared ones included, whose keys and values a CPU may hold at once.
+
+        An accelerator says itself when its memory ends; a machine's own memory does not.
+        """
+        if self.device.type != "cpu":
+            return 1 << 20
+        config = self.model.config.get_text_config()
+        head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        token_bytes = int(2 * config.num_hidden_layers * heads * head * self.model.dtype.itemsize)
+        return max(1, CPU_HELD // (token_bytes * tokens))
 
     def pack(self, rows: Sequence[Sequence[int]], prefix: int, tail: "Tail | None" = None) -> Packed:
         """Rows (their own tokens, behind `prefix` shared ones) side by side, each followed by the tail."""

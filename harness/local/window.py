@@ -72,7 +72,10 @@ def _all_batches(
     while left:
         widths = [len(i.prompt.ids) - len(prefix.ids) + decoder.extra(i.request) for i in left]
         keys = [decoder.key(i.request) for i in left]
-        most = min(decoder.most_rows(i.request) for i in left)
+        most = [
+            min(decoder.most_rows(i.request), net.most_rows(len(prefix.ids) + w))
+            for i, w in zip(left, widths, strict=True)
+        ]
         done: set[int] = set()
         for positions in batches(left, job.budget, widths, keys, most):
             if job.cancelled.is_set():

@@ -11,6 +11,7 @@ import torch
 from harness.backend import RunContext
 from harness.backends.local import LocalBackend, LocalSettings
 from harness.errors import BackendStopped
+from harness.local.cache import Store
 from harness.local.choose import Choose
 from harness.local.net import Net
 from harness.local.prefix import shared_length
@@ -50,6 +51,27 @@ def test_running_out_of_memory_halves_the_budget_and_loses_no_row(
     found = {c.id: c for c in answered(backend, requests, tmp_path)}
     assert {i: c.text for i, c in found.items()} == {i: c.text for i, c in usual.items()}
     assert backend.counters()["out_of_memory_halvings"] >= 2
+
+
+@pytest.mark.parametrize("decode", ["choose", "generate"])
+def test_on_a_cpu_a_long_shared_prefix_makes_batches_smaller_before_memory_ends(
+    base: Path, tmp_path: Path, decode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = news_requests(12)
+    usual = ask(Workspace(tmp_path), requests, model=str(base), decode=decode, max_batch_tokens=10**6)
+    columns: list[int] = []
+    make = Store.make
+
+    def counted(self: Store, like: torch.Tensor) -> None:
+        columns.append(self.rows * self.columns)
+        make(self, like)
+
+    monkeypatch.setattr(Store, "make", counted)
+    token_bytes = 2 * 2 * 2 * 8 * 4  # keys and values, layers, heads, head size, float32
+    monkeypatch.setattr("harness.local.net.CPU_HELD", token_bytes * 300)
+    found = ask(Workspace(tmp_path), requests, model=str(base), decode=decode, max_batch_tokens=10**6)
+    assert {i: c.text for i, c in found.items()} == {i: c.text for i, c in usual.items()}
+    assert max(columns) <= 300 and any(c.usage.cached_tokens for c in found.values())
 
 
 def test_without_memory_for_the_shared_prefix_every_row_computes_its_own(
