@@ -1,5 +1,6 @@
 """Recipes: how an adapter is trained, as TOML. Unknown fields are refused, `extends` inherits, `--set` overrides."""
 
+import math
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -188,7 +189,7 @@ def load_recipe(word: str, overrides: tuple[str, ...] = ()) -> Recipe:
         if isinstance(table.get(name), dict):
             _refuse_unknown(table[name], kind, f"{where}: [{name}]")
     recipe = checked(table, Recipe, where)
-    refuse_below_zero(recipe, ("batch", "accumulate", "learning_rate", "epochs"), where)
+    refuse_below_zero(recipe, ("batch", "accumulate", "learning_rate", "epochs", "rows", "max_length"), where)
     return recipe
 
 
@@ -254,11 +255,11 @@ def checked(table: dict[str, Any], kind: type[T], where: str) -> T:
 
 
 def refuse_below_zero(recipe: msgspec.Struct, names: tuple[str, ...], where: str) -> None:
-    """Raises UsageError naming the first of these numbers that is not above 0 (words such as "auto" pass)."""
+    """Raises UsageError naming the first of these numbers that is not above 0, or no number (words and None pass)."""
     for name in names:
         value = getattr(recipe, name)
-        if isinstance(value, int | float) and value <= 0:
-            raise UsageError(f"{where}: {name} must be more than 0, it is {value}.")
+        if isinstance(value, int | float) and not 0 < value < math.inf:
+            raise UsageError(f"{where}: {name} must be more than 0, and finite; it is {value}.")
 
 
 def _refuse_unknown(table: dict[str, Any], kind: type[msgspec.Struct], where: str) -> None:

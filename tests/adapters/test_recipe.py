@@ -71,6 +71,9 @@ def test_set_overrides_any_field() -> None:
         ("tiny-agnews", ("epochs=many",), "Expected `float`"),
         ("tiny-agnews", ("lora.r",), "say key=value"),
         ("tiny-agnews", ("batch=0",), "batch must be more than 0"),
+        ("tiny-agnews", ("epochs=inf",), "epochs must be more than 0, and finite"),
+        ("tiny-agnews", ("learning_rate=nan",), "learning_rate must be more than 0"),
+        ("tiny-agnews", ("rows=-1",), "rows must be more than 0"),
         ("nowhere.toml", (), "there is no such file"),
     ],
 )
