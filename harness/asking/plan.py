@@ -22,6 +22,7 @@ from harness.errors import UsageError
 from harness.hashing import digest_each
 from harness.identity import Identity
 from harness.prompting.questions import Questions, make_requests
+from harness.prompting.targets import target_of
 from harness.records import Record, Request, Row, Sample, number_repeats
 from harness.registry import BACKENDS, TASKS, find
 from harness.runlog import Manifest, RunLog
@@ -214,6 +215,10 @@ class Plan(NamedTuple):
         if isinstance(self.rows, Shelf):
             return (row.request.max_tokens for row in self.rows.each(msgspec.json.Decoder(_RowLength).decode))
         return (row.request.max_tokens for row in self.rows)
+
+    def solved(self) -> Iterator[tuple[Request, str | None]]:
+        """What is asked about every row, with its target where the task can make one."""
+        return ((row.request, target_of(self.task, row.sample)) for row in self.rows)
 
     def open(self, identities: dict[str, Identity]) -> RunLog:
         """The run directory, once every backend has said that it is ready. Raises UsageError.

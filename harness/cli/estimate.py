@@ -6,16 +6,23 @@ import click
 
 from harness.cli.completion import backends
 from harness.cli.options import (
+    base_option,
+    batch_option,
     config_option,
     data_option,
     json_option,
     limit_option,
+    probe_option,
+    prompt_option,
     quiet_option,
+    repeats_option,
     seed_option,
+    shots_option,
     split_names,
     task_option,
 )
 from harness.money.estimate import CostEstimate
+from harness.prompting.leak_probe import Probe
 
 NOTES = (
     "in, out: tokens; cost: answers as long as the reference answers (rows without one: as max_tokens allows); "
@@ -32,7 +39,12 @@ NOTES = (
 @data_option
 @limit_option
 @seed_option
-@click.option("--repeats", metavar="K", type=click.IntRange(min=1), default=1, help="Ask every row K times.")
+@base_option
+@repeats_option
+@batch_option
+@shots_option
+@prompt_option
+@probe_option
 @config_option
 @json_option
 @quiet_option
@@ -42,12 +54,17 @@ def estimate(
     data: str | None,
     limit: int | None,
     seed: int,
+    base: str | None,
     repeats: int,
+    batch: bool,
+    shots: int,
+    prompt: str | None,
+    probe: Probe | None,
     config: Path | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Count tokens and say what a run would cost and how long it would take. Nothing is sent.
+    """Say what `bench run` with the same words would cost, and how long it would take. Nothing is sent.
 
     \b
     bench estimate --task agnews --backends gpt4 --limit 500
@@ -55,31 +72,37 @@ def estimate(
     import msgspec
     from rich.console import Console
 
-    from harness.asking.plan import RunOptions, ask, backend_tables, load_rows, load_task, make_backends
+    from harness.asking.plan import RunOptions, make_backends, plan_run
     from harness.backend import RunContext
-    from harness.data.rows import DataSource
-    from harness.data.sampling import seeded_order
     from harness.money.estimate import estimate as estimate_one
-    from harness.prompting.targets import target_of
+    from harness.prompting.questions import Questions
     from harness.settings import load_settings
     from harness.workspace import Workspace
 
-    plugin = load_task(task)
-    options = RunOptions(task=task, backends=tuple(split_names(backends, "--backends")))
-    tables = backend_tables(options, load_settings(config))
-    made = make_backends(tables, plugin.name, RunContext(Workspace.current()))
-    rows = seeded_order(load_rows(plugin, DataSource(location=data)), seed)[:limit]
-    asked = [(ask(plugin, sample), target_of(plugin, sample)) for sample in rows]
-    found = [estimate_one(name, backend.identity(), asked, repeats) for name, backend in made.items()]
+    options = RunOptions(
+        task=task,
+        backends=tuple(split_names(backends, "--backends")),
+        data=data,
+        limit=limit,
+        seed=seed,
+        base=base,
+        repeats=repeats,
+        batch=batch,
+        questions=Questions(shots=shots, prompt=prompt, probe=probe),
+    )
+    context = RunContext(Workspace.current())
+    plan = plan_run(options, load_settings(config), context, out=None)
+    made = make_backends(plan.manifest.backend_settings, plan.task.name, context)
+    found = [estimate_one(name, backend.identity(), plan.solved(), repeats) for name, backend in made.items()]
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
     people = Console(stderr=as_json, quiet=as_json and quiet)
     people.print(_table(found))
-    for one in found:
-        for remark in one.remarks:
-            people.print(f"{one.backend}: {remark}.", markup=False, highlight=False, soft_wrap=True)
     if not quiet:
+        remarks = [f"{one.backend}: {remark}." for one in found for remark in one.remarks]
         notes = NOTES if any(one.approximate for one in found) else NOTES.split(" ~")[0]
+        for said in (*plan.manifest.data["remarks"], *remarks):
+            people.print(said, markup=False, highlight=False, soft_wrap=True)
         people.print(notes, markup=False, highlight=False)
 
 

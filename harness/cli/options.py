@@ -58,6 +58,34 @@ def limit_option(function: F) -> F:
     )(function)
 
 
+def base_option(function: F) -> F:
+    """`--base MODEL`: in place of every local backend's own."""
+    return click.option("--base", metavar="MODEL", help="Base model of all local backends: a Hub id or a folder.")(
+        function
+    )
+
+
+def repeats_option(function: F) -> F:
+    """`--repeats K`."""
+    return click.option("--repeats", metavar="K", type=click.IntRange(min=1), default=1, help="Ask every row K times.")(
+        function
+    )
+
+
+def batch_option(function: F) -> F:
+    """`--batch`: paid backends answer later, for less."""
+    return click.option(
+        "--batch", is_flag=True, help="Paid backends use their batch API: half the price, hours of time."
+    )(function)
+
+
+def shots_option(function: F) -> F:
+    """`--shots K`: few-shot examples."""
+    return click.option(
+        "--shots", metavar="K", type=click.IntRange(min=0), default=0, help="K solved rows before each question."
+    )(function)
+
+
 def prompt_option(function: F) -> F:
     """`--prompt FILE`: another prompt than the task's."""
     return click.option(
@@ -65,6 +93,13 @@ def prompt_option(function: F) -> F:
         metavar="FILE",
         type=click.Path(exists=True, dir_okay=False),
         help="Another prompt: a Jinja template.",
+    )(function)
+
+
+def probe_option(function: F) -> F:
+    """`--probe blank|shuffle`: the leak probe."""
+    return click.option(
+        "--probe", type=click.Choice(["blank", "shuffle"]), help="Ask without the rows' own texts: finds leaks."
     )(function)
 
 

@@ -8,13 +8,18 @@ import click
 
 from harness.cli.completion import backends, runs, tasks
 from harness.cli.options import (
+    base_option,
+    batch_option,
     config_option,
     data_option,
     json_option,
     limit_option,
+    probe_option,
     prompt_option,
     quiet_option,
+    repeats_option,
     seed_option,
+    shots_option,
     split_names,
 )
 from harness.errors import UsageError
@@ -37,8 +42,8 @@ FROM_MANIFEST = (
 @data_option
 @limit_option
 @seed_option
-@click.option("--base", metavar="MODEL", help="Base model of all local backends: a Hub id or a folder.")
-@click.option("--repeats", metavar="K", type=click.IntRange(min=1), default=1, help="Ask every row K times.")
+@base_option
+@repeats_option
 @click.option(
     "--latency-probe",
     "probe_rows",
@@ -49,12 +54,12 @@ FROM_MANIFEST = (
 )
 @click.option("--max-cost", metavar="USD", type=click.FloatRange(min=0), help="Stop before the run incurs more.")
 @click.option("--no-cache", is_flag=True, help="Ask again what the answer cache knows.")
-@click.option("--batch", is_flag=True, help="Paid backends use their batch API: half the price, hours of time.")
+@batch_option
 @click.option("--executor", type=click.Choice(["process", "ray"]), help="Where local models run.")
 @click.option("--workers", metavar="N", type=click.IntRange(min=1), help="Ray workers that hold each local model.")
-@click.option("--shots", metavar="K", type=click.IntRange(min=0), default=0, help="K solved rows before each question.")
+@shots_option
 @prompt_option
-@click.option("--probe", type=click.Choice(["blank", "shuffle"]), help="Ask without the rows' own texts: finds leaks.")
+@probe_option
 @click.option("--fail-on-contamination", is_flag=True, help="Refuse rows that a candidate was trained on.")
 @click.option("--embedding", metavar="MODEL", help="Compare open answers with their references by this model.")
 @click.option(

@@ -1,6 +1,6 @@
 """What a run will cost and how long it will take, without a call."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import msgspec
 
@@ -15,8 +15,8 @@ class CostEstimate(Record, frozen=True, kw_only=True, omit_defaults=False):
 
     prompt_tokens: all prompts; answer_tokens: answers as long as the reference answers; most_answer_tokens: as
     long as max_tokens allows. cost, most_cost: USD with either, None = unknown; batch_cost: of answer_tokens in a
-    batch. seconds: at the limits given, None where none is given. tokenizer, approximate: how tokens were
-    counted. remarks: sentences for people.
+    batch. seconds: at the limits given, None where none is given. A backend that asks in batches: all USD are a
+    batch's, and no time is known. tokenizer, approximate: how tokens were counted. remarks: sentences for people.
     """
 
     backend: str
@@ -35,25 +35,28 @@ class CostEstimate(Record, frozen=True, kw_only=True, omit_defaults=False):
 
 
 def estimate(
-    backend: str, identity: Identity, asked: Sequence[tuple[Request, str | None]], repeats: int
+    backend: str, identity: Identity, asked: Iterable[tuple[Request, str | None]], repeats: int
 ) -> CostEstimate:
     """Estimate from what a backend says of itself.
 
     asked: requests, each with the answer a right model gives; None where the data has none: it may take max_tokens.
     """
     counter = counter_for(identity.model)
-    prompt = repeats * sum(prompt_tokens(request, counter) for request, _ in asked)
-    answer = repeats * sum(
-        request.max_tokens if target is None else min(request.max_tokens, 1 + counter.count(target))
-        for request, target in asked
-    )
-    most = repeats * sum(request.max_tokens for request, _ in asked)
-    price = msgspec.convert(identity.price, Price) if identity.price else None
-    batch = price.batch() if price is not None else None
+    requests = prompt = answer = most = 0
+    for request, target in asked:
+        requests += repeats
+        prompt += repeats * prompt_tokens(request, counter)
+        longest = request.max_tokens
+        answer += repeats * (longest if target is None else min(longest, 1 + counter.count(target)))
+        most += repeats * longest
+    listed = msgspec.convert(identity.price, Price) if identity.price else None
+    in_batch = listed.batch() if listed is not None else None
+    batching = bool(identity.settings.get("batch"))
+    price = in_batch if batching else listed
     return CostEstimate(
         backend=backend,
         model=identity.model,
-        requests=repeats * len(asked),
+        requests=requests,
         prompt_tokens=prompt,
         answer_tokens=answer,
         most_answer_tokens=most,
@@ -61,8 +64,8 @@ def estimate(
         approximate=counter.approximate,
         cost=_cost(price, prompt, answer),
         most_cost=_cost(price, prompt, most),
-        batch_cost=_cost(batch, prompt, answer),
-        seconds=at_limits(identity, repeats * len(asked), prompt + most),
+        batch_cost=_cost(in_batch, prompt, answer),
+        seconds=None if batching else at_limits(identity, requests, prompt + most),
         remarks=tuple(_remarks(identity, price)),
     )
 
@@ -95,7 +98,8 @@ def _remarks(identity: Identity, price: Price | None) -> list[str]:
     elif identity.kind == "replay":
         remarks.append("recorded answers: costs nothing")
     elif price is None:
-        remarks.append(f"the price of {identity.model} is unknown: set price in bench.toml")
+        asked, key = (" in a batch", "batch_input and batch_output of ") if identity.settings.get("batch") else ("", "")
+        remarks.append(f"the price of {identity.model}{asked} is unknown: set {key}price in bench.toml")
     if identity.retired and identity.retired <= today().isoformat():
         instead = price_table().living(identity.model, today())
         remarks.append(f"shut down on {identity.retired}{f'; name {instead} instead' if instead else ''}")

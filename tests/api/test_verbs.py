@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from harness.identity import Identity
-from harness.money.estimate import at_limits, estimate
-from harness.prompting.tokens import APPROXIMATE, counter_for
+from harness.money.estimate import at_limits, estimate, prompt_tokens
+from harness.prompting.tokens import APPROXIMATE, Counter, counter_for
+from harness.records import Request
+from harness.runlog import RunLog
 from tests.api.asking import LABELS, row
 from tests.support import front_door
 from tests.support.openai_server import OpenAIServer, ServerConfig
@@ -72,6 +74,97 @@ def test_rows_without_a_target_are_estimated_by_the_longest_answer(
     assert code == 0
     [one] = json.loads(out)
     assert one["answer_tokens"] == one["most_answer_tokens"] == 8 * 160
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "--limit 5 --seed 3 --repeats 2",
+        "--shots 2",
+        "--prompt words.txt",
+        "--probe blank",
+        "--shots 2 --prompt words.txt --probe shuffle --limit 5",
+    ],
+)
+def test_an_estimate_counts_the_requests_that_a_run_of_the_same_words_sends(
+    words: str,
+    work: Path,
+    server: OpenAIServer,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (work / "rows").mkdir()
+    for split in ("train", "test"):
+        lines = (f'{{"text": "{split} item {n} {"long " * n}", "label": {n % 4}}}\n' for n in range(8))
+        (work / "rows" / f"{split}.jsonl").write_text("".join(lines))
+    (work / "words.txt").write_text("Which of World, Sports, Business, Sci/Tech: {{ text }}")
+    same = ("--task", "agnews", "--backends", "one", "--data", "rows", *words.split())
+    counted: list[str] = []
+
+    def count(request: Request, counter: Counter) -> int:
+        counted.append(request.hash())
+        return prompt_tokens(request, counter)
+
+    monkeypatch.setattr("harness.money.estimate.prompt_tokens", count)
+    code, out, _ = bench(capfd, "estimate", *same, "--json")
+    assert code == 0
+    assert server.stats().requests == 0 and not (work / "home").exists()
+    [one] = json.loads(out)
+
+    assert bench(capfd, "run", *same, "--out", "run", "--quiet", "--no-cache")[0] == 0
+    log = RunLog.open(work / "run")
+    requests = [written.request for written in log.rows()]
+    repeats = log.manifest.repeats
+    assert counted == [request.hash() for request in requests]
+    assert one["requests"] == repeats * len(requests) == server.stats().requests
+    assert one["prompt_tokens"] == repeats * sum(prompt_tokens(request, APPROXIMATE) for request in requests)
+
+
+def test_an_estimate_refuses_what_a_run_of_the_same_words_refuses(
+    work: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    few = ("--task", "agnews", "--data", "rows.jsonl", "--backends", "one", "--shots", "99")
+    said = [bench(capfd, verb, *few) for verb in ("estimate", "run")]
+    assert said[0] == said[1]
+    assert said[0][0] == 2 and "--shots" in said[0][2]
+
+
+def test_an_estimate_with_batch_is_at_the_batch_price_and_knows_no_time(
+    work: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    toml = (work / "bench.toml").read_text()
+    batched = toml.replace("output = 2.0", "output = 2.0, batch_input = 0.5, batch_output = 1.0", 1)
+    (work / "bench.toml").write_text(batched)
+    words = ("estimate", "--task", "agnews", "--data", "rows.jsonl", "--backends", "one,two", "--json")
+    at_once = json.loads(bench(capfd, *words)[1])[0]
+    one, two = json.loads(bench(capfd, *words, "--batch")[1])
+    assert one["cost"] == one["batch_cost"] == at_once["batch_cost"] == pytest.approx(at_once["cost"] / 2)
+    assert one["most_cost"] == pytest.approx(at_once["most_cost"] / 2)
+    assert one["seconds"] is None and one["remarks"] == []
+    assert two["cost"] is None
+    assert two["remarks"] == [
+        "the price of m in a batch is unknown: set batch_input and batch_output of price in bench.toml"
+    ]
+
+
+def test_an_estimate_names_the_base_that_a_run_would_ask(work: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (work / "bench.toml").write_text('[backends.mine]\nkind = "local"\nmodel = "some/base"\n')
+    words = ("estimate", "--task", "agnews", "--data", "rows.jsonl", "--backends", "mine", "--json")
+    code, out, _ = bench(capfd, *words, "--base", "other/base")
+    assert code == 0
+    assert [one["model"] for one in json.loads(out)] == ["other/base"]
+
+
+def test_an_estimate_says_which_lines_were_left_out_and_quietly_nothing(
+    work: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (work / "dev.tsv").write_text("question1\tquestion2\tis_duplicate\nwho?\twhom?\t1\ntorn\n")
+    words = ("estimate", "--task", "qqp", "--data", "dev.tsv", "--backends", "gpt35")
+    _, out, err = bench(capfd, *words)
+    assert "dev.tsv: 1 lines do not hold 3 fields and were left out (line 3)." in out and err == ""
+    _, out, err = bench(capfd, *words, "--quiet")
+    assert "left out" not in out and "gpt35:" not in out and err == ""
 
 
 def test_time_is_set_by_the_tighter_limit() -> None:

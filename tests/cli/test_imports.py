@@ -41,6 +41,7 @@ ACTIONS: list[tuple[str, set[str]]] = [
     ("power --margin 0.02", STATISTICS),
     ("data check --task agnews --data rows.jsonl", STATISTICS | {"datasketch"}),  # datasketch loads scipy
     ("estimate --task agnews --data rows.jsonl --backends gpt4", {"numpy"}),  # the seeded order
+    ("estimate --task agnews --data rows.jsonl --backends gpt4 --batch --probe shuffle", {"numpy"}),
     ("judge run --judge right", STATISTICS),
     ("train --task agnews --recipe no-such-recipe", set()),
     ("quickstart --help", set()),
