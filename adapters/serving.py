@@ -116,7 +116,7 @@ def _notes(manifest: AdapterManifest, config: dict[str, Any]) -> list[str]:
         )
     if config.get("use_rslora"):
         notes.append("rsLoRA is read from its configuration: vLLM scales by alpha / sqrt(r).")
-    if manifest.recipe.get("quantization") == "nf4":
+    if manifest.quantization == "nf4":
         notes.append(
             "it was trained on 4-bit weights: --quantization bitsandbytes serves it on the same; "
             "on 16-bit weights its answers may differ, so run the evaluation against that server."
@@ -131,6 +131,6 @@ def _command(folder: Path, manifest: AdapterManifest, max_rank: int) -> str:
     words += ["--lora-modules", f"{manifest.id}={folder.resolve()}"]
     if manifest.base_revision:
         words += ["--revision", manifest.base_revision]
-    if manifest.recipe.get("quantization") == "nf4":
+    if manifest.quantization == "nf4":
         words += ["--quantization", "bitsandbytes"]
     return shlex.join(words)

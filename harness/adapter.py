@@ -82,6 +82,12 @@ class AdapterManifest(Record, frozen=True, kw_only=True, omit_defaults=False):
     hosted: HostedTraining | None = None
 
     @property
+    def quantization(self) -> str | None:
+        """Of the base's weights that it learned on ("none", "nf4"); None where its recipe does not say."""
+        said = self.recipe.get("quantization")
+        return str(said) if said in ("none", "nf4") else None
+
+    @property
     def training_cost_usd(self) -> float | None:
         """Device-hours times their price, or what the provider's list says; None where the price is unknown."""
         if self.hosted is not None:

@@ -231,8 +231,8 @@ class Plan(NamedTuple):
                 return RunLog.create(self.path, manifest, self.rows)
             return RunLog.create(self.path, manifest, ((row.sample, row.request) for row in self.rows))
         for name, before in self.manifest.backends.items():
-            for what in ("model", "decode", "adapter_sha256", "base_sha256"):
-                was, is_now = getattr(before, what), getattr(identities[name], what)
+            for what in ("model", "decode", "adapter_sha256", "base_sha256", "quantization"):
+                was, is_now = _of(before, what), _of(identities[name], what)
                 if was != is_now:
                     raise UsageError(
                         f"{self.path}: '{name}' has answered with {what} {was} and now has {is_now}: "
@@ -240,6 +240,10 @@ class Plan(NamedTuple):
                     )
         self.log.update_manifest(manifest)
         return self.log
+
+
+def _of(identity: Identity, what: str) -> Any:
+    return getattr(identity, what, identity.settings.get(what))
 
 
 def plan_run(options: RunOptions, settings: Settings, context: RunContext, out: Path | None) -> Plan:
@@ -370,12 +374,18 @@ def _source_name(task: Task, location: str | None) -> str:
 
 
 def resumed_tables(manifest: Manifest, settings: Settings) -> dict[str, dict[str, Any]]:
-    """Backend settings from the manifest; only limits are taken from today's settings."""
+    """Backend settings from the manifest; only limits are taken from today's settings.
+
+    A local model goes on with the weights that have answered, whatever "auto" would choose today.
+    """
     tables = {}
     for name, table in manifest.backend_settings.items():
         today = settings.backends.get(name, {})
         limits = {k: v for k, v in today.items() if k in LIMITS}
         tables[name] = {**table, **limits}
+        answered = manifest.backends.get(name)
+        if table.get("kind") == "local" and answered is not None and "quantization" in answered.settings:
+            tables[name]["quantization"] = answered.settings["quantization"]
     return tables
 
 

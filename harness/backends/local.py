@@ -22,6 +22,8 @@ from harness.local.grammar import grammar_of
 from harness.local.orders import BaseFacts, Weights, Work
 from harness.records import Completion, Decode, Request
 
+WEIGHTS_OF = {"none": "whole weights", "nf4": "4-bit weights"}
+
 
 class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[backends.NAME]` with kind = "local"; docs/local-models.md says more.
@@ -30,8 +32,9 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     "" for none. decode: how answers are taken; "auto" is the adapter's own, without adapter "generate".
     dtype: type of the weights; "auto" is float32 on a CPU, bfloat16 on an accelerator (float16 on old cards).
     device: "cuda", "mps" or "cpu"; "auto" takes the best at hand. quantization: "nf4" loads 4-bit weights (needs
-    bitsandbytes). attention: the implementation in use. max_batch_tokens: tokens of a batch (default: 768 reading,
-    8,192 writing on a CPU; 65,536 on an accelerator). window: rows that are sorted by length together.
+    bitsandbytes), "none" whole ones, "auto" those that the adapter was trained on. attention: the implementation in
+    use. max_batch_tokens: tokens of a batch (default: 768 reading, 8,192 writing on a CPU; 65,536 on an accelerator).
+    window: rows that are sorted by length together.
     normalisation: whether a label's score is the sum or the mean of its tokens' log-probabilities.
     device_hour_usd: what an hour of this machine costs. threads: torch's, on a CPU (default: all cores).
     executor: where the model runs, in this process or in Ray workers. ray: the workers (docs/scale.md).
@@ -43,7 +46,7 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     decode: Literal["auto", "generate", "choose", "json", "head"] = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: str = "auto"
-    quantization: Literal["none", "nf4"] = "none"
+    quantization: Literal["auto", "none", "nf4"] = "auto"
     attention: Literal["auto", "sdpa", "eager"] = "auto"
     max_batch_tokens: int | None = None
     window: int = 4096
@@ -134,12 +137,24 @@ class LocalBackend:
             device=s.device,
             dtype=s.dtype,
             attention=s.attention,
-            quantization=s.quantization,
+            quantization=self._quantization(),
             threads=s.threads,
         )
         if s.executor == "ray":
             return OnRay(wanted, s.window, s.ray, context.shared, context.remark)
         return Here(wanted, s.window, context.shared)
+
+    def _quantization(self) -> str:
+        """As set, else what the adapter was trained on; the run says where an adapter is asked on other weights."""
+        found = self._adapter
+        trained = found.manifest.quantization if found else None
+        used = (trained or "none") if self.settings.quantization == "auto" else self.settings.quantization
+        if found and trained not in (None, used) and not self.context.probing:
+            self.context.remark(
+                f"{self.name}: adapter {found.manifest.id} was trained on {WEIGHTS_OF[str(trained)]} and is asked on "
+                f'{WEIGHTS_OF[used]} (quantization = "{used}"): its answers may differ.'
+            )
+        return used
 
     def _work(self) -> Work:
         found = self._adapter

@@ -56,7 +56,10 @@ def place(device: str, dtype: str, attention: str, quantization: str, threads: i
         try:
             import bitsandbytes  # noqa: F401  (transformers needs it; better said now than while loading)
         except ImportError:
-            raise UsageError('quantization = "nf4" needs bitsandbytes: python -m pip install bitsandbytes.') from None
+            raise UsageError(
+                'quantization = "nf4" (as set, or as the adapter was trained) needs bitsandbytes: '
+                'python -m pip install bitsandbytes, or say quantization = "none" to use whole weights.'
+            ) from None
     return Placement(chosen, dtype, "sdpa" if attention == "auto" else attention, quantization, threads)
 
 

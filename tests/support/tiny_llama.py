@@ -116,6 +116,7 @@ def make_adapter(
     decode: Decode | None = None,
     labels: tuple[str, ...] = LABELS,
     current: bool = False,
+    recipe: dict[str, Any] | None = None,
 ) -> Path:
     """A LoRA adapter of random weights large enough to change answers, with its manifest, in the workspace."""
     torch.manual_seed(seed)
@@ -140,6 +141,7 @@ def make_adapter(
         objective="head" if head else "generate",
         decode=decode or ("head" if head else "generate"),
         labels=labels,
+        recipe=recipe or {},
         adapter_sha256=weights_digest(folder),
     )
     write_manifest(folder, manifest)
