@@ -1,12 +1,14 @@
 """What is known of a trained adapter: its manifest, where it lies, and which one is current for a task and base."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
 from harness.errors import UsageError, did_you_mean
-from harness.files import write_json
+from harness.files import lock, write_json
 from harness.hashing import file_digest
 from harness.records import Decode, Record
 from harness.workspace import Workspace
@@ -143,19 +145,31 @@ def _current(workspace: Workspace) -> dict[str, dict[str, str]]:
     return msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, str]])
 
 
+@contextmanager
+def _changing_current(workspace: Workspace) -> Iterator[dict[str, dict[str, str]]]:
+    """The marks, to be changed in place while no other process does: trainings may end in the same instant."""
+    workspace.adapters.mkdir(parents=True, exist_ok=True)
+    path = workspace.adapters / "current.lock"
+    with path.open("ab") as held:
+        lock(held, path, wait=True)
+        current = _current(workspace)
+        yield current
+        write_json(workspace.adapters / "current.json", current)
+
+
 def mark_current(workspace: Workspace, manifest: AdapterManifest) -> None:
     """Make this the adapter that `adapter = "auto"` finds for its task and base."""
-    current = _current(workspace)
-    current.setdefault(manifest.task, {})[base_key(manifest.base)] = manifest.id
-    write_json(workspace.adapters / "current.json", current)
+    with _changing_current(workspace) as current:
+        current.setdefault(manifest.task, {})[base_key(manifest.base)] = manifest.id
 
 
 def unmark(workspace: Workspace, adapter_id: str) -> None:
     """Forget that an adapter is current, wherever it is."""
-    current = _current(workspace)
-    kept = {t: {base: i for base, i in of_task.items() if i != adapter_id} for t, of_task in current.items()}
-    if kept != current:
-        write_json(workspace.adapters / "current.json", kept)
+    if not any(adapter_id in of_task.values() for of_task in _current(workspace).values()):
+        return
+    with _changing_current(workspace) as current:
+        for task, of_task in current.items():
+            current[task] = {base: i for base, i in of_task.items() if i != adapter_id}
 
 
 def find_current(workspace: Workspace, task: str, base: str, train: str | None = None) -> Path:

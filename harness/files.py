@@ -1,11 +1,13 @@
-"""Writing files so that a kill at any moment leaves either the old content or the new."""
+"""Writing files so that a kill at any moment leaves either the old content or the new, and two writers lose nothing."""
 
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
+
+from harness.errors import UsageError
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -25,3 +27,16 @@ def write_whole(path: Path, data: bytes) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write a value as indented JSON, whole or not at all."""
     write_whole(path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+
+
+def lock(file: BinaryIO, path: Path, *, wait: bool = False) -> None:
+    """Hold a file until it is closed. Where another process holds it: wait for it, or raise UsageError."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: no advisory locks; one writer is then the person's own care
+        return
+    try:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        file.close()
+        raise UsageError(f"{path} is being written by another bench process: wait for it, or end it.") from None

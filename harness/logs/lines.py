@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, TypeVar
 import msgspec
 
 from harness.errors import UsageError
+from harness.files import lock
 from harness.records import Completion, LogLine, Score
 
 T = TypeVar("T")
@@ -66,19 +67,6 @@ def decode_line(decoder: msgspec.json.Decoder[T], line: bytes, place: str) -> T:
         return decoder.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{place}: not a line of this Bench ({error}).") from None
-
-
-def lock(file: BinaryIO, path: Path) -> None:
-    """Hold a file until it is closed. Raises UsageError where another process holds it."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: no advisory locks; one writer is then the person's own care
-        return
-    try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise UsageError(f"{path} is being written by another bench process: wait for it, or end it.") from None
 
 
 def _finite(line: LogLine) -> LogLine:

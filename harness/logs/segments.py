@@ -7,8 +7,9 @@ forms was being compacted: the Parquet file is whole (it was renamed into place)
 import re
 from pathlib import Path
 
+from harness.files import lock
 from harness.logs import parquet
-from harness.logs.lines import LogWriter, lock
+from harness.logs.lines import LogWriter
 from harness.records import Completion, LogLine, Score
 
 SEGMENT_LINES = 100_000

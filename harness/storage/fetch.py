@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 
 from harness.errors import UsageError
-from harness.logs.lines import cut_torn_tail, lock
+from harness.files import lock
+from harness.logs.lines import cut_torn_tail
 from harness.storage.bucket import Bucket
 from harness.storage.place import local_folder
 
