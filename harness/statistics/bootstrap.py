@@ -65,20 +65,12 @@ def monte_carlo_error(values: Array, level: float = 0.95) -> float:
     return float(max(points[1] - points[0], points[3] - points[2]) / 2)
 
 
-def jackknife_se(units: Units, function: Function) -> Array:
-    """Standard error by leaving out one unit at a time: a check that needs no seed. Shape (sides,)."""
-    return _jackknife(units, function)
-
-
 def jackknife_difference_se(units: Units, function: Function) -> float:
-    """The same for side 0 minus side 1 of a pair."""
-    return float(_jackknife(units, lambda tables: np.asarray(function(tables)[..., :1] - function(tables)[..., 1:]))[0])
+    """Standard error of side 0 minus side 1 by leaving out one unit at a time: needs no seed.
 
-
-def _jackknife(units: Units, function: Function) -> Array:
-    """Stratified: the stratum that lost a unit is scaled up to its size again. Strata of one unit add nothing."""
-    total = units.total
-    variance: Array = np.zeros(len(function(total)))
+    Stratified: the stratum that lost a unit is scaled up to its size again. Strata of one unit add nothing.
+    """
+    total, variance = units.total, 0.0
     for stratum in np.unique(units.strata):
         members = units.strata == stratum
         tables, weights = units.tables[members], units.counts[members].astype(np.float64)
@@ -86,6 +78,7 @@ def _jackknife(units: Units, function: Function) -> Array:
         if n < 2:
             continue
         whole = np.tensordot(weights, tables, axes=1)
-        values = function(total - whole + (whole - tables) * n / (n - 1))
-        variance += (n - 1) / n * (weights @ (values - weights @ values / n) ** 2)
-    return np.asarray(np.sqrt(variance))
+        sides = function(total - whole + (whole - tables) * n / (n - 1))
+        values = sides[..., 0] - sides[..., 1]
+        variance += (n - 1) / n * float(weights @ (values - weights @ values / n) ** 2)
+    return float(np.sqrt(variance))

@@ -7,7 +7,7 @@ reference, (c - b) / n. McNemar's test is the special case of the score at 0.
 import math
 
 from scipy.optimize import brentq
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 
 EDGE = 1 - 1e-12
 
@@ -42,8 +42,3 @@ def tango_interval(b: int, c: int, n: int, level: float = 0.95) -> tuple[float, 
         return float(brentq(lambda d: score(b, c, n, d) + side * z, low, high, xtol=1e-13))
 
     return bound(-1), bound(1)
-
-
-def inferiority_p(b: int, c: int, n: int, margin: float) -> float:
-    """One-sided p-value of "the candidate is worse by the margin or more"; small means: not inferior."""
-    return float(ndtr(-score(b, c, n, -margin))) if n else 1.0

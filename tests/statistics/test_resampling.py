@@ -8,7 +8,6 @@ from harness.statistics.bootstrap import (
     bootstrap,
     draw_tables,
     jackknife_difference_se,
-    jackknife_se,
     monte_carlo_error,
     percentile_interval,
 )
@@ -74,13 +73,12 @@ def test_the_jackknife_agrees_with_the_bootstrap_and_with_the_closed_form() -> N
     rows = _rows(400, 5)
     units = _pair(rows)
     draws = bootstrap(units, FUNCTIONS, draws=10_000, seed=0)
-    assert jackknife_se(units, confusion.macro_f1) == pytest.approx(draws["macro_f1"].std(axis=0), rel=0.05)
     difference = draws["macro_f1"][:, 0] - draws["macro_f1"][:, 1]
     assert jackknife_difference_se(units, confusion.macro_f1) == pytest.approx(difference.std(), rel=0.05)
     # Accuracy is a mean: its stratified jackknife is the stratified standard error exactly.
-    right = rows[:, 1] == rows[:, 0]
-    variance = sum((rows[:, 0] == g).sum() * right[rows[:, 0] == g].var(ddof=1) for g in range(3))
-    assert jackknife_se(units, confusion.accuracy)[0] == pytest.approx(np.sqrt(variance) / 400)
+    change = (rows[:, 1] == rows[:, 0]).astype(float) - (rows[:, 2] == rows[:, 0])
+    variance = sum((rows[:, 0] == g).sum() * change[rows[:, 0] == g].var(ddof=1) for g in range(3))
+    assert jackknife_difference_se(units, confusion.accuracy) == pytest.approx(np.sqrt(variance) / 400)
 
 
 def test_the_same_seed_gives_the_same_draws_and_batches_lose_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,14 +94,20 @@ def test_the_same_seed_gives_the_same_draws_and_batches_lose_none(monkeypatch: p
 
 def test_repeats_are_redrawn_with_their_row() -> None:
     """Five identical repeats are one row said five times: the spread must not shrink."""
-    gold = np.random.default_rng(0).integers(0, 2, 80)
-    answers = np.where(np.random.default_rng(1).random(80) < 0.8, gold, 1 - gold)
-    once = count_units(((int(g), ((0, int(g), int(a), 1.0),)) for g, a in zip(gold, answers, strict=True)), 1, 2)
+    rows = _rows(80, 0, labels=2, right=(0.8, 0.6))
+    once = _pair(rows, labels=2)
     five = count_units(
-        ((int(g), tuple((0, int(g), int(a), 0.2) for _ in range(5))) for g, a in zip(gold, answers, strict=True)), 1, 2
+        (
+            (int(g), tuple((side, int(g), int(x), 0.2) for _ in range(5) for side, x in enumerate(sides)))
+            for g, *sides in rows
+        ),
+        sides=2,
+        labels=2,
     )
     assert five.total == pytest.approx(once.total)
-    assert jackknife_se(five, confusion.macro_f1) == pytest.approx(jackknife_se(once, confusion.macro_f1))
+    spread = jackknife_difference_se(once, confusion.macro_f1)
+    assert spread > 0
+    assert jackknife_difference_se(five, confusion.macro_f1) == pytest.approx(spread)
 
 
 def test_a_percentile_interval_covers_the_true_value_about_as_often_as_it_says() -> None:
