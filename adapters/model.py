@@ -11,7 +11,7 @@ from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_t
 
 from harness.errors import UsageError
 from harness.local.base import BaseFiles
-from harness.local.loading import DTYPES, Placement, first_line, load_tokenizer
+from harness.local.loading import DTYPES, Placement, first_line, load_tokenizer, quantized
 from harness.prompting.rendering import Renderer
 
 from .recipe import Recipe
@@ -55,15 +55,8 @@ def load_base(files: BaseFiles, placement: Placement, recipe: Recipe, labels: tu
         "use_safetensors": True,
         "local_files_only": True,
         "trust_remote_code": False,
+        **quantized(recipe.quantization, placement),
     }
-    if recipe.quantization == "nf4":
-        options["quantization_config"] = transformers.BitsAndBytesConfig(  # type: ignore[no-untyped-call]
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=DTYPES[placement.dtype],
-        )
-        options["device_map"] = {"": placement.device}
     kind: Any = transformers.AutoModelForCausalLM
     if recipe.objective == "head":
         kind = transformers.AutoModelForSequenceClassification

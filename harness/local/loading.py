@@ -103,7 +103,7 @@ def load(files: BaseFiles, placement: Placement) -> Net:
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
-            **_quantized(placement),
+            **quantized(placement.quantization, placement),
         )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise BackendStopped(f"base model {files.name} cannot be loaded: {first_line(error)}.", "model") from error
@@ -135,8 +135,9 @@ def load_tokenizer(files: BaseFiles) -> Any:
     return transformers.AutoTokenizer.from_pretrained(str(files.folder), local_files_only=True, trust_remote_code=False)
 
 
-def _quantized(placement: Placement) -> dict[str, Any]:
-    if placement.quantization == "none":
+def quantized(quantization: str, placement: Placement) -> dict[str, Any]:
+    """What `from_pretrained` is told of 4-bit weights, by `run` and `train` alike; nothing for whole ones."""
+    if quantization == "none":
         return {}
     config = transformers.BitsAndBytesConfig(  # type: ignore[no-untyped-call]
         load_in_4bit=True,
