@@ -113,7 +113,7 @@ def test_a_run_is_copied_and_read_from_there(s3: Any, tmp_path: Path) -> None:
     other = machine(tmp_path / "b")
     bench(other, "report", "s3://runs/r", "--out", str(tmp_path / "r.html"), "--quiet")
     assert "<html" in (tmp_path / "r.html").read_text()
-    versus = json.loads(bench(other, "compare", "s3://runs/r", "s3://runs/r", "--json").splitlines()[0])
+    versus = json.loads(bench(other, "compare", "s3://runs/r", "s3://runs/r", "--json", "--quiet").splitlines()[0])
     assert versus["rows"] == ROWS
     bench(other, "gate", "s3://runs/r", "--baseline", "s3://runs/r")
     bench(other, "leaderboard", "s3://runs", "--out", str(tmp_path / "board"), "--quiet")
