@@ -108,7 +108,9 @@ class Cluster:
             raise UsageError(self._unreachable(error)) from None
 
     def _unreachable(self, error: BaseException) -> str:
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        said = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        # A traceback of the cluster's own comes after a colon; its last line is the reason.
+        reason = (f"{said[0]} {said[-1]}" if said[0].endswith(":") and len(said) > 1 else said[0]).rstrip(".")
         what = "no Ray cluster can be started here" if self.address == LOCAL else "the Ray cluster cannot be reached"
         where = "" if self.address == LOCAL else f" at {self.address}"
         return f"{what}{where} ({reason}): check the address (RAY_ADDRESS, or address in bench.toml) and `ray status`."

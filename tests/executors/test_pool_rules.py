@@ -11,6 +11,7 @@ from harness import runner
 from harness.backend import RunContext
 from harness.backends.local import LocalBackend, LocalSettings
 from harness.errors import UsageError
+from harness.executors.ray_cluster import Cluster
 from harness.executors.ray_line import MOST_LOST, Asker, Line, Window
 from harness.executors.versions import mixed
 from harness.executors.windows import windows
@@ -145,3 +146,9 @@ def test_options_that_would_change_nothing_are_refused(tmp_path: Path) -> None:
 
     assert "none of the backends is local" in said("api", executor="ray")
     assert "say --executor ray too" in said("tiny", workers=2)
+
+
+def test_a_cluster_that_fails_to_start_a_client_is_told_with_its_own_reason() -> None:
+    error = ConnectionAbortedError("Initialization failure from server:\nTraceback ..\nRuntimeError: no room.\n")
+    said = Cluster("ray://here:10001")._unreachable(error)
+    assert "(Initialization failure from server: RuntimeError: no room)" in said
