@@ -112,12 +112,16 @@ class Request(Record, frozen=True, kw_only=True):
 
 
 class Usage(Record, frozen=True, kw_only=True):
-    """Tokens as the server or engine counted them; `cached_tokens` are part of `prompt_tokens`."""
+    """Tokens as the server or engine counted them.
+
+    `cached_tokens` and `cache_write_tokens` are part of `prompt_tokens`, `reasoning_tokens` of `completion_tokens`.
+    """
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
     cache_write_tokens: int = 0
     completion_tokens: int = 0
+    reasoning_tokens: int = 0
 
 
 class Timing(Record, frozen=True, kw_only=True):
@@ -153,11 +157,13 @@ class Completion(Record, frozen=True, kw_only=True):
     `label_scores` maps each label to its log-likelihood (choose), log-probability (head) or the server's
     log-probability; `prompt_hash` is the hash of the prompt as the backend rendered it; `cached` marks an
     answer taken from the answer cache; `notes` holds what a server said of itself (system_fingerprint, ..).
+    `reasoning` holds the model's thoughts where they came with the answer; they are no part of `text`.
     """
 
     id: str
     repeat: int = 0
     text: str = ""
+    reasoning: str = ""
     finish: Finish | None = None
     usage: Usage = Usage()
     timing: Timing = Timing()

@@ -100,6 +100,7 @@ class BackendResult(Record, frozen=True, kw_only=True, omit_defaults=False):
 
     asked: rows x repeats; answered + errors + missing = asked; errors: infrastructure errors by kind (not in
     any denominator); missing: never sent; stopped: why the backend ended early; format_errors: rows by kind;
+    cut_off_thinking: answers that the length limit ended before the model had done with its reasoning;
     contaminated: evaluated rows that also stand in the adapter's training rows (None: not known);
     clean: the metrics without those rows (empty where there are none); servers: by URL, where there were several.
     """
@@ -118,6 +119,7 @@ class BackendResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     format_errors: dict[str, int] = {}
     usage: dict[str, int] = {}
     truncated_prompts: int = 0
+    cut_off_thinking: int = 0
     contaminated: int | None = None
     clean: dict[str, Estimate] = {}
     probe: Latency | None = None

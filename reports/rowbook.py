@@ -54,8 +54,9 @@ class Answers:
     """One backend's answers, a value per row.
 
     verdicts: codes of VERDICTS. kinds: of the format or infrastructure error. texts: the first repeat's answer,
-    or the message of the error. milliseconds: of service. tokens: of the answer. repeats: row -> the further
-    repeats as (text, verdict code), where a row was asked more than once.
+    or the message of the error. milliseconds: of service. tokens: of the answer. reasonings: row -> the model's
+    thoughts before the first repeat's answer, where it gave any. repeats: row -> the further repeats as (text,
+    verdict code), where a row was asked more than once.
     """
 
     verdicts: bytearray
@@ -63,6 +64,7 @@ class Answers:
     texts: Coded = field(default_factory=Coded)
     milliseconds: list[int] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
+    reasonings: dict[int, str] = field(default_factory=dict)
     repeats: dict[int, list[tuple[str, int]]] = field(default_factory=dict)
 
     def pick(self, rows: Sequence[int]) -> "Answers":
@@ -73,6 +75,7 @@ class Answers:
             self.texts.pick(rows),
             [self.milliseconds[n] for n in rows],
             [self.tokens[n] for n in rows],
+            {k: self.reasonings[n] for k, n in enumerate(rows) if n in self.reasonings},
             {k: self.repeats[n] for k, n in enumerate(rows) if n in self.repeats},
         )
 
@@ -170,6 +173,8 @@ def _answers(lines: dict[Key, LogLine], rows: int, repeats: int) -> Answers:
             found.texts.add(first.text if first.error is None else first.error.message)
             found.milliseconds.append(round(1000 * first.timing.service_s))
             found.tokens.append(first.usage.completion_tokens)
+            if first.reasoning:
+                found.reasonings[n] = visible(first.reasoning)
         if repeats > 1:
             _add_repeats(found, n, [x for k in range(1, repeats) if (x := lines.get(Key(n, k))) is not None])
     return found

@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from harness.errors import UsageError
@@ -137,7 +140,8 @@ def odd_lines(count: int) -> list[tuple[Completion, Score | None]]:
             id=f"{k}-2",
             text=text,
             finish=rng.choice(["stop", "length", None]),
-            usage=Usage(prompt_tokens=k, cached_tokens=k % 3),
+            reasoning=rng.choice(["", text]),
+            usage=Usage(prompt_tokens=k, cached_tokens=k % 3, completion_tokens=9, reasoning_tokens=k % 5),
             timing=Timing(service_s=rng.random(), first_token_s=rng.choice([None, rng.random()])),
             cost=Cost(list=rng.choice([None, 0.1]), incurred=rng.choice([None, 1e-17])),
             label_scores=rng.choice([None, {}, {"World": -0.1, "": -1e300}]),
@@ -161,6 +165,19 @@ def test_parquet_gives_back_every_line_as_it_was(tmp_path: Path) -> None:
     log.compact("b")
     assert list(log.backend_log("b").lines()) == written
     assert (marks.answered().tolist(), marks.incurred()) == before
+
+
+def test_a_segment_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    log = make(tmp_path / "run", 3)
+    fill(log, range(3), Completion(id="i", text="a", finish="stop", usage=Usage(prompt_tokens=5)))
+    lines, columns = log.log_path("b"), tmp_path / "old.parquet"
+    parquet.write(lines, columns)
+    table = pq.read_table(columns)
+    kept = [f.name for f in table.schema.field("usage").type if f.name != "reasoning_tokens"]
+    usage = pa.StructArray.from_arrays([pc.struct_field(table["usage"], name).combine_chunks() for name in kept], kept)
+    at = table.schema.get_field_index("usage")
+    pq.write_table(table.set_column(at, "usage", usage).drop_columns(["reasoning"]), columns)
+    assert list(parquet.read(columns)) == list(log.lines("b").values())
 
 
 def test_a_kill_between_the_forms_of_a_segment_loses_nothing(tmp_path: Path) -> None:

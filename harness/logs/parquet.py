@@ -91,7 +91,7 @@ def _batches(lines: Iterable[LogLine]) -> Iterator[list[LogLine]]:
         yield batch
 
 
-PLAIN = ("n", "id", "repeat", "text", "finish", "attempts", "prompt_hash", "prompt_truncated", "cached")
+PLAIN = ("n", "id", "repeat", "text", "reasoning", "finish", "attempts", "prompt_hash", "prompt_truncated", "cached")
 RECORDS: dict[str, Any] = {"usage": Usage, "timing": Timing, "cost": Cost}
 
 
@@ -113,6 +113,7 @@ def _schema() -> Any:
             ("id", text),
             ("repeat", number),
             ("text", text),
+            ("reasoning", text),
             ("finish", text),
             ("usage", pa.struct([(name, number) for name in Usage.__struct_fields__])),
             ("timing", pa.struct([(name, real) for name in Timing.__struct_fields__])),
@@ -152,7 +153,8 @@ def _plain_score(score: Score) -> dict[str, Any]:
 
 
 def _as_lines(batch: Any) -> Iterator[LogLine]:
-    columns: dict[str, list[Any]] = {name: batch.column(name).to_pylist() for name in PLAIN}
+    written = set(batch.schema.names)  # files of earlier versions lack columns that came later
+    columns: dict[str, list[Any]] = {name: batch.column(name).to_pylist() for name in PLAIN if name in written}
     for name, kind in RECORDS.items():
         columns[name] = _records(batch.column(name), kind)
     columns["error"] = [None if e is None else Failure(**e) for e in batch.column("error").to_pylist()]
@@ -165,7 +167,8 @@ def _as_lines(batch: Any) -> Iterator[LogLine]:
 
 def _records(column: Any, kind: Any) -> list[Any]:
     """Column by column: ten times as fast as row by row."""
-    names = kind.__struct_fields__
+    written = {field.name for field in column.type}
+    names = [name for name in kind.__struct_fields__ if name in written]
     fields = [column.field(name).to_pylist() for name in names]
     known: dict[tuple[Any, ...], Any] = {}  # most rows of a replay say the same
     found = []

@@ -70,6 +70,11 @@ def _of_work(manifest: Manifest, name: str, result: BackendResult) -> list[str]:
         )
     if result.truncated_prompts:
         found.append(f"{name}: {result.truncated_prompts} prompts were too long and lost the end of their text.")
+    if result.cut_off_thinking:
+        found.append(
+            f"{name}: {result.cut_off_thinking} of {result.answered} answers were cut off while the model was still "
+            "reasoning: their tokens went into thoughts; raise max_tokens, or switch reasoning off."
+        )
     if load.counters.get("client_bound"):
         lag = load.counters.get("client_lag_s", 0.0)
         found.append(

@@ -111,6 +111,7 @@ def _backend_result(
         format_errors=dict(tally.format_errors.most_common()),
         usage=dict(tally.usage),
         truncated_prompts=tally.truncated,
+        cut_off_thinking=tally.cut_off_thinking,
         contaminated=contaminated,
         probe=tally.probe.latency(),
         load=tally.load(sessions),

@@ -79,6 +79,7 @@ class Tally:
     cached: int = 0
     attempts: int = 0
     truncated: int = 0
+    cut_off_thinking: int = 0
     tokens: int = 0
     queue_s: float = 0.0
     retry_s: float = 0.0
@@ -107,6 +108,8 @@ class Tally:
             return
         self.answered += 1
         self.truncated += line.prompt_truncated
+        thought = bool(line.reasoning or line.usage.reasoning_tokens)
+        self.cut_off_thinking += thought and line.finish == "length" and not line.text.strip()
         self.outcomes.add(line)
         if line.score is not None and line.score.format is not None:
             self.format_errors[line.score.format] += 1

@@ -289,6 +289,12 @@
     const box = make("div", "answer");
     box.append(title(b.name, `${SIGN[code]} ${data.verdicts[code]}${kind ? ` (${kind})` : ""}`, tone(b, row)));
     const text = value(b.texts, row);
+    const thoughts = b.reasonings[row];
+    if (thoughts) {
+      const folded = make("details");
+      folded.append(make("summary", "", `Reasoning (${thoughts.length.toLocaleString("en")} characters)`), make("div", "text", thoughts));
+      box.append(folded);
+    }
     const told = code === MISSING ? "(no answer)" : b.texts.codes[row] < 0 ? "(text left out)" : text || "(empty)";
     const against = choice("x-diff");
     const base = against === "" ? null : against === "reference" ? reference : value(data.backends[against].texts, row);

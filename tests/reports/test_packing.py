@@ -35,6 +35,17 @@ def test_every_row_answer_and_verdict_is_there(log: RunLog, summary: Summary, bo
     assert rows["backends"][0]["learned"] == [3]
 
 
+def test_thoughts_stand_beside_the_answers_of_kept_rows(log: RunLog, summary: Summary, book: RowBook) -> None:
+    name = next(iter(book.answers))
+    whole = book.pick(range(len(book)))
+    whole.answers[name].reasonings.update({0: "first", 2: "third"})
+    rows = unpack(pack(whole, summary.backends))
+    told = {b["name"]: b["reasonings"] for b in rows["backends"]}
+    assert told.pop(name) == {"0": "first", "2": "third"}
+    assert not any(told.values())
+    assert whole.pick([2]).answers[name].reasonings == {0: "third"}
+
+
 def test_a_prompt_is_its_frame_with_the_rows_own_text_put_in(log: RunLog, summary: Summary, book: RowBook) -> None:
     rows = unpack(pack(book, summary.backends))
     assert len(rows["frames"]) == 1 and rows["frame"] is None

@@ -42,7 +42,7 @@ def hostile_run(folder: Path) -> RunLog:
                     failure = Failure(kind=PAYLOADS[1], message=text)
                     writer.append(n, Completion(id=sample.id, error=failure), None)
                 else:
-                    answer = Completion(id=sample.id, text=text, finish="stop")
+                    answer = Completion(id=sample.id, text=text, reasoning=text, finish="stop")
                     writer.append(n, answer, score_label(answer, sample.reference, PAYLOADS))
     log.write_summary(summarise(log, CLASSIFICATION))
     return log
