@@ -67,15 +67,18 @@ def _fitting(examples: list[Example], room: int, recipe: Recipe, cut: int) -> tu
     return fitting, [*remarks, f"{over} of {len(examples)} rows need more than {room} tokens and are left out."]
 
 
-def collate(examples: Sequence[dict[str, Example]], pad: int) -> dict[str, torch.Tensor]:
+def collate(examples: Sequence[dict[str, Example]]) -> dict[str, torch.Tensor]:
     """A batch, padded on the left so that all answers end in the last column.
+
+    Padding is known by position (`attention_mask` 0, label IGNORED), never by its token, so a base whose tokenizer has
+    no padding token, or whose padding token is its end token, trains like any other.
 
     "input_ids", "attention_mask", "position_ids": [rows, columns]. "labels": for answers [rows, longest
     answer], what the last columns predict; for a head [rows], the classes.
     """
     rows = [e["input_ids"] for e in examples]
     width = max(r.tokens for r in rows)
-    ids = torch.full((len(rows), width), pad)
+    ids = torch.zeros((len(rows), width), dtype=torch.long)  # a masked position may hold any token
     mask = torch.zeros((len(rows), width), dtype=torch.long)
     longest = max(len(r.answer) for r in rows)
     labels = torch.full((len(rows), longest), IGNORED)

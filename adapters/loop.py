@@ -5,7 +5,6 @@ import math
 import signal
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,8 @@ class AnswerTrainer(transformers.Trainer):
 
     loss_is_scaled_for_ga = True  # by the number of targets of the whole step
 
-    def __init__(self, *, lengths: list[int], validation: Validation | None, **rest: Any) -> None:
+    def __init__(self, *, tokenizer: Any, lengths: list[int], validation: Validation | None, **rest: Any) -> None:
+        self.tokenizer = tokenizer  # not transformers' `processing_class`, which rewrites the model's special tokens
         self.lengths = lengths
         self.validation = validation
         super().__init__(**rest)
@@ -99,7 +99,7 @@ class AnswerTrainer(transformers.Trainer):
         output: Any = super().evaluation_loop(*args, **options)
         if self.validation is not None:
             model = self.accelerator.unwrap_model(self.model)
-            measured = self.validation.measure(model, self.processing_class)
+            measured = self.validation.measure(model, self.tokenizer)
             output.metrics.update({f"eval_{name}": value for name, value in measured.items()})
             if self.is_world_process_zero():
                 write_json(answers_file(Path(str(self.args.output_dir)), self.state.global_step), self.validation.shown)
@@ -261,8 +261,8 @@ def make_trainer(
         args=args,
         train_dataset=as_items([*train, *filler]),
         eval_dataset=as_items(held) or None,
-        processing_class=tokenizer,
-        data_collator=partial(collate, pad=tokenizer.pad_token_id),
+        data_collator=collate,
+        tokenizer=tokenizer,
         lengths=[e.tokens for e in train],
         validation=validation,
         callbacks=callbacks,

@@ -15,10 +15,10 @@ from harness.data.sampling import seeded_order
 from harness.errors import BenchError, UsageError
 from harness.local.base import find_base
 from harness.local.engine import LocalEngine
-from harness.local.loading import DTYPES, first_line, place
+from harness.local.loading import DTYPES, first_line, load_tokenizer, place
 from harness.records import Completion, Request
 
-from .model import open_tokenizer, quiet_peft
+from .model import quiet_peft
 from .rows import OWN_ROWS
 
 UNMERGED = {
@@ -53,7 +53,7 @@ def merge(folder: Path, out: Path, rows: int) -> Merged:
     if files.sha256() != manifest.base_sha256:
         raise UsageError(f"base {manifest.base} has other weights than the ones adapter {manifest.id} was trained on.")
     placement = place("auto", "auto", "auto", "none", None)
-    tokenizer = open_tokenizer(files)
+    tokenizer = load_tokenizer(files)
     try:
         model: Any = transformers.AutoModelForCausalLM.from_pretrained(
             str(files.folder), dtype=DTYPES[placement.dtype], use_safetensors=True, local_files_only=True

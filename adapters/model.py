@@ -11,40 +11,16 @@ from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_t
 
 from harness.errors import UsageError
 from harness.local.base import BaseFiles
-from harness.local.loading import DTYPES, Placement, first_line, load_tokenizer, quantized
-from harness.prompting.rendering import Renderer
+from harness.local.loading import DTYPES, Placement, first_line, quantized
 
 from .recipe import Recipe
 
-
-def open_tokenizer(files: BaseFiles) -> Any:
-    """The base's tokenizer with a padding token of its own.
-
-    Raises UsageError where padding and end are one token and no reserved token can stand in for padding:
-    a loss that ignores padding would then never teach the model to stop.
-    """
-    tokenizer = load_tokenizer(files)
-    end = Renderer(tokenizer).end_id
-    if tokenizer.pad_token_id is None or tokenizer.pad_token_id in (end, tokenizer.eos_token_id):
-        spare = next((t for t in tokenizer.get_vocab() if _is_spare(t, tokenizer)), None)
-        if spare is None:
-            raise UsageError(
-                f"base model {files.name}: its tokenizer has no padding token besides the end token and none in "
-                "reserve; add one with tokenizer.add_special_tokens({'pad_token': '<pad>'}) and save it again."
-            )
-        tokenizer.pad_token = spare
-    return tokenizer
+NO_TOKEN = -1
+"""The padding token of a classification head in training. A head reads the last token that is not padding, and batches
+are padded on the left by position: with an id that no token has, the last column is read, whatever token stands there."""
 
 
-SPARE = ("<|finetune_right_pad_id|>", "<pad>", "<|pad|>", "[PAD]", "<unk>", "<|reserved_special_token_0|>")
-"""Tokens that may stand in for padding: never part of a prompt or an answer."""
-
-
-def _is_spare(token: str, tokenizer: Any) -> bool:
-    return token in SPARE and token != tokenizer.eos_token
-
-
-def load_base(files: BaseFiles, placement: Placement, recipe: Recipe, labels: tuple[str, ...], pad: int) -> Any:
+def load_base(files: BaseFiles, placement: Placement, recipe: Recipe, labels: tuple[str, ...]) -> Any:
     """The base's weights, with a classification head drawn from the seeded generator where the recipe wants one.
 
     Raises UsageError where they cannot be loaded.
@@ -61,12 +37,13 @@ def load_base(files: BaseFiles, placement: Placement, recipe: Recipe, labels: tu
     if recipe.objective == "head":
         kind = transformers.AutoModelForSequenceClassification
         options["num_labels"] = len(labels)
-        options["pad_token_id"] = pad
     try:
         model = kind.from_pretrained(str(files.folder), **options)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise UsageError(f"base model {files.name} cannot be loaded: {first_line(error)}.") from error
     model.config.use_cache = False
+    if recipe.objective == "head":
+        model.config.get_text_config().pad_token_id = NO_TOKEN
     return model
 
 

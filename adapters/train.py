@@ -18,7 +18,7 @@ from harness.errors import BenchError, UsageError
 from harness.files import write_json
 from harness.hashing import digest
 from harness.local.base import BaseFiles, find_base
-from harness.local.loading import Placement, first_line, place
+from harness.local.loading import Placement, first_line, load_tokenizer, place
 from harness.metrics import Metric
 from harness.prompting.prompted import prompt_of
 from harness.prompting.rendering import Renderer
@@ -31,7 +31,7 @@ from .examples import Example, encode
 from .keep import Place, data_facts, plain, selection_facts, write_rows
 from .loop import AnswerTrainer, Clock, Interrupt, arguments, make_trainer, steps_of
 from .memory import Sizes, free_bytes, needed, recomputes, sizes
-from .model import load_base, open_tokenizer, with_adapter
+from .model import load_base, with_adapter
 from .not_finite import LossNotFiniteError
 from .options import TrainOptions
 from .precision import check_card
@@ -110,7 +110,7 @@ def prepare(options: TrainOptions, rows: Rows | None = None) -> Prepared:
     small = sum(path.stat().st_size for path in files.weights) < SMALL_BYTES
     placement = place(ranks.device(), recipe.dtype, "auto", "none", 1 if small else None)
     ranks.share(recipe)  # refused here where processes cannot share a step equally
-    tokenizer = open_tokenizer(files)
+    tokenizer = load_tokenizer(files)
     renderer = Renderer(tokenizer)
     rows = rows or choose_rows(task, options.data, recipe, options.limit)
     context = _context(files)
@@ -181,7 +181,7 @@ def _run(job: Prepared, work: Path, console: Console) -> tuple[AnswerTrainer, Cl
     metric = validation.metric if validation is not None and validation.metric.kind == "mean" else None
     args = _arguments(job, share, work, metric)
     transformers.set_seed(job.recipe.seed)  # before the head and the adapter are drawn
-    base = load_base(job.files, job.placement, share, job.task.labels, job.tokenizer.pad_token_id)
+    base = load_base(job.files, job.placement, share, job.task.labels)
     model = with_adapter(base, share)
     progress, interrupt = TrainingProgress(console, job.steps), Interrupt()
     callbacks: list[Any] = [progress, interrupt]

@@ -8,12 +8,10 @@ import torch
 import transformers
 
 from harness.adapters.examples import IGNORED, Example, GroupedByLength, collate, encode, padding_share
-from harness.adapters.model import open_tokenizer
 from harness.adapters.recipe import Recipe
 from harness.asking.plan import ask, load_rows
 from harness.data.rows import DataSource
 from harness.errors import UsageError
-from harness.local.base import BaseFiles
 from harness.prompting.rendering import Renderer
 from harness.tasks.agnews import AgNews
 
@@ -53,7 +51,7 @@ def test_no_prompt_holds_the_answer(rows: Path, renderer: Renderer) -> None:
 
 
 def test_the_last_columns_predict_the_answers() -> None:
-    batch = collate([{"input_ids": Example([5, 6, 7], [8, 9])}, {"input_ids": Example([4], [3])}], pad=0)
+    batch = collate([{"input_ids": Example([5, 6, 7], [8, 9])}, {"input_ids": Example([4], [3])}])
     assert batch["input_ids"].tolist() == [[5, 6, 7, 8], [0, 0, 0, 4]]
     assert batch["labels"].tolist() == [[8, 9], [IGNORED, 3]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1, 1], [0, 0, 0, 1]]
@@ -65,7 +63,7 @@ def test_padding_by_length_leaves_the_loss_as_it_is_alone(base: Path) -> None:
     short, long = Example([5, 6, 7], [8, 9]), Example(list(range(10, 40)), [3, 4, 1])
 
     def loss(*examples: Example) -> float:
-        batch = collate([{"input_ids": e} for e in examples], pad=0)
+        batch = collate([{"input_ids": e} for e in examples])
         labels = batch.pop("labels")
         logits = model(**batch, logits_to_keep=labels.shape[1]).logits
         summed = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="sum")
@@ -112,16 +110,3 @@ def test_cutting_takes_the_ends_of_passages_and_never_the_answer(rows: Path, ren
     assert [renderer.decode(e.answer).strip() for e in examples] == [s.reference for s in samples]
     assert all(renderer.decode(e.prompt).endswith("Topic:") for e in examples)
     assert "prompts were cut" in remarks[0]
-
-
-def test_a_tokenizer_whose_padding_is_its_end_is_refused(base: Path, tmp_path: Path) -> None:
-    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(base)
-    assert open_tokenizer(BaseFiles("tiny", base)).pad_token == "<|pad|>"
-    tokenizer.pad_token = tokenizer.eos_token
-    tokenizer.save_pretrained(tmp_path / "bug")
-    mended = open_tokenizer(BaseFiles("bug", tmp_path / "bug"))  # a reserved padding token stands in
-    assert mended.pad_token_id != mended.eos_token_id
-    lone = (tmp_path / "bug" / "tokenizer.json").read_text().replace("<|pad|>", "<|other|>")
-    (tmp_path / "bug" / "tokenizer.json").write_text(lone)
-    with pytest.raises(UsageError, match="no padding token besides the end token"):
-        open_tokenizer(BaseFiles("bug", tmp_path / "bug"))

@@ -41,9 +41,7 @@ def test_on_a_base_in_bfloat16_every_trained_weight_moves_and_the_loss_falls(
     wanted = options(base, rows, "dtype=bfloat16", f"objective={objective}")
     job = prepare(wanted)
     transformers.set_seed(job.recipe.seed)
-    model = with_adapter(
-        load_base(job.files, job.placement, job.recipe, job.task.labels, job.tokenizer.pad_token_id), job.recipe
-    )
+    model = with_adapter(load_base(job.files, job.placement, job.recipe, job.task.labels), job.recipe)
     assert {p.dtype for p in trainable_weights(model).values()} == {torch.float32}
     assert torch.bfloat16 in {p.dtype for p in model.parameters() if not p.requires_grad}
     before = {k: v.clone() for k, v in get_peft_model_state_dict(model, save_embedding_layers=False).items()}

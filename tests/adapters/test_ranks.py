@@ -56,7 +56,7 @@ def test_processes_take_the_rows_of_one_process_step_by_step_and_as_many_batches
 
 def test_a_filling_row_carries_no_loss() -> None:
     answer, label = Example([7, 8], [9, 2]), Example([7, 8], [], 3)
-    both = collate(as_items([answer, blank(answer)]), pad=0)
+    both = collate(as_items([answer, blank(answer)]))
     assert both["labels"].tolist() == [[9, 2], [IGNORED, IGNORED]]
-    assert collate(as_items([blank(answer)]), pad=0)["labels"].shape == (1, 1)
-    assert collate(as_items([label, blank(label)]), pad=0)["labels"].tolist() == [3, IGNORED]
+    assert collate(as_items([blank(answer)]))["labels"].shape == (1, 1)
+    assert collate(as_items([label, blank(label)]))["labels"].tolist() == [3, IGNORED]

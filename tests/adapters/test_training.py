@@ -67,6 +67,30 @@ def test_the_same_command_gives_the_same_weights(base: Path, rows: Path, tmp_pat
     assert not same_weights(one, other)
 
 
+@pytest.mark.parametrize("objective", ["generate", "head"])
+@pytest.mark.parametrize("padding", ["the end token", "none"])
+def test_the_padding_token_of_a_base_plays_no_part(
+    base: Path, rows: Path, tmp_path: Path, objective: str, padding: str
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(base, other)
+    settings = json.loads((other / "tokenizer_config.json").read_text())
+    config = json.loads((other / "config.json").read_text())
+    if padding == "none":
+        settings.pop("pad_token")
+        config["pad_token_id"] = None
+    else:
+        settings["pad_token"] = settings["eos_token"]
+        config["pad_token_id"] = config["eos_token_id"]
+    (other / "tokenizer_config.json").write_text(json.dumps(settings))
+    (other / "config.json").write_text(json.dumps(config))
+    chosen = (f"objective={objective}", "max_steps=4")
+    own, _ = train(options(base, rows, *chosen), Workspace(tmp_path / "a"), quiet())
+    its, manifest = train(options(other, rows, *chosen), Workspace(tmp_path / "b"), quiet())
+    assert same_weights(own, its)
+    assert manifest.metrics["validation_accuracy"] >= 0
+
+
 def test_a_training_that_no_longer_improves_ends_early(base: Path, rows: Path, tmp_path: Path) -> None:
     idle = options(base, rows, "learning_rate=1e-12", "evaluations=13", "patience=2")
     folder, manifest = train(idle, Workspace(tmp_path / "home"), quiet())
