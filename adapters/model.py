@@ -16,8 +16,8 @@ from harness.local.loading import DTYPES, Placement, first_line, quantized
 from .recipe import Recipe
 
 NO_TOKEN = -1
-"""The padding token of a classification head in training. A head reads the last token that is not padding, and batches
-are padded on the left by position: with an id that no token has, the last column is read, whatever token stands there."""
+"""The padding token of a classification head in training. A head reads the last token that is not padding; batches are
+padded on the left, so with an id that no token has the last column is read, whatever token stands there."""
 
 
 def load_base(files: BaseFiles, placement: Placement, recipe: Recipe, labels: tuple[str, ...]) -> Any:
