@@ -12,7 +12,7 @@ from harness.adapter import ROWS, AdapterManifest, mark_current, write_manifest
 from harness.asking.plan import ask
 from harness.data.contamination import Signatures
 from harness.data.rows import EMBEDDED
-from harness.data.sampling import fingerprint
+from harness.data.sampling import ORDER, ORDER_VERSION, fingerprint
 from harness.files import write_json
 from harness.records import Record
 from harness.task import Task
@@ -65,6 +65,7 @@ def data_facts(options: TrainOptions, rows: Rows, used: int, remarks: list[str])
         "source": options.data or OWN_ROWS,
         "split": "train",
         "fingerprint": rows.fingerprint(),
+        ORDER: ORDER_VERSION,
         "rows": used,
         "label": "embedded sample" if options.data == EMBEDDED else "",
         "remarks": remarks,

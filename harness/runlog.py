@@ -29,7 +29,8 @@ T = TypeVar("T")
 class Manifest(Record, frozen=True, kw_only=True, omit_defaults=False):
     """Everything asked and everything it ran on.
 
-    data: {"source", "split", "fingerprint", "limit", "label"}; request_hash: over the hashes of all requests
+    data: {"source", "split", "fingerprint", "limit", "order", "label"}, order being the version of the order in which
+    rows are drawn (absent: 1); request_hash: over the hashes of all requests
     in order; backend_settings: as resolved, for `--resume` (never a secret: keys are named, not held);
     repeats: how often each row is asked; probe_rows: rows of the latency probe; early_stop: the question after
     whose answer no more is asked ({"reference", "metric", "margin"}); versions, hardware, git: the machine;

@@ -16,7 +16,7 @@ from harness import hardware
 from harness.backend import Backend, Needs, RunContext
 from harness.data.drawing import draw
 from harness.data.rows import EMBEDDED, DataSource, DataWarning
-from harness.data.sampling import Fingerprint
+from harness.data.sampling import ORDER, ORDER_VERSION, Fingerprint
 from harness.data.shelf import Shelf
 from harness.errors import UsageError
 from harness.hashing import digest_each
@@ -302,6 +302,7 @@ def _rows_of(options: RunOptions, task: Task, aside: Path) -> tuple[Shelf[Row], 
         "label": _label(options),
         "rows_of_split": drawn.total,
         "limit": options.limit,
+        ORDER: ORDER_VERSION,
         "fingerprint": fingerprint,
         "remarks": remarks,
         **notes,

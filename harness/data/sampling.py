@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -20,13 +20,28 @@ if TYPE_CHECKING:
 MANY_CLASSES = 1000
 """With more distinct references than this, references are texts and not classes."""
 
+ORDER_VERSION = 2
+"""Of the order below. Version 1 began every class at its middle, (k + 1/2) / m: references that occur once or twice
+all stood around the middle of the order, and a small limit held none of them."""
+
+ORDER = "order"
+"""The key of the order's version among a run's facts about its data; a run without it was drawn by version 1."""
+
+
+def order_version(data: Mapping[str, Any]) -> int:
+    """The version of the order by which rows were drawn, from the facts about the data of a run or a baseline."""
+    return int(data.get(ORDER, 1))
+
 
 class SeededOrder:
     """The order by a seeded hash of the id within the split's own class shares, from 18 bytes a row.
 
-    Within its class a row's rank k (of m) is set by the hash of (seed, id); rows of all classes are then
-    merged by (k + 1/2) / m. So any first n rows hold every class in its share (to within one row), and a
-    smaller limit is a prefix of a larger one. The file's own order plays no part.
+    Within its class a row's rank k (of m) is set by the hash of (seed, id); rows of all classes are then merged by
+    (k + u) / m. The start u of a class is random in [0, 1), from the hash of (seed, class): systematic sampling with a
+    random start (W. G. Cochran, Sampling Techniques, 1977, chapter 8), in which every row is as likely as any other to
+    be among the first n. The starts of classes of one size are spread evenly over [0, 1): a hundred classes of one row
+    each come one by one, not in a heap. So any first n rows hold every class, and all classes of one size together, in
+    their share; a smaller limit is a prefix of a larger one. The file's own order plays no part.
     """
 
     def __init__(self, seed: int) -> None:
@@ -71,12 +86,30 @@ class SeededOrder:
             return np.lexsort((low, high))
         class_of = np.frombuffer(self._class_of, dtype=np.uint16)
         order = np.lexsort((low, high, class_of))
-        sizes = np.bincount(class_of, minlength=1)
+        sizes = np.bincount(class_of, minlength=len(self._classes))
         first = np.cumsum(sizes) - sizes
         ordered = class_of[order]
+        rank = np.arange(len(order)) - first[ordered]
         share = np.empty(len(order))
-        share[order] = (np.arange(len(order)) - first[ordered] + 0.5) / sizes[ordered]
+        share[order] = (rank + self._starts(sizes)[ordered]) / sizes[ordered]
         return np.lexsort((low, high, share))
+
+    def _starts(self, sizes: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Where in its first interval each class begins, in [0, 1).
+
+        C classes of one size take one of C equal parts each, in random order, and a random place within it.
+        """
+        import numpy as np
+
+        hashes = [self._hash(f"class\0{name}") for name in self._classes]
+        order = np.array([high for high, _ in hashes], dtype=np.uint64)
+        within = np.array([low >> 11 for _, low in hashes], dtype=np.float64) / 2**53
+        starts = np.empty(len(hashes))
+        for size in np.unique(sizes):
+            alike = np.flatnonzero(sizes == size)
+            starts[alike[np.argsort(order[alike])]] = np.arange(len(alike))
+            starts[alike] = (starts[alike] + within[alike]) / len(alike)
+        return starts
 
 
 def seeded_order(samples: Iterable[Sample], seed: int) -> list[Sample]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from harness.data.sampling import fingerprint
+from harness.data.sampling import fingerprint, order_version
 from harness.errors import IncompleteRunError, NotComparableError, UsageError
 from harness.files import write_json
 from harness.gate.records import SideInfo
@@ -85,6 +85,7 @@ class Baseline(Record, frozen=True, kw_only=True, omit_defaults=False):
             parser=self.parser,
             labels=self.labels,
             metrics=self.metrics,
+            order=order_version(self.data),
         )
 
 

@@ -16,9 +16,10 @@ def refusals(candidate: Evaluation, reference: Evaluation, ids: tuple[list[str],
         if here != there:
             found.append(f"the {what} differ: {here or 'none'} here, {there or 'none'} in the reference.")
     if not found and candidate.data != reference.data:
-        found.append(_rows_differ(*ids))
+        found.append(_rows_differ(*ids) + _other_order(candidate, reference))
     elif not found and candidate.prompts != reference.prompts:
-        found.append("the prompts differ: the same rows were asked in other words, or with other limits or seeds.")
+        sentence = "the prompts differ: the same rows were asked in other words, or with other limits or seeds."
+        found.append(sentence + _other_order(candidate, reference))
     return found + metric_refusals(candidate, reference)
 
 
@@ -31,6 +32,16 @@ def _rows_differ(here: list[str], there: list[str]) -> str:
     return (
         f"the rows differ: {len(here)} here, {len(there)} in the reference, {common} common "
         "(`bench compare` looks at the common ones)."
+    )
+
+
+def _other_order(candidate: Evaluation, reference: Evaluation) -> str:
+    """That the same --limit and --shots draw other rows in another version of the order."""
+    if candidate.order == reference.order:
+        return ""
+    return (
+        f" Rows are drawn by version {candidate.order} of the seeded order here and by version {reference.order} in the "
+        "reference, so that the same --limit or --shots takes other rows: run the reference again, and accept it anew."
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from harness.data.sampling import fingerprint
+from harness.data.sampling import fingerprint, order_version
 from harness.errors import NotComparableError, UsageError
 from harness.gate.comparable import refusals
 from harness.gate.early_stop import EarlyStop, EarlyStopTerms
@@ -85,6 +85,7 @@ def _refuse_other_evaluation(
         parser=manifest.parser,
         labels=manifest.labels,
         metrics=metrics,
+        order=order_version(manifest.data),
     )
     reasons = refusals(here, source.evaluation, ([row.sample.id for row in rows], source.ids))
     if reasons:

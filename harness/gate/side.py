@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from harness.data.sampling import fingerprint
+from harness.data.sampling import fingerprint, order_version
 from harness.data.shelf import Shelf
 from harness.errors import IncompleteRunError, UsageError, did_you_mean
 from harness.gate.early_stop import KIND as EARLY_STOP
@@ -29,6 +29,7 @@ class Evaluation:
     """What must agree before two evaluations are compared: task, rows, prompts, parser, metrics.
 
     data: fingerprint of ids, references and groups; prompts: of ids and request hashes; both whatever the order.
+    order: the version of the order by which rows and examples were drawn.
     """
 
     source: str
@@ -38,6 +39,7 @@ class Evaluation:
     parser: str
     labels: tuple[str, ...]
     metrics: tuple[Metric, ...]
+    order: int
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ def run_evaluation(log: RunLog, rows: Shelf[Row], summary: Summary) -> Evaluatio
         parser=log.manifest.parser,
         labels=log.manifest.labels,
         metrics=summary.metrics,
+        order=order_version(log.manifest.data),
     )
 
 

@@ -110,6 +110,11 @@ def _notes(a: Source, b: Source, common: int, sides: list[tuple[Side, Side]]) ->
         notes.append(
             f"compared on the {common} rows that both asked in the same words, of {len(a.rows)} and {len(b.rows)}."
         )
+    if not common == len(a.rows) == len(b.rows) and a.evaluation.order != b.evaluation.order:
+        notes.append(
+            f"rows were drawn by version {a.evaluation.order} of the seeded order in one run and by version "
+            f"{b.evaluation.order} in the other: a smaller --limit is no part of a larger one there."
+        )
     for x, y in sides:
         if x.decode != y.decode:
             notes.append(f"{x.backend} and {y.backend} take their answers in different ways ({x.decode}, {y.decode}).")
