@@ -40,8 +40,8 @@ def _other_order(candidate: Evaluation, reference: Evaluation) -> str:
     if candidate.order == reference.order:
         return ""
     return (
-        f" Rows are drawn by version {candidate.order} of the seeded order here and by version {reference.order} in the "
-        "reference, so that the same --limit or --shots takes other rows: run the reference again, and accept it anew."
+        f" Rows are drawn by version {candidate.order} of the seeded order here and by version {reference.order} in "
+        "the reference, so that the same --limit or --shots takes other rows: run the reference again and accept it."
     )
 
 

@@ -210,6 +210,7 @@ def _warnings(pairings: list[Pairing], settings: GateSettings) -> list[str]:
     found = []
     if settings.defaulted:
         found.append("no [gate] in bench.toml and no --margin: these margins are Bench's defaults.")
+    found += filter(None, [pairings[0].rows.copies_remark()])
     for pairing in pairings:
         candidate, reference = pairing.sides
         if stopped_early(pairing):

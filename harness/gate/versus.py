@@ -77,7 +77,7 @@ def versus(a: Source, b: Source, a_name: str | None, b_name: str | None) -> Vers
         sides=tuple(sides),
         pairs=pairs,
         resolves=_resolves(pairs),
-        notes=(*_notes(a, b, len(same), sides), *notes),
+        notes=(*_notes(a, b, len(same), sides), *filter(None, [rows.copies_remark()]), *notes),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from harness.answers.labels import score_label
+from harness.data.row_groups import group_names
 from harness.data.rows import DataSource
 from harness.errors import UsageError
 from harness.hashing import digest
@@ -105,14 +106,12 @@ class Pair(Record, frozen=True, kw_only=True):
 def pairs_of(rows: list[Row], lines: Mapping[str, Mapping[Key, LogLine]], names: tuple[str, ...]) -> list[Pair]:
     """Every two of the candidates on every row that both have answered, in the order of the rows."""
     found = []
-    for row in rows:
+    for row, group in zip(rows, group_names(row.sample for row in rows), strict=True):
         for a, b in combinations(names, 2):
             left, right = (lines[name].get(Key(row.n, 0)) for name in (a, b))
             if left is not None and right is not None and left.error is None and right.error is None:
-                sample = row.sample
-                found.append(
-                    Pair(n=row.n, id=sample.id, a=a, b=b, text_a=left.text, text_b=right.text, group=sample.group)
-                )
+                texts = {"text_a": left.text, "text_b": right.text}
+                found.append(Pair(n=row.n, id=row.sample.id, a=a, b=b, group=group, **texts))
     return found
 
 

@@ -1,6 +1,5 @@
 """What is known of every row, column by column, small enough for millions of rows."""
 
-import hashlib
 from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -59,32 +58,6 @@ class ColumnBuilder:
         """The column of so many rows."""
         self._fill(rows)
         return Column(tuple(self._known), np.array(self._codes, dtype=np.int32))
-
-
-class GroupBuilder:
-    """Gathers the groups of rows by eight bytes of a hash of their names (10^7 groups: a chance of 3 in 10^6 that
-    any two are taken for one)."""
-
-    def __init__(self) -> None:
-        self._hashes = array("Q")
-        self._named = bytearray()
-
-    def add(self, group: str | None) -> None:
-        """The group of the next row."""
-        self._named.append(group is not None)
-        found = b"" if group is None else hashlib.blake2b(group.encode("utf-8", "replace"), digest_size=8).digest()
-        self._hashes.append(int.from_bytes(found, "big"))
-
-    def build(self) -> Codes | None:
-        """Numbers of the groups in the order of first mention, a row without one being its own; None for none."""
-        named = np.frombuffer(self._named, dtype=np.bool_)
-        if not named.any():
-            return None
-        first = np.arange(len(named))
-        where = np.flatnonzero(named)
-        _, at, group = np.unique(np.frombuffer(self._hashes, dtype=np.uint64)[where], True, True)
-        first[where] = where[at[group]]
-        return np.unique(first, return_inverse=True)[1].astype(np.int64)
 
 
 class RowValues(Mapping[str, Array]):

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.data.row_groups import RowGroupsBuilder
 from harness.errors import UsageError
 from harness.metrics import Metric
 from harness.records import LogLine, Row, Score
-from harness.summary.columns import Column, ColumnBuilder, GroupBuilder, RowValues
+from harness.summary.columns import Column, ColumnBuilder, RowValues
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -25,20 +26,23 @@ class RowTable:
     """The evaluated rows: positions 0..n-1.
 
     references: (n,) index of the gold label, -1 where the task has no labels; groups: (n,) number of the row's
-    group, None where no row has one (a row without a group is a group of its own); columns: for slices.
+    group, given or made of equal inputs, None where every row stands on its own; columns: for slices;
+    inputs: (n,) number of the row's inputs, None where no two rows have equal ones; turns: as in RowGroups.
     """
 
     labels: tuple[str, ...]
     references: Codes
     groups: Codes | None
     columns: dict[str, Column]
+    inputs: Codes | None = None
+    turns: Codes | None = None
 
     @classmethod
     def of(cls, rows: Iterable[Row], labels: tuple[str, ...]) -> "RowTable":
         """Read the rows. Raises UsageError where a reference is none of the labels."""
         index = {label: i for i, label in enumerate(labels)}
         references = array("q")
-        groups = GroupBuilder()
+        groups = RowGroupsBuilder()
         columns: dict[str, ColumnBuilder] = {}
         for row in rows:
             sample = row.sample
@@ -47,10 +51,12 @@ class RowTable:
             for name, value in sample.columns.items():
                 columns.setdefault(name, ColumnBuilder()).add(len(references), value)
             references.append(index.get(sample.reference, -1))
-            groups.add(sample.group)
+            groups.add(sample)
         count = len(references)
         built = {name: column.build(count) for name, column in columns.items()}
-        return cls(labels, np.array(references, dtype=np.int64), groups.build(), built)
+        joined = groups.build()
+        gold = np.array(references, dtype=np.int64)
+        return cls(labels, gold, joined.codes, built, joined.inputs, joined.turns)
 
     def __len__(self) -> int:
         return len(self.references)
@@ -62,7 +68,27 @@ class RowTable:
             references=self.references[chosen],
             groups=None if self.groups is None else self.groups[chosen],
             columns={name: column.only(chosen) for name, column in self.columns.items()},
+            inputs=None if self.inputs is None else self.inputs[chosen],
+            turns=None if self.turns is None else _kept_turns(self.turns, chosen),
         )
+
+    @property
+    def distinct(self) -> int:
+        """How many different inputs the rows have."""
+        return len(self) if self.inputs is None else len(np.unique(self.inputs))
+
+    def copies_remark(self) -> str | None:
+        """That some rows repeat the inputs of others, and what follows from it; None where none does."""
+        if self.distinct == len(self):
+            return None
+        return f"{self.distinct:,} distinct inputs among {len(self):,} rows: rows with equal inputs count as one group."
+
+
+def _kept_turns(turns: Codes, chosen: Codes) -> Codes:
+    """The turns of the rows at `chosen`, by their new positions."""
+    place = np.empty(len(turns), dtype=np.int64)
+    place[turns] = np.arange(len(turns))
+    return np.argsort(place[chosen], kind="stable")
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,7 @@ def summarise(
         resolution=resolved,
         complete=all(not r.missing and not r.errors for r in results.values()),
         warnings=warnings_of(manifest, results, pairs, outcomes, resolved)
+        + tuple(filter(None, [rows.copies_remark()]))
         + findings.remarks
         + (likeness.remarks if likeness is not None else ()),
         slices=slice_estimates(metrics, rows, outcomes),
