@@ -35,7 +35,17 @@ class Likeness(Record, frozen=True, kw_only=True, omit_defaults=False):
         if self.why_not:
             return ()
         version = int(self.sha256[:7], 16)
-        return (Metric(name=NAME, row_value=NAME, proportion=False, version=version, model=self.model),)
+        return (
+            Metric(
+                name=NAME,
+                row_value=NAME,
+                proportion=False,
+                version=version,
+                model=self.model,
+                low=-1.0,
+                high=1.0,
+            ),
+        )
 
     @property
     def remarks(self) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ class CrossValidated:
         self.metrics = (
             *similarity_metrics(),
             FORMAT_ERROR_RATE,
-            Metric(name="words", row_value="words", proportion=False),
+            Metric(name="words", row_value="words", proportion=False, low=0.0, unit="words"),
         )
 
     def samples(self, source: DataSource) -> Iterable[Sample]:

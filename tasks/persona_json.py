@@ -24,7 +24,7 @@ class PersonaJson:
     metrics = (
         FORMAT_ERROR_RATE,
         LENIENT_FORMAT_ERROR_RATE,
-        Metric(name="parts", row_value="parts", proportion=False),
+        Metric(name="parts", row_value="parts", proportion=False, low=0.0, unit="parts"),
     )
     recipe = "llama-3.1-8b-persona"
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from harness.metrics import Metric
 
-CHRF = Metric(name="chrf", row_value="chrf", proportion=False)
-ROUGE_L = Metric(name="rouge_l", row_value="rouge_l", proportion=False)
+CHRF = Metric(name="chrf", row_value="chrf", proportion=False, low=0.0, high=1.0)
+ROUGE_L = Metric(name="rouge_l", row_value="rouge_l", proportion=False, low=0.0, high=1.0)
 
 LONGEST_WORDS = 2000
 """ROUGE-L's time grows with the product of both lengths: only the first words of either text are compared."""

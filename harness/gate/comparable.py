@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from harness.metrics import Metric
+
 from .side import Evaluation, Side
 
 
@@ -49,10 +51,16 @@ def metric_refusals(candidate: Evaluation, reference: Evaluation) -> list[str]:
     """Metrics that bear one name and are not the same."""
     there = {m.name: m for m in reference.metrics}
     return [
-        f"the metric {m.name} differs: version {m.version} here, {there[m.name].version} in the reference."
+        f"the metric {m.name} differs: {_differing(m, there[m.name])} in the reference."
         for m in candidate.metrics
-        if m.name in there and m != there[m.name]
+        if m.name in there and not m.same_measure(there[m.name])
     ]
+
+
+def _differing(here: Metric, there: Metric) -> str:
+    if here.bounds is not None and there.bounds is not None and here.bounds != there.bounds:
+        return "values from {:g} to {:g} here, from {:g} to {:g}".format(*here.bounds, *there.bounds)
+    return f"version {here.version} here, {there.version}"
 
 
 def decode_refusals(pairs: Iterable[tuple[Side, Side]]) -> list[str]:

@@ -49,7 +49,8 @@ def versus(a: Source, b: Source, a_name: str | None, b_name: str | None) -> Vers
         raise NotComparableError(
             f"{a.evaluation.source} and {b.evaluation.source} have no row that was asked in the same words."
         )
-    metrics = tuple(m for m in a.evaluation.metrics if m in b.evaluation.metrics)
+    theirs_by_name = {m.name for m in b.evaluation.metrics}
+    metrics = tuple(m for m in a.evaluation.metrics if m.name in theirs_by_name)
     rows = RowTable.of((a.rows[n] for n in same), a.evaluation.labels)
     ids = [a.ids[n] for n in same]
     sides: list[tuple[Side, Side]] = []

@@ -177,13 +177,13 @@ def test_what_is_not_comparable_is_refused(tmp_path: Path, options: dict[str, An
 
 def test_a_metric_of_another_version_is_refused(tmp_path: Path) -> None:
     run, baseline = runs(tmp_path, right_but(*shifted()))
-    newer = msgspec.structs.replace(MACRO_F1, version=2)
+    newer = msgspec.structs.replace(ACCURACY, version=2)
     summary = run.summary()
     assert summary is not None
-    run.write_summary(msgspec.structs.replace(summary, metrics=(ACCURACY, newer)))
+    run.write_summary(msgspec.structs.replace(summary, metrics=(newer, MACRO_F1)))
     result = judged(tmp_path, run, baseline)
     assert result.exit_code == ExitCode.NOT_COMPARABLE
-    assert "the metric macro_f1 differs: version 2 here, 1 in the reference." in result.reasons
+    assert "the metric accuracy differs: version 2 here, 1 in the reference." in result.reasons
 
 
 def test_a_metric_that_the_reference_has_not_measured_is_not_comparable(tmp_path: Path) -> None:
