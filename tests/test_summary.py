@@ -361,3 +361,12 @@ def test_a_value_that_is_no_number_costs_its_row_and_not_the_log(tmp_path: Path)
     summary = summarise(log, (grade,))
     assert summary.backends["a"].metrics["grade"].n == 58
     assert "a: grade is not defined for 2 of 60 answered rows." in summary.warnings
+
+
+def test_a_run_of_too_few_rows_for_the_default_gate_says_how_many_it_takes(tmp_path: Path) -> None:
+    from tests.gate.building import finished, make_run, right_but
+
+    few = finished(make_run(tmp_path / "few", {"a": right_but(), "b": right_but(3)}, 60)).summary()
+    assert few is not None and [w for w in few.warnings if "cannot pass with fewer than 268 rows" in w]
+    enough = finished(make_run(tmp_path / "enough", {"a": right_but(), "b": right_but(3)}, 268)).summary()
+    assert enough is not None and not [w for w in enough.warnings if "cannot pass" in w]

@@ -6,7 +6,8 @@ import msgspec
 
 from harness.metrics import Metric
 from harness.statistics.noninferiority import LEVEL, noninferiority_verdict
-from harness.statistics.power import resolvable_margin, rows_for_margin
+from harness.statistics.power import resolvable_margin
+from harness.statistics.rows_needed import RowsNeeded, rows_to_decide
 from harness.summary.comparison import Comparison, comparable, compare_all
 
 from .absent import undefined
@@ -21,8 +22,8 @@ MORE_DRAWS = 100_000
 """Where a bootstrap bound lies within two of its own Monte-Carlo errors of the margin."""
 
 
-def checks_of(pairing: Pairing, settings: GateSettings) -> list[CheckResult]:
-    """All checks of one backend but latency; harm is corrected later, over all checks of the gate."""
+def checks_of(pairing: Pairing, settings: GateSettings, tests: int) -> list[CheckResult]:
+    """All checks of one backend but latency; harm is corrected later, over the `tests` paired checks of the gate."""
     found = []
     wanted = tuple(m for m in pairing.metrics if m.name in settings.terms)
     margins = tuple(m for m in wanted if settings.terms[m.name].margin is not None)
@@ -30,7 +31,7 @@ def checks_of(pairing: Pairing, settings: GateSettings) -> list[CheckResult]:
     for metric in wanted:
         terms = settings.terms[metric.name]
         if terms.margin is not None:
-            found.append(_paired(pairing, metric, terms.margin, compared.get(metric.name)))
+            found.append(_paired(pairing, metric, terms.margin, compared.get(metric.name), tests))
         if terms.at_most is not None or terms.at_least is not None:
             found.append(limit_check(pairing, metric, terms))
     if ERRORS in settings.terms:
@@ -51,7 +52,7 @@ def _compare(pairing: Pairing, metrics: tuple[Metric, ...], settings: GateSettin
     return compared | compare_all(close, *args, draws=MORE_DRAWS) if close else compared
 
 
-def _paired(pairing: Pairing, metric: Metric, margin: float, c: Comparison | None) -> CheckResult:
+def _paired(pairing: Pairing, metric: Metric, margin: float, c: Comparison | None, tests: int) -> CheckResult:
     result = CheckResult(
         name=f"{pairing.backend}: {metric.name} against the reference",
         backend=pairing.backend,
@@ -72,9 +73,11 @@ def _paired(pairing: Pairing, metric: Metric, margin: float, c: Comparison | Non
     sign = 1 if metric.direction == "higher" else -1
     low, high = sorted((sign * c.low, sign * c.high))
     resolves = resolvable_margin(c.rows, c.variance) if c.variance > 0 else None
+    verdict = noninferiority_verdict(c.low, c.high, margin, 1.0)
+    needed = _needed(c, margin, tests) if verdict == "inconclusive" else None
     return msgspec.structs.replace(
         result,
-        verdict=noninferiority_verdict(c.low, c.high, margin, 1.0),
+        verdict=verdict,
         candidate=c.value_a,
         reference=c.value_b,
         difference=sign * c.gain,
@@ -88,20 +91,18 @@ def _paired(pairing: Pairing, metric: Metric, margin: float, c: Comparison | Non
         mid_p=c.mid_p,
         harm_p=c.harm_p,
         resolves=resolves,
-        needed_rows=_needed(c, margin),
+        needed_rows=None if needed is None else needed.rows,
+        needed_verdict=None if needed is None else needed.verdict,
     )
 
 
-def _needed(c: Comparison, margin: float) -> int | None:
-    """Rows in all that would probably decide: to pass at the observed loss, or to fail if that is past the margin."""
-    if not c.variance > 0:
+def _needed(c: Comparison, margin: float, tests: int) -> RowsNeeded | None:
+    """Rows in all that would probably decide, whichever way."""
+    if math.isnan(c.variance):
         return None
-    loss = max(0.0, -c.gain)
-    if loss == margin:
-        return None
-    if loss < margin:
-        return rows_for_margin(margin, c.variance, loss)
-    return rows_for_margin(loss, c.variance, margin)  # the same distance, seen from the other side
+    single = c.only_a is not None  # right or wrong on independent rows: `variance` is around 0 there
+    around_mean = max(0.0, c.variance - c.gain**2) if single else c.variance
+    return rows_to_decide(margin, c.gain, around_mean, proportion=single, tests=tests)
 
 
 def _say(result: CheckResult, sentence: str) -> CheckResult:

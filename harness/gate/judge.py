@@ -17,6 +17,7 @@ from .absent import fill_missing
 from .checks import checks_of
 from .comparable import decode_refusals, refusals
 from .diagnostics import diagnostics, flips
+from .gate_warnings import cannot_pass, checks_off, notes_of, warnings_of
 from .latency import latency_checks
 from .pairing import Pairing
 from .records import CheckResult, Diagnostic, Flip, GateResult, OverallVerdict
@@ -120,6 +121,7 @@ def judge(
     rows = RowTable.of(candidate.rows, candidate.evaluation.labels)
     _refuse_unknown_slices(settings, rows)
     pairings = [_pair(rows, c, r, metrics) for c, r in sides]
+    tests = len(pairings) * sum(terms.margin is not None for terms in settings.terms.values())
     checks: list[CheckResult] = []
     seen: list[Diagnostic] = []
     lost: list[Flip] = []
@@ -127,16 +129,17 @@ def judge(
         if stopped_early(pairing):
             checks += sequential_checks(pairing, settings)
         else:
-            checks += checks_of(pairing, settings)
+            checks += checks_of(pairing, settings, tests)
             seen += diagnostics(pairing, settings.slices)
         checks += latency_checks(pairing.backend, settings, *_probes(pairing, latency_runs))
         lost += flips(pairing, candidate.rows)
     checks = correct_harm(checks)
-    warnings = _warnings(pairings, settings)
+    warnings = warnings_of(pairings, settings)
     if nothing_differs(checks):
         checks = doubt_equality(checks)
         warnings.insert(0, _equal(pairings))
     checks = [sentence(check) for check in checks]
+    warnings += cannot_pass(checks, metrics)
     result = msgspec.structs.replace(
         blank,
         resolution=resolution(checks),
@@ -144,6 +147,8 @@ def judge(
         diagnostics=tuple(seen),
         flips=tuple(lost[:10]),
         warnings=tuple(warnings),
+        notes=tuple(notes_of(pairings, settings)),
+        checks_off=checks_off(pairings, settings),
     )
     return _finish(result, overall(checks))
 
@@ -204,25 +209,6 @@ def _refuse_other_model(log: RunLog, side: Side) -> None:
     there = known[name]
     if (there.model, there.adapter_sha256) != (side.info.model, side.info.adapter_sha256):
         raise UsageError(f"--latency-run {log.path}: '{name}' is another model or adapter there ({there.model}).")
-
-
-def _warnings(pairings: list[Pairing], settings: GateSettings) -> list[str]:
-    found = []
-    if settings.defaulted:
-        found.append("no [gate] in bench.toml and no --margin: these margins are Bench's defaults.")
-    found += filter(None, [pairings[0].rows.copies_remark()])
-    for pairing in pairings:
-        candidate, reference = pairing.sides
-        if stopped_early(pairing):
-            found.append(f"{pairing.backend}: asking stopped early, once the answer was known.")
-        if candidate.unanswered:
-            found.append(
-                f"{candidate.info.backend}: {candidate.unanswered} of {candidate.asked} answers are missing; "
-                "they count as wrong."
-            )
-        if reference.unanswered:
-            found.append(f"the reference {reference.info.backend} lacks {reference.unanswered} answers: not compared.")
-    return found
 
 
 def _equal(pairings: list[Pairing]) -> str:

@@ -8,7 +8,10 @@ from .words import WORDS
 
 
 def junit_xml(result: GateResult) -> bytes:
-    """fail -> failure; inconclusive and advice -> skipped; incomparable or no verdict -> error. UTF-8, XML 1.0."""
+    """fail -> failure; inconclusive and advice -> skipped; incomparable or no verdict -> error. UTF-8, XML 1.0.
+
+    Warnings and notes stand in the suite's `system-out`.
+    """
     cases: list[tuple[str, str, str, str]] = [
         (check.name, check.backend, check.verdict, check.sentence) for check in result.checks
     ]
@@ -29,6 +32,8 @@ def junit_xml(result: GateResult) -> bytes:
         if verdict != "pass":
             text = xml_text(f"{WORDS[verdict]}: {sentence}")
             ET.SubElement(case, kinds.get(verdict, "error"), message=text).text = text
+    if result.warnings or result.notes:
+        ET.SubElement(suite, "system-out").text = xml_text("\n".join((*result.warnings, *result.notes)))
     root = ET.Element("testsuites")
     root.append(suite)
     ET.indent(root)

@@ -10,6 +10,7 @@ from harness.results import Estimate
 from harness.statistics.clustered import clustered_mean
 from harness.statistics.noninferiority import LEVEL
 from harness.statistics.proportions import clopper_pearson, exact_upper, rows_for_zero_failures
+from harness.statistics.rows_needed import RowsNeeded
 from harness.summary.estimates import estimate_all
 from harness.summary.outcomes import HAS_NO_FORMAT, cluster_codes
 
@@ -58,7 +59,8 @@ def limit_check(pairing: Pairing, metric: Metric, terms: Terms) -> CheckResult:
         level=LEVEL,
         method=estimate.method,
         rows=estimate.n,
-        needed_rows=needed,
+        needed_rows=None if needed is None else needed.rows,
+        needed_verdict=None if needed is None else needed.verdict,
     )
 
 
@@ -86,6 +88,7 @@ def error_rate_check(pairing: Pairing, terms: Terms) -> CheckResult:
     low, high = clopper_pearson(side.unanswered, side.asked, LEVEL)
     verdict = against_limit(low, high, terms)
     assert terms.at_most is not None
+    needed = rows_for_limit(rate, terms.at_most) if verdict == "inconclusive" else None
     return CheckResult(
         name=f"{pairing.backend}: {ERRORS} at most {terms.at_most:g}",
         backend=pairing.backend,
@@ -99,7 +102,8 @@ def error_rate_check(pairing: Pairing, terms: Terms) -> CheckResult:
         method=EXACT,
         limit=terms.at_most,
         rows=side.asked,
-        needed_rows=rows_for_limit(rate, terms.at_most) if verdict == "inconclusive" else None,
+        needed_rows=None if needed is None else needed.rows,
+        needed_verdict=None if needed is None else needed.verdict,
     )
 
 
@@ -111,11 +115,18 @@ def against_limit(low: float, high: float, terms: Terms) -> Verdict:
     return "pass" if low >= terms.at_least else "fail" if high < terms.at_least else "inconclusive"
 
 
-def rows_for_limit(rate: float, limit: float) -> int | None:
-    """Rows in all whose exact upper bound would keep the limit at this rate; None where the rate itself does not."""
-    if not 0 <= rate < limit < 1:
+def rows_for_limit(rate: float, limit: float) -> RowsNeeded | None:
+    """Rows in all whose exact bound would decide a limit if the rate stays as it is: the upper one where the rate keeps
+    the limit, the lower one where it does not. None where it lies on the limit itself, or a bound cannot pass it."""
+    if not 0 <= rate <= 1 or not 0 < limit < 1 or rate == limit:
         return None
-    rows = rows_for_zero_failures(limit)
-    while exact_upper(math.ceil(rate * rows), rows) > limit:
+    rows = rows_for_zero_failures(limit) if rate < limit else math.ceil(1 / rate)
+    while not _beyond(rate, rows, limit):
         rows = math.ceil(rows * 1.02)
-    return rows
+    return RowsNeeded(rows, "pass" if rate < limit else "fail")
+
+
+def _beyond(rate: float, rows: int, limit: float) -> bool:
+    if rate < limit:
+        return exact_upper(math.ceil(rate * rows), rows) <= limit
+    return clopper_pearson(math.floor(rate * rows), rows, LEVEL)[0] > limit

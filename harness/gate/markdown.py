@@ -26,6 +26,7 @@ def markdown(result: GateResult) -> str:
         head += [markdown_cell(result.resolution, 400), ""]
     head += [f"- {markdown_cell(reason, 600)}" for reason in result.reasons]
     head += [f"- ⚠️ {markdown_cell(warning, 600)}" for warning in result.warnings]
+    head += [f"- {markdown_cell(note, 600)}" for note in result.notes]
     parts = ["\n".join([*head, ""]), _checks(result), _diagnostics(result), _flips(result)]
     text = ""
     for part in parts:

@@ -1,5 +1,7 @@
 """`bench power` as data: what rows resolve, and how many rows a margin or a difference needs."""
 
+from typing import Literal
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -10,18 +12,27 @@ from harness.records import Record
 from harness.results import Summary
 from harness.runlog import RunLog
 from harness.statistics.power import detectable_difference, resolvable_margin, rows_for_difference, rows_for_margin
+from harness.statistics.rows_needed import least_rows_to_pass, rows_to_decide
 
+from .settings import DEFAULT_FORMAT_MARGIN
 from .side import run_summary
+from .words import points
 
 USUAL_DISCORDANCE = 0.05
 
 
 class Need(Record, frozen=True, kw_only=True, omit_defaults=False):
-    """Rows needed at one size: to pass it as a margin (None: never, the loss reaches it), to see it as a difference."""
+    """Rows needed at one size: to pass it as a margin (None: never, the loss reaches it), to see it as a difference.
+
+    to_pass is at least what a rate needs when no row differs (`least_rows_to_pass`). to_decide: rows after which the
+    gate would probably pass or fail at the given loss, and decision: which of both.
+    """
 
     size: float
     to_pass: int | None
     to_see: int
+    to_decide: int | None = None
+    decision: Literal["pass", "fail"] | None = None
 
 
 class Resolved(Record, frozen=True, kw_only=True, omit_defaults=False):
@@ -35,7 +46,10 @@ class Resolved(Record, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class Plan(Record, frozen=True, kw_only=True, omit_defaults=False):
-    """Everything at a given power; passing at 5 % one-sided, seeing at 5 % two-sided."""
+    """Everything at a given power; passing at 5 % one-sided, seeing at 5 % two-sided.
+
+    default_gate_rows: the fewest rows that pass the default gate, when nobody makes a format error.
+    """
 
     power: float
     discordance: float
@@ -43,6 +57,7 @@ class Plan(Record, frozen=True, kw_only=True, omit_defaults=False):
     loss: float
     needs: tuple[Need, ...]
     resolved: tuple[Resolved, ...]
+    default_gate_rows: int = least_rows_to_pass(DEFAULT_FORMAT_MARGIN)
 
 
 def plan(
@@ -74,14 +89,7 @@ def plan(
         discordance=share,
         basis=basis,
         loss=loss,
-        needs=tuple(
-            Need(
-                size=m,
-                to_pass=rows_for_margin(m, share, loss, power=power),
-                to_see=rows_for_difference(m, share, power=power),
-            )
-            for m in margins
-        ),
+        needs=tuple(_need(m, share, loss, power) for m in margins),
         resolved=tuple(
             Resolved(
                 name=name,
@@ -92,6 +100,18 @@ def plan(
             )
             for name, n, d in pairs
         ),
+    )
+
+
+def _need(margin: float, share: float, loss: float, power: float) -> Need:
+    to_pass = rows_for_margin(margin, share, loss, power=power)
+    decided = rows_to_decide(margin, -loss, max(0.0, share - loss**2), proportion=True, power=power)
+    return Need(
+        size=margin,
+        to_pass=None if to_pass is None else max(to_pass, least_rows_to_pass(margin)),
+        to_see=rows_for_difference(margin, share, power=power),
+        to_decide=None if decided is None else decided.rows,
+        decision=None if decided is None else decided.verdict,
     )
 
 
@@ -118,11 +138,14 @@ def show_plan(found: Plan, console: Console) -> None:
         console.print(table)
         console.print()
     table = Table(title="Rows needed", title_justify="left", show_edge=False, pad_edge=False)
-    for title in ("size", "to pass it as a margin", "to see it as a difference"):
+    losing = found.loss > 0
+    titles = ("size", "to pass it as a margin", *(("to decide at this loss",) if losing else ()))
+    for title in (*titles, "to see it as a difference"):
         table.add_column(title, justify="right")
     for need in found.needs:
         to_pass = "never" if need.to_pass is None else f"{need.to_pass:,}"
-        table.add_row(_points(need.size), to_pass, f"{need.to_see:,}")
+        decided = () if not losing else (_decided(need),)
+        table.add_row(_points(need.size), to_pass, *decided, f"{need.to_see:,}")
     console.print(table)
     loss = f", a true loss of {_points(found.loss)}" if found.loss else ", no true difference when passing"
     console.print(
@@ -131,6 +154,16 @@ def show_plan(found: Plan, console: Console) -> None:
         markup=False,
         highlight=False,
     )
+    console.print(
+        f"The default gate cannot pass with fewer than {found.default_gate_rows:,} rows: it takes so many without any "
+        f"difference to show that format errors hold within {points(DEFAULT_FORMAT_MARGIN)}.",
+        markup=False,
+        highlight=False,
+    )
+
+
+def _decided(need: Need) -> str:
+    return "never" if need.to_decide is None else f"{need.to_decide:,} ({need.decision})"
 
 
 def _points(share: float) -> str:

@@ -36,8 +36,9 @@ class CheckResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     p: two-sided, of "no difference" (mid_p: McNemar's mid-p); harm_p: one-sided, of "not worse", exact for right or
     wrong; harm_p_holm: over all checks. margin: the largest loss that may go unnoticed; limit: the bound of an
     absolute or ratio check.
-    needed_rows: rows in all that would probably decide an inconclusive check; resolves: the smallest margin
-    that these rows pass with 80 % power when there is no true difference. sentence: the finding in words.
+    needed_rows: rows in all that would probably decide an inconclusive check (80 % power, if the figures stay), and
+    needed_verdict: how; resolves: the smallest margin that these rows pass with 80 % power when there is no true
+    difference. shown_worse: a pass whose loss within the margin is real. sentence: the finding in words.
     """
 
     name: str
@@ -62,6 +63,8 @@ class CheckResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     harm_p_holm: float | None = None
     resolves: float | None = None
     needed_rows: int | None = None
+    needed_verdict: Literal["pass", "fail"] | None = None
+    shown_worse: bool = False
     sentence: str = ""
 
 
@@ -92,7 +95,9 @@ class GateResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     """gate.json.
 
     verdict "incomplete": too few answers for any verdict; reasons: why the sides cannot be compared, or why no
-    verdict was given. exit_code: what the command ends with under `on_inconclusive`.
+    verdict was given. exit_code: what the command ends with under `on_inconclusive`. notes: how the gate was
+    set up, where nothing needs to be done about it. checks_off: figures that the
+    default gate holds against the reference and this one does not.
     """
 
     schema: int = SCHEMA
@@ -109,6 +114,8 @@ class GateResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     flips: tuple[Flip, ...] = ()
     reasons: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    checks_off: tuple[str, ...] = ()
     settings: dict[str, Any] = {}
 
     @property

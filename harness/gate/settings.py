@@ -37,13 +37,18 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class GateSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """All terms by figure. slices: columns shown as diagnostics. defaulted: nobody named a term."""
+    """All terms by figure.
+
+    slices: columns shown as diagnostics. defaulted: figures whose margin is Bench's default; off: figures that the
+    defaults would check and that the user's own choice leaves out.
+    """
 
     terms: dict[str, Terms]
     max_error_rate: float = MAX_ERROR_RATE
     on_inconclusive: OnInconclusive = "warn"
     slices: tuple[str, ...] = ()
-    defaulted: bool = False
+    defaulted: tuple[str, ...] = ()
+    off: tuple[str, ...] = ()
 
 
 class GateKeys(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -68,9 +73,11 @@ def gate_settings(
 ) -> GateSettings:
     """Read `[gate]`, lay `flags` (figure -> term -> value) over it, and check all against the task's metrics.
 
-    Without any figure named: the headline within DEFAULT_MARGIN and format errors within DEFAULT_FORMAT_MARGIN.
-    Raises UsageError: unknown keys with the nearest name, margins that are no positive number, limits that do
-    not fit the metric's direction.
+    The default margins (the headline within DEFAULT_MARGIN, format errors within DEFAULT_FORMAT_MARGIN) hold until
+    somebody chooses what is compared: a table that names figures, or a margin among the flags. Limits and ratios by
+    flag come on top of them. Default checks that were chosen away are listed in `off`.
+    Raises UsageError: unknown keys with the nearest name, margins that are no positive number, limits that do not fit
+    the metric's direction.
     """
     plain = {f.name for f in msgspec.structs.fields(GateKeys)}
     by_name = {m.name: m for m in metrics}
@@ -91,19 +98,32 @@ def gate_settings(
     settings = _convert({k: v for k, v in table.items() if k in plain}, GateKeys, where)
     if not 0 <= settings.max_error_rate < 1:
         raise UsageError(f"{where}: max_error_rate must lie in [0, 1), not {settings.max_error_rate}.")
-    terms = {key: _terms(key, value, by_name.get(key), where) for key, value in wanted.items()}
+    named = {key: _terms(key, value, by_name.get(key), where) for key, value in wanted.items()}
+    chosen = any(key in figures for key in table) or any(terms.margin is not None for terms in named.values())
+    defaults = _defaults(metrics)
+    added = {} if chosen else {k: d for k, d in defaults.items() if k not in named or named[k].margin is None}
+    terms = {k: _joined(added.get(k), named.get(k)) for k in (*added, *(k for k in named if k not in added))}
     return GateSettings(
-        terms=terms or _defaults(metrics),
+        terms=terms,
         max_error_rate=settings.max_error_rate,
         on_inconclusive=on_inconclusive or settings.on_inconclusive,
         slices=settings.slices,
-        defaulted=not terms,
+        defaulted=tuple(added),
+        off=tuple(k for k in defaults if k not in terms or terms[k].margin is None),
     )
 
 
 def _defaults(metrics: tuple[Metric, ...]) -> dict[str, Terms]:
     terms = {metrics[0].name: Terms(margin=DEFAULT_MARGIN)} if metrics else {}
     return terms | {m.name: Terms(margin=DEFAULT_FORMAT_MARGIN) for m in metrics[1:] if m.row_value == "format_error"}
+
+
+def _joined(default: Terms | None, named: Terms | None) -> Terms:
+    """A figure's terms: what was named, with the default margin where that is to hold too."""
+    if named is None:
+        assert default is not None
+        return default
+    return named if default is None else msgspec.structs.replace(named, margin=default.margin)
 
 
 def _terms(key: str, table: dict[str, Any], metric: Metric | None, where: str) -> Terms:

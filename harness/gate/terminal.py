@@ -22,6 +22,8 @@ def show(result: GateResult, console: Console) -> None:
         console.print(_table(result))
     for line in (*result.reasons, *result.warnings):
         console.print(Text(f"! {one_line(line, 400)}", style="yellow"))
+    for line in result.notes:
+        console.print(Text(one_line(line, 400), style="dim"))
     style = STYLES.get(result.verdict, "bold red")
     console.print(Text(one_line(result.headline, 600), style=style))
 

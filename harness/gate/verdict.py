@@ -21,7 +21,8 @@ EXIT: dict[str, ExitCode] = {
 
 
 def correct_harm(checks: list[CheckResult]) -> list[CheckResult]:
-    """Holm over the harm tests of all paired checks; a harm that stands turns an inconclusive check into a fail.
+    """Holm over the harm tests of all paired checks; a harm that stands turns an inconclusive check into a fail, and is
+    noted on a pass.
 
     Passing needs no correction: every check must pass, so a bad candidate passes with probability ALPHA at most
     (intersection-union test, R. L. Berger, Technometrics 1982).
@@ -30,8 +31,13 @@ def correct_harm(checks: list[CheckResult]) -> list[CheckResult]:
     corrected = holm([p for i in tested if (p := checks[i].harm_p) is not None])
     found = list(checks)
     for i, p in zip(tested, corrected, strict=True):
-        harmed = p <= ALPHA and found[i].verdict == "inconclusive"
-        found[i] = msgspec.structs.replace(found[i], harm_p_holm=p, verdict="fail" if harmed else found[i].verdict)
+        verdict = found[i].verdict
+        found[i] = msgspec.structs.replace(
+            found[i],
+            harm_p_holm=p,
+            verdict="fail" if p <= ALPHA and verdict == "inconclusive" else verdict,
+            shown_worse=p <= ALPHA and verdict == "pass",
+        )
     return found
 
 

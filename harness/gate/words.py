@@ -2,6 +2,8 @@
 
 import msgspec
 
+from harness.statistics.rows_needed import two_digits
+
 from .records import CheckResult, GateResult
 from .settings import COST, ERRORS
 
@@ -22,7 +24,10 @@ def headline(result: GateResult) -> str:
         return f"{word}: {result.reasons[0]}"
     counted = [check for check in result.checks if check.verdict != "advisory"]
     if result.verdict == "pass":
-        return f"{word}: all {len(counted)} checks, {result.rows} rows."
+        checks = "the 1 check" if len(counted) == 1 else f"all {len(counted)} checks"
+        worse = [check for check in counted if check.shown_worse]
+        though = "".join(f", though {check.backend} is {worse_by(check)} of {check.metric}" for check in worse[:1])
+        return f"{word}{though}: {checks}, {result.rows} row{'' if result.rows == 1 else 's'}."
     worst = [check for check in counted if check.verdict == result.verdict]
     if not worst:
         return f"{word}: no check could be made."
@@ -70,7 +75,7 @@ def interval(check: CheckResult) -> str:
 def bound(check: CheckResult) -> str:
     """The margin or limit as it was asked for."""
     if check.margin is not None:
-        return f"{100 * check.margin:g} points" if _is_share(check) else f"{check.margin:g}"
+        return points(check.margin) if _is_share(check) else f"{check.margin:g}"
     if check.limit is None:
         return "-"
     if check.kind == "ratio":
@@ -86,7 +91,7 @@ def sentence(check: CheckResult) -> CheckResult:
         text = f"{change(check, check.difference)} {interval(check)} against a margin of {bound(check)}"
     else:
         text = f"{figure(check, check.candidate)} {interval(check)} against a limit of {bound(check)}"
-    return msgspec.structs.replace(check, sentence=f"{text}{_harm(check)}{_needed(check)}.")
+    return msgspec.structs.replace(check, sentence=f"{text}{_harm(check)}{_shown_worse(check)}{_needed(check)}.")
 
 
 def _harm(check: CheckResult) -> str:
@@ -98,18 +103,46 @@ def _harm(check: CheckResult) -> str:
     return f"; shown to be worse (one-sided p {check.harm_p_holm:.2g} after Holm)"
 
 
+def _shown_worse(check: CheckResult) -> str:
+    return f"; {worse_by(check)}" if check.shown_worse else ""
+
+
+def worse_by(check: CheckResult) -> str:
+    """ "shown to be worse by 0.5 to 2.2 points": the interval of a loss within the margin."""
+    ends = sorted(abs(end) for end in (check.low, check.high) if end is not None)
+    if len(ends) < 2 or (check.low or 0.0) * (check.high or 0.0) <= 0:
+        return f"shown to be worse (one-sided p {check.harm_p_holm:.2g} after Holm)"
+    if _is_share(check):
+        return f"shown to be worse by {100 * ends[0]:.2g} to {points(ends[1], 2)}"
+    return f"shown to be worse by {ends[0]:.3g} to {ends[1]:.3g}"
+
+
+def points(share: float, digits: int = 3) -> str:
+    """A share as points, the unit in its number: "1 point", "2.2 points"."""
+    text = f"{100 * share:.{digits}g}"
+    return f"{text} point" if text == "1" else f"{text} points"
+
+
+def plural(count: int, noun: str) -> str:
+    """ "1 row", "1,500 rows"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def _needed(check: CheckResult) -> str:
     if check.verdict != "inconclusive":
         return ""
-    if check.differing == 0:
-        return "; no row differs"
+    exact = check.differing == 0 or (check.kind == "absolute" and check.candidate == 0)
+    same = "; no row differs" if check.differing == 0 else ""
     if check.needed_rows is None:
-        at_the_margin = check.kind == "paired" and check.resolves is not None
-        return "; at this figure no number of rows would decide" if at_the_margin else ""
-    more = max(0, check.needed_rows - check.rows)
-    if not more:
-        return "; a few more rows should decide"
-    return f"; about {more:,} more rows ({check.needed_rows:,} in all) would decide, if it stays so"
+        zero = check.kind == "absolute" and check.limit == 0
+        return same or ("; no number of rows shows that a rate is exactly 0" if zero else "")
+    if check.needed_rows <= check.rows:
+        return f"{same}; a few more rows should decide"
+    way = "pass" if check.needed_verdict == "pass" else "show it to be too bad"
+    more, in_all = check.needed_rows - check.rows, check.needed_rows
+    if not exact:
+        more, in_all = two_digits(more), two_digits(in_all)
+    return f"{same}; about {plural(more, 'more row')} ({in_all:,} in all) would {way}, if it stays so"
 
 
 def resolution(checks: list[CheckResult]) -> str:
@@ -118,8 +151,8 @@ def resolution(checks: list[CheckResult]) -> str:
     if first is None:
         return ""
     differing = 0 if first.differing is None else first.differing
-    text = f"{first.rows:,} rows in common, {differing:,} of them with another {first.metric}"
+    text = f"{plural(first.rows, 'row')} in common, {differing:,} of them with another {first.metric}"
     if first.resolves is None:
         return f"{text}."
-    size = f"{100 * first.resolves:.2f} points" if _is_share(first) else f"{first.resolves:.3g}"
+    size = points(first.resolves) if _is_share(first) else f"{first.resolves:.3g}"
     return f"{text}: a margin of {size} could be passed with 80 % power if nothing has changed."

@@ -3,9 +3,12 @@
 import numpy as np
 
 from harness.gate.early_stop import KIND as EARLY_STOP
+from harness.gate.settings import DEFAULT_FORMAT_MARGIN, DEFAULT_MARGIN
+from harness.metrics import ACCURACY, FORMAT_ERROR_RATE
 from harness.results import BackendResult, PairResult
 from harness.runlog import Manifest
-from harness.summary.outcomes import Outcomes
+from harness.statistics.rows_needed import least_rows_to_pass
+from harness.summary.outcomes import HAS_NO_FORMAT, Outcomes
 
 MUCH_CACHED = 0.01
 COARSE = 0.05
@@ -30,9 +33,28 @@ def warnings_of(
             f"these {manifest.rows} rows resolve differences from {100 * resolution:.1f} points upwards; "
             "smaller ones need more rows (bench power)."
         )
+    found += _too_few_for_a_gate(manifest, results)
     fewer = sorted({(p.a, p.b, p.rows) for p in pairs if p.rows < manifest.rows and p.metric == _headline(pairs)})
     found += [f"{a} and {b} are compared on the {n} of {manifest.rows} rows that both answered." for a, b, n in fewer]
     return tuple(found)
+
+
+def _too_few_for_a_gate(manifest: Manifest, results: dict[str, BackendResult]) -> list[str]:
+    """That the default gate could not pass on these rows, whatever the answers."""
+    written = any(r.decode not in HAS_NO_FORMAT for r in results.values())
+    if written and FORMAT_ERROR_RATE.name in manifest.metric_versions:
+        margin, what = DEFAULT_FORMAT_MARGIN, "format errors within 1 point"
+    elif ACCURACY.name in manifest.metric_versions:
+        margin, what = DEFAULT_MARGIN, "accuracy within 2 points"
+    else:
+        return []
+    least = least_rows_to_pass(margin)
+    if not 0 < manifest.rows < least:
+        return []
+    return [
+        f"`bench gate` with its default margins cannot pass with fewer than {least} rows, even where no row differs "
+        f"({what}); these are {manifest.rows}."
+    ]
 
 
 def _headline(pairs: tuple[PairResult, ...]) -> str:

@@ -140,7 +140,9 @@ def test_compare_refuses_what_means_different_things(tmp_path: Path, capsys: pyt
 def test_power_plans_from_nothing_from_flags_and_from_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert bench("power", "--margin", "0.02", "--json") == 0
     plan = json.loads(capsys.readouterr().out)
-    assert plan["needs"] == [{"size": 0.02, "to_pass": 773, "to_see": pytest.approx(980, abs=2)}]
+    [need] = plan["needs"]
+    assert (need["size"], need["to_pass"], need["to_see"]) == (0.02, 773, pytest.approx(980, abs=2))
+    assert (need["to_decide"], need["decision"], plan["default_gate_rows"]) == (773, "pass", 268)
     assert (plan["discordance"], plan["basis"]) == (0.05, "assumed")
     assert bench("power", "--rows", "7600") == 0
     assert "0.64 points" in capsys.readouterr().out
@@ -150,7 +152,8 @@ def test_power_plans_from_nothing_from_flags_and_from_a_run(tmp_path: Path, caps
     assert plan["basis"] == "of a and b, the largest of the run" and plan["discordance"] == pytest.approx(0.1)
     assert plan["resolved"][0]["rows"] == 60
     assert bench("power", "--margin", "0.02", "--loss", "0.02") == 0
-    assert "never" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "never" in shown and "(fail)" in shown and "fewer than 268 rows" in shown
     assert bench("power", "--margin", "2") == 2
 
 
