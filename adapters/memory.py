@@ -6,6 +6,7 @@ import msgspec
 import torch
 import transformers
 
+from harness.local.architecture import read_config
 from harness.local.base import BaseFiles
 from harness.local.loading import DTYPES, Placement
 
@@ -32,7 +33,7 @@ class Sizes(NamedTuple):
 
 def sizes(files: BaseFiles, recipe: Recipe, labels: int) -> Sizes:
     """Counted on the meta device: nothing is loaded."""
-    config = transformers.AutoConfig.from_pretrained(str(files.folder), local_files_only=True, trust_remote_code=False)
+    config = read_config(files)
     kind: Any = transformers.AutoModelForCausalLM
     if recipe.objective == "head":
         kind, config.num_labels = transformers.AutoModelForSequenceClassification, labels

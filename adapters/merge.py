@@ -13,9 +13,10 @@ from harness.asking.plan import ask, load_rows, load_task
 from harness.data.rows import DataSource
 from harness.data.sampling import seeded_order
 from harness.errors import BenchError, UsageError
+from harness.local.architecture import best_attention
 from harness.local.base import find_base
 from harness.local.engine import LocalEngine
-from harness.local.loading import DTYPES, first_line, load_tokenizer, place
+from harness.local.loading import DTYPES, LOAD_ERRORS, first_line, load_tokenizer, model_loading, place
 from harness.records import Completion, Request
 
 from .model import quiet_peft
@@ -52,16 +53,20 @@ def merge(folder: Path, out: Path, rows: int) -> Merged:
     files = find_base(manifest.base)
     if files.sha256() != manifest.base_sha256:
         raise UsageError(f"base {manifest.base} has other weights than the ones adapter {manifest.id} was trained on.")
-    placement = place("auto", "auto", "auto", "none", None)
+    placement = place("auto", "auto", best_attention(files), "none", None)
     tokenizer = load_tokenizer(files)
     try:
-        model: Any = transformers.AutoModelForCausalLM.from_pretrained(
-            str(files.folder), dtype=DTYPES[placement.dtype], use_safetensors=True, local_files_only=True
-        )
-        model.to(placement.device)
-        with quiet_peft():
+        with model_loading(), quiet_peft():
+            model: Any = transformers.AutoModelForCausalLM.from_pretrained(
+                str(files.folder),
+                dtype=DTYPES[placement.dtype],
+                attn_implementation=placement.attention,
+                use_safetensors=True,
+                local_files_only=True,
+            )
+            model.to(placement.device)
             tuned: Any = PeftModel.from_pretrained(model, str(folder)).eval()
-    except (OSError, ValueError, RuntimeError) as error:
+    except LOAD_ERRORS as error:
         raise UsageError(f"adapter {manifest.id} cannot be loaded on {manifest.base}: {first_line(error)}.") from error
     task = load_task(manifest.task)
     source = manifest.data.get("source")
@@ -89,7 +94,8 @@ def _answers(model: Any, tokenizer: Any, requests: list[Request]) -> list[Comple
 def _write(model: Any, tokenizer: Any, out: Path) -> None:
     """Aside first, so that `out` holds a whole model or none."""
     aside = out.parent / f".{out.name}.{secrets.token_hex(2)}"
-    model.save_pretrained(aside)
+    with model_loading():
+        model.save_pretrained(aside)
     tokenizer.save_pretrained(aside)
     if out.exists():
         out.rmdir()

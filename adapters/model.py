@@ -11,7 +11,7 @@ from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_t
 
 from harness.errors import UsageError
 from harness.local.base import BaseFiles
-from harness.local.loading import DTYPES, Placement, first_line, quantized
+from harness.local.loading import DTYPES, LOAD_ERRORS, Placement, first_line, model_loading, quantized
 
 from .recipe import Recipe
 
@@ -38,8 +38,9 @@ def load_base(files: BaseFiles, placement: Placement, recipe: Recipe, labels: tu
         kind = transformers.AutoModelForSequenceClassification
         options["num_labels"] = len(labels)
     try:
-        model = kind.from_pretrained(str(files.folder), **options)
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        with model_loading():
+            model = kind.from_pretrained(str(files.folder), **options)
+    except LOAD_ERRORS as error:
         raise UsageError(f"base model {files.name} cannot be loaded: {first_line(error)}.") from error
     model.config.use_cache = False
     if recipe.objective == "head":

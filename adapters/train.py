@@ -17,6 +17,7 @@ from harness.data.sampling import fingerprint
 from harness.errors import BenchError, UsageError
 from harness.files import write_json
 from harness.hashing import digest
+from harness.local.architecture import best_attention, context_of, read_config
 from harness.local.base import BaseFiles, find_base
 from harness.local.loading import Placement, first_line, load_tokenizer, place
 from harness.metrics import Metric
@@ -108,7 +109,7 @@ def prepare(options: TrainOptions, rows: Rows | None = None) -> Prepared:
     options.check_out()
     files = find_base(base)
     small = sum(path.stat().st_size for path in files.weights) < SMALL_BYTES
-    placement = place(ranks.device(), recipe.dtype, "auto", "none", 1 if small else None)
+    placement = place(ranks.device(), recipe.dtype, best_attention(files), "none", 1 if small else None)
     ranks.share(recipe)  # refused here where processes cannot share a step equally
     tokenizer = load_tokenizer(files)
     renderer = Renderer(tokenizer)
@@ -123,8 +124,7 @@ def prepare(options: TrainOptions, rows: Rows | None = None) -> Prepared:
 
 
 def _context(files: BaseFiles) -> int:
-    config = transformers.AutoConfig.from_pretrained(str(files.folder), local_files_only=True, trust_remote_code=False)
-    return int(config.get_text_config().max_position_embeddings)
+    return context_of(read_config(files))
 
 
 def train(

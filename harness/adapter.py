@@ -16,6 +16,7 @@ from harness.workspace import Workspace
 SCHEMA = 1
 MANIFEST = "manifest.json"
 WEIGHTS = "adapter_model.safetensors"
+PEFT_CONFIG = "adapter_config.json"
 BASELINE = "tfidf"
 """What stands in the place of a base model where a classical baseline was trained."""
 
@@ -118,6 +119,28 @@ def read_manifest(folder: Path) -> AdapterManifest:
         raise UsageError(f"{path} is not a readable adapter manifest ({error}).") from None
 
 
+def peft_config(folder: Path) -> dict[str, Any] | None:
+    """The content of `adapter_config.json`, PEFT's mark of an adapter; {} where it cannot be read, None without it."""
+    try:
+        return msgspec.json.decode((folder / PEFT_CONFIG).read_bytes(), type=dict[str, Any])
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, msgspec.MsgspecError):
+        return {}
+
+
+def foreign_adapter(folder: Path) -> str:
+    """The sentence for a PEFT adapter that Bench did not train: what it is, and how it can be asked all the same."""
+    config = peft_config(folder) or {}
+    base = str(config.get("base_model_name_or_path") or "BASE")
+    return (
+        f"{folder} is a PEFT adapter ({config.get('peft_type') or 'of unknown kind'}) for {base} that Bench did not "
+        f"train (it holds no {MANIFEST}). To ask it, merge it with PEFT and name the merged folder as the model: "
+        f"PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained({base!r}), {str(folder)!r})"
+        ".merge_and_unload().save_pretrained(OUT), and save the base's tokenizer to OUT too."
+    )
+
+
 def weights_digest(folder: Path) -> str | None:
     """SHA-256 of the adapter's weights; None for a hosted adapter, which has no weights here."""
     path = folder / WEIGHTS
@@ -194,5 +217,7 @@ def find_adapter(workspace: Workspace, word: str) -> Path:
     for folder in (Path(word), workspace.adapters / word):
         if (folder / MANIFEST).is_file():
             return folder
+    if peft_config(Path(word)) is not None:
+        raise UsageError(f"adapter '{word}': {foreign_adapter(Path(word))}")
     ids = [path.name for path in adapter_folders(workspace)]
     raise UsageError(f"no adapter '{word}': neither a folder with {MANIFEST} nor an id{did_you_mean(word, ids)}.")

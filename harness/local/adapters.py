@@ -13,6 +13,7 @@ from harness.adapter import WEIGHTS
 from harness.errors import BackendStopped
 
 from .base import check_safetensors
+from .loading import model_loading
 from .lora import fused
 
 BASE = ""
@@ -95,7 +96,7 @@ class AdapterSet:
         # The head is kept here, beside the shared backbone: the base stays one model for every adapter.
         config.task_type = config.modules_to_save = None
         config.inference_mode = config.init_lora_weights = True
-        with warnings.catch_warnings():
+        with model_loading(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that there are several adapters is the point
             try:
                 inject_adapter_in_model(config, self._model, name)

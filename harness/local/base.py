@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from harness.adapter import MANIFEST, PEFT_CONFIG, foreign_adapter, peft_config
 from harness.errors import UsageError
 from harness.hashing import digest, file_digest
 
@@ -55,6 +56,7 @@ def find_base(model: str, what: str = "base model", instead: str = "--base PATH"
     if not local and (model.startswith((".", "/", "~")) or model.count("/") > 1):
         raise UsageError(f"{what} {model}: there is no such folder; name one with {instead}.")
     files = BaseFiles(model, folder) if local else _from_hub(model, f"{what} {model}", instead)
+    _refuse_adapter_files(files.folder, f"{what} {model}")
     if not (files.folder / "config.json").is_file():
         raise UsageError(f"{what} {model}: {files.folder} holds no config.json, so it is not a transformers model.")
     if not files.weights:
@@ -67,6 +69,23 @@ def find_base(model: str, what: str = "base model", instead: str = "--base PATH"
     for path in files.weights:
         check_safetensors(path)
     return files
+
+
+def _refuse_adapter_files(folder: Path, say: str) -> None:
+    """Raise UsageError for a folder with a PEFT adapter: transformers loads such an adapter on top of the weights."""
+    if peft_config(folder) is None:
+        return
+    if (folder / MANIFEST).is_file():
+        raise UsageError(
+            f'{say}: {folder} is an adapter, not a model: name its base here, and say adapter = "{folder}".'
+        )
+    if (folder / "config.json").is_file():
+        raise UsageError(
+            f"{say}: {folder} holds a whole model and a PEFT adapter ({PEFT_CONFIG}), which transformers would apply "
+            "on top of the model's weights: move the files adapter_config.json and adapter_model.safetensors out of "
+            "the folder (after a merge they are left over), or name the model without the adapter."
+        )
+    raise UsageError(f"{say}: {foreign_adapter(folder)}")
 
 
 def check_safetensors(path: Path) -> None:

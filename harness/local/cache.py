@@ -28,10 +28,11 @@ class Store:
         self.columns = columns
         self.made = False
 
-    def make(self, like: Tensor) -> None:
-        """Take memory of the heads, head size and type of `like`."""
-        shape = (self.rows, like.shape[1], self.columns, like.shape[3])
-        self.keys, self.values = like.new_empty(shape), like.new_empty(shape)
+    def make(self, keys: Tensor, values: Tensor) -> None:
+        """Take memory of the heads, head sizes and type of these; values may be narrower than keys (MLA)."""
+        self.keys, self.values = (
+            like.new_empty((self.rows, like.shape[1], self.columns, like.shape[3])) for like in (keys, values)
+        )
         self.made = True
 
     def select(self, rows: Tensor, used: int) -> None:
@@ -59,7 +60,7 @@ class Window(DynamicLayer):
         """Add columns in place and show all that are written."""
         store, rows = self._store, self._rows
         if not store.made:
-            store.make(key_states)
+            store.make(key_states, value_states)
         self.is_initialized = True
         added = [(key_states, value_states)] if self._start is None else [self._start, (key_states, value_states)]
         if self._used == 0:  # what lies before the window is masked, but must not be a NaN

@@ -10,6 +10,7 @@ from .batching import Item
 from .cache import new_stores, window
 from .failing import not_a_number, overflowed
 from .net import Net, float32_output
+from .plain import continued
 from .prefix import Prefix
 from .tree import LabelTree
 
@@ -59,8 +60,7 @@ class Choose:
 
     def answer(self, items: list[Item], prefix: Prefix) -> list[Completion]:
         """One forward pass; logits only where a label's token is looked up."""
-        labels = items[0].request.labels
-        tree = self.tree(labels)
+        tree = self.tree(items[0].request.labels)
         skip = len(prefix.ids)
         packed = self.net.pack([item.prompt.ids[skip:] for item in items], skip, tree.tail)
         with float32_output(self.net.model):
@@ -68,7 +68,24 @@ class Choose:
             if skip:
                 stores = new_stores(self.net, len(items), packed.valid.shape[1])
                 cache = window(stores, slice(0, len(items)), 0, prefix.layers)
-            logits = self.net.logits(packed.ids, packed.positions, packed.mask, cache, 1 + len(tree.tail.tokens))
+            logits = self.net.logits(packed, cache, 1 + len(tree.tail.tokens))
+        return self._completions(items, logits, skip)
+
+    def answer_singly(self, item: Item) -> Completion:
+        """The same from one pass for each sequence of label tokens that must be fed."""
+        tree = self.tree(item.request.labels)
+        logits: dict[int, torch.Tensor] = {}
+        with float32_output(self.net.model):
+            for slots, tokens in tree.branches():
+                found = continued(self.net.model, item.prompt.ids, tokens)
+                logits |= dict(zip(slots, found, strict=True))
+        (answer,) = self._completions([item], torch.stack([logits[n] for n in sorted(logits)])[None], 0)
+        return answer
+
+    def _completions(self, items: list[Item], logits: torch.Tensor, skip: int) -> list[Completion]:
+        """From logits [rows, slots, vocabulary]; skip: tokens of the shared prefix."""
+        labels = items[0].request.labels
+        tree = self.tree(labels)
         scores = self._scores(logits.float(), tree).tolist()
         return [
             self._completion(item, skip, dict(zip(labels, row, strict=True)))

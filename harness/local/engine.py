@@ -16,6 +16,7 @@ from harness.records import Completion, Decode, Request
 from .adapters import AdapterSet
 from .batching import usual_tokens
 from .choose import Choose, Normalisation
+from .exactness import computes_exactly
 from .generate import Generate
 from .head import Head
 from .job import Job
@@ -46,11 +47,13 @@ class Loaded:
         return self._decoders[key]
 
     def _new_decoder(self, job: Job) -> Decoder:
-        if job.decode == "choose":
-            return Choose(self.net, job.normalisation)
         if job.decode == "head":
             score = self._live_score if self.live else self.adapters.head(job.adapter, len(job.labels))
             return Head(self.net, score, job.labels)
+        if self.net.batched_limit and not computes_exactly(self.net):
+            self.net.batched_limit = 0
+        if job.decode == "choose":
+            return Choose(self.net, job.normalisation)
         return Generate(self.net, constrained=job.decode == "json")
 
     def _live_score(self, hidden: torch.Tensor) -> torch.Tensor:

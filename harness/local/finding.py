@@ -15,10 +15,12 @@ def find_weights(wanted: Weights) -> "tuple[BaseFiles, Placement, BaseFacts]":
     """Find and hash the base, and choose its place; nothing is loaded. Raises UsageError saying what is missing."""
     base = find_base(wanted.model)
     try:
+        from .architecture import best_attention
         from .loading import place
     except ImportError:
         raise missing_extra() from None
-    placement = place(wanted.device, wanted.dtype, wanted.attention, wanted.quantization, wanted.threads)
+    attention = best_attention(base) if wanted.attention == "auto" else wanted.attention
+    placement = place(wanted.device, wanted.dtype, attention, wanted.quantization, wanted.threads)
     facts = BaseFacts(
         name=base.name,
         folder=str(base.folder),

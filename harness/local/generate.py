@@ -17,6 +17,7 @@ from .cache import NO_LAYERS, new_stores, window
 from .constrain import Constraints
 from .failing import not_a_number, overflowed
 from .net import Net
+from .plain import write
 from .prefix import Prefix
 
 MARGIN = 4
@@ -152,8 +153,23 @@ class Generate:
                 writing = [writing[i] for i in keep]
             valid = torch.cat([valid, valid.new_ones(len(writing), 1)], dim=-1)
             positions = positions + 1
-            ids = torch.tensor([[answer.tokens[-1]] for answer in writing], device=self.net.device)
-            logits = self.net.logits(ids, positions, valid[:, None, None], cache, 1)[:, -1]
+            logits = self.net.step([answer.tokens[-1] for answer in writing], positions, valid, cache)
+
+    def answer_singly(self, item: Item) -> Completion:
+        """The same by transformers' own `generate`."""
+        begun = time.perf_counter()
+        answer = Answer(item, self.net, self.ends, self._matcher(item.request))
+        first_token_s = 0.0
+
+        def pick(logits: Tensor) -> int:
+            nonlocal first_token_s
+            (token,) = self._next([answer], logits)
+            answer.take(token)
+            first_token_s = first_token_s or time.perf_counter() - begun
+            return token
+
+        write(self.net.model, item.prompt.ids, item.request.max_tokens, pick, lambda: answer.finish is not None)
+        return answer.completion(0, first_token_s)
 
     def _read(self, items: list[Item], prefix: Prefix) -> Read:
         """The prompts, in pieces small enough for the caches of a CPU, into one store."""
@@ -168,7 +184,7 @@ class Generate:
             packed = self.net.pack(rows[part], skip)
             first = widest - packed.ids.shape[1]
             cache = window(stores, part, first, prefix.layers)
-            logits.append(self.net.logits(packed.ids, packed.positions, packed.mask, cache, 1)[:, -1])
+            logits.append(self.net.logits(packed, cache, 1)[:, -1])
             positions.append(packed.positions[:, -1:])
             valid[part, first:] = packed.valid
         whole = window(stores, slice(0, len(rows)), 0, NO_LAYERS, used=skip + widest)

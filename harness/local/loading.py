@@ -1,6 +1,10 @@
 """Weights and tokenizer from the base's files, placed where and how the settings say. Runs in the engine's thread."""
 
+import contextlib
+import logging
 import os
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,11 +14,18 @@ import transformers
 from harness.errors import BackendStopped, UsageError
 from harness.prompting.rendering import Renderer
 
+from .architecture import batched_limit, context_of
 from .base import BaseFiles
 from .net import Net
 
+_LOADING = threading.RLock()
+"""Held while a model or an adapter is made: transformers changes torch for the whole process meanwhile."""
+
 Quantization = Literal["none", "nf4"]
 Attention = Literal["auto", "sdpa", "eager"]
+LOAD_ERRORS = (OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError, TypeError)
+"""What from_pretrained raises for files that do not fit together or this machine."""
+
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -47,7 +58,8 @@ class Placement:
 def place(device: str, dtype: str, attention: str, quantization: str, threads: int | None) -> Placement:
     """Resolve "auto": the best device at hand; float32 on a CPU, bfloat16 (float16 on old cards) on an accelerator.
 
-    Raises UsageError for a device that is not here and for 4-bit weights without bitsandbytes.
+    attention: "auto" is sdpa; `architecture.best_attention` says whether a base has it. Raises UsageError for a device
+    that is not here and for 4-bit weights without bitsandbytes.
     """
     chosen = _device(device)
     if dtype == "auto":
@@ -90,43 +102,51 @@ def _best_dtype(device: str) -> str:
 
 def load(files: BaseFiles, placement: Placement) -> Net:
     """Tokenizer and weights. Raises BackendStopped with a sentence where they cannot be loaded."""
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     if placement.threads:
         torch.set_num_threads(placement.threads)
-    folder = str(files.folder)
     try:
         tokenizer = load_tokenizer(files)
-        model: Any = transformers.AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=DTYPES[placement.dtype],
-            attn_implementation=placement.attention,
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            **quantized(placement.quantization, placement),
-        )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        with model_loading():
+            model: Any = transformers.AutoModelForCausalLM.from_pretrained(
+                str(files.folder),
+                dtype=DTYPES[placement.dtype],
+                attn_implementation=placement.attention,
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                **quantized(placement.quantization, placement),
+            )
+            if placement.quantization == "none":
+                model = model.to(placement.device)
+    except LOAD_ERRORS as error:
         raise BackendStopped(f"base model {files.name} cannot be loaded: {first_line(error)}.", "model") from error
-    if placement.quantization == "none":
-        model = model.to(placement.device)
     return as_net(model.eval(), tokenizer)
 
 
+@contextlib.contextmanager
+def model_loading() -> Iterator[None]:
+    """Around whatever makes a model or an adapter: one at a time in a process, and without the libraries' own words.
+
+    Tables of weights, progress bars and advice of transformers, PEFT and bitsandbytes stay away; what matters to a
+    user is said in a sentence.
+    """
+    with _LOADING:
+        noisy = [logging.getLogger(name) for name in ("transformers", "bitsandbytes", "peft")]
+        before = [log.level for log in noisy]
+        transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        for log in noisy:
+            log.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for log, level in zip(noisy, before, strict=True):
+                log.setLevel(level)
+
+
 def as_net(model: Any, tokenizer: Any) -> Net:
-    """A live model (a PEFT wrapper is looked through) and its tokenizer. Raises BackendStopped: unfit attention."""
+    """A live model (a PEFT wrapper is looked through) and its tokenizer."""
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    config = inner.config.get_text_config()
-    kinds = set(getattr(config, "layer_types", None) or []) - {"full_attention", "sliding_attention"}
-    if kinds:
-        raise BackendStopped(
-            f"{type(inner).__name__} has layers of kind {', '.join(sorted(kinds))}; "
-            "the local engine runs attention-only decoder models: serve it and use an openai backend.",
-            "model",
-        )
-    # Inside its window sliding attention is full attention, and the engine's masks are full.
-    window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
-    context = min(n for n in (config.max_position_embeddings, window) if n)
-    return Net(inner, Renderer(tokenizer), inner.device, context)
+    return Net(inner, Renderer(tokenizer), inner.device, context_of(inner.config), batched_limit(inner.config))
 
 
 def load_tokenizer(files: BaseFiles) -> Any:

@@ -1,8 +1,10 @@
 """One loaded model as the decoders see it: rows of tokens in, logits at the last columns out."""
 
+import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 
 from harness.prompting.rendering import Renderer
 
+from .architecture import UNBOUNDED, windows_of
 from .batching import CPU_HELD
 from .skip import last_mlp_at
 
@@ -18,23 +21,29 @@ class Packed(NamedTuple):
     """A batch of rows, padded on the left so that all prompts end in the same column.
 
     ids, positions: [rows, columns]; mask: [rows, 1, columns, prefix + columns], true where a column may look;
-    valid: [rows, prefix + columns], true where a column holds a token.
+    valid: [rows, prefix + columns], true where a column holds a token; keys: [rows, prefix + columns], the position
+    of each column that is looked at.
     """
 
     ids: Tensor
     positions: Tensor
     mask: Tensor
     valid: Tensor
+    keys: Tensor
 
 
 @dataclass
 class Net:
-    """A causal language model, its renderer, its device and the longest sequence it may see (tokens)."""
+    """A causal language model, its renderer, its device and the longest sequence it may see (tokens).
+
+    batched_limit: tokens up to which rows are computed together; longer ones, and all of a model with 0, one by one.
+    """
 
     model: Any
     renderer: Renderer
     device: torch.device
     context: int
+    batched_limit: int = UNBOUNDED
 
     @property
     def backbone(self) -> Any:
@@ -43,19 +52,27 @@ class Net:
 
     @property
     def vocabulary(self) -> int:
-        """Width of the output layer."""
-        return int(self.model.config.get_text_config().vocab_size)
+        """Width of the output layer, where the model names it; else of the vocabulary."""
+        layer = self.model.get_output_embeddings()
+        width = getattr(layer, "out_features", None)
+        return int(width or self.model.config.get_text_config().vocab_size)
+
+    @cached_property
+    def _arguments(self) -> frozenset[str]:
+        """Names of what the model's forward pass takes: they differ between architectures and versions."""
+        return frozenset(inspect.signature(self.model.forward).parameters)
 
     def most_rows(self, tokens: int) -> int:
         """Rows of so many tokens, shared ones included, whose keys and values a CPU may hold at once.
 
         An accelerator says itself when its memory ends; a machine's own memory does not.
         """
-        if self.device.type != "cpu":
-            return 1 << 20
         config = self.model.config.get_text_config()
-        head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        heads = getattr(config, "num_attention_heads", None)
+        if self.device.type != "cpu" or not isinstance(heads, int) or not self.batched_limit:
+            return 1 << 20
+        head = getattr(config, "head_dim", None) or config.hidden_size // heads
+        heads = getattr(config, "num_key_value_heads", None) or heads
         token_bytes = int(2 * config.num_hidden_layers * heads * head * self.model.dtype.itemsize)
         return max(1, CPU_HELD // (token_bytes * tokens))
 
@@ -80,25 +97,47 @@ class Net:
         mask = (own[:, None] & look[None]) | torch.eye(columns, dtype=torch.bool)
         mask = torch.cat([torch.ones(len(rows), columns, prefix, dtype=torch.bool), mask], dim=-1)
         valid = torch.cat([torch.ones(len(rows), prefix, dtype=torch.bool), own], dim=-1)
-        return Packed(*(t.to(self.device) for t in (ids, positions, mask[:, None], valid)))
+        keys = torch.cat([torch.arange(prefix).expand(len(rows), -1), positions], dim=-1)
+        return Packed(*(t.to(self.device) for t in (ids, positions, mask[:, None], valid, keys)))
 
-    def logits(self, ids: Tensor, positions: Tensor, mask: Tensor, cache: Any, keep: int) -> Tensor:
+    def logits(self, packed: Packed, cache: Any, keep: int) -> Tensor:
         """Logits of the last `keep` columns: [rows, keep, vocabulary], in the model's own type."""
-        # Eager attention adds its mask; a CPU's fused attention would turn a boolean one into this in every layer.
-        if self.device.type == "cpu" or self.model.config._attn_implementation == "eager":
-            dtype = self.model.dtype
-            mask = torch.where(mask, torch.zeros((), dtype=dtype, device=mask.device), torch.finfo(dtype).min)
+        ids = packed.ids
+        options: dict[str, Any] = {"use_cache": cache is not None}
+        if cache is not None:  # transformers renamed the argument in 5.24
+            options["cache" if "cache" in self._arguments else "past_key_values"] = cache
+        if "logits_to_keep" in self._arguments:
+            options["logits_to_keep"] = keep
         last = torch.arange(ids.shape[1] - keep, ids.shape[1], device=self.device).expand(len(ids), -1)
         with last_mlp_at(self.backbone, last):
             out = self.model(
-                input_ids=ids,
-                position_ids=positions,
-                attention_mask=mask,
-                past_key_values=cache,
-                use_cache=cache is not None,
-                logits_to_keep=keep,
+                input_ids=ids, position_ids=packed.positions, attention_mask=self._masks(packed), **options
             )
-        return out.logits  # type: ignore[no-any-return]
+        return out.logits[:, -keep:]  # type: ignore[no-any-return]
+
+    def step(self, tokens: Sequence[int], positions: Tensor, valid: Tensor, cache: Any) -> Tensor:
+        """One more token a row, at `positions` [rows, 1]; valid covers it too. Logits [rows, vocabulary]."""
+        ids = torch.tensor([[token] for token in tokens], device=self.device)
+        packed = Packed(ids, positions, valid[:, None, None], valid, valid.cumsum(-1) - 1)
+        return self.logits(packed, cache, 1)[:, -1]
+
+    def _masks(self, packed: Packed) -> Any:
+        """The mask in the form that the model's attention takes; for layers with a sliding window one of their own."""
+        windows = windows_of(self.model.config)
+        if windows is None:
+            return self._added(packed.mask)
+        distance = packed.positions[:, None, :, None] - packed.keys[:, None, None, :]
+        near = self._added(packed.mask & (distance < windows.tokens))
+        if not windows.by_kind:
+            return near
+        return {"full_attention": self._added(packed.mask), "sliding_attention": near}
+
+    def _added(self, mask: Tensor) -> Tensor:
+        # Eager attention adds its mask; a CPU's fused attention would turn a boolean one into this in every layer.
+        if self.device.type != "cpu" and self.model.config._attn_implementation != "eager":
+            return mask
+        dtype = self.model.dtype
+        return torch.where(mask, torch.zeros((), dtype=dtype, device=mask.device), torch.finfo(dtype).min)
 
 
 class Tail(NamedTuple):

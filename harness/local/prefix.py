@@ -44,7 +44,7 @@ def compute(net: Net, ids: list[int]) -> Prefix:
     """One forward pass over the shared tokens."""
     packed = net.pack([ids], 0)
     stores = new_stores(net, 1, len(ids))
-    net.logits(packed.ids, packed.positions, packed.mask, window(stores, slice(0, 1), 0, NO_LAYERS), 1)
+    net.logits(packed, window(stores, slice(0, 1), 0, NO_LAYERS), 1)
     return Prefix(ids, [(store.keys, store.values) for store in stores])
 
 

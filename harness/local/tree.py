@@ -38,3 +38,10 @@ class LabelTree(NamedTuple):
             sees=[[path[: len(other)] == other for other in fed] for path in fed],
         )
         return cls(tail, lookups)
+
+    def branches(self) -> list[tuple[list[int], list[int]]]:
+        """Sequences of fed tokens from the root to each leaf, with slot 0 and their own: ([0, 1, 4], tokens)."""
+        sees = self.tail.sees
+        leaves = [k for k in range(len(sees)) if not any(other[k] for n, other in enumerate(sees) if n != k)]
+        paths = [[n for n, seen in enumerate(sees[leaf]) if seen] for leaf in leaves] or [[]]
+        return [([0, *(n + 1 for n in path)], [self.tail.tokens[n] for n in path]) for path in paths]

@@ -41,14 +41,37 @@ def answer_window(
         yield too_long
     if not items:
         return
+    # A probe asks what one answer takes, so its clock runs from the rendering of the prompt.
+    since = begun if job.unbatched else None
+    if not isinstance(decoder, Head):
+        alone = [i for i in items if len(i.prompt.ids) + decoder.extra(i.request) > net.batched_limit]
+        yield from _each_alone(job, net, decoder, alone, since)
+        items = [i for i in items if len(i.prompt.ids) + decoder.extra(i.request) <= net.batched_limit]
+    if not items:
+        return
     prefix = NOTHING
     if job.decode != "head" and not job.unbatched:
         before = prefixes.computed_tokens
         prefix = _shared(job, net, prefixes, items)
         job.counters.computed_tokens += prefixes.computed_tokens - before
     job.counters.busy_s += time.perf_counter() - begun
-    # A probe asks what one answer takes, so its clock runs from the rendering of the prompt.
-    yield from _all_batches(job, net, decoder, items, prefix, begun if job.unbatched else None)
+    yield from _all_batches(job, net, decoder, items, prefix, since)
+
+
+def _each_alone(
+    job: Job, net: Net, decoder: Choose | Generate, items: list[Item], since: float | None
+) -> Iterator[list[Completion]]:
+    """Rows that must not share a batch, longest first."""
+    for item in sorted(items, key=lambda i: -len(i.prompt.ids)):
+        if job.cancelled.is_set():
+            return
+        try:
+            yield _timed(job, net, decoder, [item], None, since)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            release(net.device)
+            yield [_no_memory(item.request, error)]
 
 
 def _shared(job: Job, net: Net, prefixes: PrefixCache, items: list[Item]) -> Prefix:
@@ -98,11 +121,15 @@ def _all_batches(
 
 
 def _timed(
-    job: Job, net: Net, decoder: Decoder, batch: list[Item], prefix: Prefix, since: float | None
+    job: Job, net: Net, decoder: Decoder, batch: list[Item], prefix: Prefix | None, since: float | None
 ) -> list[Completion]:
-    """One batch with its times (from `since`, where given) and its part in the counters."""
+    """One batch with its times (from `since`, where given) and its part in the counters; prefix None: each alone."""
     begun = time.perf_counter()
-    answers = decoder.answer(batch, prefix)
+    if prefix is None and not isinstance(decoder, Head):
+        answers = [decoder.answer_singly(item) for item in batch]
+    else:
+        answers = decoder.answer(batch, prefix or NOTHING)
+    prefix = prefix or NOTHING
     ended = time.perf_counter()
     counters = job.counters
     counters.rows += len(batch)

@@ -37,9 +37,9 @@ def ask(workspace: Workspace, requests: list[Request], **settings: Any) -> dict[
 class Plain:
     """The reference: plain transformers, one row at a time, no cache of ours, float32."""
 
-    def __init__(self, base: Path, model: Any = None) -> None:
+    def __init__(self, base: Path | None, model: Any = None, tokenizer: Any = None) -> None:
         self.model = model or AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
-        self.tokenizer = AutoTokenizer.from_pretrained(base)
+        self.tokenizer = tokenizer or AutoTokenizer.from_pretrained(base)
         self.renderer = Renderer(self.tokenizer)
 
     def prompt(self, request: Request) -> list[int]:
@@ -49,7 +49,7 @@ class Plain:
     @torch.inference_mode()
     def log_likelihood(self, prompt: list[int], answer: list[int]) -> float:
         """Sum of the answer's token log-probabilities behind the prompt, one unbatched forward pass."""
-        logits = self.model(torch.tensor([prompt + answer])).logits[0].float().log_softmax(-1)
+        logits = self.model(torch.tensor([prompt + answer]), use_cache=False).logits[0].float().log_softmax(-1)
         return sum(float(logits[len(prompt) - 1 + n, token]) for n, token in enumerate(answer))
 
     @torch.inference_mode()

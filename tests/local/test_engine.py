@@ -13,7 +13,7 @@ from harness.backends.local import LocalBackend, LocalSettings
 from harness.errors import BackendStopped
 from harness.local.cache import Store
 from harness.local.choose import Choose
-from harness.local.net import Net
+from harness.local.net import Net, Packed
 from harness.local.prefix import shared_length
 from harness.records import Completion, Message, Request
 from harness.workspace import Workspace
@@ -62,9 +62,9 @@ def test_on_a_cpu_a_long_shared_prefix_makes_batches_smaller_before_memory_ends(
     columns: list[int] = []
     make = Store.make
 
-    def counted(self: Store, like: torch.Tensor) -> None:
+    def counted(self: Store, keys: torch.Tensor, values: torch.Tensor) -> None:
         columns.append(self.rows * self.columns)
-        make(self, like)
+        make(self, keys, values)
 
     monkeypatch.setattr(Store, "make", counted)
     token_bytes = 2 * 2 * 2 * 8 * 4  # keys and values, layers, heads, head size, float32
@@ -118,11 +118,12 @@ def test_scores_that_are_no_numbers_are_an_error_and_not_the_first_label(
     base = make_base(tmp_path / "base")
     make_adapter(workspace, base, "topics", head=decode == "head", rank=2)
 
-    def overflowing(self: Net, ids: torch.Tensor, *rest: Any) -> torch.Tensor:
-        logits = honest(self, ids, *rest)
-        prompts = ids.shape[1] > 1
+    def overflowing(self: Net, packed: Packed, *rest: Any) -> torch.Tensor:
+        logits = honest(self, packed, *rest)
+        prompts = packed.ids.shape[1] > 1
         return torch.cat([logits[:-1], logits[-1:] * float("nan")]) if prompts else logits
 
+    monkeypatch.setattr("harness.local.engine.computes_exactly", lambda net: True)
     monkeypatch.setattr(Net, "logits", overflowing)
     monkeypatch.setattr("harness.local.adapters.nn.functional.linear", one_nan(torch.nn.functional.linear))
     found = ask(workspace, news_requests(4), model=str(base), adapter="topics", decode=decode, max_batch_tokens=10**6)
@@ -256,7 +257,8 @@ def test_the_event_loop_stays_free_while_the_model_works(
 
 def test_weights_that_cannot_be_loaded_stop_this_backend_with_a_sentence(tmp_path: Path) -> None:
     base = make_base(tmp_path / "odd")
-    (base / "config.json").write_text('{"model_type": "no-such-architecture", "architectures": ["None"]}')
+    config = (base / "config.json").read_text().replace('"hidden_size": 32', '"hidden_size": 48')
+    (base / "config.json").write_text(config)
     with pytest.raises(BackendStopped, match="cannot be loaded"):
         ask(Workspace(tmp_path), news_requests(1), model=str(base))
 

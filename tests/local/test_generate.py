@@ -7,7 +7,7 @@ import msgspec
 import pytest
 import torch
 
-from harness.local.net import Net
+from harness.local.net import Net, Packed
 from harness.workspace import Workspace
 from tests.local.asking import Plain, ask
 from tests.support.tiny_llama import news_requests
@@ -33,10 +33,11 @@ def test_rows_leave_the_batch_when_they_end_and_the_others_go_on(
 ) -> None:
     plain, honest, fed = Plain(base), Net.logits, []
 
-    def watched(self: Net, ids: torch.Tensor, *rest: Any) -> torch.Tensor:
-        fed.append(len(ids) if ids.shape[1] == 1 else 0)
-        return honest(self, ids, *rest)
+    def watched(self: Net, packed: Packed, *rest: Any) -> torch.Tensor:
+        fed.append(len(packed.ids) if packed.ids.shape[1] == 1 else 0)
+        return honest(self, packed, *rest)
 
+    monkeypatch.setattr("harness.local.engine.computes_exactly", lambda net: True)
     monkeypatch.setattr(Net, "logits", watched)
     lengths = [1, 9, 2, 14, 5, 5, 30, 1, 3, 8]
     requests = [

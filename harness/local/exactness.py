@@ -1,0 +1,128 @@
+"""Whether the batched engine computes a model exactly: two short rows both ways, when the model is first asked.
+
+Architectures differ in what they read from masks, positions and caches; a new one may differ in ways that no list
+knows. So nothing is taken on trust: what transformers computes for a row alone decides.
+"""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.errors import BackendStopped
+from harness.hashing import digest
+
+from . import plain
+from .cache import new_stores, window
+from .memory import is_out_of_memory
+from .net import Net, Tail
+from .prefix import compute
+
+PREFIX, ROWS, WINDOW = 4, (3, 5), 4
+"""Tokens of the shared beginning, of the rows behind it, and of a sliding window while they are compared."""
+
+TOLERANCES = {torch.float32: 1e-4}
+"""Largest difference, relative to the spread of the logits, that rounding explains."""
+
+ROUNDED = 0.1
+"""The same for 16-bit types, of the median: a router near a tie may send single tokens elsewhere."""
+
+_verdicts: dict[str, bool] = {}
+
+
+def computes_exactly(net: Net) -> bool:
+    """Whether batches, prefixes and label trees give what one row at a time gives; looked at once a process and model.
+
+    Raises BackendStopped for a model that cannot be asked at all: transformers fails on a plain row, or later tokens
+    change what is computed for earlier ones.
+    """
+    config = net.model.config
+    facts = [type(net.model).__name__, config.to_json_string(), config._attn_implementation, str(net.model.dtype)]
+    key = digest([*facts, net.device.type])
+    if key not in _verdicts:
+        with torch.inference_mode(), _short_window(config.get_text_config()):
+            _verdicts[key] = _compare(net)
+    return _verdicts[key]
+
+
+def _compare(net: Net) -> bool:
+    rng = random.Random(0)
+    low, high = net.vocabulary // 10, net.vocabulary * 9 // 10
+    first, second, other, *ids = (rng.randrange(low, high) for _ in range(3 + PREFIX + max(ROWS)))
+    shared, rows = ids[:PREFIX], [ids[PREFIX : PREFIX + n] for n in ROWS]
+    wanted = []
+    for row in rows:
+        chain = _plainly(net, [*shared, *row], [first, second])
+        branch = _plainly(net, [*shared, *row], [other])
+        if not _alike(chain[:1], branch[:1]):
+            raise BackendStopped(
+                f"{type(net.model).__name__} lets later tokens change earlier ones, so it is no causal language model "
+                "(a model with is_decoder = false in its config.json is an encoder): name another base.",
+                "model",
+            )
+        wanted.append(torch.cat([chain, branch[1:], chain[1:2]]))
+    try:
+        found = _batched(net, shared, rows, [first, second, other])
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        return False  # an argument it does not take, a cache of another form: one row at a time then
+    return _alike(torch.stack(wanted), found)
+
+
+def _batched(net: Net, shared: list[int], rows: list[list[int]], tail: list[int]) -> Tensor:
+    """Logits [rows, 5, vocabulary]: behind prompts, behind each token of a tree, and of one step of writing."""
+    first, second, other = tail
+    prefix = compute(net, shared)
+    tree = Tail([first, second, other], [0, 1, 0], [[True, False, False], [True, True, False], [False, False, True]])
+    packed = net.pack(rows, PREFIX, tree)
+    cache = window(new_stores(net, len(rows), packed.valid.shape[1]), slice(0, len(rows)), 0, prefix.layers)
+    read = net.logits(packed, cache, 4)
+    packed = net.pack(rows, PREFIX)
+    cache = window(new_stores(net, len(rows), packed.valid.shape[1] + 1), slice(0, len(rows)), 0, prefix.layers)
+    net.logits(packed, cache, 1)
+    valid = torch.cat([packed.valid, packed.valid.new_ones(len(rows), 1)], dim=-1)
+    step = net.step([first] * len(rows), packed.positions[:, -1:] + 1, valid, cache)
+    return torch.cat([read, step[:, None]], dim=1)
+
+
+def _plainly(net: Net, prompt: list[int], tail: list[int]) -> Tensor:
+    try:
+        return plain.continued(net.model, prompt, tail)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise BackendStopped(
+            f"{type(net.model).__name__} cannot be asked with transformers: {why}; serve it, and use an openai "
+            "backend.",
+            "model",
+        ) from error
+
+
+def _alike(wanted: Tensor, found: Tensor) -> bool:
+    """Whether two sets of logits [.., vocabulary] differ by rounding only."""
+    if not wanted.isfinite().all():
+        return True  # beyond the type's largest number either way, which every answer will say
+    spread = wanted.float().std(-1).clamp(min=1e-6)
+    difference = (wanted.float() - found.float()).abs().amax(-1) / spread
+    if wanted.dtype in TOLERANCES:
+        return bool((difference.max() <= TOLERANCES[wanted.dtype]).item())
+    return bool((difference.median() <= ROUNDED).item())
+
+
+@contextmanager
+def _short_window(config: Any) -> Iterator[None]:
+    """A sliding window that even the short rows reach beyond."""
+    whole = getattr(config, "sliding_window", None)
+    if not isinstance(whole, int):
+        yield
+        return
+    config.sliding_window = min(whole, WINDOW)
+    try:
+        yield
+    finally:
+        config.sliding_window = whole
