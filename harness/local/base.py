@@ -68,7 +68,24 @@ def find_base(model: str, what: str = "base model", instead: str = "--base PATH"
         )
     for path in files.weights:
         check_safetensors(path)
+    for index in files.folder.glob("*.safetensors.index.json"):
+        _check_shards(index, f"{what} {model}")
     return files
+
+
+def _check_shards(index: Path, say: str) -> None:
+    """Raise UsageError where a file of a model in shards is missing."""
+    try:
+        named = msgspec.json.decode(index.read_bytes(), type=_ShardIndex).weight_map
+    except (OSError, msgspec.MsgspecError) as error:
+        raise UsageError(f"{say}: {index} cannot be read ({error}).") from None
+    missing = sorted({name for name in named.values() if not (index.parent / name).is_file()})
+    if missing:
+        raise UsageError(f"{say}: {index.parent} lacks {missing[0]}, which its index names: download it again.")
+
+
+class _ShardIndex(msgspec.Struct):
+    weight_map: dict[str, str]
 
 
 def _refuse_adapter_files(folder: Path, say: str) -> None:

@@ -85,6 +85,14 @@ SPECIAL: dict[str, dict[str, Any]] = {
 """What single architectures need besides; None leaves a name out."""
 
 
+MISSING: tuple[str, ...] = (
+    *("blt", "dbrx", "dots3_note", "dots3_note_text", "falcon_h1", "fuyu", "gemma3", "gemma3n", "gemma4_assistant"),
+    *("gemma4_unified_assistant", "git", "got_ocr2", "moss_transcribe_diarize", "musicgen", "musicgen_melody"),
+    *("phi4_multimodal", "qwen4_exp", "qwen4_exp_text", "zamba", "zamba2", "zaya"),
+)
+"""Without a tiny configuration: their defaults do not shrink by these names."""
+
+
 def tiny_config(name: str, vocabulary: int) -> Any:
     """A configuration of a few thousand weights. Raises whatever the class raises for sizes that do not fit."""
     kind = CONFIG_MAPPING[name]
