@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol, TypeVar
 import msgspec
 
 from harness.errors import UsageError, did_you_mean
+from harness.files import read_text
 from harness.records import Decode, Record
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -209,7 +210,10 @@ def _read(word: str) -> dict[str, Any]:
         path = Path(word)
         if not path.is_file():
             raise UsageError(f"--recipe {word}: there is no such file.")
-        text = path.read_text("utf-8")
+        try:
+            text = read_text(path)
+        except UnicodeDecodeError as error:
+            raise UsageError(f"recipe {word} is not UTF-8 (byte {error.start}).") from None
     elif word in builtin_names():
         text = resources.files("harness.adapters.recipes").joinpath(f"{word}.toml").read_text("utf-8")
     else:

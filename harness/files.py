@@ -1,5 +1,6 @@
 """Writing files so that a kill at any moment leaves either the old content or the new, and two writers lose nothing."""
 
+import codecs
 import os
 import tempfile
 from pathlib import Path
@@ -8,6 +9,16 @@ from typing import Any, BinaryIO
 import msgspec
 
 from harness.errors import UsageError
+
+
+def read_text(path: Path) -> str:
+    """A text file as editors save it: UTF-8 or UTF-16, with or without a byte order mark.
+
+    Raises OSError, or UnicodeDecodeError for other bytes.
+    """
+    raw = path.read_bytes()
+    wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return raw.decode("utf-16" if wide else "utf-8-sig").replace("\r\n", "\n")
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from harness.errors import UsageError, did_you_mean
+from harness.files import read_text
 
 T = TypeVar("T")
 
@@ -68,7 +69,7 @@ def _nearest(folder: Path) -> Path | None:
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file as a table. Raises UsageError for a file that cannot be read or is not TOML."""
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(read_text(path))
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}).") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -1,5 +1,6 @@
 """A task written as a TOML file: prompt, form of the answer, data, columns, metrics. See docs/write-a-task.md."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,17 @@ from typing import Any
 import msgspec
 
 from harness.answers.forms import AnswerForm, LabelForm, PatternForm, SchemaForm, TextForm
-from harness.data.rows import DataRow, DataSource, open_rows, split_file
+from harness.answers.labels import READING
+from harness.answers.references import NoReferenceError, check_values
+from harness.data.rows import DataRow, DataSource, open_rows
+from harness.data.split_files import split_files
+from harness.data.values import kind_of
 from harness.errors import UsageError, did_you_mean
 from harness.metrics import ACCURACY, CLASSIFICATION, FORMAT_ERROR_RATE, LENIENT_ACCURACY, Metric
-from harness.prompting.prompts import PromptTemplate
+from harness.prompting.prompts import PromptTemplate, named_in_prompt
 from harness.records import Completion, Request, Sample, Score
 from harness.settings import decode_table, read_toml
+from harness.text_normalization import comparable_text
 
 OF_ONE_CLASS = ("f1", "precision", "recall")
 KNOWN = {m.name: m for m in CLASSIFICATION}
@@ -27,13 +33,15 @@ class TaskFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     prompt: Jinja template over the columns of a row. name: the task's name (default: the file's). version: raise it
     when parsing or scoring changes; runs of different versions are never compared. system: template of a system
     message.
-    data: a file or folder, relative to the task file. reference: the column of the right answer.
-    labels: the closed set of answers. pattern: regular expression of a whole answer; its first group, if any, is the
-    answer. schema: JSON schema of the answer. target: template of the answer to train on, which may name any column
-    (default: the reference). group: column that joins rows which are not independent. slices: columns by which results
-    are split. metrics: what is reported, the first is the headline. positive: the label that f1, precision and recall
-    are about. max_tokens: most tokens of an answer (0: enough for the longest label; else by the form of the answer).
-    stop: texts that end an answer. recipe: what `bench train` uses when it names none.
+    data: a file or folder, relative to the task file. reference: the column of the right answer. delimiter: what
+    separates the values of its CSV files (default: found by their first lines).
+    labels: the closed set of answers. values: label for each value that the data holds in its place, as in 0 = "no".
+    pattern: regular expression of a whole answer; its first group, if any, is the answer. schema: JSON schema of the
+    answer; a reference is then JSON, as text or as it stands. target: template of the answer to train on, which may
+    name any column (default: the reference). group: column that joins rows which are not independent. slices: columns
+    by which results are split. metrics: what is reported, the first is the headline. positive: the label that f1,
+    precision and recall are about. max_tokens: most tokens of an answer (0: enough for the longest label; else by the
+    form of the answer). stop: texts that end an answer. recipe: what `bench train` uses when it names none.
     """
 
     prompt: str
@@ -42,7 +50,9 @@ class TaskFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     system: str | None = None
     data: str | None = None
     reference: str = ""
-    labels: tuple[str, ...] = ()
+    delimiter: str | None = None
+    labels: tuple[str | bool | int | float, ...] = ()
+    values: dict[str, str] = {}
     pattern: str | None = None
     schema: dict[str, Any] | None = None
     target: str | None = None
@@ -62,32 +72,32 @@ class FileTask:
         self.path = path
         self.file = file = decode_table(read_toml(path), TaskFile, str(path))
         self.name = _name(file, path)
-        self.version = file.version
-        self.labels = file.labels
+        self.version = f"{file.version}/{READING}"
+        self.labels = _labels(file)
         self.recipe = file.recipe
-        self._form = _form(file, path)
+        self._form = _form(file, self.labels, path)
         self._prompt = PromptTemplate(file.prompt, file.system, place=f"{path}: prompt")
         self._target = PromptTemplate(file.target, place=f"{path}: target") if file.target else None
         if file.reference and file.reference in self._prompt.names:
             raise UsageError(f"{path}: the prompt names '{file.reference}', the column of the right answer.")
         if not self._prompt.names:
             raise UsageError(f"{path}: the prompt names no column; write {{{{ text }}}} where a row's text belongs.")
-        self.metrics = _metrics(file, path)
+        self.metrics = _metrics(file, self.labels, path)
 
     def samples(self, source: DataSource) -> Iterable[Sample]:
         """The rows of the file's own data, or of `--data`."""
         if source.location is None and self.file.data:
             source = DataSource(location=str(self._own_data(self.file.data, source.split)), split=source.split)
-        for row in open_rows(source):
+        for row in open_rows(source, delimiter=self.file.delimiter):
             yield self._sample(row, source.split)
 
     def _own_data(self, name: str, split: str) -> Path:
         """The task file's own data, which lies beside or below it: a task from elsewhere reads nothing else."""
         home, place = self.path.parent.resolve(), self.path.parent / name
         try:
-            if place.is_dir() and place.resolve().is_relative_to(home):
-                place = split_file(place, split)  # which may be a link itself
             inside = place.resolve().is_relative_to(home)
+            if inside and place.is_dir():  # its files may be links themselves
+                inside = all(file.resolve().is_relative_to(home) for file in split_files(place, split))
         except (OSError, ValueError) as error:  # too long, or with a NUL: no file can have such a name
             raise UsageError(
                 f"{self.path}: data '{name[:60]}' cannot be read ({getattr(error, 'strerror', error)})."
@@ -100,18 +110,36 @@ class FileTask:
         return place
 
     def _sample(self, row: DataRow, split: str) -> Sample:
-        inputs = {name: row.text(name) for name in sorted(self._prompt.names)}
+        inputs = {name: self._input(row, name) for name in sorted(self._prompt.names)}
         if not any(text.strip() for text in inputs.values()):
             raise UsageError(f"{row.place}: {' and '.join(inputs)} are empty.")
-        reference = row.text(self.file.reference).strip() if self.file.reference else ""
-        if self.labels and reference not in self.labels:
-            raise UsageError(f"{row.place}: {self.file.reference} '{reference}' is none of {', '.join(self.labels)}.")
+        reference = self._reference(row) if self.file.reference else ""
         taught = self._target.names - {*inputs, self.file.reference} if self._target else frozenset()
         if split != "train":  # rows that nobody trains on need no target
             taught = frozenset(name for name in taught if row.fields.get(name) is not None)
         columns = {name: row.text(name) for name in sorted({*self.file.slices, *taught})}
         group = row.text(self.file.group) if self.file.group else None
         return Sample.of(inputs, reference, split, group=group, columns=columns)
+
+    def _input(self, row: DataRow, name: str) -> str:
+        """A column that the prompt names, as text."""
+        if name not in row.fields:
+            raise UsageError(f"{row.place}: no column '{name}'{did_you_mean(name, row.fields)}{_how(name, row)}.")
+        value = row.fields[name]
+        if isinstance(value, list | dict):
+            raise UsageError(
+                f"{row.place}: column '{name}' holds {kind_of(value)}, and a prompt prints texts: write it as text in "
+                "the file, or the task as a class (bench new-task), which makes a text of it."
+            )
+        return row.text(name)
+
+    def _reference(self, row: DataRow) -> str:
+        """The right answer, as the form of the answer reads it. Raises UsageError where no answer could be right."""
+        column = self.file.reference
+        try:
+            return self._form.reference(row.value(column), row.classes.get(column, ()))
+        except NoReferenceError as error:
+            raise UsageError(f"{row.place}: {column} {error}.") from None
 
     def request(self, sample: Sample) -> Request:
         """The prompt, filled; its columns are passages."""
@@ -138,6 +166,13 @@ class FileTask:
         return messages[0].content
 
 
+def _how(name: str, row: DataRow) -> str:
+    """How the prompt names a column that it seems to mean, where a column's name is no identifier."""
+    odd = [column for column in row.fields if not column.isidentifier()]
+    meant = [column for column in odd if re.sub(r"\W", "_", column) == name or name in re.split(r"\W+", column)]
+    return f"; the prompt names '{meant[0]}' as {named_in_prompt(meant[0])}" if meant else ""
+
+
 def _name(file: TaskFile, path: Path) -> str:
     """The task's name. Raises UsageError for one that would lead a run directory out of the workspace."""
     name = file.name or path.stem
@@ -146,29 +181,38 @@ def _name(file: TaskFile, path: Path) -> str:
     return name
 
 
+def _labels(file: TaskFile) -> tuple[str, ...]:
+    """The labels as text; TOML's true and 1 as they are written."""
+    return tuple(str(one).lower() if isinstance(one, bool) else str(one) for one in file.labels)
+
+
 def _check_labels(labels: tuple[str, ...], path: Path) -> None:
-    """Answers are read without regard to case and outer white space: so far labels must differ."""
+    """Answers are read without regard to case, white space and forms of Unicode: so far labels must differ."""
     read_as: dict[str, str] = {}
     for label in labels:
-        read = label.strip().casefold()
+        read = comparable_text(label)
         if read in read_as:
             raise UsageError(
-                f"{path}: the labels '{read_as[read]}' and '{label}' read alike: case does not tell them apart."
+                f"{path}: the labels '{read_as[read]}' and '{label}' read alike: case, white space and forms of "
+                "Unicode do not tell them apart."
             )
         if not read or label != label.strip():
             raise UsageError(f"{path}: the label '{label}' is empty or has white space around it.")
         read_as[read] = label
 
 
-def _form(file: TaskFile, path: Path) -> AnswerForm:
+def _form(file: TaskFile, labels: tuple[str, ...], path: Path) -> AnswerForm:
     given = [name for name in ("labels", "pattern", "schema") if getattr(file, name)]
     if len(given) > 1:
         raise UsageError(f"{path}: {' and '.join(given)} exclude each other; give one form of the answer.")
-    if file.labels:
+    if file.values and not labels:
+        raise UsageError(f"{path}: [values] maps what the data holds to labels: give `labels` too.")
+    if labels:
         if not file.reference:
             raise UsageError(f"{path}: labels need `reference`, the column of the right label.")
-        _check_labels(file.labels, path)
-        return LabelForm(file.labels)
+        _check_labels(labels, path)
+        check_values(file.values, labels, str(path))
+        return LabelForm(labels, file.values)
     if file.pattern:
         return PatternForm.compiled(file.pattern, str(path))
     if file.schema:
@@ -176,7 +220,7 @@ def _form(file: TaskFile, path: Path) -> AnswerForm:
     return TextForm()
 
 
-def _metrics(file: TaskFile, path: Path) -> tuple[Metric, ...]:
+def _metrics(file: TaskFile, labels: tuple[str, ...], path: Path) -> tuple[Metric, ...]:
     if not file.metrics:
         if file.labels:
             return CLASSIFICATION
@@ -185,8 +229,8 @@ def _metrics(file: TaskFile, path: Path) -> tuple[Metric, ...]:
     found = []
     for name in file.metrics:
         if name in OF_ONE_CLASS and file.labels:
-            if file.positive not in file.labels:
-                raise UsageError(f"{path}: {name} needs `positive`, one of the labels {', '.join(file.labels)}.")
+            if file.positive not in labels:
+                raise UsageError(f"{path}: {name} needs `positive`, one of the labels {', '.join(labels)}.")
             found.append(Metric(name=name, kind="confusion", proportion=False, positive=file.positive))
         elif name in known:
             found.append(known[name])

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from harness.answers.labels import score_label
+from harness.answers.references import read_label
 from harness.data.rows import DataRow, DataSource, HubDataset, open_rows
 from harness.errors import UsageError
 from harness.metrics import CLASSIFICATION
@@ -21,7 +22,7 @@ class AgNews:
     """Zhang, Zhao and LeCun's AG News: 120,000 training and 7,600 test rows in four classes."""
 
     name = "agnews"
-    version = "1"
+    version = "2"
     labels = ("World", "Sports", "Business", "Sci/Tech")
     metrics = CLASSIFICATION
     recipe = "agnews-generate"
@@ -52,13 +53,7 @@ class AgNews:
         else:  # the original CSV counts from 1
             numbers = dict(zip("1234", self.labels, strict=True))
             column = "class"
-        value = row.text(column).strip()
-        label = numbers.get(value) or next((name for name in self.labels if name.casefold() == value.casefold()), None)
-        if label is None:
-            raise UsageError(
-                f"{row.place}: {column} '{value}' is none of {', '.join(numbers)} nor of {', '.join(self.labels)}."
-            )
-        return label
+        return read_label(row, column, self.labels, numbers)
 
     def request(self, sample: Sample) -> Request:
         """Instruction first, so that all prompts share their beginning; the item is the only passage."""

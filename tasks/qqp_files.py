@@ -3,17 +3,9 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from harness.data.rows import (
-    EMBEDDED,
-    READERS,
-    DataRow,
-    DataSource,
-    HubDataset,
-    Reader,
-    open_rows,
-    read_literal_tsv,
-    split_file,
-)
+from harness.answers.references import read_label
+from harness.data.delimited import read_literal_tsv
+from harness.data.rows import READERS, DataRow, DataSource, HubDataset, Reader, open_rows
 from harness.errors import UsageError
 from harness.hashing import digest
 from harness.records import Record
@@ -43,10 +35,7 @@ class Pair(Record, frozen=True, kw_only=True):
 
 def read_pairs(source: DataSource, embedded: Path) -> Iterator[Pair]:
     """The pairs of a source, in file order. Raises UsageError for an empty question or a label that is none."""
-    if source.location not in (None, EMBEDDED) and Path(str(source.location)).is_dir():
-        file = split_file(Path(str(source.location)), source.split, SPLITS.get(source.split))
-        source = DataSource(location=str(file), split=source.split)
-    for row in open_rows(source, hub=HUB, embedded=embedded, readers=_TSV):
+    for row in open_rows(source, hub=HUB, embedded=embedded, readers=_TSV, names=SPLITS.get(source.split)):
         yield _pair(row)
 
 
@@ -70,10 +59,7 @@ _TSV: Mapping[str, Reader] = {".tsv": _read_tsv}
 
 def _pair(row: DataRow) -> Pair:
     column = "is_duplicate" if "is_duplicate" in row.fields else "label"
-    label = row.text(column).strip()
-    if label not in ("0", "1"):
-        hidden = " (-1 marks a row whose label is kept secret)" if label == "-1" else ""
-        raise UsageError(f"{row.place}: {column} '{label}' is neither 0 nor 1{hidden}.")
+    label = read_label(row, column, ("0", "1"))
     first, second = row.text("question1").strip(), row.text("question2").strip()
     if not first or not second:
         raise UsageError(f"{row.place}: {'question1' if not first else 'question2'} is empty.")

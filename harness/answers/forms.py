@@ -1,11 +1,13 @@
 """The forms an answer may have to have: a label, text that matches a pattern, JSON of a schema, or any text.
 
-Each reads strictly and, beside it, leniently; none raises, whatever a model wrote.
+Each reads strictly and, beside it, leniently; none raises, whatever a model wrote. Each also reads the reference of a
+row, and refuses one that no answer could be right for.
 """
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -17,8 +19,18 @@ from referencing.jsonschema import DRAFT202012
 
 from harness.answers.json_scan import outermost_json
 from harness.answers.labels import NOT_AN_ANSWER, score_label
+from harness.answers.references import (
+    MAPS,
+    NoReferenceError,
+    json_reference,
+    label_reference,
+    may_be_mapped,
+    pattern_reference,
+    text_reference,
+)
 from harness.errors import UsageError
 from harness.records import Completion, Lenient, Score
+from harness.text_normalization import canonical_text, comparable_text
 
 MATCH_S = 1.0
 """Longest time (seconds) that a pattern may look at one text."""
@@ -36,12 +48,17 @@ class AnswerForm(Protocol):
         """The verdict."""
         ...
 
+    def reference(self, value: Any, classes: tuple[str, ...] = ()) -> str:
+        """A data value as the reference of a row. Raises NoReferenceError where no answer could be right for it."""
+        ...
+
 
 @dataclass(frozen=True)
 class LabelForm:
-    """Exactly one label of a closed set."""
+    """Exactly one label of a closed set; `values` maps what the data holds to labels."""
 
     labels: tuple[str, ...]
+    values: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def max_tokens(self) -> int:
@@ -51,6 +68,15 @@ class LabelForm:
     def score(self, completion: Completion, reference: str) -> Score:
         """As for every task with labels."""
         return score_label(completion, reference, self.labels)
+
+    def reference(self, value: Any, classes: tuple[str, ...] = ()) -> str:
+        """The label that a value means."""
+        try:
+            return label_reference(value, self.labels, self.values, classes)
+        except NoReferenceError as error:
+            if self.values or not may_be_mapped(value):
+                raise
+            raise NoReferenceError(f"{error}; {MAPS}") from None
 
 
 @dataclass(frozen=True)
@@ -63,9 +89,13 @@ class TextForm:
         """Format errors: "empty", "cut off", and what is no answer at all."""
         text = completion.text.strip()
         kind = _no_answer(completion) or ("cut off" if completion.finish == "length" else None)
-        loose = " ".join(text.casefold().split())
-        alike = loose == " ".join(reference.casefold().split())
-        return _verdict(text, kind, reference, text, right=text == reference.strip(), alike=alike)
+        right = canonical_text(text).strip() == canonical_text(reference).strip()
+        alike = comparable_text(text) == comparable_text(reference)
+        return _verdict(text, kind, reference, text, right=right, alike=right or alike)
+
+    def reference(self, value: Any, classes: tuple[str, ...] = ()) -> str:
+        """The value as text."""
+        return text_reference(value)
 
 
 @dataclass(frozen=True)
@@ -83,13 +113,13 @@ class PatternForm:
     def compiled(cls, pattern: str, place: str) -> "PatternForm":
         """Raises UsageError for an expression that is not right."""
         try:
-            return cls(regex.compile(pattern))
+            return cls(regex.compile(unicodedata.normalize("NFC", pattern)))
         except regex.error as error:
             raise UsageError(f"{place}: the pattern is no regular expression ({error}).") from None
 
     def score(self, completion: Completion, reference: str) -> Score:
         """Format errors: "empty", "extra text" (it stands within), "cut off", "no match", "no match in time"."""
-        text = completion.text.strip()
+        text, expected = canonical_text(completion.text).strip(), canonical_text(reference)
         kind = _no_answer(completion)
         whole = within = None
         try:
@@ -101,7 +131,11 @@ class PatternForm:
             kind = "extra text" if within else "cut off" if completion.finish == "length" else "no match"
         answer = _group(whole)
         guess = _group(whole or within)
-        return _verdict(answer, kind, reference, guess, right=answer == reference, alike=guess == reference)
+        return _verdict(answer, kind, reference, guess, right=answer == expected, alike=guess == expected)
+
+    def reference(self, value: Any, classes: tuple[str, ...] = ()) -> str:
+        """The value as text, which the pattern must be able to read."""
+        return pattern_reference(value, self.pattern, MATCH_S)
 
 
 @dataclass(frozen=True)
@@ -140,6 +174,17 @@ class SchemaForm:
         same = bool(fitting) and expected is not None and _same_json(guess, expected[0])
         read = _dumped(guess) if fitting else None
         return _verdict(read, kind, reference, read, right=same, alike=same)
+
+    def reference(self, value: Any, classes: tuple[str, ...] = ()) -> str:
+        """The value as JSON, which the schema must accept."""
+        return json_reference(value, self._fits, self._complaint)
+
+    def _complaint(self, value: Any) -> str:
+        try:
+            error = jsonschema.exceptions.best_match(self._validator.iter_errors(value))
+        except (RecursionError, OverflowError, TimeoutError):
+            error = None
+        return "no value like it is accepted" if error is None else str(error.message)
 
     def _kind(self, whole: bool, fitting: list[Any], *, cut: bool) -> str:
         if whole:
@@ -183,7 +228,7 @@ def _check_references(schema: dict[str, Any], place: str) -> None:
 
 def _no_answer(completion: Completion) -> str | None:
     kind = NOT_AN_ANSWER.get(completion.finish or "")
-    return kind or (None if completion.text.strip() else "empty")
+    return kind or (None if canonical_text(completion.text).strip() else "empty")
 
 
 def _verdict(
@@ -224,11 +269,19 @@ def _parsed(text: str) -> tuple[Any] | None:
 
 
 def _same_json(one: Any, other: Any) -> bool:
-    """Equality of JSON, not of Python: true is not 1, and 1.0 is 1."""
+    """Equality of JSON, not of Python: true is not 1, and 1.0 is 1. Texts are compared as `canonical_text`."""
     try:
-        return bool(jsonschema.Draft202012Validator({"const": other}).is_valid(one))
+        return bool(jsonschema.Draft202012Validator({"const": _canonical(other)}).is_valid(_canonical(one)))
     except RecursionError:
         return False
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, str):
+        return canonical_text(value)
+    if isinstance(value, dict):
+        return {canonical_text(key): _canonical(inner) for key, inner in value.items()}
+    return [_canonical(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _dumped(value: Any) -> str:

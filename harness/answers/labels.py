@@ -1,9 +1,15 @@
 """Reading a label out of an answer: strictly (the label alone) and leniently (the one that stands in it)."""
 
-import re
 from functools import lru_cache
 
+import regex
+
+from harness.answers.word_boundaries import as_whole_word
 from harness.records import Completion, Lenient, Score
+from harness.text_normalization import comparable_text
+
+READING = "2"
+"""Version of how labels, texts, patterns and JSON are read out of answers; part of the version of every task file."""
 
 NOT_AN_ANSWER: dict[str, str] = {
     "refusal": "refusal",
@@ -14,32 +20,43 @@ NOT_AN_ANSWER: dict[str, str] = {
 
 
 @lru_cache(maxsize=64)
-def _pattern(labels: tuple[str, ...]) -> re.Pattern[str]:
-    alternatives = "|".join(re.escape(label) for label in sorted(labels, key=len, reverse=True))
-    return re.compile(rf"(?<!\w)(?:{alternatives})(?!\w)", re.IGNORECASE)
+def _pattern(labels: tuple[str, ...]) -> "regex.Pattern[str]":
+    longest_first = sorted(filter(None, _spelling(labels)), key=len, reverse=True)
+    return regex.compile("|".join(f"(?:{as_whole_word(label)})" for label in longest_first))
 
 
 @lru_cache(maxsize=64)
 def _spelling(labels: tuple[str, ...]) -> dict[str, str]:
-    return {label.casefold(): label for label in labels}
+    return {comparable_text(label): label for label in labels}
+
+
+def spelled_label(text: str, labels: tuple[str, ...]) -> str | None:
+    """The label that a text is, in the label's own spelling; None for any other text.
+
+    Compared as `comparable_text` does: case, outer white space and forms of Unicode aside.
+    """
+    return _spelling(labels).get(comparable_text(text))
 
 
 def find_labels(text: str, labels: tuple[str, ...]) -> list[str]:
-    """Every label that stands in the text as a word of its own, once each, in the order of first mention."""
+    """Every label that stands in the text as a word of its own, once each, in the order of first mention.
+
+    What a word is depends on the script (harness.answers.word_boundaries). Of labels that overlap, the longest counts.
+    """
     spelling = _spelling(labels)
-    found = (spelling.get(m.casefold()) for m in _pattern(labels).findall(text))
-    return list(dict.fromkeys(label for label in found if label is not None))
+    found = (match["label"] for match in _pattern(labels).finditer(comparable_text(text)))
+    return list(dict.fromkeys(spelling[label] for label in found))
 
 
 def score_label(completion: Completion, reference: str, labels: tuple[str, ...]) -> Score:
-    """The verdict on an answer that must be exactly one label (case and outer white space aside).
+    """The verdict on an answer that must be exactly one label (case, outer white space, forms of Unicode aside).
 
     Format errors: "empty", "no label", "several labels", "extra text", "cut off" (the length limit ended
     it before a label was whole), and refusals, filters and too long contexts under their own names.
     """
     text = completion.text.strip()
-    answer = _spelling(labels).get(text.casefold())
-    mentioned = find_labels(text, labels)
+    answer = spelled_label(text, labels)
+    mentioned = [answer] if answer is not None else find_labels(text, labels)
     guess = answer or (mentioned[0] if len(mentioned) == 1 else None)
     kind = NOT_AN_ANSWER.get(completion.finish or "")
     if kind is not None:
@@ -57,7 +74,7 @@ def score_label(completion: Completion, reference: str, labels: tuple[str, ...])
 
 
 def _kind(text: str, mentioned: list[str]) -> str:
-    if not text:
+    if not comparable_text(text):
         return "empty"
     if not mentioned:
         return "no label"

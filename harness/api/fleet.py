@@ -7,6 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from harness.api.settings import OpenAISettings, check_url
 from harness.errors import UsageError
+from harness.files import read_text
 
 
 class Source(Protocol):
@@ -42,7 +43,7 @@ class ServerFile:
             stat = self.path.stat()
             if (stat.st_mtime_ns, stat.st_size) == self._seen:
                 return None
-            text = self.path.read_text("utf-8")
+            text = read_text(self.path)
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "not UTF-8"
             raise UsageError(f"base_url_file {self.path} cannot be read ({why}).") from None

@@ -16,6 +16,7 @@ from harness.cli.options import (
     task_option,
 )
 from harness.errors import UsageError
+from harness.files import read_text
 
 
 @click.group()
@@ -152,6 +153,6 @@ def generate(
 
 def _text_of(file: Path) -> str:
     try:
-        return file.read_text("utf-8-sig").strip()
+        return read_text(file).strip()
     except UnicodeDecodeError as error:
         raise UsageError(f"--system {file} is not UTF-8 (byte {error.start}).") from None

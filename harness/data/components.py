@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from harness.hashing import digest
+from harness.text_normalization import comparable_text
 
 
 def shared_groups(texts: Sequence[Sequence[str]]) -> list[str]:
@@ -20,7 +21,7 @@ def shared_groups(texts: Sequence[Sequence[str]]) -> list[str]:
     for row, own in enumerate(texts):
         for text in own:
             row_numbers.append(row)
-            text_numbers.append(number.setdefault(" ".join(text.casefold().split()), len(number)))
+            text_numbers.append(number.setdefault(comparable_text(text), len(number)))
     if not number:
         return [digest(["row", row])[:16] for row in range(len(texts))]
     size = len(texts) + len(number)

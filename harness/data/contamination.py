@@ -16,11 +16,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.plain import plain
 from harness.errors import UsageError
 from harness.files import write_json, write_whole
 from harness.hashing import digest
 from harness.records import Record
+from harness.text_normalization import comparable_text
 
 SIGNATURES = "rows.npz"
 """Beside an adapter's weights: hashes and MinHash signatures of the rows it learned from."""
@@ -73,7 +73,7 @@ class Signatures:
 
         def runs() -> Iterator[list[bytes]]:
             for own in texts:
-                row = sorted(map(plain, own))
+                row = sorted(map(comparable_text, own))
                 exact.append(_whole_row(row))
                 yield sorted({run for text in row for run in _runs(text)})
 

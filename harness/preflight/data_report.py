@@ -4,13 +4,13 @@ from collections import Counter
 
 from harness.asking.plan import ask, read_rows
 from harness.data.contamination import Signatures, find_overlap
-from harness.data.plain import plain
 from harness.data.rows import DataSource
 from harness.data.sampling import fingerprint
 from harness.errors import UsageError
 from harness.prompting.targets import invalid_targets
 from harness.records import Record, Sample
 from harness.task import Task
+from harness.text_normalization import comparable_text
 
 TRAIN, TEST = "train", "test"
 
@@ -98,7 +98,7 @@ def report_data(task: Task, location: str | None) -> DataReport:
     texts = {name: [ask(task, s).passage_texts() for s in rows[name]] for name in (TEST, TRAIN)}
     asked, learned = (Signatures.of(texts[name]) for name in (TEST, TRAIN))
     overlap = find_overlap(asked, learned, TRAIN)
-    known = {plain(text) for own in texts[TRAIN] for text in own} - {""}
+    known = {comparable_text(text) for own in texts[TRAIN] for text in own} - {""}
     ids = [sample.id for sample in rows[TEST]]
     return DataReport(
         task=report.task,
@@ -107,7 +107,7 @@ def report_data(task: Task, location: str | None) -> DataReport:
         shared=tuple(ids[n] for n in overlap.exact),
         near=tuple(ids[n] for n in overlap.near),
         shared_distinct=len({int(asked.exact[n]) for n in overlap.exact}),
-        touching=sum(any(plain(text) in known for text in own) for own in texts[TEST]),
+        touching=sum(any(comparable_text(text) in known for text in own) for own in texts[TEST]),
     )
 
 

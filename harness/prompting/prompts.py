@@ -7,15 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from jinja2 import StrictUndefined, TemplateError, meta
+from jinja2 import StrictUndefined, TemplateError, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from harness.errors import UsageError, did_you_mean
+from harness.files import read_text
 from harness.hashing import digest
 from harness.records import Message, Passage, Request
 
 NONCHARACTERS = range(0xFDD0, 0x110000)
 """Unicode keeps the first 32 of these for use inside a program; a text that holds some of them takes later ones."""
+
+
+ROW = "row"
+"""In a template: the inputs by name, for names that are no identifiers."""
 
 
 class _Own(str):
@@ -37,7 +42,8 @@ class PromptTemplate:
     """A user's message, and a system message before it where one is given, as Jinja templates over a row's inputs.
 
     `{{ text }}` becomes a passage: heads read it, probes blank it, and it alone is cut when a prompt is too long.
-    A text changed by a filter (`{{ text | upper }}`) is part of the instruction.
+    A text changed by a filter (`{{ text | upper }}`) is part of the instruction. An input whose name is no identifier
+    is written `{{ row["Review Text"] }}`. `names`: all inputs that the templates name.
     """
 
     def __init__(self, user: str, system: str | None = None, place: str = "prompt") -> None:
@@ -45,14 +51,14 @@ class PromptTemplate:
         self._source = f"{system}{user}"
         self.hash = digest([system, user])
         try:
-            self.names = frozenset().union(
-                *(meta.find_undeclared_variables(_environment.parse(text)) for text in (system, user) if text)
-            )
+            trees = [_environment.parse(text) for text in (system, user) if text]
+            self.names = frozenset().union(*map(_names, trees))
+            self._by_row = ROW not in frozenset().union(*map(_bare_names, trees))
             self._templates = [
                 (role, _environment.from_string(text)) for role, text in (("system", system), ("user", user)) if text
             ]
         except (TemplateError, RecursionError) as error:
-            raise UsageError(f"{place}: the template is not right: {_told(error)}.") from None
+            raise UsageError(f"{place}: the template is not right: {_told(error)}{_hint(user, error)}.") from None
 
     @classmethod
     def load(cls, path: Path) -> "PromptTemplate":
@@ -61,7 +67,7 @@ class PromptTemplate:
         Raises UsageError for a file that cannot be read or holds anything else.
         """
         try:
-            text = path.read_text("utf-8-sig")
+            text = read_text(path)
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"--prompt {path} cannot be read ({error}).") from None
         if path.suffix != ".toml":
@@ -90,7 +96,7 @@ class PromptTemplate:
         passages: list[Passage] = []
         for role, template in self._templates:
             try:
-                marked = template.render(own)
+                marked = template.render({**own, ROW: own} if self._by_row else own)
             except Exception as error:  # a template is a program of its author's: whatever it raises is its own
                 raise UsageError(f"{self.place}: the template cannot be filled: {_told(error)}.") from None
             content, spans = _unmark(marked, marks)
@@ -112,7 +118,7 @@ class PromptTemplate:
         if not any(messages[p.message].content[p.start : p.end].strip() for p in passages):
             raise UsageError(
                 f"{self.place} prints no text of row {request.id} as it stands: "
-                f"write {{{{ {sorted(inputs)[0]} }}}}, without a filter; "
+                f"write {named_in_prompt(sorted(inputs)[0])}, without a filter; "
                 "or, where the row's text is empty, leave the row out."
             )
         return msgspec.structs.replace(request, messages=messages, passages=passages)
@@ -123,6 +129,43 @@ class _PromptFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     user: str
     system: str | None = None
+
+
+def _names(tree: nodes.Template) -> frozenset[str]:
+    """All inputs that a template names: `{{ text }}`, `{{ row["text"] }}`, `{{ row.text }}`."""
+    return frozenset(_bare_names(tree) | set(_taken_from_row(tree)))
+
+
+def _bare_names(tree: nodes.Template) -> set[str]:
+    """Names that stand for an input themselves; `row` is one only where nothing is taken out of it."""
+    names = set(meta.find_undeclared_variables(tree))
+    uses = sum(node.name == ROW for node in tree.find_all(nodes.Name))
+    return names - {ROW} if uses and uses == len(_taken_from_row(tree)) else names
+
+
+def _taken_from_row(tree: nodes.Template) -> list[str]:
+    """Every name that is taken out of `row`."""
+    parts: list[nodes.Getitem | nodes.Getattr] = [*tree.find_all(nodes.Getitem), *tree.find_all(nodes.Getattr)]
+    of_row = [node for node in parts if isinstance(node.node, nodes.Name) and node.node.name == ROW]
+    return [key for node in of_row if (key := _key(node)) is not None]
+
+
+def _key(node: nodes.Node) -> str | None:
+    if isinstance(node, nodes.Getattr):
+        return node.attr
+    key = node.arg if isinstance(node, nodes.Getitem) else None
+    return key.value if isinstance(key, nodes.Const) and isinstance(key.value, str) else None
+
+
+def named_in_prompt(column: str) -> str:
+    """How a template names a column."""
+    return f"{{{{ {column} }}}}" if column.isidentifier() else f'{{{{ {ROW}["{column}"] }}}}'
+
+
+def _hint(text: str, error: Exception) -> str:
+    """For a name with a blank in it, which Jinja reads as two."""
+    two = re.search(r"\{\{-?\s*([^\W\d]\w*(?: +\w+)+)\s*-?\}\}", text) if isinstance(error, TemplateError) else None
+    return f"; a column whose name is no identifier is written {named_in_prompt(two[1])}" if two else ""
 
 
 def _told(error: Exception) -> str:

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
-from harness.data.plain import plain
 from harness.data.sampling import seeded_order
 from harness.errors import UsageError
 from harness.prompting.targets import fault_of_target
 from harness.records import Message, Request, Sample
 from harness.task import Task
+from harness.text_normalization import comparable_text
 
 Shot = tuple[Request, str]
 """A solved row: what is asked about it, and the answer."""
@@ -54,7 +54,7 @@ def draw_shots(
 
 def _hashes(request: Request) -> Iterator[int]:
     """Of its own texts that are not empty, eight bytes each: the evaluated rows may be millions."""
-    for text in filter(None, map(plain, request.passage_texts())):
+    for text in filter(None, map(comparable_text, request.passage_texts())):
         yield int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "big")
 
 

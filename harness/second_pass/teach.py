@@ -30,6 +30,7 @@ from harness.runlog import RunLog
 from harness.second_pass.side_run import plan_side_run
 from harness.settings import Settings
 from harness.task import Task
+from harness.text_normalization import comparable_text
 from harness.workspace import Workspace
 
 ROUNDS = 3
@@ -147,7 +148,7 @@ class Teaching:
             found = seeded_order(load_rows(self.task, source), self.order.seed)
         different: dict[str, Sample] = {}
         for sample in found:
-            key = " ".join(" ".join(sample.inputs.values()).casefold().split())
+            key = comparable_text(" ".join(sample.inputs.values()))
             if key in different:
                 self.dropped["asked twice"] += 1
             else:

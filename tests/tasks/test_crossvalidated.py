@@ -54,7 +54,7 @@ def test_the_request_holds_title_and_question_and_no_answer() -> None:
         ('[{"question": "a", "answer": "b"}, {"question": "a", "answer": ""}]', "element 2: the answer is empty"),
         ('[{"question": "a", "answer": "b", "answer_score": "nan"}]', "element 1: answer_score 'nan' is not a number"),
         ('[{"question": "a"}]', "element 1: no column 'answer'"),
-        ('[{"question": ["a"], "answer": "b"}]', "element 1: column 'question' holds list, not text"),
+        ('[{"question": ["a"], "answer": "b"}]', "element 1: column 'question' holds a list, not text"),
     ],
 )
 def test_a_bad_row_is_told_with_its_place(tmp_path: Path, content: str, said: str) -> None:

@@ -123,8 +123,8 @@ def test_torn_lines_of_glue_are_left_out_and_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ('{"question1": "a", "question2": "b", "label": -1}', r"a\.jsonl:1: label '-1' is neither 0 nor 1 \(-1 marks"),
-        ('{"question1": "a", "question2": "b", "label": "١"}', r"a\.jsonl:1: label '١' is neither 0 nor 1"),
+        ('{"question1": "a", "question2": "b", "label": -1}', r"a\.jsonl:1: label '-1' is none of 0, 1 \(-1 marks"),
+        ('{"question1": "a", "question2": "b", "label": "١"}', r"a\.jsonl:1: label '١' is none of 0, 1"),
         ('{"question1": "a", "question2": " ", "label": 1}', r"a\.jsonl:1: question2 is empty"),
         ('{"question1": "a", "label": 1}', r"a\.jsonl:1: no column 'question2'; did you mean 'question1'"),
         ('{"question1": "a", "question2": "b"}', r"a\.jsonl:1: no column 'label'"),
