@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
-from harness.answers.labels import NOT_AN_ANSWER
+from harness.answers.labels import NOT_AN_ANSWER, answer_text
 from harness.data.rows import DataRow, DataSource, DataWarning, open_rows
 from harness.errors import UsageError
 from harness.metrics import FORMAT_ERROR_RATE, Metric
@@ -21,7 +21,7 @@ class CrossValidated:
     """Questions and answers of stats.stackexchange.com: likeness to the reference, or a judge's verdict."""
 
     name = "crossvalidated"
-    version = "1"
+    version = "2"
     labels = ()
     recipe = "llama-3.2-3b-crossvalidated-all"
 
@@ -74,7 +74,7 @@ class CrossValidated:
         """Likeness to the reference where the libraries are installed, and the length; "empty" and "cut off" are
         format errors."""
         kind = NOT_AN_ANSWER.get(completion.finish or "")
-        text = "" if kind else completion.text.strip()
+        text = "" if kind else answer_text(completion).strip()
         if kind is None and not text:
             kind = "empty"
         elif completion.finish == "length":

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness.answers.json_scan import outermost_json
-from harness.answers.labels import NOT_AN_ANSWER
+from harness.answers.labels import NOT_AN_ANSWER, answer_text
 from harness.records import Completion, Lenient, Record, Score
 
 KEYS = frozenset({"text", "emotion"})
@@ -60,7 +60,7 @@ def score_answer(completion: Completion) -> Score:
     kind = NOT_AN_ANSWER.get(completion.finish or "")
     if kind is not None:
         return Score(format=kind, values={"recovered": 0.0, "parts": 0.0})
-    reading = read_answer(completion.text, cut=completion.finish == "length")
+    reading = read_answer(answer_text(completion), cut=completion.finish == "length")
     values = {"recovered": float(bool(reading.recovered)), "parts": float(len(reading.recovered))}
     return Score(
         answer=None if reading.parts is None else canonical(reading.parts),

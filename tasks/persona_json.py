@@ -19,7 +19,7 @@ class PersonaJson:
     """Conversations of a persona: system, user, assistant. What counts is whether the answer is well formed."""
 
     name = "persona-json"
-    version = "1"
+    version = "2"
     labels = ()
     metrics = (
         FORMAT_ERROR_RATE,

@@ -4,7 +4,7 @@ import json
 import random
 from collections.abc import Iterable, Iterator
 
-from harness.answers.labels import NOT_AN_ANSWER
+from harness.answers.labels import NOT_AN_ANSWER, answer_text
 from harness.data.rows import DataSource
 from harness.errors import UsageError
 from harness.metrics import FORMAT_ERROR_RATE, Metric
@@ -62,7 +62,7 @@ class Starters:
     def score(self, sample: Sample, completion: Completion) -> Score:
         """Well formed when at least one starter can be read."""
         kind = NOT_AN_ANSWER.get(completion.finish or "")
-        starters = [] if kind else list(read_starters(completion.text))
+        starters = [] if kind else list(read_starters(answer_text(completion)))
         if not starters:
             return Score(format=kind or "no starters")
         return Score(answer=json.dumps(starters, ensure_ascii=False))

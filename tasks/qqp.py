@@ -35,7 +35,7 @@ class Qqp:
     """Quora Question Pairs; the answer is the label alone. Pairs that share questions are one group."""
 
     name = "qqp"
-    version = "2"
+    version = "3"
     labels = LABELS
     metrics = METRICS
     recipe = "llama-3-8b-qqp-explained"

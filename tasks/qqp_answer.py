@@ -2,8 +2,9 @@
 
 import re
 
-from harness.answers.labels import NOT_AN_ANSWER
+from harness.answers.labels import NOT_AN_ANSWER, answer_text
 from harness.records import Completion, Lenient, Record, Score
+from harness.text_normalization import canonical_text, comparable_text
 
 LABELS = ("0", "1")
 
@@ -29,9 +30,10 @@ def read_alone(text: str, *, cut: bool = False) -> Reading:
     Kinds: "no label", "label outside 0/1", "several labels", "text before the label", "text after the label",
     "cut off" (the length limit ended it before a label stood).
     """
-    text = text.strip()
-    if text in LABELS:
-        return Reading(strict=text, lenient=text)
+    text = canonical_text(text).strip()
+    label = comparable_text(text)
+    if label in LABELS:
+        return Reading(strict=label, lenient=label)
     numbers = _NUMBER.findall(text)
     labels = set(numbers) & set(LABELS)
     lenient = labels.pop() if len(labels) == 1 else None if labels else _in_words(text)
@@ -48,7 +50,7 @@ def read_alone(text: str, *, cut: bool = False) -> Reading:
 
 def read_explained(text: str, *, cut: bool = False) -> Reading:
     """An explanation and, as its last line, `Label: 0` or `Label: 1`; never raises. Kinds as in `read_alone`."""
-    text = text.strip()
+    text = canonical_text(text).strip()
     lines = list(_LINE.finditer(text))
     values = [m.group(1) for m in lines]
     if len(values) == 1 and values[0] in LABELS and lines[0].end() == len(text):
@@ -79,7 +81,7 @@ def score_verdict(completion: Completion, reference: str, *, explained: bool) ->
     if kind is not None:
         return Score(correct=False, format=kind, lenient=Lenient(correct=False))
     read = read_explained if explained else read_alone
-    reading = read(completion.text, cut=completion.finish == "length")
+    reading = read(answer_text(completion), cut=completion.finish == "length")
     return Score(
         answer=reading.strict,
         correct=reading.strict == reference,

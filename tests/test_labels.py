@@ -133,3 +133,11 @@ def test_a_label_in_other_forms_of_unicode_is_the_label() -> None:
 
 def test_an_answer_of_invisible_characters_is_empty() -> None:
     assert score("\u200b\ufeff").format == "empty"
+
+
+def test_thoughts_that_a_backend_left_in_the_text_are_no_answer() -> None:
+    thought = "<think>\nSports? Or Business?\n</think>\n\n"
+    assert score(f"{thought}Sports").correct
+    told = score(f"{thought}I would say Sports.")
+    assert (told.format, told.lenient.answer) == ("extra text", "Sports")
+    assert score("<think>Sports or Business, let me", "length").format == "cut off"

@@ -18,7 +18,7 @@ from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
 from harness.answers.json_scan import outermost_json
-from harness.answers.labels import NOT_AN_ANSWER, score_label
+from harness.answers.labels import NOT_AN_ANSWER, answer_text, score_label
 from harness.answers.references import (
     MAPS,
     NoReferenceError,
@@ -87,7 +87,7 @@ class TextForm:
 
     def score(self, completion: Completion, reference: str) -> Score:
         """Format errors: "empty", "cut off", and what is no answer at all."""
-        text = completion.text.strip()
+        text = answer_text(completion).strip()
         kind = _no_answer(completion) or ("cut off" if completion.finish == "length" else None)
         right = canonical_text(text).strip() == canonical_text(reference).strip()
         alike = comparable_text(text) == comparable_text(reference)
@@ -119,7 +119,7 @@ class PatternForm:
 
     def score(self, completion: Completion, reference: str) -> Score:
         """Format errors: "empty", "extra text" (it stands within), "cut off", "no match", "no match in time"."""
-        text, expected = canonical_text(completion.text).strip(), canonical_text(reference)
+        text, expected = canonical_text(answer_text(completion)).strip(), canonical_text(reference)
         kind = _no_answer(completion)
         whole = within = None
         try:
@@ -162,7 +162,7 @@ class SchemaForm:
 
     def score(self, completion: Completion, reference: str) -> Score:
         """Format errors: "empty", "not JSON", "extra text", "cut off", "against the schema"."""
-        text = completion.text.strip()
+        text = answer_text(completion).strip()
         kind = _no_answer(completion)
         found = [] if kind else _json_values(text)
         whole = bool(found) and found[0][1] == (0, len(text))
@@ -228,7 +228,7 @@ def _check_references(schema: dict[str, Any], place: str) -> None:
 
 def _no_answer(completion: Completion) -> str | None:
     kind = NOT_AN_ANSWER.get(completion.finish or "")
-    return kind or (None if canonical_text(completion.text).strip() else "empty")
+    return kind or (None if canonical_text(answer_text(completion)).strip() else "empty")
 
 
 def _verdict(

@@ -4,6 +4,7 @@ from functools import lru_cache
 
 import regex
 
+from harness.answers.reasoning import separate_reasoning
 from harness.answers.word_boundaries import as_whole_word
 from harness.records import Completion, Lenient, Score
 from harness.text_normalization import comparable_text
@@ -17,6 +18,11 @@ NOT_AN_ANSWER: dict[str, str] = {
     "context_too_long": "context too long",
 }
 """Finish reasons that leave no label, and the format error each counts as."""
+
+
+def answer_text(completion: Completion) -> str:
+    """What a completion says, without thoughts that its backend left in the text."""
+    return completion.text if completion.reasoning else separate_reasoning(completion.text).answer
 
 
 @lru_cache(maxsize=64)
@@ -54,7 +60,7 @@ def score_label(completion: Completion, reference: str, labels: tuple[str, ...])
     Format errors: "empty", "no label", "several labels", "extra text", "cut off" (the length limit ended
     it before a label was whole), and refusals, filters and too long contexts under their own names.
     """
-    text = completion.text.strip()
+    text = answer_text(completion).strip()
     answer = spelled_label(text, labels)
     mentioned = [answer] if answer is not None else find_labels(text, labels)
     guess = answer or (mentioned[0] if len(mentioned) == 1 else None)
