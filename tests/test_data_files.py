@@ -82,9 +82,7 @@ def test_encodings_of_spreadsheets_are_read(tmp_path: Path, encoding: str) -> No
 
 def test_windows_1252_is_refused_with_what_it_would_say(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes("text,label\nthé “vert”,good\n".encode("cp1252"))
-    with pytest.raises(
-        UsageError, match=r"a\.csv:2: .*'thé “vert”,goo'\); convert the file with iconv -f WINDOWS-1252"
-    ):
+    with pytest.raises(UsageError, match=r"a\.csv:2: .*'thé “vert”,goo.\); convert .* iconv -f WINDOWS-1252"):
         read(tmp_path / "a.csv")
 
 

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.data.plain import plain
 from harness.records import Sample
+from harness.text_normalization import comparable_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +50,7 @@ class RowGroupsBuilder:
         """Take in the next row."""
         self._named.append(sample.group is not None)
         self._groups.append(_hash(f"group\0{sample.group}"))
-        texts = (f"{len(name)} {name}\0{plain(text)}" for name, text in sorted(sample.inputs.items()))
+        texts = (f"{len(name)} {name}\0{comparable_text(text)}" for name, text in sorted(sample.inputs.items()))
         self._inputs.append(_hash("\0".join(texts)))
 
     def build(self) -> RowGroups:

@@ -39,7 +39,7 @@ from tests.support.shared import SHARED, needs_shared
         ("0 or 1", None, "several labels", None),
         ("1. They mean the same.", None, "text after the label", "1"),
         ("Label: 0", None, "text before the label", "0"),
-        ("１", None, "no label", None),
+        ("１", "1", None, "1"),
         ("١", None, "no label", None),
     ],
 )
