@@ -9,7 +9,7 @@ from typing import TypeVar
 import openai
 
 from harness.api.client import make_client
-from harness.api.errors import FatalError, RowAnswer, TransientError, classify
+from harness.api.errors import FatalError, TransientError, classify, without_row
 from harness.api.retry import retrying
 from harness.api.settings import OpenAISettings
 from harness.errors import BenchError, IncompleteRunError, UsageError
@@ -64,11 +64,9 @@ class Provider:
             except (openai.OpenAIError, TimeoutError) as error:
                 if isinstance(error, openai.APIStatusError) and error.status_code in NOT_OFFERED:
                     raise self._refusal(FatalError("not found", _said(error)), what, error) from None
-                verdict = classify(error)
+                verdict = without_row(classify(error))
                 if isinstance(verdict, TransientError):
                     raise verdict from None
-                if isinstance(verdict, RowAnswer):
-                    verdict = FatalError("invalid request", verdict.message)
                 raise self._refusal(verdict, what, error) from None
 
         try:

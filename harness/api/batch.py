@@ -16,11 +16,13 @@ import msgspec
 import openai
 from openai.types import Batch
 
-from harness.api.answer import BadBodyError, label_scores, read_answer, read_text, read_usage
+from harness.api.answer import BadBodyError, ReportedError, decode, read_answer
 from harness.api.batch_notes import BatchNote, BatchNotes
-from harness.api.body import BodyBuilder, unwrap
-from harness.api.errors import FatalError, RowAnswer, TransientError, advice, classify, of_status
+from harness.api.body import BodyBuilder
+from harness.api.completion import completion_of
+from harness.api.errors import FatalError, RowAnswer, TransientError, Verdict, advice, classify, of_status, without_row
 from harness.api.retry import retrying
+from harness.api.server_error import server_error
 from harness.api.settings import OpenAISettings
 from harness.asking.budget import Budget
 from harness.errors import BackendStopped
@@ -35,17 +37,6 @@ MOST_BYTES = 190_000_000
 DONE = ("completed", "failed", "expired", "cancelled")
 ATTEMPTS, DEADLINE_S = 8, 1800.0
 """Of the few calls that manage a batch: patient, for the batch itself is safe at the provider."""
-
-
-class _Response(msgspec.Struct):
-    status_code: int = 0
-    body: msgspec.Raw = msgspec.Raw(b"null")
-
-
-class _Line(msgspec.Struct):
-    custom_id: str
-    response: _Response | None = None
-    error: dict[str, Any] | None = None
 
 
 @dataclass
@@ -155,10 +146,7 @@ class BatchCaller:
             try:
                 return await call()
             except (openai.OpenAIError, TimeoutError) as error:
-                verdict = classify(error)
-                raise (
-                    verdict if isinstance(verdict, Exception) else FatalError("invalid request", verdict.message)
-                ) from None
+                raise without_row(classify(error)) from None
 
         try:
             return await retrying(ATTEMPTS, DEADLINE_S, asyncio.Event())(once)
@@ -186,14 +174,12 @@ class BatchCaller:
         for file_id in filter(None, (batch.output_file_id, batch.error_file_id)):
             content = await self._file(file_id)
             for line in content.splitlines():
-                try:
-                    answer = msgspec.json.decode(line, type=_Line)
-                except (msgspec.MsgspecError, UnicodeDecodeError):  # its row stays without an answer
-                    continue
-                request = left.pop(answer.custom_id, None)
-                if request is not None:
+                answer = decode(line)
+                name = answer.get("custom_id") if isinstance(answer, dict) else None
+                request = left.pop(name, None) if isinstance(name, str) else None
+                if request is not None:  # a torn line's row stays without an answer
                     yield self._completion(request, answer, batch.id)
-        why = "; ".join(str(e.message) for e in (batch.errors.data or [])) if batch.errors else ""
+        why = _why(batch)
         for request in left.values():
             message = f"batch {batch.id} is {batch.status} without an answer to this row{': ' + why if why else ''}"
             yield self._failed(request, f"batch {batch.status}", message, batch.id)
@@ -206,55 +192,45 @@ class BatchCaller:
         response = await self._call(lambda: self.client.get(path, cast_to=httpx2.Response))
         return response.content
 
-    def _completion(self, request: Request, line: _Line, batch_id: str) -> Completion:
+    def _completion(self, request: Request, line: dict[str, Any], batch_id: str) -> Completion:
         """One output line as a completion. A batch has no latencies: all times stay 0."""
-        if line.response is None or line.response.status_code == 0:
-            error = line.error or {}
-            kind = str(error.get("code") or "batch error").replace("_", " ")
-            return self._failed(request, kind, str(error.get("message") or "no answer"), batch_id)
-        raw = bytes(line.response.body)
-        if line.response.status_code != 200:
-            return self._refused(request, line.response.status_code, raw, batch_id)
+        response = line.get("response")
+        status, raw = _response(response if isinstance(response, dict) else {})
+        if not status:
+            error = server_error(line)
+            kind = (error.code if error is not None else "") or "batch error"
+            said = error.message if error is not None else "no answer"
+            return self._failed(request, kind.replace("_", " "), said, batch_id)
+        if status != 200:
+            return self._refused(request, of_status(status, raw, {}), batch_id)
         try:
             answer = read_answer(raw)
         except BadBodyError as error:
             return self._failed(request, "bad body", str(error), batch_id, self._cost(error.usage))
-        usage = read_usage(answer)
-        text, finish = read_text(answer)
-        if self.builder.decode == "json" and finish == "stop":
-            text = unwrap(request, text)
-        cost = self._settle(request, self._cost(usage))
+        except ReportedError as error:
+            return self._refused(request, classify(error), batch_id, self._cost(error.usage))
+        cost = self._settle(request, self._cost(answer.usage))
         notes = {"batch": batch_id}
         if answer.system_fingerprint:
             notes["system_fingerprint"] = answer.system_fingerprint
-        return Completion(
-            id=request.id,
-            repeat=request.repeat,
-            text=self.clean(text),
-            finish=finish,
-            usage=usage or Usage(),
+        return msgspec.structs.replace(
+            completion_of(request, answer, self.settings, self.builder.decode, self.clean),
             cost=Cost(list=cost, incurred=cost),
-            label_scores=label_scores(answer, request.labels) if self.settings.logprobs else None,
             prompt_hash=hashlib.sha256(self.builder.encode(request)).hexdigest(),
             notes=notes,
         )
 
-    def _refused(self, request: Request, status: int, raw: bytes, batch_id: str) -> Completion:
-        body = msgspec.json.decode(raw) if raw else {}
-        error = body.get("error", body) if isinstance(body, dict) else {}
-        told = error if isinstance(error, dict) else {}
-        verdict = of_status(status, told, {}, raw[:200].decode("utf-8", "replace"))
-        if isinstance(verdict, RowAnswer):
-            self._settle(request, 0.0)
-            notes = {"batch": batch_id, "server": self.clean(verdict.message)}
-            return Completion(
-                id=request.id,
-                repeat=request.repeat,
-                finish=verdict.finish,
-                cost=Cost(list=0.0, incurred=0.0),
-                notes=notes,
-            )
-        return self._failed(request, verdict.kind, str(verdict), batch_id)
+    def _refused(self, request: Request, verdict: Verdict, batch_id: str, cost: float | None = 0.0) -> Completion:
+        if not isinstance(verdict, RowAnswer):
+            return self._failed(request, verdict.kind, str(verdict), batch_id, cost)
+        self._settle(request, cost)
+        return Completion(
+            id=request.id,
+            repeat=request.repeat,
+            finish=verdict.finish,
+            cost=Cost(list=0.0, incurred=cost),
+            notes={"batch": batch_id, "server": self.clean(verdict.message)},
+        )
 
     def _failed(self, request: Request, kind: str, message: str, batch_id: str, cost: float | None = 0.0) -> Completion:
         booked = self._settle(request, cost)
@@ -274,6 +250,22 @@ class BatchCaller:
         most = self._most(request)
         self.budget.settle(most, most if cost is None else cost)
         return cost
+
+
+def _response(response: dict[str, Any]) -> tuple[int, bytes]:
+    """Status and body of a line; 0 where it holds no response. Some gateways write the body as text."""
+    status = response.get("status_code", response.get("status"))
+    number = int(status) if isinstance(status, int | str) and str(status).isascii() and str(status).isdigit() else 0
+    body = response.get("body")
+    if not number and body is not None:
+        number = 200
+    return number, body.encode("utf-8", "replace") if isinstance(body, str) else msgspec.json.encode(body)
+
+
+def _why(batch: Batch) -> str:
+    """What a batch says of its errors."""
+    data = getattr(batch.errors, "data", None)
+    return "; ".join(str(getattr(e, "message", e)) for e in data) if isinstance(data, list) else ""
 
 
 def custom_id(request: Request) -> str:

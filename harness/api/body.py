@@ -2,20 +2,23 @@
 
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
+from harness.answers.json_budget import answer_budget
 from harness.api.capabilities import Family
 from harness.api.money import ORDINARY_TIERS
+from harness.api.parameters import LENGTHS, LearnedParameters
 from harness.api.settings import ENV, OpenAISettings, from_environment
 from harness.errors import UsageError
 from harness.hashing import digest
 from harness.money.prices import most_prompt_tokens
-from harness.records import Decode, Request
+from harness.records import Decode, Message, Request, Usage
 
 _encoder = msgspec.json.Encoder()
 MOST_TOP_LOGPROBS = 20
-LENGTHS = ("max_tokens", "max_completion_tokens")
+CONTROL = "Good morning. Please answer with one word."
 
 
 class BodyBuilder:
@@ -32,9 +35,13 @@ class BodyBuilder:
         self._refused = frozenset((*family.refuses(self.effort), *settings.omit))
         self._rename = family.rename
         self.model = model
-        self._stream = stream
+        self.streams = stream
+        self._url = settings.urls[0] if settings.urls else ""
         self._seed = settings.seed
         self._logprobs = settings.logprobs
+        self.template = settings.template
+        self.learned = LearnedParameters()
+        self._beyond = 0
 
     def facts(self) -> dict[str, Any]:
         """What shapes an answer beyond the request itself, without secrets: for identity and cache key."""
@@ -48,6 +55,8 @@ class BodyBuilder:
             facts["logprobs"] = True
         if not self._seed:
             facts["seed"] = "not sent"
+        if self.template:
+            facts["template"] = self.template
         if self.extra:
             facts["extra_body"] = digest(self.extra)
         return facts
@@ -70,7 +79,7 @@ class BodyBuilder:
         body: dict[str, Any] = {
             "model": self.model,
             "messages": request.messages,
-            "max_tokens": request.max_tokens,
+            "max_tokens": answer_budget(request, self.decode),
             "temperature": request.temperature,
         }
         if self._seed:
@@ -84,13 +93,15 @@ class BodyBuilder:
             body["response_format"] = response_format(request)
         if self.effort is not None:
             body["reasoning_effort"] = self.effort
-        if self._stream:
+        body |= template_fields(self.template, self._url)
+        if self.streams:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         if self._refused:
             body = {k: v for k, v in body.items() if not self._left_out(k)}
         for old, new in self._rename.items():
             if old in body:
                 body[new] = body.pop(old)
+        body = self.learned.apply(body)
         return {**body, **self.extra} if self.extra else body
 
     def encode(self, request: Request) -> bytes:
@@ -99,13 +110,69 @@ class BodyBuilder:
 
     def answer_tokens(self, request: Request) -> int:
         """The most tokens the answer may have, `extra_body` considered."""
-        asked = [self.extra.get(k, 0) for k in LENGTHS]
-        return max(*asked, 0) or request.max_tokens
+        asked = [v for k in LENGTHS if isinstance(v := self.extra.get(k), int)]
+        return max(asked, default=0) or max(answer_budget(request, self.decode), self.learned.fewest_tokens)
+
+    def control(self, request: Request) -> Request:
+        """A harmless request that is asked just as `request` is."""
+        return msgspec.structs.replace(
+            request, id="control", repeat=0, messages=(Message(role="user", content=CONTROL),), passages=()
+        )
 
     def most_tokens(self, request: Request) -> tuple[int, int]:
         """Bounds of prompt and answer tokens that no request passes."""
         extra = len(_encoder.encode(self.extra)) if self.extra else 0
-        return most_prompt_tokens(request) + extra, self.answer_tokens(request)
+        return most_prompt_tokens(request) + extra, self.answer_bound(request)
+
+    def answer_bound(self, request: Request) -> int:
+        """The most tokens that an answer is billed: what it may have, and what servers were seen to bill beyond."""
+        return self.answer_tokens(request) + self._beyond
+
+    def beyond_bound(self, request: Request, usage: Usage) -> bool:
+        """Learn from a usage; whether it is above the bound so far. Thoughts vary in length: twice as much is taken."""
+        if usage.completion_tokens <= self.answer_bound(request):
+            return False
+        self._beyond = 2 * (usage.completion_tokens - self.answer_tokens(request))
+        return True
+
+
+def template_fields(template: dict[str, Any], url: str) -> dict[str, Any]:
+    """Variables of the model's chat template as a server takes them: `chat_template_kwargs` (vLLM, SGLang, llama.cpp,
+    Together), or for `enable_thinking` at hosts that have a word of their own for it, that word.
+
+    Sources: the providers' API references (DeepSeek, Z.ai, Moonshot and Volcengine: thinking.type; DashScope and
+    SiliconFlow: enable_thinking; OpenRouter: reasoning.enabled; Groq and Ollama: reasoning_effort = "none").
+    """
+    rest = dict(template)
+    host = urlsplit(url).netloc.lower()
+    fields: dict[str, Any] = {}
+    own = next((word for part, word in THINKING_WORDS.items() if part in host), None)
+    if own is not None and isinstance(rest.get("enable_thinking"), bool):
+        on = rest.pop("enable_thinking")
+        if own == "thinking":
+            fields["thinking"] = {"type": "enabled" if on else "disabled"}
+        elif own == "reasoning":
+            fields["reasoning"] = {"enabled": on}
+        elif own == "reasoning_effort":
+            fields |= {} if on else {"reasoning_effort": "none"}
+        else:
+            fields[own] = on
+    return {**fields, "chat_template_kwargs": rest} if rest else fields
+
+
+THINKING_WORDS = {
+    "api.deepseek.com": "thinking",
+    "api.z.ai": "thinking",
+    "bigmodel.cn": "thinking",
+    "api.moonshot": "thinking",
+    "volces.com": "thinking",
+    "dashscope": "enable_thinking",
+    "siliconflow": "enable_thinking",
+    "openrouter.ai": "reasoning",
+    "api.groq.com": "reasoning_effort",
+    ":11434": "reasoning_effort",
+}
+"""Part of a host's name (or Ollama's port) to the field that switches thinking there."""
 
 
 def _resolve(value: Any, where: str) -> Any:
@@ -133,17 +200,3 @@ def response_format(request: Request) -> dict[str, Any]:
 def is_object(schema: dict[str, Any]) -> bool:
     """Whether a schema may stand at the root as it is."""
     return schema.get("type") == "object"
-
-
-def unwrap(request: Request, text: str) -> str:
-    """The answer inside {"answer": ..}: a label as plain text, anything else as JSON; other text as it came."""
-    if request.schema is not None and is_object(request.schema):
-        return text
-    try:
-        value = msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return text
-    if not isinstance(value, dict) or set(value) != {WRAP}:
-        return text
-    inner = value[WRAP]
-    return inner if isinstance(inner, str) and request.schema is None else msgspec.json.encode(inner).decode()

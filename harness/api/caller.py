@@ -1,23 +1,30 @@
 """One request's life: budget, slot, pace, send, perhaps again, and the completion it ends in."""
 
 import asyncio
+import contextlib
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from harness.api.answer import BadBodyError, ChatAnswer, label_scores, read_text, read_usage
-from harness.api.body import BodyBuilder, unwrap
+import msgspec
+import openai
+
+from harness.api.answer import BadBodyError, ChatAnswer, ReportedError, decode
+from harness.api.body import BodyBuilder
+from harness.api.completion import completion_of
 from harness.api.endpoints import Endpoint, Pool
-from harness.api.errors import FatalError, RowAnswer, TransientError, advice, classify
+from harness.api.errors import FatalError, RowAnswer, RowError, TransientError, Verdict, advice, classify
+from harness.api.evidence import Evidence
 from harness.api.money import ORDINARY_TIERS, Purse, list_cost
 from harness.api.pacing import Ticket
 from harness.api.retry import retrying
+from harness.api.server_error import server_error
 from harness.api.settings import OpenAISettings
 from harness.errors import BackendStopped
 from harness.money.prices import MILLION, Price
-from harness.records import Completion, Cost, Failure, Finish, Request, Timing, Usage
+from harness.records import Completion, Cost, Failure, Request, Timing, Usage
 
 FORMAT_BYTES = 16
 """What a chat format adds to each message, as bytes at four a token; the true ratio is learned."""
@@ -30,6 +37,10 @@ class Reply:
     answer: ChatAnswer
     headers: Mapping[str, str]
     first_token_s: float | None = None
+
+
+class AdaptedError(Exception):
+    """The server refuses a parameter, and the body has been changed: it is sent again at once."""
 
 
 class Send(Protocol):
@@ -56,6 +67,7 @@ class Call:
     queue_s: float = 0.0
     wasted: float = 0.0
     attempts: int = 0
+    learned: int = 0
     failed: list[str] = field(default_factory=list)
     failed_at: list[str] = field(default_factory=list)
 
@@ -72,8 +84,12 @@ class Caller:
     purse: Purse
     send: Send
     secrets: tuple[str, ...]
+    remark: Callable[[str], None] = lambda text: None
     stop: BackendStopped | None = field(default=None, init=False)
     _halted: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _evidence: Evidence = field(default_factory=Evidence, init=False)
+    _controlling: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _said: set[str] = field(default_factory=set, init=False)
 
     def stopped(self) -> bool:
         """Whether nothing further may be sent."""
@@ -111,6 +127,7 @@ class Caller:
         body = self.builder.encode(request)
         prompt_bytes = sum(len(m.content) + FORMAT_BYTES for m in request.messages)
         call = Call(request, body, prompt_bytes, self.most(request), time.perf_counter())
+        call.learned = len(self.builder.learned.sentences)
         call.endpoint = await self._turn(call)
         return call if call.endpoint is not None else None
 
@@ -118,16 +135,26 @@ class Caller:
         """Carry an admitted call out: send, send again where that helps, and end in exactly one completion."""
         policy = retrying(self.settings.max_attempts, self.settings.deadline_s, self._halted)
         try:
-            return await policy(self._attempt, call)
-        except TransientError as error:
+            while True:
+                with contextlib.suppress(AdaptedError):
+                    return await policy(self._attempt, call)
+        except (TransientError, RowError) as error:
             return self._failure(call, error.kind, str(error))
         except FatalError as error:
-            said = advice(error.kind, self.where, self.settings.api_key_env, str(error))
+            said = advice(error.kind, self._at(call), self.settings.api_key_env, str(error))
             self.halt(error.kind, said)
             return self._failure(call, error.kind, str(error))
+        finally:
+            self.purse.scouted(call)
+
+    def _at(self, call: Call) -> str:
+        """The backend and the address that was asked last."""
+        return f"{self.where} at {call.failed_at[-1]}" if call.failed_at else self.where
 
     async def _turn(self, call: Call) -> Endpoint | None:
         """Budget reserved, slot taken, pace kept; None (and nothing held) where the backend stopped."""
+        await self.purse.wait_for_scout(call, self.stopped, self._halted)
+        call.most = self.most(call.request)  # what has been learned may have changed it
         if not await self.purse.reserve(call.most, self.stopped):
             if not self.stopped():
                 self._too_dear(call)
@@ -161,6 +188,8 @@ class Caller:
             self.pool.release(endpoint)
 
     async def _send(self, call: Call, endpoint: Endpoint, asked: float) -> Completion:
+        if call.learned != len(self.builder.learned.sentences):  # by another row, while this one waited
+            self._encode(call)
         call.attempts += 1
         call.last_sent = time.perf_counter()
         call.first_sent = call.first_sent or call.last_sent
@@ -173,39 +202,136 @@ class Caller:
             raise
         except BadBodyError as error:
             endpoint.reached()
-            raise self._bad_body(call, endpoint, error) from None
+            transient = self._bad_body(call, endpoint, error)
+            await self._weigh(call, endpoint, transient)
+            raise transient from None
         except Exception as error:
-            return self._refused(call, endpoint, error)
+            if self._adapted(call, endpoint, error):
+                raise AdaptedError from None
+            verdict = classify(error)
+            if isinstance(error, ReportedError):
+                self._book_wasted(call, error.usage)
+            try:
+                completion = self._refused(call, endpoint, verdict)
+            except (RowError, TransientError) as failed:
+                await self._weigh(call, endpoint, failed)
+                raise failed from None
+            await self._weigh_end(call, endpoint, completion)
+            return completion
         return self._whole(call, endpoint, reply)
+
+    def _adapted(self, call: Call, endpoint: Endpoint, error: Exception) -> bool:
+        """Whether a refusal named a parameter that can be left out, renamed or changed (the body is then a new one)."""
+        if not isinstance(error, openai.APIStatusError) or error.status_code not in (400, 404, 415, 422, 501):
+            return False
+        told = server_error(decode(error.response.content))
+        known = len(self.builder.learned.sentences)
+        if told is None or not self.builder.learned.learn(decode(call.body), told):
+            return False
+        changed = self.builder.encode(call.request)
+        if decode(changed) == decode(call.body):  # the field stands in extra_body: it is the user's own
+            return False
+        self.purse.settle(call.most, 0.0)
+        endpoint.reached()
+        self._note_failure(call, endpoint, "parameter refused")
+        self._encode(call)
+        for sentence in self.builder.learned.sentences[known:]:
+            self.say(f"{self.where}: {sentence} (it said: {told.message[:160]})")
+        return True
+
+    def _encode(self, call: Call) -> None:
+        """Make the body anew, by all that has been learned."""
+        call.body, call.learned = self.builder.encode(call.request), len(self.builder.learned.sentences)
+
+    def say(self, text: str) -> None:
+        """A sentence for people, once."""
+        if text not in self._said:
+            self._said.add(text)
+            self.remark(self.clean(text))
+
+    async def _weigh(self, call: Call, endpoint: Endpoint, failed: RowError | TransientError) -> None:
+        """Find out whether a failure of unknown reach concerns all rows. Raises FatalError where it does."""
+        if isinstance(failed, RowError):
+            doubtful = failed.undecided and self._evidence.refused()
+        else:
+            doubtful = failed.kind in ("bad body", "server error") and failed.in_body and self._evidence.faulty()
+        if not doubtful:
+            return
+        async with self._controlling:
+            if self.stopped() or self._evidence.calm():
+                return
+            if await self._control_fails(call, endpoint, failed.kind):
+                raise FatalError(failed.kind, str(failed)) from None
+            self._evidence.cleared()
+
+    async def _weigh_end(self, call: Call, endpoint: Endpoint, ended: Completion) -> None:
+        """Rows that end without an answer, and none that is answered: a server that ends even a harmless request so
+        does it for another reason than the rows. Raises FatalError then."""
+        if not self._evidence.ended():
+            return
+        async with self._controlling:
+            if not self.stopped() and not self._evidence.calm():
+                if await self._control_fails(call, endpoint, str(ended.finish)):
+                    said = f"even a harmless request ends so: {ended.notes.get('server', '')}"
+                    raise FatalError("invalid request", said) from None
+                self._evidence.cleared()
+
+    async def _control_fails(self, call: Call, endpoint: Endpoint, kind: str) -> bool:
+        """Ask something harmless in the same way; whether it ends in the same way (`kind` of failure, or finish)."""
+        request = self.builder.control(call.request)
+        most = self.most(request)
+        if not await self.purse.reserve(most, self.stopped):
+            return False
+        try:
+            async with asyncio.timeout(self.settings.timeout_s):
+                reply = await self.send(endpoint, self.builder.encode(request))
+        except asyncio.CancelledError:
+            self.purse.settle(most, 0.0, maybe_billed=True)
+            raise
+        except BadBodyError as error:
+            self.purse.settle(most, None if error.usage is None or self.price is None else self.price.cost(error.usage))
+            return kind == "bad body"
+        except Exception as error:
+            self.purse.settle(most, 0.0)
+            verdict = classify(error)
+            return (verdict.finish if isinstance(verdict, RowAnswer) else verdict.kind) == kind
+        cost = list_cost(self.price, reply.answer.usage, reply.answer.service_tier)
+        self.purse.settle(most, cost)
+        call.wasted += cost or 0.0
+        return False
 
     def _whole(self, call: Call, endpoint: Endpoint, reply: Reply) -> Completion:
         """A whole answer: book it, learn from it, make it the completion."""
         now = time.perf_counter()
         service_s = now - call.last_sent
         endpoint.reached()
-        usage = read_usage(reply.answer)
+        usage = reply.answer.usage
+        self._evidence.answered()
         cost = list_cost(self.price, usage, reply.answer.service_tier)
         self.purse.settle(call.most, cost, maybe_billed=cost is None and self.price is not None)
         endpoint.pacer.answered(reply.headers, call.ticket, time.monotonic())
         if usage is not None:
             endpoint.pacer.calibrate(call.prompt_bytes, usage.prompt_tokens)
+            self._compare_bound(call.request, usage)
         endpoint.window.answered(service_s, endpoint.in_flight, now)
-        text, finish = read_text(reply.answer)
-        if self.builder.decode == "json" and finish == "stop":
-            text = unwrap(call.request, text)
-        return Completion(
-            id=call.request.id,
-            repeat=call.request.repeat,
-            text=self.clean(text),
-            finish=finish,
-            usage=usage or Usage(),
+        if reply.first_token_s is None and self.builder.streams:
+            self.say(f"{self.where}: the server sends whole answers instead of streams: there is no first-token time")
+        return msgspec.structs.replace(
+            completion_of(call.request, reply.answer, self.settings, self.builder.decode, self.clean),
             timing=self._timing(call, service_s, reply.first_token_s),
             cost=Cost(list=cost, incurred=None if cost is None else cost + call.wasted),
             attempts=call.attempts,
-            label_scores=label_scores(reply.answer, call.request.labels) if self.settings.logprobs else None,
             prompt_hash=hashlib.sha256(call.body).hexdigest(),
             notes=self._notes(call, endpoint, reply.answer),
         )
+
+    def _compare_bound(self, request: Request, usage: Usage) -> None:
+        """Some servers bill thoughts beyond max_tokens: once seen, that is what the next requests set aside."""
+        if self.builder.beyond_bound(request, usage) and self.purse.budget.ceiling is not None:
+            self.say(
+                f"{self.where}: the server bills more tokens than max_tokens allows (reasoning): --max-cost now sets "
+                f"aside {self.builder.answer_bound(request):,} answer tokens a request"
+            )
 
     def _notes(self, call: Call, endpoint: Endpoint, answer: ChatAnswer) -> dict[str, str]:
         notes = self._where(call, endpoint)
@@ -215,6 +341,8 @@ class Caller:
             notes["model"] = answer.model
         if answer.service_tier not in ORDINARY_TIERS:
             notes["service_tier"] = str(answer.service_tier)
+        if self.builder.learned.sentences:
+            notes["learned"] = "; ".join(self.builder.learned.sentences)
         return {k: self.clean(v) for k, v in notes.items()} if self.secrets else notes
 
     def _where(self, call: Call, endpoint: Endpoint | None) -> dict[str, str]:
@@ -231,11 +359,17 @@ class Caller:
         self.purse.settle(call.most, cost, maybe_billed=cost is None)
         call.wasted += cost or 0.0
         self._note_failure(call, endpoint, "bad body")
-        return TransientError("bad body", str(error))
+        return TransientError("bad body", str(error), in_body=True)
 
-    def _refused(self, call: Call, endpoint: Endpoint, error: Exception) -> Completion:
-        """Anything but a whole answer: raise it as transient or fatal, or end the row with it."""
-        verdict = classify(error)
+    def _book_wasted(self, call: Call, usage: Usage | None) -> None:
+        """An error that came with a usage was paid for."""
+        cost = 0.0 if self.price is None or usage is None else self.price.cost(usage)
+        if cost:
+            self.purse.settle(0.0, cost)
+            call.wasted += cost
+
+    def _refused(self, call: Call, endpoint: Endpoint, verdict: Verdict) -> Completion:
+        """Anything but a whole answer: raise it as transient, fatal or the row's, or end the row with it."""
         now = time.monotonic()
         if isinstance(verdict, TransientError):
             self.purse.settle(call.most, 0.0, maybe_billed=verdict.maybe_billed)
@@ -254,7 +388,8 @@ class Caller:
             raise verdict from None
         self.purse.settle(call.most, 0.0)
         endpoint.reached()
-        if isinstance(verdict, FatalError):
+        if isinstance(verdict, FatalError | RowError):
+            self._note_failure(call, endpoint, verdict.kind)
             raise verdict from None
         return self._refused_row(call, endpoint, verdict)
 
@@ -270,11 +405,10 @@ class Caller:
         call.failed.append(f"{kind} after {time.perf_counter() - call.last_sent:.3f} s")
 
     def _refused_row(self, call: Call, endpoint: Endpoint, verdict: RowAnswer) -> Completion:
-        finish: Finish = verdict.finish
         return Completion(
             id=call.request.id,
             repeat=call.request.repeat,
-            finish=finish,
+            finish=verdict.finish,
             timing=self._timing(call, time.perf_counter() - call.last_sent, None),
             cost=Cost(list=0.0, incurred=call.wasted),
             attempts=call.attempts,

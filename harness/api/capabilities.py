@@ -7,6 +7,9 @@ import msgspec
 
 from harness.records import Record
 
+GATEWAYS = {"openai", "azure", "azure_ai", "openrouter", "litellm", "github", "vercel"}
+"""What may stand before the name of one of OpenAI's models: "openai/gpt-5-mini", "openrouter/openai/o3"."""
+
 
 class Family(Record, frozen=True, kw_only=True):
     """One family's line; see capabilities.toml for the meaning of each field."""
@@ -35,7 +38,11 @@ def _families() -> tuple[Family, ...]:
 
 @lru_cache(maxsize=64)
 def family_of(model: str) -> Family:
-    """The family of a model id by its longest matching prefix; an unknown model accepts everything."""
-    base = model.split(":")[1] if model.startswith("ft:") and ":" in model else model
+    """The family of a model id by its longest matching prefix; an unknown model is taken to accept everything, until
+    the server says otherwise (`parameters.py`)."""
+    *providers, name = model.split("/")
+    if not GATEWAYS.issuperset(providers):  # a model of somebody else's, whatever its name begins with
+        return Family()
+    base = name.split(":")[1] if name.startswith("ft:") else name
     matches = [(len(p), f) for f in _families() for p in f.prefixes if base.startswith(p) or base == p.rstrip("-")]
     return max(matches, key=lambda match: match[0])[1] if matches else Family()

@@ -1,19 +1,17 @@
 """The official client, its aiohttp transport, and the two ways of sending: whole and streamed."""
 
-import json
 import os
 import time
 from urllib.parse import urlsplit
 
 import httpx2
-import msgspec
 import openai
-from openai.types.chat import ChatCompletionChunk
 
-from harness.api.answer import BadBodyError, ChatAnswer, read_answer
+from harness.api.answer import read_answer
 from harness.api.caller import Reply
 from harness.api.endpoints import Endpoint
 from harness.api.settings import OPENAI_URL, OpenAISettings, from_environment
+from harness.api.stream import read_stream
 from harness.errors import UsageError
 
 PATH = "/chat/completions"
@@ -96,42 +94,15 @@ async def send_whole(endpoint: Endpoint, body: bytes) -> Reply:
 
 
 async def send_streamed(endpoint: Endpoint, body: bytes) -> Reply:
-    """Send a body whose answer is streamed; the first piece of text gives the first-token time."""
-    try:
-        return await _streamed(endpoint, body)
-    except json.JSONDecodeError:
-        raise BadBodyError("the stream holds an event that is not JSON") from None
-
-
-async def _streamed(endpoint: Endpoint, body: bytes) -> Reply:
+    """Send a body whose answer is streamed; its first piece gives the first-token time. A server that does not stream
+    answers whole, without one."""
     began = time.perf_counter()
-    first: float | None = None
-    parts: list[str] = []
-    refusal: list[str] = []
-    last: dict[str, object] = {}
-    finish: str | None = None
     stream = await endpoint.client.post(
-        PATH, content=body, cast_to=ChatCompletionChunk, stream=True, stream_cls=openai.AsyncStream[ChatCompletionChunk]
+        PATH, content=body, cast_to=object, stream=True, stream_cls=openai.AsyncStream[object]
     )
-    async with stream:
-        async for chunk in stream:
-            last |= {k: v for k in ("model", "system_fingerprint", "service_tier") if (v := getattr(chunk, k, None))}
-            if chunk.usage is not None:
-                last["usage"] = chunk.usage.model_dump()
-            for choice in chunk.choices:
-                piece, declined = choice.delta.content, choice.delta.refusal
-                if (piece or declined) and first is None:
-                    first = time.perf_counter() - began
-                parts += [piece] if piece else []
-                refusal += [declined] if declined else []
-                finish = choice.finish_reason or finish
-    if finish is None:
-        raise BadBodyError("the stream ended before the answer did")
-    message = {"content": "".join(parts), "refusal": "".join(refusal) or None}
-    return Reply(
-        _as_answer({**last, "choices": [{"message": message, "finish_reason": finish}]}), stream.response.headers, first
-    )
-
-
-def _as_answer(fields: dict[str, object]) -> ChatAnswer:
-    return msgspec.convert(fields, ChatAnswer, strict=False)
+    response = stream.response  # its bytes are read here: the client's own events raise on shapes that it does not know
+    try:
+        answer, first = await read_stream(response.aiter_bytes(), began)
+    finally:
+        await response.aclose()
+    return Reply(answer, response.headers, first)

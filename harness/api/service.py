@@ -48,6 +48,7 @@ class Service:
             Purse(context.budget),
             send_streamed if context.probing else send_whole,
             secrets_of(settings, self._key),
+            context.remark,
         )
 
     def _endpoint(self, url: str) -> Endpoint:

@@ -46,6 +46,8 @@ class OpenAISettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     logprobs: ask for the label's log-probability. seed: send the request's seed. adapter: a hosted fine-tune
     whose manifest names the model ("auto": the current one of this task and base `model`).
     extra_headers, extra_body: sent along; a value "env:NAME" is read from the environment, never stored.
+    template: variables of the model's chat template, such as {enable_thinking = false}: sent as chat_template_kwargs,
+    or by the provider's own word for it.
     omit: body fields this server refuses. azure: set for Azure OpenAI. proxy: URL of an HTTP proxy, or "env:NAME".
     batch: use the Batch API; batch_window: how long the provider may take; batch_rows: requests a batch file
     holds at most; poll_s: seconds between two looks at a batch.
@@ -71,6 +73,7 @@ class OpenAISettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     adapter: str | None = None
     extra_headers: dict[str, str] = {}
     extra_body: dict[str, Any] = {}
+    template: dict[str, Any] = {}
     omit: tuple[str, ...] = ()
     azure: Azure | None = None
     proxy: str | None = None

@@ -1,7 +1,7 @@
 """The answer cache: SQLite in WAL mode, safe for several processes; what was paid once is not paid again.
 
 Key: identity of the model (id, base URL, adapter hash, decode mode and all that shapes the body) and
-`Request.cache_key()`, so that editing any of them misses. Errors are never kept.
+`Request.cache_key()`, so that editing any of them misses. Only answers that ended as answers do are kept.
 """
 
 import hashlib
@@ -21,12 +21,18 @@ from harness.records import Completion, Cost, Finish, Record, Timing, Usage
 WRITE_EVERY, WRITE_AFTER_S = 256, 1.0
 """Answers are written together: at latest after so many, or when the oldest waits so long."""
 BUSY_S = 30.0
+VERSION = 2
+"""Raised whenever answers are read otherwise than before: what earlier versions kept is forgotten.
+2: errors inside a 200 and faulty finish reasons are no answers; reasoning is apart from the text."""
+KEPT = ("stop", "length", "refusal")
+"""Finish reasons of answers that are kept: the model's own. What a filter or a full context ends is asked again."""
 
 
 class Cached(Record, frozen=True, kw_only=True):
     """What is kept of an answer. Its price is not: list cost is reckoned anew from the usage."""
 
     text: str
+    reasoning: str = ""
     finish: Finish | None = None
     usage: Usage = Usage()
     label_scores: dict[str, float] | None = None
@@ -57,7 +63,7 @@ class AnswerCache:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._model = model
-        self._scope = digest(scope).encode()
+        self._scope = digest([VERSION, scope]).encode()
         self._waiting: dict[bytes, bytes] = {}
         self._since = 0.0
         self._remark = remark
@@ -89,11 +95,12 @@ class AnswerCache:
         return row[0] if row is not None else None
 
     def put(self, request_key: str, completion: Completion) -> None:
-        """Keep a whole answer; it is on disk at the latest after the next `flush`."""
-        if self._given_up:
+        """Keep a whole answer; it is on disk at the latest after the next `flush`. Anything else is left out."""
+        if self._given_up or completion.error is not None or completion.finish not in KEPT:
             return
         kept = Cached(
             text=completion.text,
+            reasoning=completion.reasoning,
             finish=completion.finish,
             usage=completion.usage,
             label_scores=completion.label_scores,
@@ -158,6 +165,7 @@ def from_cache(request_id: str, repeat: int, kept: Cached, list_cost: float | No
         id=request_id,
         repeat=repeat,
         text=kept.text,
+        reasoning=kept.reasoning,
         finish=kept.finish,
         usage=kept.usage,
         timing=Timing(),
@@ -195,6 +203,9 @@ def _connect(path: Path) -> sqlite3.Connection:
             "CREATE TABLE IF NOT EXISTS answers "
             "(key BLOB PRIMARY KEY, model TEXT NOT NULL, created REAL NOT NULL, value BLOB NOT NULL) WITHOUT ROWID"
         )
+        if db.execute("PRAGMA user_version").fetchone()[0] < VERSION:
+            db.execute("DELETE FROM answers")
+            db.execute(f"PRAGMA user_version = {VERSION}")
         db.commit()
     except BaseException:
         db.close()

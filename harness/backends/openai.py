@@ -175,7 +175,7 @@ class OpenAIBackend:
 
     def _keep(self, request: Request, completion: Completion) -> None:
         """Put a whole answer into the cache."""
-        if self._cache is not None and completion.error is None and completion.finish != "context_too_long":
+        if self._cache is not None:
             self._cache.put(request.cache_key(), completion)
 
     async def _admit(self, request: Request) -> "Completion | Call | None":

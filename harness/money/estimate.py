@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from harness.answers.json_budget import answer_budget
 from harness.identity import Identity
 from harness.money.prices import Price, price_table, today
 from harness.prompting.tokens import PER_MESSAGE, PER_REPLY, Counter, counter_for
@@ -46,7 +47,7 @@ def estimate(
     for request, target in asked:
         requests += repeats
         prompt += repeats * prompt_tokens(request, counter)
-        longest = request.max_tokens
+        longest = answer_budget(request, identity.decode if identity.kind == "openai" else "generate")
         answer += repeats * (longest if target is None else min(longest, 1 + counter.count(target)))
         most += repeats * longest
     listed = msgspec.convert(identity.price, Price) if identity.price else None

@@ -114,8 +114,6 @@ def test_what_may_succeed_is_asked_again_up_to_a_limit(
 @pytest.mark.parametrize(
     ("fault", "kind"),
     [
-        ("400", "invalid request"),
-        ("unsupported_value", "invalid request"),
         ("401", "authentication"),
         ("403", "permission"),
         ("404", "not found"),

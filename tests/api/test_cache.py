@@ -79,7 +79,7 @@ def test_two_processes_share_it(tmp_path: Path) -> None:
         "import sys; from pathlib import Path\n"
         "from harness.asking.cache import AnswerCache; from harness.records import *\n"
         "cache = AnswerCache(Path(sys.argv[1]), 'm', 'scope')\n"
-        "for n in range(int(sys.argv[2]), 3000, 2): cache.put(str(n), Completion(id='x', text=str(n)))\n"
+        "for n in range(int(sys.argv[2]), 3000, 2): cache.put(str(n), Completion(id='x', text=str(n), finish='stop'))\n"
         "cache.close()"
     )
     path = tmp_path / "cache.sqlite"
@@ -140,7 +140,7 @@ def test_a_cache_that_can_no_longer_be_written_is_left_aside_and_told_once(
     other = sqlite3.connect(tmp_path / "cache.sqlite")
     other.execute("BEGIN IMMEDIATE")
     for n in range(2 * WRITE_EVERY):
-        cache.put(str(n), Completion(id="x", text="t"))
+        cache.put(str(n), Completion(id="x", text="t", finish="stop"))
     assert cache.get("0") is None
     cache.close()
     cache.close()
@@ -154,7 +154,7 @@ def test_stats_and_clear_by_model(tmp_path: Path) -> None:
     for model in ("a", "b"):
         cache = AnswerCache(path, model, model)
         for n in range(3):
-            cache.put(str(n), Completion(id="x", text="t", usage=Usage(prompt_tokens=1)))
+            cache.put(str(n), Completion(id="x", text="t", finish="stop", usage=Usage(prompt_tokens=1)))
         cache.close()
     cache = AnswerCache(path)
     assert cache.stats().by_model == {"a": 3, "b": 3}

@@ -1,0 +1,97 @@
+"""Tokens as a server counted them, whatever convention it follows.
+
+OpenAI counts reasoning inside `completion_tokens` and cached tokens inside `prompt_tokens`. xAI and Gemini's
+compatible endpoint leave reasoning out of `completion_tokens` (UKGovernmentBEIS/inspect_ai #5528), Anthropic leaves
+cached tokens out of `input_tokens`. `total_tokens` tells which holds: it is the sum of what was billed.
+"""
+
+import math
+from typing import Any
+
+from harness.records import Usage
+
+MOST_TOKENS = 1_000_000_000
+"""Counts above it are no counts."""
+
+
+def usage_of(body: dict[str, Any]) -> Usage | None:
+    """The usage of an answer or of a stream's event; None where it does not say (a prompt of no tokens is no count)."""
+    for where in (body, body.get("x_groq")):
+        said = where.get("usage") if isinstance(where, dict) else None
+        if isinstance(said, list):
+            said = next((part for part in said if isinstance(part, dict)), None)
+        if isinstance(said, dict):
+            found = _read(said)
+            if found is not None:
+                return found
+    return None
+
+
+def _read(said: dict[str, Any]) -> Usage | None:
+    prompt = _first(said, "prompt_tokens", "input_tokens")
+    if not prompt:
+        return None
+    answer = _first(said, "completion_tokens", "output_tokens")
+    of_prompt = _details(said, "prompt_tokens_details", "input_tokens_details")
+    of_answer = _details(said, "completion_tokens_details", "output_tokens_details")
+    cached = _first(of_prompt, "cached_tokens") or _first(
+        said, "cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens"
+    )
+    written = _first(of_prompt, "cache_write_tokens", "cache_creation_tokens") or _first(
+        said, "cache_creation_input_tokens"
+    )
+    reasoning = _first(of_answer, "reasoning_tokens", "thinking_tokens") or _first(
+        said, "reasoning_tokens", "thinking_tokens", "thoughts_tokens"
+    )
+    total = _first(said, "total_tokens")
+    prompt, answer, reasoning = _reconcile(prompt, answer, reasoning, cached, written, total)
+    return Usage(
+        prompt_tokens=prompt,
+        cached_tokens=min(cached, prompt),
+        cache_write_tokens=min(written, max(0, prompt - cached)),
+        completion_tokens=answer,
+        reasoning_tokens=min(reasoning, answer),
+    )
+
+
+def _reconcile(prompt: int, answer: int, reasoning: int, cached: int, written: int, total: int) -> tuple[int, int, int]:
+    """Prompt with all cached tokens in it, answer with all reasoning in it, and reasoning.
+
+    The first convention whose sum is `total_tokens` holds. Where none fits, a total above the sum is the answer's:
+    tokens that were billed and stand nowhere else are thoughts (Gemini tells them only so). Without a total, counts
+    that cannot be parts of their whole stand beside it.
+    """
+    beside = cached + written
+    if total:
+        for of_prompt in (0, beside, cached):
+            for of_answer in (0, reasoning):
+                if total == prompt + of_prompt + answer + of_answer:
+                    return prompt + of_prompt, answer + of_answer, reasoning
+        unseen = total - prompt - answer
+        if unseen > 0:
+            return prompt, answer + unseen, max(reasoning, unseen)
+    return (
+        prompt + beside if beside > prompt else prompt,
+        answer + reasoning if reasoning > answer else answer,
+        reasoning,
+    )
+
+
+def _details(said: dict[str, Any], *names: str) -> dict[str, Any]:
+    return next((said[name] for name in names if isinstance(said.get(name), dict)), {})
+
+
+def _first(said: dict[str, Any], *names: str) -> int:
+    """The first of these counts that is one: a whole number, or one written as text."""
+    for name in names:
+        value = said.get(name)
+        if isinstance(value, str):
+            try:
+                value = float(value)
+            except ValueError:
+                continue
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if math.isfinite(value) and 0 < value <= MOST_TOKENS:
+            return int(value)
+    return 0
