@@ -105,3 +105,19 @@ CLASSIFICATION = (
     WEIGHTED_F1,
 )
 """What every task with a closed label set reports."""
+
+TITLES = {
+    "accuracy": "accuracy",
+    "lenient_accuracy": "lenient accuracy",
+    "format_error_rate": "format errors",
+    "lenient_format_error_rate": "format errors, lenient",
+    "macro_f1": "macro-F1",
+    "weighted_f1": "weighted F1",
+    "weighted_precision": "weighted precision",
+    "weighted_recall": "weighted recall",
+}
+
+
+def title(metric: str) -> str:
+    """A metric's name for a heading: `macro_f1` reads "macro-F1"; unknown names lose their underscores."""
+    return TITLES.get(metric, metric.replace("_", " "))

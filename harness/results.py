@@ -133,6 +133,7 @@ class PairResult(Record, frozen=True, kw_only=True, omit_defaults=False):
 
     difference: a - b; p: of the named test; p_holm: corrected over all pairs of this metric;
     only_a, only_b: rows only a (only b) got right, for right/wrong metrics;
+    detectable: the smallest difference that these rows detect with 80 % power at 5 %;
     verdict: "a better", "b better" or "not distinguishable" (at 5 %, after Holm).
     """
 
@@ -146,15 +147,119 @@ class PairResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     p_holm: float | None = None
     only_a: int | None = None
     only_b: int | None = None
+    detectable: float | None = None
     verdict: Literal["a better", "b better", "not distinguishable"] = "not distinguishable"
+
+
+class VerdictTerms(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """What a run was asked about replacing one backend by another; None where nobody said.
+
+    margin: the largest loss of the headline metric that would be accepted, in the metric's own units (shares: 0.02 is
+    2 points); margin_source: whose it is, in words.
+    """
+
+    incumbent: str | None = None
+    candidate: str | None = None
+    margin: float | None = None
+    margin_source: str = ""
+
+
+class LossPosterior(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """P(loss < margin) after these rows, and the prior in words. A reading beside the bound; it decides nothing."""
+
+    probability: float
+    prior: str
+
+
+VerdictOutcome = Literal[
+    "within margin",
+    "not shown",
+    "worse",
+    "beyond margin",
+    "unchanged",
+    "no margin",
+    "no bound",
+    "incomplete",
+]
+"""within margin: the bound of the loss lies below the margin. beyond margin: the loss is shown to exceed it. worse: a
+loss is shown, but not on which side of the margin it lies. unchanged: not one row differs. not shown: none of these.
+no margin: nobody named one, and the metric has no usual one. no bound: the rows cannot bound the loss. incomplete: too
+many answers are missing."""
+
+
+class ReplacementVerdict(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """May the candidate replace the incumbent? One record, from which every output takes its first sentence.
+
+    candidates: those among which the candidate was chosen by its figure (one: it was named, or the only one); the level
+    of the bound is then corrected by Bonferroni over them. value_incumbent, value_candidate: figures on these rows.
+    loss: how much worse the candidate is, positive is worse, in the metric's own units; [low, high] is two-sided, and
+    each end alone a one-sided bound at `level` (low, high None: unbounded). method: of the interval. rows: rows that
+    were compared; basis: which ones, "" for all. sequential: the interval holds wherever asking stopped.
+    margin, margin_source: as in the terms; None where no margin is known. needed_rows: rows in all that would
+    probably decide, and needed_for: what they would show. detectable: the smallest difference that these rows detect
+    with 80 % power. discordant: rows on which exactly one of the two is right; fewest_discordant: so many a two-sided
+    exact test at 5 % takes at least (None: not a right/wrong metric, or dependent rows).
+    posterior: None where the rows are no independent right or wrong answers.
+    """
+
+    incumbent: str
+    candidate: str
+    candidates: int = 1
+    metric: str
+    outcome: VerdictOutcome
+    value_incumbent: float | None = None
+    value_candidate: float | None = None
+    loss: Estimate = Estimate(value=None)
+    level: float = 0.95
+    rows: int = 0
+    basis: str = ""
+    sequential: bool = False
+    margin: float | None = None
+    margin_source: str = ""
+    needed_rows: int | None = None
+    needed_for: Literal["", "within margin", "worse"] = ""
+    detectable: float | None = None
+    discordant: int | None = None
+    fewest_discordant: int | None = None
+    posterior: LossPosterior | None = None
+    remarks: tuple[str, ...] = ()
+
+
+class ConstantAnswer(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """What always giving the commonest label of the evaluated rows would score: the metrics of the task by name."""
+
+    label: str
+    accuracy: float
+    rows: int
+    metrics: dict[str, float] = {}
+
+
+FindingKind = Literal["one answer", "not better than constant", "not shown better than constant", "identical answers"]
+
+
+class AnswerFinding(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """Answers that no working candidate gives: one answer everywhere, no better than a constant, or another's answers.
+
+    backends: whose answers; rows: rows looked at; count: of these, answers that are the one, rows with equal answers,
+    or rows that are right; answer: the one label, or the label of the constant; sentence: the finding in words.
+    """
+
+    kind: FindingKind
+    backends: tuple[str, ...]
+    rows: int
+    count: int
+    answer: str = ""
+    sentence: str
 
 
 class Summary(Record, frozen=True, kw_only=True, omit_defaults=False):
     """summary.json.
 
-    data: as in the manifest ({"source", "split", "fingerprint", "label", ..}); ranks: place of each backend by
-    the headline metric, equal where the paired tests cannot tell neighbours apart; resolution: the smallest
-    difference of the headline metric that these rows resolve (80 % power, 5 %), as a proportion;
+    data: as in the manifest ({"source", "split", "fingerprint", "label", ..}); ranks: 1 + the number of backends
+    that are shown to be better by the headline metric; letters: two backends share one exactly where their
+    difference is not significant; resolution: the smallest difference of the headline metric that these rows detect
+    between the two backends of the verdict (80 % power, 5 %), as a proportion; verdict: None with one backend;
+    constant: None where the task has no labels; findings: answers that no working candidate gives;
     complete: no row is missing or ended in an infrastructure error;
     slices: the metrics within each value of a column of the data: column -> value -> backend -> metric -> figure.
     Columns of at most 20 values; values in falling number of rows.
@@ -172,6 +277,10 @@ class Summary(Record, frozen=True, kw_only=True, omit_defaults=False):
     backends: dict[str, BackendResult] = {}
     pairs: tuple[PairResult, ...] = ()
     ranks: dict[str, int] = {}
+    letters: dict[str, str] = {}
+    verdict: ReplacementVerdict | None = None
+    constant: ConstantAnswer | None = None
+    findings: tuple[AnswerFinding, ...] = ()
     resolution: float | None = None
     complete: bool = True
     warnings: tuple[str, ...] = ()

@@ -20,7 +20,7 @@ from harness.logs.lines import LogWriter, cut_torn_tail, decode_line, read_lines
 from harness.logs.log import Log
 from harness.logs.segments import SegmentWriter
 from harness.records import Key, LogLine, Record, Request, Row, Sample
-from harness.results import Summary
+from harness.results import Summary, VerdictTerms
 
 SCHEMA = 1
 T = TypeVar("T")
@@ -35,6 +35,7 @@ class Manifest(Record, frozen=True, kw_only=True, omit_defaults=False):
     repeats: how often each row is asked; probe_rows: rows of the latency probe; early_stop: the question after
     whose answer no more is asked ({"reference", "metric", "margin"}); versions, hardware, git: the machine;
     embedding: the model by which answers are compared with their references, where one was asked for;
+    verdict: incumbent, candidate and margin as far as they were named;
     parser: the task's version; metric_versions: name to version.
     """
 
@@ -60,6 +61,7 @@ class Manifest(Record, frozen=True, kw_only=True, omit_defaults=False):
     git: str | None = None
     early_stop: dict[str, Any] | None = None
     embedding: str | None = None
+    verdict: VerdictTerms | None = None
 
 
 class Session(Record, frozen=True, kw_only=True):

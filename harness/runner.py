@@ -30,6 +30,7 @@ from harness.storage.bucket import is_url
 from harness.storage.mirror import Mirror
 from harness.storage.place import local_folder
 from harness.summary.summarise import summarise
+from harness.summary.verdict_settings import named_backends, verdict_terms
 from harness.workspace import Workspace
 
 MAX_ERROR_RATE = 0.01
@@ -55,6 +56,8 @@ def run(
     fail_on_contamination: bool = False,
     early_stop: str | None = None,
     embedding: str | None = None,
+    incumbent: str | None = None,
+    candidate: str | None = None,
     out: Path | str | None = None,
     settings: Settings | None = None,
     workspace: Workspace | None = None,
@@ -73,6 +76,7 @@ def run(
     run, or one of the backends; asking ends once `[gate]`'s question about the headline metric is answered.
     out: a folder, or a URL of object storage: the run is then written in the workspace and copied there.
     embedding: a model (folder or Hub id) by which open answers are compared with their references.
+    incumbent, candidate: the backends that the verdict is about (default: `[verdict]`, else by what they are).
 
     Raises UsageError before anything is sent, IncompleteRunError where the disk is full, InterruptedRunError
     after Ctrl-C; the run directory can then be given to `resume`.
@@ -99,12 +103,15 @@ def run(
         workspace=place, budget=budget, use_cache=use_cache, progress=heard.out_of_sight, remark=heard.remark
     )
     settings = settings or load_settings()
+    contenders = named_backends(settings, options.backends, incumbent, candidate)
     mirror = None
     if out is not None and is_url(str(out)):
         folder = local_folder(place.root, str(out))
         mirror = Mirror.begin(str(out), folder)
         out = folder
     plan = _with_embedding(plan_run(options, settings, context, Path(out) if out else None), embedding, heard)
+    terms = verdict_terms(settings, plan.task.metrics, contenders)
+    plan = plan._replace(manifest=msgspec.structs.replace(plan.manifest, verdict=terms))
     if early_stop is not None:
         asked = early_stop_terms(plan.task.metrics, early_stop, settings, backends, place)
         plan = plan._replace(manifest=msgspec.structs.replace(plan.manifest, early_stop=asked))

@@ -12,15 +12,16 @@ from harness.files import read_text
 
 T = TypeVar("T")
 
-TABLES = ("backends", "gate")
+TABLES = ("backends", "gate", "verdict")
 """The tables of `bench.toml`."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The merged settings. `backends` maps a name to its raw table, `gate` is the raw `[gate]` table."""
+    """The merged settings. `backends` maps a name to its raw table, `gate` and `verdict` are these raw tables."""
 
     backends: dict[str, dict[str, Any]]
     gate: dict[str, Any] = {}
+    verdict: dict[str, Any] = {}
     path: Path | None = None
 
     def backend(self, name: str) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def load_settings(config: Path | None = None) -> Settings:
         base = backends.get(name, {})
         same_kind = own.get("kind", base.get("kind")) == base.get("kind")
         backends[name] = {**(base if same_kind else {}), **own}
-    return Settings(backends=backends, gate=table.get("gate", {}), path=path)
+    return Settings(backends=backends, gate=table.get("gate", {}), verdict=table.get("verdict", {}), path=path)
 
 
 def _nearest(folder: Path) -> Path | None:

@@ -5,8 +5,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from harness.results import Summary
+from harness.summary.stored_verdict import by_rank
 
-from .answer import by_rank
 from .drawing import INK, SERIES, Chart, draw, label, quiet_axes
 from .grid import Cell, Column, Grid
 from .visible import one_line

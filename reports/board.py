@@ -9,8 +9,9 @@ from harness.files import write_whole
 from harness.metrics import Metric
 from harness.results import Summary
 from harness.runlog import RunLog
+from harness.summary.stored_verdict import by_rank
 
-from .answer import answer, by_rank
+from .answer import answer
 from .environment import render
 from .finished import summary_of
 from .grid import Cell, Column, Grid
@@ -74,12 +75,12 @@ def _entries(logs: Iterable[RunLog]) -> list[Entry]:
 
 def _board(task: str, entries: list[Entry]) -> TaskBoard:
     metrics = _metrics(entries)
-    place, backend, *others = board_columns(metrics)
-    run = Column(title="run", numeric=False, hint="places hold within a run: other runs may have other rows")
+    rank, backend, *others = board_columns(metrics)
+    run = Column(title="run", numeric=False, hint="ranks hold within a run: other runs may have other rows")
     rows = [_row(entry, name, metrics) for entry in entries for name in by_rank(entry.summary)]
     grid = Grid(
         caption=f"Leaderboard of {one_line(task)}",
-        columns=(place, backend, run, *others),
+        columns=(rank, backend, run, *others),
         rows=tuple(rows),
         sortable=True,
     )
@@ -88,12 +89,12 @@ def _board(task: str, entries: list[Entry]) -> TaskBoard:
 
 def _row(entry: Entry, name: str, metrics: tuple[Metric, ...]) -> tuple[Cell, ...]:
     summary = entry.summary
-    place, backend, *others = board_row(summary, name, entry.log.manifest.backends.get(name), metrics)
+    rank, backend, *others = board_row(summary, name, entry.log.manifest.backends.get(name), metrics)
     label = one_line(str(summary.data.get("label") or summary.data.get("source") or ""), 40)
     below = " · ".join(t for t in (plural(summary.rows, "row"), label) if t)
     when = moment(summary.created) or one_line(summary.run)
     run = Cell(text=when, below=below, sort=f"{summary.created} {summary.run}", href=entry.page)
-    return (place, backend, run, *others)
+    return (rank, backend, run, *others)
 
 
 def _metrics(entries: list[Entry]) -> tuple[Metric, ...]:

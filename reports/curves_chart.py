@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from harness.metrics import title
+
 from .drawing import INK, MUTED, Chart, draw, label, looks
 from .grid import Cell, Column, Grid
 from .history import History, Points
 from .visible import one_line
-from .words import title
 
 WIDE = (5.4, 3.1)
 

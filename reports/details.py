@@ -2,14 +2,14 @@
 
 from typing import TYPE_CHECKING
 
-from harness.metrics import Metric
+from harness.metrics import Metric, title
 from harness.results import ClassResult, Confusion, Estimate, PairResult, ServerResult, Summary
+from harness.summary.stored_verdict import by_rank
 
-from .answer import by_rank, difference
 from .grid import Cell, Column, Grid
 from .leading import figure, heading, main_metrics
 from .visible import one_line
-from .words import count, listing, title
+from .words import count, difference, listing
 
 if TYPE_CHECKING:  # the module of votes loads scipy, and few runs have votes
     from harness.judging.votes import Agreement, Preference
@@ -39,7 +39,7 @@ def pairs(summary: Summary, metrics: tuple[Metric, ...]) -> Grid:
 def _pair_row(pair: PairResult, metric: Metric) -> tuple[Cell, ...]:
     value, span = difference(pair, 1, metric)
     names = {"a better": pair.a, "b better": pair.b}
-    verdict = f"{one_line(names[pair.verdict])} better" if pair.verdict in names else pair.verdict
+    verdict = f"{one_line(names[pair.verdict])} better" if pair.verdict in names else "no significant difference"
     return (
         Cell(text=title(pair.metric), sort=pair.metric),
         Cell(text=one_line(pair.a), sort=pair.a),

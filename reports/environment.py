@@ -9,6 +9,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from harness.metrics import title
+
 from . import words
 from .visible import visible
 
@@ -33,7 +35,7 @@ def environment() -> Environment:
     )
     env.filters["count"] = words.count
     env.filters["money"] = words.money
-    env.filters["title_of"] = words.title
+    env.filters["title_of"] = title
     return env
 
 

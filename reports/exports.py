@@ -9,8 +9,9 @@ import msgspec
 
 from harness.errors import UsageError, did_you_mean
 from harness.results import BackendResult, Summary
+from harness.summary.stored_verdict import by_rank
 
-from .answer import answer, by_rank
+from .answer import answer
 from .grid import Cell, Grid
 from .leading import all_metrics, leaderboard
 from .visible import one_line, visible
@@ -90,10 +91,12 @@ def to_markdown(summary: Summary) -> str:
     """The sentence, the cautions and the two tables that decide, as GitHub shows them."""
     said = answer(summary)
     parts = [f"**{_escape(said.sentence)}**"]
+    if said.details:
+        parts.append("  \n".join(_escape(line) for line in said.details))
     if said.cautions:
         parts.append("\n".join(f"- {_escape(c)}" for c in said.cautions))
     parts += [_markdown_table(leaderboard(summary, {})), _markdown_table(all_metrics(summary))]
-    parts.append("Brackets are 95 % intervals; a place with = is shared (the paired tests cannot tell those apart).")
+    parts.append("Brackets are 95 % intervals; backends that share a letter show no significant difference.")
     return "\n\n".join(parts) + "\n"
 
 

@@ -4,11 +4,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from harness.adapter_group import Candidate, Group
+from harness.metrics import title
 
 from .drawing import INK, MUTED, SERIES, Chart, draw, label, quiet_axes
 from .grid import Cell, Column, Grid
 from .visible import one_line
-from .words import plural, title
+from .words import plural
 
 MOST = 30
 """Candidates that are drawn; the table has them all."""

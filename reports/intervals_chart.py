@@ -5,8 +5,8 @@ from matplotlib.figure import Figure
 
 from harness.metrics import Metric
 from harness.results import Estimate, Summary
+from harness.summary.stored_verdict import by_rank
 
-from .answer import by_rank
 from .drawing import MUTED, Chart, Look, draw, label, looks, quiet_axes
 from .grid import Cell, Column, Grid
 from .leading import figure as figure_cell

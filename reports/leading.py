@@ -1,13 +1,13 @@
 """The leaderboard of one run: a row per backend with everything one decides by."""
 
 from harness.identity import Identity
-from harness.metrics import Metric
-from harness.results import BackendResult, CostResult, Estimate, Summary
+from harness.metrics import Metric, title
+from harness.results import BackendResult, ConstantAnswer, CostResult, Estimate, Summary
+from harness.summary.stored_verdict import by_rank, ranking
 
-from .answer import by_rank
 from .grid import Cell, Column, Grid
 from .visible import one_line
-from .words import NOT_APPLICABLE, interval, money, number, plural, rate, seconds, title, unit
+from .words import NOT_APPLICABLE, interval, money, number, plural, rate, seconds, unit
 
 MAIN = ("accuracy", "macro_f1", "format_error_rate", "lenient_format_error_rate")
 """Metrics of the leaderboard, where a task has them (its headline always comes first)."""
@@ -21,13 +21,10 @@ def main_metrics(summary: Summary) -> tuple[Metric, ...]:
     return chosen if len(chosen) > 1 else (*chosen, *(m for m in summary.metrics if m not in chosen))[:3]
 
 
-def place(summary: Summary, name: str) -> Cell:
-    """ "1", or "1=" for a place that is shared because the paired tests cannot tell the two apart."""
-    rank = summary.ranks.get(name)
-    if rank is None:
-        return Cell(text="")
-    shared = sum(r == rank for r in summary.ranks.values()) > 1
-    return Cell(text=f"{rank}=" if shared else str(rank), sort=float(rank), tone="even" if shared else "")
+def rank_cell(shown: str) -> Cell:
+    """ "1", or "1 a" with the letters that it shares with backends from which it does not differ significantly."""
+    position = shown.split(" ")[0]
+    return Cell(text=shown, sort=float(position) if position else None, tone="even" if " " in shown else "")
 
 
 def who(name: str, result: BackendResult, identity: Identity | None) -> Cell:
@@ -75,9 +72,11 @@ def heading(metric: Metric) -> Column:
 
 
 def leaderboard(summary: Summary, identities: dict[str, Identity]) -> Grid:
-    """Place, quality with intervals, latency one at a time, throughput, price; best first."""
+    """Rank, quality with intervals, latency one at a time, throughput, price; best first."""
     metrics = main_metrics(summary)
     rows = tuple(board_row(summary, name, identities.get(name), metrics) for name in by_rank(summary))
+    if summary.constant is not None:
+        rows += (_constant_row(summary.constant, metrics),)
     caption = f"Leaderboard of {plural(summary.rows, 'row')}"
     return Grid(caption=caption, columns=board_columns(metrics), rows=rows, sortable=True)
 
@@ -85,7 +84,7 @@ def leaderboard(summary: Summary, identities: dict[str, Identity]) -> Grid:
 def board_columns(metrics: tuple[Metric, ...]) -> tuple[Column, ...]:
     """The headings of `board_row`."""
     return (
-        Column(title="place", hint="equal where the paired tests cannot tell two apart"),
+        Column(title="rank", hint="backends that share a letter show no significant difference"),
         Column(title="backend", numeric=False),
         Column(title="decode", numeric=False, hint="how an answer is taken from the model"),
         *map(heading, metrics),
@@ -102,7 +101,7 @@ def board_row(summary: Summary, name: str, identity: Identity | None, metrics: t
     result = summary.backends[name]
     load = result.load.rows_per_s
     return (
-        place(summary, name),
+        rank_cell(ranking(summary).get(name, "")),
         who(name, result, identity),
         Cell(text=result.decode, sort=result.decode),
         *(figure(result.metrics, m) for m in metrics),
@@ -110,6 +109,27 @@ def board_row(summary: Summary, name: str, identity: Identity | None, metrics: t
         Cell(text=rate(load), sort=load),
         money_cell(result.cost.per_1000),
         training_cell(result),
+    )
+
+
+def constant_name(constant: ConstantAnswer) -> str:
+    """ "always 'World'"."""
+    return f"always '{one_line(constant.label, 40)}'"
+
+
+def _constant_row(constant: ConstantAnswer, metrics: tuple[Metric, ...]) -> tuple[Cell, ...]:
+    """What the commonest label alone would score: the line that a useful model must beat."""
+    figures = (constant.metrics.get(m.name) for m in metrics)
+    dash = Cell(text="-")
+    return (
+        Cell(text=""),
+        Cell(text=constant_name(constant), below="the commonest label on every row, for comparison", sort="~"),
+        dash,
+        *(
+            Cell(text=NOT_APPLICABLE) if f is None else Cell(text=number(f, m), sort=f)
+            for m, f in zip(metrics, figures, strict=True)
+        ),
+        *(dash,) * 5,
     )
 
 

@@ -5,8 +5,8 @@ from matplotlib.figure import Figure
 
 from harness.money.economics import at_utilisation, break_even, total_cost
 from harness.results import Summary
+from harness.summary.stored_verdict import stored_verdict
 
-from .answer import contenders
 from .drawing import INK, MUTED, Chart, draw, label, looks, scale_axis
 from .grid import Cell, Column, Grid
 from .visible import one_line
@@ -19,13 +19,14 @@ APART = 1.6
 
 
 def volume(summary: Summary, rented: set[str]) -> Chart | None:
-    """What N answers cost from each of the two contenders, training included; None where a price is unknown.
+    """What N answers cost from candidate and incumbent, training included; None where a price is unknown.
 
     rented: backends whose answers are priced by device hours; only their price depends on utilisation.
     """
-    pair = contenders(summary)
-    if pair is None:
+    verdict = stored_verdict(summary)
+    if verdict is None:
         return None
+    pair = verdict.candidate, verdict.incumbent
     own, other = (summary.backends[n].cost for n in pair)
     if own.per_1000 is None or other.per_1000 is None or own.training is None:
         return None

@@ -11,9 +11,10 @@ from harness.files import write_whole
 from harness.judging.pairs import JUDGEMENTS, read_judgements
 from harness.results import Summary
 from harness.runlog import RunLog
+from harness.summary.stored_verdict import by_rank, headline_metric
 
 from . import details, leading, method
-from .answer import answer, by_rank, headline
+from .answer import answer
 from .answers_chart import format_errors
 from .drawing import Chart
 from .environment import render
@@ -60,7 +61,7 @@ def charts(log: RunLog, summary: Summary) -> list[Chart]:
 
 def _context(log: RunLog, summary: Summary, redact: bool) -> dict[str, Any]:
     identities = log.manifest.backends
-    deciding = headline(summary)
+    deciding = headline_metric(summary)
     others = tuple(m for m in summary.metrics if m.name != deciding.name)
     book = None if redact else RowBook.of(log, by_rank(summary))
     parts = _shareable(log) if book is None else book.parts()

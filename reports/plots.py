@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from harness.runlog import RunLog
+from harness.summary.stored_verdict import by_rank
 
-from .answer import by_rank
 from .answers_chart import confusion
 from .drawing import save
 from .finished import summary_of

@@ -4,17 +4,17 @@ from collections.abc import Callable, Mapping
 
 from matplotlib.figure import Figure
 
-from harness.metrics import Metric
+from harness.metrics import Metric, title
 from harness.money.economics import Place, pareto
 from harness.results import Summary
+from harness.summary.stored_verdict import by_rank, headline_metric
 
-from .answer import by_rank, headline
 from .drawing import MUTED, Chart, draw, label, looks, scale_axis
 from .grid import Cell, Column, Grid
 from .leading import figure as figure_cell
 from .leading import heading
 from .visible import one_line
-from .words import is_share, listing, money, seconds, title
+from .words import is_share, listing, money, seconds
 
 
 def against_price(summary: Summary) -> Chart | None:
@@ -54,7 +54,7 @@ def _against(
     form: Callable[[float], str],
     absent: str,
 ) -> Chart | None:
-    metric = headline(summary)
+    metric = headline_metric(summary)
     places = _places(summary, known, metric)
     if len(places) < 2:
         return None

@@ -5,13 +5,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.metrics import Metric
+from harness.metrics import Metric, title
 from harness.results import Summary
+from harness.summary.stored_verdict import by_rank, ranking
 
-from .answer import answer, by_rank
-from .leading import latency_cells, place, training_cell
+from .answer import answer
+from .leading import constant_name, latency_cells, training_cell
 from .visible import one_line
-from .words import count, estimate, money, plural, rate, title, unit
+from .words import NOT_APPLICABLE, count, estimate, money, number, plural, rate, unit
 
 SHOWN = 3
 CAUTIONS = 6
@@ -27,6 +28,8 @@ def print_summary(summary: Summary, console: Console) -> None:
     console.print()
     console.print(Text(_where(summary), style="dim"))
     console.print(Text(said.sentence, style="bold"))
+    for line in said.details:
+        console.print(Text(line))
     console.print()
     console.print(_quality(summary))
     console.print(Text(_legend(summary), style="dim"))
@@ -54,9 +57,9 @@ def new_table() -> Table:
     return Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1), collapse_padding=True)
 
 
-def _of_backends() -> Table:
+def _of_backends(first: str) -> Table:
     table = new_table()
-    table.add_column("", justify="right", no_wrap=True)
+    table.add_column(first, justify="left", no_wrap=True)
     table.add_column("backend", overflow="fold", max_width=24)
     return table
 
@@ -66,13 +69,17 @@ def _metrics(summary: Summary) -> tuple[Metric, ...]:
 
 
 def _quality(summary: Summary) -> Table:
-    table = _of_backends()
+    table, ranks = _of_backends("rank"), ranking(summary)
     for metric in _metrics(summary):
         table.add_column(f"{title(metric.name)} {unit(metric)}".rstrip(), justify="right")
     for name in by_rank(summary):
         figures = summary.backends[name].metrics
         cells = [estimate(figures.get(m.name), m) for m in _metrics(summary)]
-        table.add_row(place(summary, name).text, Text(one_line(name)), *cells)
+        table.add_row(ranks.get(name, ""), Text(one_line(name)), *cells)
+    if summary.constant is not None:
+        constant = summary.constant.metrics
+        cells = [number(constant[m.name], m) if m.name in constant else NOT_APPLICABLE for m in _metrics(summary)]
+        table.add_row("", Text(constant_name(summary.constant), style="dim"), *cells)
     return table
 
 
@@ -87,13 +94,14 @@ def _legend(summary: Summary) -> str:
                 if title(metric.name) not in names:
                     names.append(title(metric.name))
     said = [f"{', '.join(names)}: {method}" for method, names in methods.items()]
-    if len(set(summary.ranks.values())) < len(summary.ranks):
-        said.append("= cannot be told apart")
-    return f"[low, high] {'; '.join(said)}" if said else ""
+    parts = [f"[low, high] {'; '.join(said)}"] if said else []
+    if any(" " in rank for rank in ranking(summary).values()):
+        parts.append("same letter: no significant difference")
+    return "; ".join(parts)
 
 
 def _speed(summary: Summary) -> Table:
-    table = _of_backends()
+    table = _of_backends("")
     table.add_column("decode")
     for heading in ("p50", "p95", "rows/s", "$/1,000", "this run", "training"):
         table.add_column(heading, justify="right")

@@ -9,6 +9,7 @@ from harness.adapter import AdapterManifest, read_manifest
 from harness.adapter_examples import Answer, Answers, read_examples, read_lengths
 from harness.adapter_group import Group, read_group
 from harness.files import write_whole
+from harness.metrics import title
 
 from .curves_chart import learning_rate, losses, scores
 from .drawing import Chart
@@ -19,7 +20,7 @@ from .history import read_history
 from .lengths_chart import lengths
 from .method import Facts
 from .visible import one_line
-from .words import count, money, plural, seconds, title
+from .words import count, money, plural, seconds
 
 PAGE = "report.html"
 KINDS = {"generate": "LoRA adapter", "head": "classification head", "tfidf": "TF-IDF baseline"}

@@ -5,17 +5,17 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from harness.metrics import Metric
+from harness.metrics import Metric, title
 from harness.results import Estimate, Summary
 from harness.runlog import Manifest
+from harness.summary.stored_verdict import headline_metric
 
-from .answer import headline
 from .drawing import INK, MUTED, Chart, Look, draw, label, looks
 from .grid import Cell, Column, Grid
 from .leading import figure as figure_cell
 from .leading import heading
 from .visible import one_line
-from .words import is_share, moment, title
+from .words import is_share, moment
 
 MOST_NAMES = 10
 """Dates below the axis; more would run into each other."""
@@ -31,7 +31,7 @@ def trend(task: str, runs: Sequence[tuple[Manifest, Summary]]) -> Chart | None:
     mine = [(m, s) for m, s in runs if s.task == task]
     if len(mine) < 2:
         return None
-    metric = headline(mine[-1][1])
+    metric = headline_metric(mine[-1][1])
     names = list(dict.fromkeys(n for _, s in mine for n in s.backends))
     breaks = [i for i in range(1, len(mine)) if _key(mine[i][0]) != _key(mine[i - 1][0])]
     seen = looks(names)

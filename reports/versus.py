@@ -8,20 +8,19 @@ from matplotlib.figure import Figure
 
 from harness.files import write_whole
 from harness.gate.versus import Side, Versus
-from harness.metrics import Metric
+from harness.metrics import Metric, title
 from harness.results import PairResult
 from harness.runlog import RunLog
 
-from .answer import difference
 from .drawing import INK, MUTED, SERIES, Chart, draw, label, quiet_axes
 from .environment import render
 from .grid import Cell, Column, Grid
 from .packing import pack
 from .page import SCRIPTS, rows_context
 from .rowbook import PARTLY, RIGHT, WRONG, RowBook
-from .versus_table import EVEN, metrics_of, pairs_of, side_name
+from .versus_table import EVEN, metrics_of, pairs_of, side_name, statements, verdict_word
 from .visible import one_line
-from .words import count, is_share, number, plural, title
+from .words import count, difference, is_share, number
 
 
 def write_compare(found: Versus, a: RunLog, b: RunLog, out: Path, *, redact: bool = False) -> Path:
@@ -35,7 +34,7 @@ def write_compare(found: Versus, a: RunLog, b: RunLog, out: Path, *, redact: boo
         "compare.html.j2",
         scripts=SCRIPTS[:1] if redact else SCRIPTS,
         found=found,
-        sentences=[_sentence(found, x, y, metrics) for x, y in found.sides],
+        statements=statements(found, metrics),
         chart=_chart(found, metrics),
         tables=[_table(found, x, y, metrics) for x, y in found.sides],
         flips=None if book is None else _flips(found, book),
@@ -43,26 +42,6 @@ def write_compare(found: Versus, a: RunLog, b: RunLog, out: Path, *, redact: boo
     )
     write_whole(out, page.encode())
     return out
-
-
-def _sentence(found: Versus, x: Side, y: Side, metrics: Mapping[str, Metric]) -> str:
-    """The first metric in words; it is the headline of the task."""
-    pairs = pairs_of(found, x, y)
-    if not pairs:
-        return f"{one_line(side_name(x))} and {one_line(side_name(y))} have no metric in common."
-    pair, metric = pairs[0], metrics[pairs[0].metric]
-    value, span = difference(pair, 1, metric)
-    names = one_line(side_name(x)), one_line(side_name(y))
-    points = " points" if is_share(metric) else ""
-    on = f"on {plural(pair.rows, 'common row')}"
-    if pair.verdict == EVEN:
-        resolves = "" if found.resolves is None else f"; these rows resolve {100 * found.resolves:.1f} points"
-        what = f"{title(metric.name)} {on} (difference {value}{points} {span}{resolves})"
-        return f"{names[0]} and {names[1]} cannot be told apart by {what}."
-    better, worse = names if pair.verdict == "a better" else names[::-1]
-    turned = difference(pair, 1 if (pair.difference.value or 0) >= 0 else -1, metric)
-    moved = "higher" if metric.direction == "higher" else "lower"
-    return f"{better} is better than {worse} {on}: {title(metric.name)} {turned[0][1:]}{points} {turned[1]} {moved}."
 
 
 def _table(found: Versus, x: Side, y: Side, metrics: Mapping[str, Metric]) -> Grid:
@@ -90,7 +69,7 @@ def _row(pair: PairResult, x: Side, y: Side, metric: Metric) -> tuple[Cell, ...]
         *(Cell(text="-" if n is None else count(n)) for n in (pair.only_a, pair.only_b)),
         Cell(text="-" if pair.p_holm is None else f"{pair.p_holm:.4f}" if pair.p_holm >= 0.0001 else "< 0.0001"),
         Cell(text="; ".join(t for t in (pair.difference.method, pair.p_method) if t)),
-        Cell(text=pair.verdict, tone="even" if pair.verdict == EVEN else "good"),
+        Cell(text=verdict_word(pair), tone="even" if pair.verdict == EVEN else "good"),
     )
 
 
@@ -137,8 +116,8 @@ def _chart(found: Versus, metrics: Mapping[str, Metric]) -> Chart | None:
     return Chart(
         name="differences",
         title="Differences",
-        caption="Each point is a difference on the common rows, its line the 95 % interval; hollow and grey where the "
-        "two cannot be told apart.",
+        caption="Each point is a difference on the common rows, its line the 95 % interval; hollow and grey where "
+        "the difference is not significant.",
         grid=Grid(caption="Differences", columns=columns, rows=rows),
         figure=draw((9.5, 0.8 + 0.3 * len(pairs)), paint),
     )
@@ -146,7 +125,7 @@ def _chart(found: Versus, metrics: Mapping[str, Metric]) -> Chart | None:
 
 def _figures(pair: PairResult, metric: Metric) -> tuple[Cell, Cell]:
     value, span = difference(pair, 1, metric)
-    return Cell(text=value, note=span), Cell(text=pair.verdict)
+    return Cell(text=value, note=span), Cell(text=verdict_word(pair))
 
 
 def _joined(found: Versus, a: RunLog, b: RunLog) -> RowBook:

@@ -1,19 +1,23 @@
 """The final word of `bench compare` in the terminal: every metric of two sides, within 80 columns."""
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 from rich.console import Console
 from rich.text import Text
 
 from harness.gate.versus import Side, Versus
-from harness.metrics import Metric
+from harness.metrics import Metric, title
 from harness.results import PairResult
 from harness.runlog import RunLog
+from harness.summary.stored_verdict import NO_DIFFERENCE
+from harness.summary.verdict_sentence import verdict_details, verdict_sentence
 
-from .answer import difference
 from .table import new_table
 from .visible import one_line
-from .words import number, title, unit
+from .words import difference, number, plural, unit
 
-EVEN = "not distinguishable"
+EVEN = NO_DIFFERENCE
 
 
 def side_name(side: Side) -> str:
@@ -33,12 +37,44 @@ def pairs_of(found: Versus, x: Side, y: Side) -> list[PairResult]:
     return [p for p in found.pairs if (p.a, p.b) == (side_name(x), side_name(y))]
 
 
+class Statement(NamedTuple):
+    """The sentence on two sides, and the lines below it."""
+
+    sentence: str
+    details: tuple[str, ...] = ()
+
+
+def statements(found: Versus, metrics: Mapping[str, Metric]) -> list[Statement]:
+    """What is said first of each two sides: the bound of what is lost by taking a for b."""
+    by_name = {(v.candidate, v.incumbent): v for v in found.verdicts}
+    said = []
+    for x, y in found.sides:
+        names = side_name(x), side_name(y)
+        verdict = by_name.get(names)
+        if verdict is None:
+            said.append(
+                Statement(one_line(f"{names[0]} and {names[1]}: these rows give no bound on the difference.", 400))
+            )
+            continue
+        metric = metrics.get(verdict.metric) or Metric(name=verdict.metric)
+        details = tuple(one_line(line, 600) for line in verdict_details(verdict, metric))
+        said.append(Statement(one_line(verdict_sentence(verdict, metric), 600), details))
+    return said
+
+
+def verdict_word(pair: PairResult) -> str:
+    """The verdict on a pair as it is shown."""
+    return "no significant difference" if pair.verdict == EVEN else pair.verdict
+
+
 def print_versus(found: Versus, log: RunLog, console: Console) -> None:
     """Print a comparison whose first run is `log`: rows, a table for each two sides, then what was left out."""
     metrics = metrics_of(log, found)
-    resolves = f"; they resolve {100 * found.resolves:.1f} points" if found.resolves is not None else ""
-    console.print(Text(f"{one_line(found.task)}: {found.rows:,} rows in common{resolves}."))
-    for x, y in found.sides:
+    console.print(Text(f"{one_line(found.task)}: {plural(found.rows, 'row')} in common.", style="dim"))
+    for (x, y), said in zip(found.sides, statements(found, metrics), strict=True):
+        console.print(Text(f"\n{said.sentence}", style="bold"))
+        for line in said.details:
+            console.print(Text(line))
         names = (f"{letter} = {side_name(side)} ({side.model})" for letter, side in (("a", x), ("b", y)))
         console.print(Text("\n" + "\n".join(map(one_line, names))))
         table = new_table()
@@ -50,7 +86,7 @@ def print_versus(found: Versus, log: RunLog, console: Console) -> None:
             table.add_row(*_row(pair, x, y, metrics[pair.metric]))
         console.print(table)
     if any(pair.verdict == EVEN for pair in found.pairs):
-        console.print(Text(f"= {EVEN}", style="dim"))
+        console.print(Text("= no significant difference", style="dim"))
     for note in found.notes:
         console.print(Text(f"! {one_line(note, 500)}", style="yellow"))
 

@@ -1,26 +1,10 @@
 """Figures as people read them: percentages, intervals, money, seconds. Unknown stays "unknown", never 0."""
 
-from harness.metrics import Metric
-from harness.results import Estimate
+from harness.metrics import Metric, title
+from harness.results import Estimate, PairResult
 
 UNKNOWN = "unknown"
 NOT_APPLICABLE = "n/a"
-
-TITLES = {
-    "accuracy": "accuracy",
-    "lenient_accuracy": "lenient accuracy",
-    "format_error_rate": "format errors",
-    "lenient_format_error_rate": "format errors, lenient",
-    "macro_f1": "macro-F1",
-    "weighted_f1": "weighted F1",
-    "weighted_precision": "weighted precision",
-    "weighted_recall": "weighted recall",
-}
-
-
-def title(metric: str) -> str:
-    """A metric's name for a heading: `macro_f1` reads "macro-F1"; unknown names lose their underscores."""
-    return TITLES.get(metric, metric.replace("_", " "))
 
 
 def is_share(metric: Metric) -> bool:
@@ -50,6 +34,25 @@ def estimate(value: Estimate | None, metric: Metric) -> str:
     if value is None or value.value is None:
         return NOT_APPLICABLE
     return f"{number(value.value, metric)} {interval(value, metric)}".rstrip()
+
+
+def figure_of(value: Estimate | None, metric: Metric, *, named: bool = True) -> str:
+    """`accuracy 95.0 [93.5, 96.2] %`, or without the metric's name."""
+    text = estimate(value, metric)
+    percent = " %" if is_share(metric) and text != NOT_APPLICABLE else ""
+    return f"{title(metric.name)} {text}{percent}" if named else f"{text}{percent}"
+
+
+def difference(pair: PairResult, sign: int, metric: Metric) -> tuple[str, str]:
+    """Value and interval of a difference seen from one side: ("+7.8", "[5.1, 10.6]"); empty where undefined."""
+    d = pair.difference
+    if d.value is None:
+        return "", ""
+    value = f"{'+' if sign * d.value >= 0 else '-'}{number(abs(d.value), metric)}"
+    if d.low is None or d.high is None:
+        return value, ""
+    low, high = sorted((sign * d.low, sign * d.high))
+    return value, f"[{number(low, metric)}, {number(high, metric)}]"
 
 
 def money(usd: float | None) -> str:

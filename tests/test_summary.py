@@ -144,12 +144,12 @@ def test_rows_of_a_group_stand_and_fall_together(tmp_path: Path) -> None:
     assert "groups" in next(p for p in summary.pairs if p.metric == "accuracy").p_method
 
 
-def test_what_the_rows_resolve_is_said(tmp_path: Path) -> None:
+def test_the_difference_that_the_rows_detect_is_that_of_the_named_pair(tmp_path: Path) -> None:
     alone = summarise(make_run(tmp_path / "one", {"a": right_but(0, 1, 2)}), CLASSIFICATION)
     assert alone.resolution is not None and 0.05 < alone.resolution < 0.3
-    assert any("rows resolve differences from" in w for w in alone.warnings)
     two = summarise(make_run(tmp_path / "two", {"a": right_but(0, 1), "b": right_but(2, 3)}), CLASSIFICATION)
     assert two.resolution is not None and 0.05 < two.resolution < 0.3
+    assert two.verdict is not None and two.verdict.detectable == two.resolution == two.pairs[0].detectable
 
 
 def test_costs_add_up_and_a_cached_answer_keeps_its_list_price(tmp_path: Path) -> None:

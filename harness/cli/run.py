@@ -27,6 +27,7 @@ from harness.errors import UsageError
 FROM_MANIFEST = (
     *("task", "backends", "data", "limit", "seed", "base", "repeats", "probe_rows", "batch", "out"),
     *("shots", "prompt", "probe", "fail_on_contamination", "early_stop", "executor", "workers"),
+    *("incumbent", "candidate"),
 )
 """Options that a resumed run takes from its manifest."""
 
@@ -68,6 +69,18 @@ FROM_MANIFEST = (
     help="Stop asking a backend once the gate's question against this is answered.",
 )
 @click.option(
+    "--incumbent",
+    metavar="NAME",
+    shell_complete=backends,
+    help="The backend that would be replaced (default: [verdict], else the API).",
+)
+@click.option(
+    "--candidate",
+    metavar="NAME",
+    shell_complete=backends,
+    help="The backend that would replace it (default: [verdict], else the tuned or local one).",
+)
+@click.option(
     "--out", metavar="DIR|URL", help="Run directory (default: in the workspace), or s3://.., gs://.., az://..."
 )
 @click.option("--resume", metavar="RUN", shell_complete=runs, help="Finish a run: a path, a short id, or 'last'.")
@@ -91,6 +104,7 @@ def run(
 
     \b
     bench run --task agnews --backends llama-ft,gpt4 --limit 500
+    bench run --task agnews --backends llama-ft,gpt4 --incumbent gpt4 --candidate llama-ft
     bench run --resume last
     """
     from rich.console import Console

@@ -2,11 +2,13 @@
 
 from harness.errors import NotComparableError
 from harness.hashing import digest
+from harness.metrics import Metric
 from harness.records import Record, Row
-from harness.results import PairResult
-from harness.statistics.power import detectable_difference
+from harness.results import PairResult, ReplacementVerdict, VerdictTerms
 from harness.summary.comparison import Comparison, compare_all
+from harness.summary.detectable import detectable_of_pair
 from harness.summary.outcomes import RowTable
+from harness.summary.replacement_verdict import fixed_bounds, verdict_of_bounds
 from harness.summary.standings import correct_pairs
 
 from .comparable import metric_refusals
@@ -24,8 +26,12 @@ class Side(Record, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class Versus(Record, frozen=True, kw_only=True, omit_defaults=False):
-    """a against b for every metric. rows: common rows; resolves: the smallest difference of the first right/wrong
-    metric that they show with 80 % power; notes: what was left out."""
+    """a against b for every metric.
+
+    rows: common rows; verdicts: for each two sides whether a may replace b, by the first metric; resolves: the smallest
+    difference of the first metric that the rows detect between the first two sides (80 % power); notes: what was left
+    out.
+    """
 
     task: str
     rows: int
@@ -33,6 +39,7 @@ class Versus(Record, frozen=True, kw_only=True, omit_defaults=False):
     pairs: tuple[PairResult, ...]
     resolves: float | None
     notes: tuple[str, ...]
+    verdicts: tuple[ReplacementVerdict, ...] = ()
 
 
 def versus(a: Source, b: Source, a_name: str | None, b_name: str | None) -> Versus:
@@ -55,6 +62,7 @@ def versus(a: Source, b: Source, a_name: str | None, b_name: str | None) -> Vers
     ids = [a.ids[n] for n in same]
     sides: list[tuple[Side, Side]] = []
     everything: dict[tuple[str, str], dict[str, Comparison]] = {}
+    verdicts: list[ReplacementVerdict] = []
     notes: list[str] = []
     for mine, theirs in names:
         x, y = a.side(mine), b.side(theirs)
@@ -63,7 +71,13 @@ def versus(a: Source, b: Source, a_name: str | None, b_name: str | None) -> Vers
         notes += _of_answers(mine, theirs, len(same), int((left.answered & right.answered).sum()))
         if x.early is not None or y.early is not None:
             notes.append(f"{mine}: asking stopped early, and a test of a fixed number of rows does not hold.")
-        everything[f"{mine} of {x.info.run}", f"{theirs} of {y.info.run}"] = compared
+        of_runs = f"{mine} of {x.info.run}", f"{theirs} of {y.info.run}"
+        everything[of_runs] = compared
+        if metrics and x.early is None and y.early is None:
+            bounds = fixed_bounds(metrics[0], rows, (left, right), (mine, theirs))
+            verdicts += (
+                [] if bounds is None else [verdict_of_bounds(bounds, metrics[0], of_runs, _terms(a, metrics[0]))]
+            )
         values = [{n: getattr(c, f"value_{side}") for n, c in compared.items()} for side in "ab"]
         sides.append(
             (
@@ -77,7 +91,8 @@ def versus(a: Source, b: Source, a_name: str | None, b_name: str | None) -> Vers
         rows=len(same),
         sides=tuple(sides),
         pairs=pairs,
-        resolves=_resolves(pairs),
+        resolves=detectable_of_pair(pairs[0]) if pairs else None,
+        verdicts=tuple(verdicts),
         notes=(*_notes(a, b, len(same), sides), *filter(None, [rows.copies_remark()]), *notes),
     )
 
@@ -98,11 +113,12 @@ def _refuse(a: Source, b: Source) -> None:
         raise NotComparableError(" ".join(other))
 
 
-def _resolves(pairs: tuple[PairResult, ...]) -> float | None:
-    first = next((p for p in pairs if p.only_a is not None and p.only_b is not None), None)
-    if first is None or first.only_a is None or first.only_b is None:
-        return None
-    return detectable_difference(first.rows, (first.only_a + first.only_b) / first.rows)
+def _terms(source: Source, metric: Metric) -> VerdictTerms:
+    """The margin that the first run was asked by, where it was by this metric."""
+    asked = None if source.summary is None else source.summary.verdict
+    if asked is None or asked.metric != metric.name:
+        return VerdictTerms()
+    return VerdictTerms(margin=asked.margin, margin_source=asked.margin_source)
 
 
 def _notes(a: Source, b: Source, common: int, sides: list[tuple[Side, Side]]) -> list[str]:

@@ -12,6 +12,15 @@ def exact_p(b: int, c: int) -> float:
     return min(1.0, 2 * float(bdtr(min(b, c), m, 0.5))) if m else 1.0
 
 
+def fewest_discordant(alpha: float = 0.05) -> int:
+    """Rows on which exactly one of the two is right that a two-sided exact p-value of `alpha` takes at least: with m of
+    them, all on one side, it is 2^(1 - m)."""
+    m = 1
+    while exact_p(0, m) > alpha:
+        m += 1
+    return m
+
+
 def mid_p(b: int, c: int) -> float:
     """Two-sided mid-p value (Fagerland, Lydersen and Laake, BMC Med Res Methodol 2013, 13:91).
 

@@ -5,13 +5,12 @@ import numpy as np
 from harness.gate.early_stop import KIND as EARLY_STOP
 from harness.gate.settings import DEFAULT_FORMAT_MARGIN, DEFAULT_MARGIN
 from harness.metrics import ACCURACY, FORMAT_ERROR_RATE
-from harness.results import BackendResult, PairResult
+from harness.results import AnswerFinding, BackendResult, PairResult
 from harness.runlog import Manifest
 from harness.statistics.rows_needed import least_rows_to_pass
 from harness.summary.outcomes import HAS_NO_FORMAT, Outcomes
 
 MUCH_CACHED = 0.01
-COARSE = 0.05
 WAITING = 10.0
 """A request that waits for its turn this many times longer than it is worked on tells of the client."""
 
@@ -21,21 +20,18 @@ def warnings_of(
     results: dict[str, BackendResult],
     pairs: tuple[PairResult, ...],
     outcomes: dict[str, Outcomes],
-    resolution: float | None,
+    findings: tuple[AnswerFinding, ...] = (),
 ) -> tuple[str, ...]:
-    """All warnings, those of each backend together."""
-    found = []
-    for name, result in results.items():
-        found += _incomplete(name, result) + _of_work(manifest, name, result) + _of_model(manifest, name, result)
-        found += _undefined(name, result, outcomes[name])
-    if resolution is not None and resolution >= COARSE:
-        found.append(
-            f"these {manifest.rows} rows resolve differences from {100 * resolution:.1f} points upwards; "
-            "smaller ones need more rows (bench power)."
-        )
+    """All warnings: first what makes a verdict doubtful, last what concerns speed alone."""
+    found = [text for name, result in results.items() for text in _incomplete(name, result)]
+    found += [finding.sentence for finding in findings]
+    found += [text for name, result in results.items() for text in _contaminated(manifest, name, result)]
+    found += [text for name, result in results.items() for text in _undefined(name, result, outcomes[name])]
     found += _too_few_for_a_gate(manifest, results)
     fewer = sorted({(p.a, p.b, p.rows) for p in pairs if p.rows < manifest.rows and p.metric == _headline(pairs)})
     found += [f"{a} and {b} are compared on the {n} of {manifest.rows} rows that both answered." for a, b, n in fewer]
+    found += [text for name, result in results.items() for text in _retired(manifest, name, result)]
+    found += [text for name, result in results.items() for text in _of_work(manifest, name, result)]
     return tuple(found)
 
 
@@ -68,7 +64,7 @@ def _incomplete(name: str, result: BackendResult) -> list[str]:
         kinds = ", ".join(f"{kind} {count}" for kind, count in result.errors.items())
         found.append(
             f"{name}: {errors} of {result.asked} requests ended in an infrastructure error ({kinds}); "
-            "they are in no denominator."
+            "they are excluded from the rates."
         )
     early = result.stopped is not None and result.stopped.get("kind") == EARLY_STOP
     if result.missing and not early:
@@ -99,9 +95,12 @@ def _of_work(manifest: Manifest, name: str, result: BackendResult) -> list[str]:
         )
     if load.counters.get("client_bound"):
         lag = load.counters.get("client_lag_s", 0.0)
+        advice = "measure latency with a probe, or lower concurrency"
+        if manifest.probe_rows:
+            advice = "its probe is not concerned" if result.probe is not None else "no answer of its probe came back"
         found.append(
             f"{name}: latency under load is client-bound: answers were read {1000 * lag:.0f} ms late on average; "
-            "measure latency with a probe, or lower concurrency."
+            f"{advice}."
         )
     remote = manifest.backends[name].kind != "local"  # rows of a local window wait for each other by design
     if remote and load.service is not None and load.queue_mean_s is not None:
@@ -114,18 +113,21 @@ def _of_work(manifest: Manifest, name: str, result: BackendResult) -> list[str]:
     return found
 
 
-def _of_model(manifest: Manifest, name: str, result: BackendResult) -> list[str]:
-    found = []
+def _retired(manifest: Manifest, name: str, result: BackendResult) -> list[str]:
     retired = manifest.backends[name].retired
-    if retired:
-        past = manifest.created[:10] >= retired
-        found.append(f"{name}: {result.model} {'was' if past else 'will be'} shut down on {retired}.")
-    if result.contaminated:
-        found.append(
-            f"{name}: {result.contaminated} of {manifest.rows} evaluated rows also stand in the training rows"
-            f"{_without(result)}."
-        )
-    return found
+    if not retired:
+        return []
+    past = manifest.created[:10] >= retired
+    return [f"{name}: {result.model} {'was' if past else 'will be'} shut down on {retired}."]
+
+
+def _contaminated(manifest: Manifest, name: str, result: BackendResult) -> list[str]:
+    if not result.contaminated:
+        return []
+    return [
+        f"{name}: {result.contaminated} of {manifest.rows} evaluated rows also stand in the training rows"
+        f"{_without(result)}."
+    ]
 
 
 def _without(result: BackendResult) -> str:

@@ -1,15 +1,18 @@
-"""Who is better than whom: paired tests of all backends, their places, and what the rows can resolve."""
+"""Who is better than whom: paired tests of all backends, their ranks, and the differences that the rows detect."""
 
 import math
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Literal
 
 from harness.metrics import Metric
 from harness.results import BackendResult, Estimate, PairResult
+from harness.statistics.compact_letters import compact_letters
 from harness.statistics.holm import holm
 from harness.statistics.noninferiority import ALPHA
-from harness.statistics.power import detectable_difference, detectable_mean_difference
+from harness.statistics.power import detectable_difference
 from harness.summary.comparison import Comparison, compare_all
+from harness.summary.detectable import detectable
 from harness.summary.outcomes import Outcomes, RowTable
 
 Verdict = Literal["a better", "b better", "not distinguishable"]
@@ -60,6 +63,7 @@ def as_pair(a: str, b: str, c: Comparison, p_holm: float) -> PairResult:
         p_holm=p_holm,
         only_a=c.only_a,
         only_b=c.only_b,
+        detectable=detectable(c),
         verdict=verdict,
     )
 
@@ -74,25 +78,19 @@ def ranks(headline: Metric, pairs: tuple[PairResult, ...], results: dict[str, Ba
     return places
 
 
-def resolution(headline: Metric, pairs: tuple[PairResult, ...], results: dict[str, BackendResult]) -> float | None:
-    """The smallest difference of the headline metric that these rows resolve: 80 % power, 5 % two-sided.
-
-    The worst of the pairs, from their own discordance (or interval). With one backend alone: against another of
-    its accuracy whose errors fall on independent rows.
-    """
-    found = [_resolved(p) for p in pairs if p.metric == headline.name]
-    if not found and len(results) == 1 and headline.proportion:
-        alone = next(iter(results.values())).metrics.get(headline.name)
-        if alone is not None and alone.value is not None:
-            found = [detectable_difference(alone.n, 2 * alone.value * (1 - alone.value))]
-    known = [value for value in found if value is not None]
-    return max(known) if known and len(known) == len(found) else None
+def letters(order: Sequence[str], headline: Metric, pairs: tuple[PairResult, ...]) -> dict[str, str]:
+    """Compact letters of the measured backends by the headline metric, `a` from the beginning of `order`."""
+    different = [
+        frozenset((p.a, p.b)) for p in pairs if p.metric == headline.name and p.verdict != "not distinguishable"
+    ]
+    return compact_letters(order, different)
 
 
-def _resolved(pair: PairResult) -> float | None:
-    if pair.only_a is not None and pair.only_b is not None:
-        return detectable_difference(pair.rows, (pair.only_a + pair.only_b) / pair.rows)
-    low, high = pair.difference.low, pair.difference.high
-    if low is None or high is None:
+def alone_detectable(headline: Metric, results: dict[str, BackendResult]) -> float | None:
+    """With one backend: the difference detected against another of its accuracy with errors on independent rows."""
+    if len(results) != 1 or not headline.proportion:
         return None
-    return detectable_mean_difference((high - low) / (2 * 1.959964))
+    figure = next(iter(results.values())).metrics.get(headline.name)
+    if figure is None or figure.value is None:
+        return None
+    return detectable_difference(figure.n, 2 * figure.value * (1 - figure.value))

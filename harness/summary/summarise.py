@@ -8,16 +8,20 @@ from collections.abc import Mapping
 import msgspec
 import numpy as np
 
-from harness.data.contamination import Overlap, read_findings
+from harness.data.contamination import Findings, Overlap, read_findings
 from harness.likeness import read_likeness
 from harness.metrics import ACCURACY, Metric
-from harness.results import BackendResult, ClassResult, Confusion, Summary
-from harness.runlog import RunLog
+from harness.results import BackendResult, ClassResult, Confusion, ReplacementVerdict, Summary, VerdictTerms
+from harness.runlog import Manifest, RunLog
+from harness.summary.answer_findings import answer_findings, constant_answer
+from harness.summary.answer_hashes import Hashes
 from harness.summary.cautions import warnings_of
+from harness.summary.contenders import contenders
 from harness.summary.estimates import confusion_record, estimate_all
 from harness.summary.outcomes import Outcomes, RowTable
+from harness.summary.replacement_verdict import Duel, replacement_verdict
 from harness.summary.slices import slice_estimates
-from harness.summary.standings import pair_results, ranks, resolution
+from harness.summary.standings import alone_detectable, letters, pair_results, ranks
 from harness.summary.tally import Tally, tally_of
 
 
@@ -40,15 +44,19 @@ def summarise(
     findings = read_findings(log.path)
     outcomes: dict[str, Outcomes] = {}
     results: dict[str, BackendResult] = {}
+    hashes: dict[str, Hashes] = {}
     for name in manifest.backends:
         tally = tally_of(log, name, metrics, len(rows))
-        outcomes[name] = tally.outcomes.build()
+        outcomes[name], hashes[name] = tally.outcomes.build(), tally.hashes
         result = _backend_result(log, name, tally, rows, outcomes[name], (contaminated or {}).get(name))
         overlap = findings.overlaps.get(name)
         results[name] = result if overlap is None else _told_apart(result, overlap, metrics, rows, outcomes[name])
     headline = metrics[0] if metrics else ACCURACY
     pairs = pair_results(metrics, rows, outcomes)
-    resolved = resolution(headline, pairs, results)
+    places = ranks(headline, pairs, results)
+    verdict = _verdict(manifest, headline, rows, outcomes, results, findings)
+    answers = answer_findings(manifest.backends, metrics, rows, outcomes, hashes)
+    resolved = alone_detectable(headline, results) if verdict is None else verdict.detectable
     return Summary(
         run=manifest.id,
         task=manifest.task,
@@ -60,15 +68,49 @@ def summarise(
         metrics=metrics,
         backends=results,
         pairs=pairs,
-        ranks=ranks(headline, pairs, results),
+        ranks=places,
+        letters=letters(_best_first(places, results, headline), headline, pairs),
+        verdict=verdict,
+        constant=constant_answer(rows, metrics),
+        findings=answers,
         resolution=resolved,
         complete=all(not r.missing and not r.errors for r in results.values()),
-        warnings=warnings_of(manifest, results, pairs, outcomes, resolved)
+        warnings=warnings_of(manifest, results, pairs, outcomes, answers)
         + tuple(filter(None, [rows.copies_remark()]))
         + findings.remarks
         + (likeness.remarks if likeness is not None else ()),
         slices=slice_estimates(metrics, rows, outcomes),
     )
+
+
+def _verdict(
+    manifest: Manifest,
+    headline: Metric,
+    rows: RowTable,
+    outcomes: dict[str, Outcomes],
+    results: dict[str, BackendResult],
+    findings: Findings,
+) -> ReplacementVerdict | None:
+    """The verdict on the run's candidate; None with fewer than two backends."""
+    terms = manifest.verdict or VerdictTerms()
+    reference = (manifest.early_stop or {}).get("reference")
+    found = contenders(terms, manifest.backends, results, headline, reference)
+    if found is None:
+        return None
+    overlap = findings.overlaps.get(found.candidate)
+    duel = Duel(
+        contenders=found,
+        sides=(outcomes[found.candidate], outcomes[found.incumbent]),
+        results=(results[found.candidate], results[found.incumbent]),
+        trained_on=np.array([] if overlap is None else overlap.rows, dtype=np.int64),
+    )
+    return replacement_verdict(headline, rows, duel, terms)
+
+
+def _best_first(places: dict[str, int], results: dict[str, BackendResult], headline: Metric) -> list[str]:
+    """Measured backends by rank, then by the headline figure, then by name."""
+    sign = -1 if headline.direction == "higher" else 1
+    return sorted(places, key=lambda n: (places[n], sign * (results[n].metrics[headline.name].value or 0.0), n))
 
 
 def _told_apart(

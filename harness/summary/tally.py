@@ -11,6 +11,7 @@ from harness.metrics import Metric
 from harness.records import LogLine, Usage
 from harness.results import CostResult, Latency, Load
 from harness.runlog import RunLog, Session
+from harness.summary.answer_hashes import Hashes, new_hashes, text_hash
 from harness.summary.outcomes import OutcomeBuilder
 from harness.summary.servers import Servers
 
@@ -66,7 +67,8 @@ class Money:
 class Tally:
     """What a backend's lines add up to. `add` every line's last state once.
 
-    paid: USD of all lines ever written, superseded ones too: an answer that was asked again was paid for.
+    paid: USD of all lines ever written, superseded ones too: an answer that was asked again was paid for. hashes:
+    (rows, repeats) of the answers' texts.
     """
 
     identity: Identity
@@ -92,8 +94,10 @@ class Tally:
     probe_money: Money = field(default_factory=Money)
     servers: Servers = field(default_factory=Servers)
     outcomes: OutcomeBuilder = field(init=False)
+    hashes: Hashes = field(init=False)
 
     def __post_init__(self) -> None:
+        self.hashes = new_hashes(self.rows, self.repeats)
         self.outcomes = OutcomeBuilder(self.identity.decode, self.metrics, self.labels, self.rows, self.repeats)
 
     def add(self, line: LogLine) -> None:
@@ -111,6 +115,7 @@ class Tally:
         thought = bool(line.reasoning or line.usage.reasoning_tokens)
         self.cut_off_thinking += thought and line.finish == "length" and not line.text.strip()
         self.outcomes.add(line)
+        self.hashes[line.n, line.repeat] = text_hash(line.text)
         if line.score is not None and line.score.format is not None:
             self.format_errors[line.score.format] += 1
         for name in Usage.__struct_fields__:

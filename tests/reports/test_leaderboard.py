@@ -40,7 +40,7 @@ def test_the_index_has_a_row_per_backend_and_run_newest_first(site: Path) -> Non
     index = (site / "index.html").read_text("utf-8")
     assert len(re.findall(r'<th scope="row"', index)) == 6
     assert index.index("2026-01-03") < index.index("2026-01-02")
-    assert "2=" in index and "shut down 2025-09-01" in index and "for choose" in index
+    assert "2 b" in index and "shut down 2025-09-01" in index and "for choose" in index
 
 
 def test_every_link_leads_to_a_page_that_is_there(site: Path) -> None:

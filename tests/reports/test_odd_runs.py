@@ -59,7 +59,7 @@ def report(log: RunLog, folder: Path) -> str:
 
 def test_one_backend_is_compared_with_nobody(tmp_path: Path) -> None:
     log = synthetic_run(tmp_path / "run", 30, makers={"gpt4": MAKERS["gpt4"]})
-    assert "Nothing to compare it with." in report(log, tmp_path)
+    assert "There is no other backend to compare it with." in report(log, tmp_path)
 
 
 def test_open_answers_have_no_classes_and_show_their_format_errors(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_open_answers_have_no_classes_and_show_their_format_errors(tmp_path: Pat
 def test_a_run_in_which_nobody_answered_says_so(tmp_path: Path) -> None:
     page = report(open_run(tmp_path / "run", 2, fails=True), tmp_path)
     first = re.search(r"<h1>(.*?)</h1>", page)
-    assert first is not None and "have not been compared" in first.group(1)
+    assert first is not None and "no row was answered by both" in first.group(1)
     assert "connection" in page and "n/a" in page
 
 

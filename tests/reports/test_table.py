@@ -24,7 +24,9 @@ def test_it_fits_80_columns_and_a_pipe_gets_plain_text(summary: Summary) -> None
 def test_long_backend_names_are_folded_and_never_push_figures_out(summary: Summary) -> None:
     name = "meta-llama-3.2-1b-instruct-lora-r16-agnews"
     backends = {(name if n == "llama-ft" else n): b for n, b in summary.backends.items()}
-    text = shown(msgspec.structs.replace(summary, backends=backends, ranks={name: 1}, pairs=()))
+    text = shown(
+        msgspec.structs.replace(summary, backends=backends, ranks={name: 1}, letters={}, verdict=None, pairs=())
+    )
     assert max(map(len, text.splitlines())) <= 80
     accuracy = summary.backends["llama-ft"].metrics["accuracy"]
     assert accuracy.value is not None and f"{100 * accuracy.value:.1f} [" in text
@@ -33,27 +35,30 @@ def test_long_backend_names_are_folded_and_never_push_figures_out(summary: Summa
 def test_intervals_are_named_and_ties_are_marked(summary: Summary) -> None:
     text = shown(summary)
     assert "Wilson 95 %" in text
-    assert "2=  gpt" in text and "= cannot be told apart" in " ".join(text.split())
+    assert "2 b   gpt4" in text and "3 b   gpt35" in text
+    assert "same letter: no significant difference" in " ".join(text.split())
 
 
 def test_unknown_costs_and_undefined_rates_are_words(summary: Summary) -> None:
     text = shown(summary)
     gpt35 = [line for line in text.splitlines() if line.strip().startswith("gpt35")]
     assert any("unknown" in line for line in gpt35)
-    assert "n/a" in next(
-        line for line in text.splitlines() if "llama-ft" in line and "[" in line and "points" not in line
-    )
+    assert "n/a" in next(line for line in text.splitlines() if line.startswith("1 a") and "llama-ft" in line)
 
 
 def test_the_sentence_and_the_cautions_are_there(summary: Summary) -> None:
     text = " ".join(shown(summary).split())
-    assert "more accurate than gpt4 on these" in text
+    assert "more accurate than gpt4 (95 %" in text
     assert "! gpt4:" in text
     assert "format errors of llama-base:" in text
 
 
 def test_hostile_names_cannot_paint_the_terminal(summary: Summary) -> None:
     backends = {"\x1b[2J[red]x": summary.backends["gpt4"]}
-    text = shown(msgspec.structs.replace(summary, backends=backends, pairs=(), warnings=("\x1b]0;title\x07",)))
+    text = shown(
+        msgspec.structs.replace(
+            summary, backends=backends, pairs=(), ranks={}, letters={}, verdict=None, warnings=("\x1b]0;title\x07",)
+        )
+    )
     assert "\x1b" not in text and "\x07" not in text
     assert "␛[2J[red]x" in text

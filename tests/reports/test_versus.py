@@ -41,7 +41,7 @@ def test_the_verdict_stands_first_and_every_difference_has_its_interval(
 ) -> None:
     page = write_compare(found, log, worse, tmp_path / "c.html").read_text("utf-8")
     first = re.search(r"<h1>(.*?)</h1>", page)
-    said = r"llama-ft of .* is better than llama-ft of run-b on 500 common rows: accuracy 2\d\.\d points \["
+    said = r"llama-ft of .* is at least 2\d\.\d points more accurate than llama-ft of run-b \(95 %, 500 rows\): within"
     assert first is not None and re.match(said, first.group(1))
     for pair in found.pairs:
         d = pair.difference

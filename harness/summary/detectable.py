@@ -1,0 +1,37 @@
+"""The smallest difference that rows detect: one figure for one pair, whoever prints it."""
+
+import math
+
+from harness.results import PairResult
+from harness.statistics.mcnemar import fewest_discordant
+from harness.statistics.power import detectable_difference, detectable_mean_difference
+from harness.summary.comparison import Comparison
+
+Z_975 = 1.959964
+
+
+def detectable(c: Comparison) -> float | None:
+    """The smallest true difference found with 80 % power at 5 % two-sided, in the metric's own units; None where the
+    rows do not say.
+
+    Right or wrong: McNemar's test at this discordance. Else from the standard error of the mean difference.
+    """
+    if c.only_a is not None and c.only_b is not None:
+        if c.rows < fewest_discordant():
+            return None
+        return detectable_difference(c.rows, (c.only_a + c.only_b) / c.rows)
+    if not c.variance > 0:
+        return None
+    return detectable_mean_difference(math.sqrt(c.variance / c.rows))
+
+
+def detectable_of_pair(pair: PairResult) -> float | None:
+    """The figure as the pair carries it; of summaries that do not carry it, from counts or the 95 % interval."""
+    if pair.detectable is not None:
+        return pair.detectable
+    if pair.only_a is not None and pair.only_b is not None and pair.rows:
+        return detectable_difference(pair.rows, (pair.only_a + pair.only_b) / pair.rows)
+    low, high = pair.difference.low, pair.difference.high
+    if low is None or high is None or high <= low:
+        return None
+    return detectable_mean_difference((high - low) / (2 * Z_975))

@@ -1,0 +1,117 @@
+"""`[verdict]` of bench.toml, with flags on top: who would replace whom, and the loss that would be accepted."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from harness.errors import UsageError, did_you_mean
+from harness.gate.settings import DEFAULT_MARGIN
+from harness.metrics import Metric
+from harness.results import VerdictTerms
+from harness.settings import Settings, decode_table
+
+DEFAULT_SOURCE = "Bench's default"
+
+
+class VerdictSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The keys of `[verdict]`.
+
+    incumbent: the backend that would be replaced (default: the API, or the dearer one). candidate: the backend that
+    would replace it (default: the tuned one, else the local one). margin: the largest loss of the headline metric that
+    would be accepted, in its own units (0.02: two points of accuracy), or a table of such margins by metric; default:
+    that of `[gate]`, else 0.02 for shares.
+    """
+
+    incumbent: str | None = None
+    candidate: str | None = None
+    margin: float | dict[str, float] | None = None
+
+
+def named_backends(
+    settings: Settings, backends: Sequence[str], incumbent: str | None = None, candidate: str | None = None
+) -> tuple[str | None, str | None]:
+    """Incumbent and candidate as far as flags (given here) or `[verdict]` name them; flags win.
+
+    A backend that `[verdict]` names and the run does not ask is left out. Raises UsageError: a flag that names none of
+    the run's backends, a setting that names no backend at all, one backend for both.
+    """
+    where, table = _table(settings)
+    for flag, name in (("--incumbent", incumbent), ("--candidate", candidate)):
+        if name is not None and name not in backends:
+            raise UsageError(f"{flag} {name}: this run asks no such backend{did_you_mean(name, backends)}.")
+    for key, name in (("incumbent", table.incumbent), ("candidate", table.candidate)):
+        if name is not None and name not in settings.backends:
+            raise UsageError(f"{where}: {key}: no backend '{name}'{did_you_mean(name, settings.backends)}.")
+    if table.incumbent is not None and table.incumbent == table.candidate:
+        raise UsageError(f"{where}: '{table.incumbent}' is named as incumbent and as candidate: name two backends.")
+    if incumbent is not None and incumbent == candidate:
+        raise UsageError(f"--incumbent and --candidate both name '{incumbent}': name two backends.")
+    return (
+        incumbent or _other_than(candidate, table.incumbent, backends),
+        candidate or _other_than(incumbent, table.candidate, backends),
+    )
+
+
+def verdict_terms(
+    settings: Settings, metrics: tuple[Metric, ...], named: tuple[str | None, str | None]
+) -> VerdictTerms:
+    """What a run is asked about replacement. named: incumbent and candidate, as `named_backends` gives them.
+
+    Raises UsageError for a margin that is none.
+    """
+    where, table = _table(settings)
+    margin, source = _margin(settings, table, metrics, where)
+    return VerdictTerms(incumbent=named[0], candidate=named[1], margin=margin, margin_source=source)
+
+
+def _table(settings: Settings) -> tuple[str, VerdictSettings]:
+    where = f"{settings.path} [verdict]" if settings.path else "[verdict]"
+    return where, decode_table(settings.verdict, VerdictSettings, where)
+
+
+def _other_than(taken: str | None, name: str | None, backends: Sequence[str]) -> str | None:
+    """A name of `[verdict]`, unless the run does not ask it or a flag has given it the other part."""
+    return name if name in backends and name != taken else None
+
+
+def _margin(
+    settings: Settings, table: VerdictSettings, metrics: tuple[Metric, ...], where: str
+) -> tuple[float | None, str]:
+    """The margin of the headline metric and whose it is; None for a metric without a usual one."""
+    if not metrics:
+        return None, ""
+    headline, known = metrics[0], {m.name: m for m in metrics}
+    own = {headline.name: table.margin} if isinstance(table.margin, float) else table.margin or {}
+    for name, value in own.items():
+        if name not in known:
+            raise UsageError(f"{where}: margin: this task has no metric '{name}'{did_you_mean(name, known)}.")
+        check_margin(value, known[name], f"{where}: margin of {name}")
+    if headline.name in own:
+        return own[headline.name], "[verdict] of bench.toml"
+    gated: Any = settings.gate.get(headline.name)
+    asked = gated.get("margin") if isinstance(gated, dict) else None
+    if isinstance(asked, int | float) and not isinstance(asked, bool):
+        gate = f"{settings.path} [gate] {headline.name}: margin" if settings.path else f"[gate] {headline.name}: margin"
+        check_margin(float(asked), headline, gate)
+        return float(asked), "[gate] of bench.toml"
+    return default_margin(headline)
+
+
+def default_margin(metric: Metric) -> tuple[float | None, str]:
+    """Two points of a share; of other metrics nobody knows what a small loss is."""
+    return (DEFAULT_MARGIN, DEFAULT_SOURCE) if is_share(metric) else (None, "")
+
+
+def check_margin(value: float, metric: Metric, what: str) -> None:
+    """Raises UsageError for a margin that is not above 0, or not below 1 where the metric is a share."""
+    if not (math.isfinite(value) and value > 0):
+        raise UsageError(f"{what} must be above 0: it is the largest loss that would be accepted, not {value:g}.")
+    if is_share(metric) and value >= 1:
+        raise UsageError(f"{what} is a share of rows, 0.02 for 2 points, and not {value:g}.")
+
+
+def is_share(metric: Metric) -> bool:
+    """Whether values lie in 0..1 and read best as percentages."""
+    return metric.proportion or metric.kind == "confusion"
