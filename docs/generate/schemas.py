@@ -13,6 +13,7 @@ from harness.gate.records import GateResult
 from harness.gate.settings import GateKeys, Terms
 from harness.results import Summary
 from harness.settings import builtin_backends
+from harness.summary.verdict_settings import VerdictSettings
 from harness.task_file import TaskFile
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -60,11 +61,12 @@ def _recipe() -> Schema:
 def _bench() -> Schema:
     """`bench.toml`: what a backend may say depends on its `kind`; the built-in names have theirs already."""
     records = backend_settings()
-    kinds = [*records.values(), GateKeys, Terms]
+    kinds = [*records.values(), GateKeys, Terms, VerdictSettings]
     _, parts = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
     inner = [one for kind in kinds for one in [kind, *inner_records(kind)]]
     parts = _without_null(_explained(parts, inner))
     gate = {**parts.pop("GateKeys"), "title": "gate", "additionalProperties": {"$ref": "#/$defs/Terms"}}
+    verdict = {**parts.pop("VerdictSettings"), "title": "verdict", "additionalProperties": False}
     for kind, record in records.items():
         parts[record.__name__]["properties"]["kind"] = {"const": kind}
     other = {
@@ -87,6 +89,7 @@ def _bench() -> Schema:
         "properties": {
             "backends": {"type": "object", "properties": builtin, "additionalProperties": {"$ref": "#/$defs/backend"}},
             "gate": gate,
+            "verdict": verdict,
         },
         "additionalProperties": False,
         "$defs": {"backend": other, **{f"{r.__name__}Changed": _changed(parts[r.__name__]) for r in records.values()}}

@@ -8,6 +8,7 @@ from docs.generate.tables import inner_records, record_table, table
 from harness.gate.settings import COST, ERRORS, LATENCY, GateKeys, Terms
 from harness.registry import BACKENDS, find, names
 from harness.settings import builtin_backends
+from harness.summary.verdict_settings import VerdictSettings
 from harness.workspace import Workspace
 
 INTRODUCTION = """# bench.toml
@@ -33,7 +34,7 @@ def backend_settings() -> dict[str, type[msgspec.Struct]]:
 
 def settings_page() -> str:
     """The page."""
-    return "\n\n".join([INTRODUCTION.rstrip(), _backends(), _gate(), _workspace()]) + "\n"
+    return "\n\n".join([INTRODUCTION.rstrip(), _backends(), _verdict(), _gate(), _workspace()]) + "\n"
 
 
 def _backends() -> str:
@@ -69,6 +70,17 @@ def _gate() -> str:
             "such as `accuracy = { margin = 0.02 }`. [Guarding an answer in CI](../ci.md) says how to choose them.",
             "### Terms",
             record_table(Terms),
+        ]
+    )
+
+
+def _verdict() -> str:
+    return "\n\n".join(
+        [
+            "## [verdict]",
+            "What the first sentence of every report is about: `llama-ft is at most 3.1 points less accurate than gpt4`"
+            ".",
+            record_table(VerdictSettings),
         ]
     )
 

@@ -1,10 +1,11 @@
-"""The smallest difference that rows detect: one figure for one pair, whoever prints it."""
+"""What rows detect, and how many would decide: one figure for one pair, whoever prints it."""
 
 import math
 
 from harness.results import PairResult
 from harness.statistics.mcnemar import fewest_discordant
 from harness.statistics.power import detectable_difference, detectable_mean_difference
+from harness.statistics.rows_needed import RowsNeeded, rows_to_decide
 from harness.summary.comparison import Comparison
 
 Z_975 = 1.959964
@@ -23,6 +24,18 @@ def detectable(c: Comparison) -> float | None:
     if not c.variance > 0:
         return None
     return detectable_mean_difference(math.sqrt(c.variance / c.rows))
+
+
+def deciding_rows(c: Comparison, margin: float, tests: int = 1) -> RowsNeeded | None:
+    """Rows in all that would probably decide whether a loses less than the margin, whichever way, if the figures stay.
+
+    tests: over how many checks harm is corrected.
+    """
+    if math.isnan(c.variance):
+        return None
+    single = c.only_a is not None  # right or wrong on independent rows: `variance` is around 0 there
+    around_mean = max(0.0, c.variance - c.gain**2) if single else c.variance
+    return rows_to_decide(margin, c.gain, around_mean, proportion=single, tests=tests)
 
 
 def detectable_of_pair(pair: PairResult) -> float | None:

@@ -21,13 +21,13 @@ from harness.results import (
     VerdictTerms,
 )
 from harness.statistics.mcnemar import fewest_discordant, harm_p
-from harness.statistics.noninferiority import ALPHA, noninferiority_verdict
+from harness.statistics.noninferiority import ALPHA, LEVEL, noninferiority_verdict
 from harness.statistics.posterior import PRIOR, probability_of_loss_below
+from harness.statistics.selection import selection_level
 from harness.summary.comparison import Comparison, compare_all
 from harness.summary.contenders import Contenders
-from harness.summary.detectable import detectable
+from harness.summary.detectable import deciding_rows, detectable
 from harness.summary.outcomes import Codes, Outcomes, RowTable
-from harness.summary.rows_needed import rows_needed
 from harness.summary.verdict_settings import default_margin
 
 MOST_MISSING = 0.01
@@ -96,9 +96,9 @@ def fixed_bounds(
     """
     filled = fill_missing(*sides, (metric,), len(rows.labels)) if missing_is_wrong else sides[0]
     seeds = f"candidate {names[0]}", f"reference {names[1]}"
-    alpha = ALPHA / candidates
-    c = compare_all((metric,), rows, filled, sides[1], seeds, 1 - 2 * alpha).get(metric.name)
-    return None if c is None else bounds_of_comparison(c, 1 - alpha)
+    level = selection_level(LEVEL, candidates)
+    c = compare_all((metric,), rows, filled, sides[1], seeds, level).get(metric.name)
+    return None if c is None else bounds_of_comparison(c, (1 + level) / 2)
 
 
 def worse_of_all_and_clean(
@@ -181,11 +181,11 @@ def _with_fixed_rows(verdict: ReplacementVerdict, c: Comparison) -> ReplacementV
             posterior = LossPosterior(probability=probability, prior=PRIOR)
     needed = None
     if verdict.outcome == "not shown" and verdict.margin is not None:
-        needed = rows_needed(c.gain, c.variance, verdict.margin)
+        needed = deciding_rows(c, verdict.margin)
     return msgspec.structs.replace(
         verdict,
         needed_rows=None if needed is None else needed.rows,
-        needed_for="" if needed is None else "within margin" if needed.to_pass else "worse",
+        needed_for="" if needed is None else "within margin" if needed.verdict == "pass" else "worse",
         detectable=detectable(c),
         discordant=discordant,
         fewest_discordant=fewest,

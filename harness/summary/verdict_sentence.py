@@ -7,7 +7,7 @@ import math
 
 from harness.metrics import Metric, title
 from harness.results import ReplacementVerdict
-from harness.summary.verdict_settings import DEFAULT_SOURCE, is_share
+from harness.summary.verdict_settings import DEFAULT_SOURCE
 
 SMALL = 1e-9
 
@@ -123,13 +123,13 @@ def _two_digits(count: int) -> int:
 
 def _margin(v: ReplacementVerdict, metric: Metric) -> str:
     assert v.margin is not None
-    return f"{100 * v.margin:.4g}" if is_share(metric) else f"{v.margin:.4g}"
+    return f"{100 * v.margin:.4g}" if metric.in_points else f"{v.margin:.4g}"
 
 
 def _points(value: float, metric: Metric, *, exact: bool = True) -> str:
     """A margin as it was named ("2 points"), or a difference to one decimal."""
-    if not is_share(metric):
-        return f"{value:.3g}"
+    if not metric.in_points:
+        return f"{value:.3g} {metric.unit}".rstrip()
     text = f"{100 * value:.4g}" if exact else f"{100 * value:.1f}"
     return f"{text} point{'' if text == '1' else 's'}"
 
@@ -150,9 +150,10 @@ def _down(value: float, metric: Metric) -> str:
 
 def _scaled(value: float, metric: Metric) -> tuple[float, int, str]:
     """The number to print, its decimals, its unit: one decimal of points (two below 0.1), else three digits."""
-    if is_share(metric):
+    if metric.in_points:
         return 100 * value, 1 if value >= 0.001 or value < SMALL else 2, " points"
-    return value, 2 - math.floor(math.log10(value)) if value > SMALL else 0, ""
+    unit = f" {metric.unit}" if metric.unit else ""
+    return value, 2 - math.floor(math.log10(value)) if value > SMALL else 0, unit
 
 
 def _probability(value: float) -> str:

@@ -100,18 +100,13 @@ def _margin(
 
 
 def default_margin(metric: Metric) -> tuple[float | None, str]:
-    """Two points of a share; of other metrics nobody knows what a small loss is."""
-    return (DEFAULT_MARGIN, DEFAULT_SOURCE) if is_share(metric) else (None, "")
+    """Two points where figures are shown in points; of other metrics nobody knows what a small loss is."""
+    return (DEFAULT_MARGIN, DEFAULT_SOURCE) if metric.in_points else (None, "")
 
 
 def check_margin(value: float, metric: Metric, what: str) -> None:
     """Raises UsageError for a margin that is not above 0, or not below 1 where the metric is a share."""
     if not (math.isfinite(value) and value > 0):
         raise UsageError(f"{what} must be above 0: it is the largest loss that would be accepted, not {value:g}.")
-    if is_share(metric) and value >= 1:
+    if metric.in_points and value >= 1:
         raise UsageError(f"{what} is a share of rows, 0.02 for 2 points, and not {value:g}.")
-
-
-def is_share(metric: Metric) -> bool:
-    """Whether values lie in 0..1 and read best as percentages."""
-    return metric.proportion or metric.kind == "confusion"
