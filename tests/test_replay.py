@@ -122,3 +122,96 @@ def test_published_recordings_answer_every_prompt_they_hold(name: str) -> None:
         rows.append(Request(id=base if seen[key] == 1 else f"{base}-{seen[key]}", messages=prompt))
     answers = replay(path, rows)
     assert [c.text for c in answers] == [line["messages"][-1]["content"] for line in lines]
+
+
+OPENAI_USAGE = {
+    "prompt_tokens": 40,
+    "completion_tokens": 10,
+    "total_tokens": 50,
+    "prompt_tokens_details": {"cached_tokens": 16, "audio_tokens": 0},
+    "completion_tokens_details": {"reasoning_tokens": 4},
+}
+COMPLETION = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion",
+    "choices": [{"index": 0, "finish_reason": "length", "message": {"role": "assistant", "content": "yes"}}],
+    "usage": OPENAI_USAGE,
+}
+ASKED = [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": [{"type": "text", "text": "q"}]}]
+RESPONSE = {
+    "object": "response",
+    "output": [
+        {"type": "reasoning", "summary": []},
+        {"type": "message", "content": [{"type": "output_text", "text": "yes", "annotations": []}]},
+    ],
+    "incomplete_details": {"reason": "max_output_tokens"},
+    "usage": {
+        "input_tokens": 40,
+        "output_tokens": 10,
+        "total_tokens": 50,
+        "input_tokens_details": {"cached_tokens": 16},
+        "output_tokens_details": {"reasoning_tokens": 4},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"id": "row", "text": "yes", "finish": "length", "usage": OPENAI_USAGE},
+        {"custom_id": "row", "id": "batch_1", "response": {"status_code": 200, "body": COMPLETION}, "error": None},
+        {"custom_id": "row/0", "id": "batch_1", "response": {"status_code": 200, "body": COMPLETION}, "error": None},
+        {"custom_id": "row", "response": {"status_code": 200, "body": RESPONSE}},
+        {**COMPLETION, "messages": ASKED},
+        {"request": {"model": "m", "messages": ASKED}, "response": COMPLETION},
+        {**RESPONSE, "input": ASKED},
+        {
+            "messages": [*ASKED, {"role": "assistant", "content": [{"type": "text", "text": "yes"}]}],
+            "usage": OPENAI_USAGE,
+            "finish_reason": "length",
+        },
+    ],
+)
+def test_recordings_are_read_in_the_shapes_of_openai(tmp_path: Path, line: dict[str, Any]) -> None:
+    asked = (Message(role="system", content="Be brief."), Message(role="user", content="q"))
+    (tmp_path / "r.jsonl").write_text("\ufeff" + json.dumps(line) + "\n")
+    (answer,) = replay(tmp_path / "r.jsonl", [Request(id="row", messages=asked)], price={"input": 1.0, "output": 10.0})
+    assert (answer.error, answer.text, answer.finish) == (None, "yes", "length")
+    used = answer.usage
+    assert (used.prompt_tokens, used.completion_tokens, used.cached_tokens, used.reasoning_tokens) == (40, 10, 16, 4)
+    assert answer.cost.list is not None and answer.cost.list > 0
+
+
+@pytest.mark.parametrize("usage", [{"total_tokens": 7}, "unknown", {"prompt_tokens": "many"}, None])
+def test_usage_of_another_shape_costs_no_answer(tmp_path: Path, usage: Any) -> None:
+    path = write(
+        tmp_path / "r.jsonl", {"id": "a", "text": "t", "usage": usage, "logprobs": [1], "finish_reason": "odd"}
+    )
+    (answer,) = replay(path, [request("a", "q")], price={"input": 1.0, "output": 2.0})
+    assert (answer.text, answer.finish, answer.cost.list) == ("t", "stop", None)
+
+
+def test_thoughts_and_refusals_of_a_recording_are_no_text_of_its_answer(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "r.jsonl",
+        conversation("one", "<think>no, yes</think>\nyes"),
+        {"messages": [{"role": "user", "content": "two"}, {"role": "assistant", "content": None, "refusal": "No."}]},
+        conversation("three", ""),
+    )
+    one, two, three = replay(path, [request("a", "one"), request("b", "two"), request("c", "three")])
+    assert (one.text, one.reasoning) == ("yes", "no, yes")
+    assert (two.text, two.finish) == ("No.", "refusal")
+    assert (three.text, three.error) == ("", None)
+
+
+def test_a_line_of_a_batch_that_failed_records_no_answer(tmp_path: Path) -> None:
+    failed = {"custom_id": "a", "response": {"status_code": 500, "body": {"error": {"message": "x"}}}, "error": None}
+    path = write(tmp_path / "r.jsonl", failed, {"id": "b", "text": "t"})
+    missing, there = replay(path, [request("a", "q"), request("b", "q")])
+    assert missing.error is not None and missing.error.kind == "not recorded"
+    assert there.text == "t"
+
+
+def test_an_answer_that_names_no_row_is_told_by_its_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"r\.jsonl:1: nothing says which row this answers"):
+        replay(write(tmp_path / "r.jsonl", {"choices": COMPLETION["choices"]}), [request("a", "q")])

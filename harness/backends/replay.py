@@ -1,8 +1,8 @@
 """The replay backend: recorded answers instead of a model, so that an evaluation is paid for once.
 
-Recordings are JSONL. A line holds either a conversation whose last message is the assistant's
-(`{"messages": [.., {"role": "assistant", "content": ..}]}`, OpenAI's chat format), matched by its prompt, or
-an answer by row (`{"id": .., "text": ..}`; `custom_id` is the same as `id`).
+Recordings are JSONL. A line holds a conversation whose last message is the assistant's
+(`{"messages": [.., {"role": "assistant", "content": ..}]}`, OpenAI's chat format), matched by its prompt; an answer by
+row (`{"id": .., "text": ..}`; `custom_id` is the same as `id`); or one of OpenAI's own objects (`recorded_line`).
 """
 
 import hashlib
@@ -11,18 +11,19 @@ from array import array
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.backend import Needs, RunContext
+from harness.backends.recorded_line import RecordedLine, prompt_key, read_line
 from harness.errors import UsageError
 from harness.hashing import digest, file_digest
 from harness.identity import Identity
 from harness.money.prices import Price
-from harness.records import Completion, Cost, Decode, Failure, Finish, Request, Usage
+from harness.records import Completion, Cost, Decode, Failure, Request, Usage
 
 
 class ReplaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,74 +40,57 @@ class ReplaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     price: Price | None = None
 
 
-class _Line(msgspec.Struct):
-    """A line as it may be written; unknown fields are skipped."""
-
-    messages: list[dict[str, Any]] | None = None
-    id: str | None = None
-    custom_id: str | None = None
-    text: str | None = None
-    finish: Finish | None = None
-    usage: Usage | None = None
-
-
 class Recordings:
     """Recorded answers by row id and by prompt, each in file order. They stay in their file: what is kept of a
     recording are 16 bytes, a hash of its name and where it stands."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._decoder = msgspec.json.Decoder(_Line)
         by_id, by_prompt = _IndexBuilder(), _IndexBuilder()
         try:
             self._file = path.open("rb")
             position = 0
             for number, raw in enumerate(self._file, 1):
                 if raw.strip():
-                    self._add(
-                        _decode(self._decoder, raw, f"{path}:{number}"), position, f"{path}:{number}", by_id, by_prompt
-                    )
+                    self._add(read_line(raw, f"{path}:{number}"), position, by_id, by_prompt)
                 position += len(raw)
         except OSError as error:
             raise UsageError(f"the recordings {path} cannot be read ({error.strerror}).") from None
         self._by_id, self._by_prompt = by_id.build(), by_prompt.build()
 
     @staticmethod
-    def _add(line: _Line, position: int, place: str, by_id: "_IndexBuilder", by_prompt: "_IndexBuilder") -> None:
-        name = line.id or line.custom_id
-        if line.messages is not None:
-            *prompt, last = line.messages or [{}]
-            if last.get("role") != "assistant" or not isinstance(last.get("content"), str):
-                raise UsageError(f"{place}: the last message must be the assistant's, with text as its content.")
-            by_prompt.add(_prompt_key((str(m.get("role")), str(m.get("content"))) for m in prompt), position)
-        elif line.text is None or name is None:
-            raise UsageError(f'{place}: a recording needs "messages", or "id" (or "custom_id") with "text".')
-        if name is not None:
-            by_id.add(name, position)
+    def _add(line: RecordedLine, position: int, by_id: "_IndexBuilder", by_prompt: "_IndexBuilder") -> None:
+        if line.failed:
+            return
+        if line.prompt is not None:
+            by_prompt.add(prompt_key(line.prompt), position)
+        if line.id is not None:
+            by_id.add(line.id, position)
 
-    def find(self, request: Request, prompt_key: str) -> _Line | None:
+    def find(self, request: Request) -> RecordedLine | None:
         """The recording of a request.
 
-        By id first (`hash-3` with repeat 0 may be recorded as such), then by prompt: the k-th row with the
-        same inputs (ids end in -2, -3, ..) takes the k-th recording; a further repeat takes the one after.
+        By id first (`hash-3` with repeat 0 may be recorded as such; a batch of Bench's own calls it `hash-3/0`), then
+        by prompt: the k-th row with the same inputs (ids end in -2, -3, ..) takes the k-th recording; a further repeat
+        takes the one after.
         """
+        batched = self._by_id.of(f"{request.id}/{request.repeat}")
+        if len(batched):
+            return self._read(batched, 0)
         exact = self._by_id.of(request.id)
         if len(exact):
             return self._read(exact, request.repeat)
         base, k = split_id(request.id)
         same = self._by_id.of(base)
         if not len(same):
-            same = self._by_prompt.of(prompt_key)
+            same = self._by_prompt.of(prompt_key((m.role, m.content) for m in request.messages))
         return self._read(same, k - 1 + request.repeat)
 
-    def _read(self, positions: NDArray[np.int64], k: int) -> _Line | None:
+    def _read(self, positions: NDArray[np.int64], k: int) -> RecordedLine | None:
         if k >= len(positions):
             return None
         self._file.seek(int(positions[k]))
-        line = _decode(self._decoder, self._file.readline(), f"{self._path}, at byte {positions[k]}")
-        if line.text is None and line.messages:
-            line.text = line.messages[-1]["content"]
-        return line
+        return read_line(self._file.readline(), f"{self._path}, at byte {positions[k]}")
 
     def close(self) -> None:
         """Give the file back."""
@@ -158,17 +142,6 @@ def split_id(row_id: str) -> tuple[str, int]:
     return (match[1], int(match[2])) if match else (row_id, 1)
 
 
-def _prompt_key(messages: Any) -> str:
-    return digest([[role, content] for role, content in messages])
-
-
-def _decode(decoder: msgspec.json.Decoder[_Line], raw: bytes, place: str) -> _Line:
-    try:
-        return decoder.decode(raw)
-    except msgspec.MsgspecError as error:
-        raise UsageError(f"{place}: not a recording ({error}).") from None
-
-
 class ReplayBackend:
     """Answers from a file. A row without a recording ends as the infrastructure error "not recorded"."""
 
@@ -206,10 +179,9 @@ class ReplayBackend:
         """Recorded answers in the order asked."""
         recordings = self._load()
         async for request in requests:
-            prompt_key = _prompt_key((m.role, m.content) for m in request.messages)
-            yield self._answer(request, recordings.find(request, prompt_key), prompt_key)
+            yield self._answer(request, recordings.find(request))
 
-    def _answer(self, request: Request, line: _Line | None, prompt_key: str) -> Completion:
+    def _answer(self, request: Request, line: RecordedLine | None) -> Completion:
         if line is None:
             message = f"{self._path} holds no answer to this row"
             return Completion(
@@ -219,13 +191,14 @@ class ReplayBackend:
         return Completion(
             id=request.id,
             repeat=request.repeat,
-            text=line.text or "",
+            text=line.text,
+            reasoning=line.reasoning,
             finish=line.finish or "stop",
             usage=line.usage or Usage(),
             cost=Cost(list=cost, incurred=0.0),
             attempts=0,
             cached=True,
-            prompt_hash=prompt_key,
+            prompt_hash=digest([[m.role, m.content] for m in request.messages]),
         )
 
     def counters(self) -> dict[str, float]:
