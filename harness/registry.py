@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError, did_you_mean
+from harness.user_code import fault_of_users_code
 
 TASKS = "bench.tasks"
 BACKENDS = "bench.backends"
@@ -70,4 +71,5 @@ def _from_package(name: str, what: str) -> Any:
 
 
 def _say(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".rstrip(".")
+    where = None if isinstance(error, SyntaxError) else fault_of_users_code(error)
+    return where or f"{type(error).__name__}: {error}".rstrip(".")

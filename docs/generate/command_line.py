@@ -15,7 +15,7 @@ EXIT_CODES = {
     ExitCode.INCOMPLETE: "the run is not whole, or more answers are missing than allowed",
     ExitCode.NOT_COMPARABLE: "two results that must not be compared, or no baseline",
     ExitCode.INCONCLUSIVE: "the gate could not tell, and was asked to block then",
-    ExitCode.CRASH: "a fault of Bench",
+    ExitCode.CRASH: "an internal error (a bug in Bench)",
     ExitCode.INTERRUPTED: "Ctrl-C; what was answered is kept",
 }
 

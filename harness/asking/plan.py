@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 import msgspec
 
 from harness import hardware
+from harness.asking.task_results import request_of, samples_of
 from harness.backend import Backend, Needs, RunContext
 from harness.data.drawing import draw
 from harness.data.rows import EMBEDDED, DataSource, DataWarning
 from harness.data.sampling import ORDER, ORDER_VERSION, Fingerprint
 from harness.data.shelf import Shelf
-from harness.errors import UsageError
+from harness.errors import BenchError, UsageError
 from harness.hashing import digest_each
 from harness.identity import Identity
 from harness.prompting.questions import Questions, make_requests
@@ -28,6 +29,7 @@ from harness.registry import BACKENDS, TASKS, find
 from harness.runlog import Manifest, RunLog
 from harness.settings import Settings, decode_table
 from harness.task import Task
+from harness.user_code import fault_of_users_code
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -71,8 +73,11 @@ def load_task(spec: str) -> Task:
     kind = find(TASKS, spec)
     try:
         task = kind()
+    except BenchError:
+        raise
     except Exception as error:
-        raise UsageError(f"task '{spec}' cannot be made: {type(error).__name__}: {error}.") from error
+        where = fault_of_users_code(error) or f"{type(error).__name__}: {error}"
+        raise UsageError(f"task '{spec}' cannot be made: {where}.") from error
     if not isinstance(task, Task):
         asked = [*Task.__annotations__, *(n for n in vars(Task) if not n.startswith("_"))]
         wanted = [n for n in asked if not hasattr(task, n)]
@@ -82,7 +87,7 @@ def load_task(spec: str) -> Task:
 
 def load_rows(task: Task, source: DataSource) -> list[Sample]:
     """All rows of a split, ids numbered. Raises UsageError where there are none."""
-    samples = list(number_repeats(task.samples(source)))
+    samples = list(number_repeats(samples_of(task, source)))
     _refuse_none(len(samples), task, source)
     return samples
 
@@ -119,13 +124,7 @@ def ask(task: Task, sample: Sample) -> Request:
 
     Raises UsageError for a request under another id: its answer would be taken for another row's.
     """
-    request = task.request(msgspec.structs.replace(sample, reference="", columns={}))
-    if request.id != sample.id:
-        raise UsageError(
-            f"task '{task.name}': row {sample.id}: the request carries the id {request.id}, not the row's own "
-            "(write Request(id=sample.id, ..))."
-        )
-    return request
+    return request_of(task, msgspec.structs.replace(sample, reference="", columns={}))
 
 
 def backend_tables(options: RunOptions, settings: Settings) -> dict[str, dict[str, Any]]:
@@ -285,7 +284,7 @@ def _rows_of(options: RunOptions, task: Task, aside: Path) -> tuple[Shelf[Row], 
     source = DataSource(location=options.data, split=options.split)
     with _room_for_rows(aside):
         with _remarks_of_reader() as remarks:
-            drawn = draw(task.samples(source), options.seed, options.limit, aside)
+            drawn = draw(samples_of(task, source), options.seed, options.limit, aside)
         _refuse_none(drawn.total, task, source)
         requests, notes = make_requests(
             options.questions,

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from harness.asking.plan import Plan
+from harness.asking.task_results import score_of
 from harness.backend import Backend
 from harness.data.contamination import Findings, write_findings
 from harness.errors import BackendStopped, BenchError, IncompleteRunError
@@ -87,7 +88,9 @@ class _Asking:
 
     def append(self, writer: LogWriter | SegmentWriter, row: Row, completion: Completion) -> LogLine:
         """Score and write one line. Raises IncompleteRunError where the disk refuses it."""
-        score = None if completion.error else self.task.score(row.sample, completion)
+        score = None
+        if completion.error is None:
+            score = score_of(self.task, row.sample, self.task.score(row.sample, completion))
         try:
             return writer.append(row.n, completion, score)
         except OSError as error:

@@ -11,6 +11,7 @@ from click.shell_completion import CompletionItem
 from harness.cli.rooms import load
 from harness.cli.streams import prepare_streams
 from harness.errors import BenchError, ExitCode, did_you_mean
+from harness.user_code import fault_of_users_code
 
 VERBS: dict[str, tuple[str, str]] = {
     "quickstart": ("harness.cli.quickstart:quickstart", "The whole story in three minutes, offline."),
@@ -111,8 +112,11 @@ def _run(argv: list[str]) -> int:
         if isinstance(error, OSError) and (error.filename is not None or error.errno in FULL):
             where = "" if error.filename is None else f"{error.filename}: "  # a disk, a right, a folder that went away
             return _tell(f"{where}{error.strerror}. What was written before is still there.", ExitCode.USAGE)
+        fault = fault_of_users_code(error)
+        if fault is not None:
+            return _tell(f"{fault}. The error is in that file, not in Bench.", ExitCode.USAGE)
         traceback.print_exc()
-        return _tell("that was a fault of Bench, not yours; please report the lines above.", ExitCode.CRASH)
+        return _tell("internal error (a bug in Bench): please report the lines above.", ExitCode.CRASH)
 
 
 def _tell(message: str, code: int) -> int:
