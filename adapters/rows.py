@@ -12,6 +12,7 @@ from harness.errors import UsageError
 from harness.prompting.targets import NO_TARGET, invalid_targets
 from harness.records import Sample
 from harness.task import Task
+from harness.wording import count_noun
 
 from .recipe import RowChoice
 
@@ -20,6 +21,13 @@ OWN_ROWS = "the task's own rows"
 
 SHOWN = 5
 """How many offending rows a remark names."""
+
+
+_SAME = (
+    "{where}: the training rows are the evaluated rows ({rows}), and none is left to train on. A file without splits "
+    "is read for both: split it (bench data split FILE --out DIR) and name the folder with --data or in the task, or "
+    "name other training rows with --data."
+)
 
 
 class Rows(NamedTuple):
@@ -32,6 +40,10 @@ class Rows(NamedTuple):
     def fingerprint(self) -> str:
         """SHA-256 over the training rows."""
         return fingerprint(self.train)
+
+
+def _is_one_file(location: str | None) -> bool:
+    return location is not None and location != EMBEDDED and not Path(location).is_dir()
 
 
 def row_id(sample: Sample) -> str:
@@ -116,14 +128,20 @@ def _without_evaluation_rows(
     task: Task, location: str | None, samples: list[Sample], remarks: list[str]
 ) -> list[Sample]:
     """Rows that also stand in the evaluation split beside this one must not be learned."""
-    if location is not None and location != EMBEDDED and not Path(location).is_dir():
-        return samples  # a single file: no evaluation split is known here; `run` checks its rows against ours
+    if _is_one_file(location):  # no evaluation split is known here; `run` checks its rows against ours
+        remarks.append(
+            f"{location} is one file without splits: all its rows are training rows. Evaluate on others "
+            f"(bench run --data OTHER), or split it first: bench data split {location} --out DIR."
+        )
+        return samples
     try:
         evaluation = list(task.samples(DataSource(location=location, split="test")))
     except UsageError:
         remarks.append("no evaluation split beside the training split: not checked for shared rows.")
         return samples
     evaluated = {row_id(s) for s in evaluation}
+    if all(row_id(s) in evaluated for s in samples):
+        raise UsageError(_SAME.format(where=location or "the task's data", rows=count_noun(len(samples), "row")))
     shared = [s.id for s in samples if row_id(s) in evaluated]
     if shared:
         named = ", ".join(shared[:SHOWN])

@@ -29,7 +29,7 @@ def trained(folder: Path, manifest: AdapterManifest, task: str | None = None) ->
     if score is not None:
         what = f"checkpoint of step {chosen['step']}" if "step" in chosen else f"C = {chosen['c']:g}"
         lines.append(f"  {chosen['metric']} {score:.3f} on {chosen['rows']:,} rows held back from training ({what})")
-    where = f" --data {data['source']}" if data["source"] != OWN_ROWS else ""
+    where = f" --data {_evaluated(str(data['source']))}" if data["source"] != OWN_ROWS else ""
     where += f" --prompt {manifest.prompt['file']}" if manifest.prompt else ""
     if manifest.objective == "tfidf":
         lines.append(f"next: bench run --task {task or manifest.task} --backends tfidf{where}")
@@ -37,6 +37,11 @@ def trained(folder: Path, manifest: AdapterManifest, task: str | None = None) ->
         backends = f"--backends llama-base,llama-ft --base {manifest.base}"
         lines.append(f"next: bench run --task {task or manifest.task} {backends}{where}")
     return "\n".join(lines)
+
+
+def _evaluated(source: str) -> str:
+    """What to evaluate on: the folder that was trained on has a test split; a single file was trained on as a whole."""
+    return "OTHER" if Path(source).is_file() else source
 
 
 def _work(manifest: AdapterManifest) -> str:

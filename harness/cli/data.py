@@ -49,6 +49,42 @@ def check(task: str, data: str | None, as_json: bool) -> None:
 
 
 @data.command()
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--out", metavar="DIR", required=True, type=click.Path(path_type=Path), help="Folder for the rows.")
+@click.option(
+    "--test",
+    "share",
+    metavar="SHARE",
+    type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
+    default=0.2,
+    show_default=True,
+    help="Of the rows, so many are test rows.",
+)
+@click.option("--group", metavar="COLUMN", help="Rows with one value of this column stay on one side.")
+@seed_option
+@json_option
+@quiet_anyway
+def split(file: Path, out: Path, share: float, group: str | None, seed: int, as_json: bool) -> None:
+    """Split FILE into training and test rows, for tasks whose data has no splits.
+
+    \b
+    bench data split reviews.csv --out reviews/
+    """
+    import json
+
+    from harness.data.rows import DataSource, open_rows
+    from harness.data.split_rows import split_rows
+    from harness.wording import count_noun
+
+    counts = split_rows(lambda: open_rows(DataSource(location=str(file))), out, share, group, seed)
+    if as_json:
+        click.echo(json.dumps({"path": str(out), **counts}))
+        return
+    said = " and ".join(f"{count_noun(count, name + ' row')}" for name, count in counts.items())
+    click.echo(f"{out}: {said.replace('train row', 'training row')}.")
+
+
+@data.command()
 @click.option(
     "--dump",
     metavar="FILE",

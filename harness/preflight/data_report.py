@@ -14,7 +14,7 @@ from harness.text_normalization import comparable_text
 
 TRAIN, TEST = "train", "test"
 
-LISTED = 50
+LISTED = 5
 """How many invalid targets are listed in words; the record holds them all."""
 
 
@@ -67,7 +67,12 @@ class DataReport(Record, frozen=True, kw_only=True, omit_defaults=False):
             if len(self.invalid_targets) > LISTED:
                 said.append(f"  and {len(self.invalid_targets) - LISTED} more (--json lists them all)")
         test = self.splits[TEST]
-        if test.rows and self.splits[TRAIN].rows:
+        if test.rows and test.fingerprint == self.splits[TRAIN].fingerprint:
+            said.append(
+                "train and test are the same rows: a file without splits is read for both. Split it (bench data split "
+                "FILE --out DIR) and name the folder."
+            )
+        elif test.rows and self.splits[TRAIN].rows:
             seen = len(self.shared) + len(self.near)
             said.append(
                 f"{seen} of {test.rows} evaluated rows also stand in the training rows: {len(self.shared)} exactly "
