@@ -19,6 +19,7 @@ from harness.metrics import ACCURACY
 from harness.prompting.prompted import prompt_of
 from harness.records import Completion, Sample
 from harness.task import Task
+from harness.validation_findings import ANSWER_SHARE, commonest_share, constant_facts
 from harness.workspace import Workspace
 
 from .keep import Place, data_facts, plain, selection_facts, write_rows
@@ -48,7 +49,9 @@ def train_baseline(
     where = Place.make(options, task, workspace)
     chosen.save(where.aside)
     write_rows(where.aside, task, rows)
-    write_examples(where.aside, [], few(task, ACCURACY, _answered(task, chosen, rows.validation)))
+    answered = _answered(task, chosen, rows.validation)
+    share = commonest_share(a.score.answer for a in answered)
+    write_examples(where.aside, [], few(task, ACCURACY, answered))
     manifest = AdapterManifest(
         id=where.id,
         task=task.name,
@@ -62,6 +65,7 @@ def train_baseline(
         data=data_facts(options, rows, len(rows.train), rows.remarks),
         selection={
             **selection_facts(options, rows, len(rows.validation)),
+            **constant_facts(task, [row.reference for row in rows.validation]),
             "metric": "accuracy" if accuracy is not None else None,
             "c": c,
             "tried_c": [{"c": tried_c, "accuracy": value} for tried_c, value in tried.items()],
@@ -72,7 +76,10 @@ def train_baseline(
         duration_s=round(seconds, 3),
         device_hours=seconds / 3600,
         device_hour_usd=recipe.device_hour_usd,
-        metrics={"validation_accuracy": accuracy} if accuracy is not None else {},
+        metrics={
+            **({"validation_accuracy": accuracy} if accuracy is not None else {}),
+            **({f"validation_{ANSWER_SHARE}": share} if share is not None else {}),
+        },
         versions=hardware.versions(),
         hardware=hardware.hardware(),
         adapter_sha256=weights_digest(where.aside),

@@ -5,6 +5,7 @@ from typing import Any
 
 from harness.adapter import AdapterManifest
 from harness.adapter_group import Candidate, Group
+from harness.validation_findings import constant_line, validation_findings
 
 from .hosted import said as hosted
 from .rows import OWN_ROWS
@@ -28,7 +29,11 @@ def trained(folder: Path, manifest: AdapterManifest, task: str | None = None) ->
     score = manifest.metrics.get(f"validation_{chosen['metric']}") if chosen.get("metric") else None
     if score is not None:
         what = f"checkpoint of step {chosen['step']}" if "step" in chosen else f"C = {chosen['c']:g}"
-        lines.append(f"  {chosen['metric']} {score:.3f} on {chosen['rows']:,} rows held back from training ({what})")
+        constant = constant_line(manifest)
+        beside = f"; {constant}" if constant else ""
+        held = f"{chosen['rows']:,} rows held back from training ({what})"
+        lines.append(f"  {chosen['metric']} {score:.3f} on {held}{beside}")
+    lines += [f"  ! {finding}" for finding in validation_findings(manifest)]
     where = f" --data {_evaluated(str(data['source']))}" if data["source"] != OWN_ROWS else ""
     where += f" --prompt {manifest.prompt['file']}" if manifest.prompt else ""
     if manifest.objective == "tfidf":

@@ -24,6 +24,7 @@ from harness.metrics import Metric
 from harness.prompting.prompted import prompt_of
 from harness.prompting.rendering import Renderer
 from harness.task import Task
+from harness.validation_findings import constant_facts
 from harness.workspace import Workspace
 
 from . import ranks
@@ -277,6 +278,7 @@ def _manifest(job: Prepared, trainer: AnswerTrainer, where: Place, seconds: floa
         data=data_facts(job.options, job.rows, len(job.train), job.remarks),
         selection={
             **selection_facts(job.options, job.rows, len(job.rows.validation)),
+            **constant_facts(job.task, [row.reference for row in job.rows.validation]),
             "metric": trainer.args.metric_for_best_model,
             "step": state.best_global_step or state.global_step,
         },

@@ -8,6 +8,7 @@ from harness.local.engine import LocalEngine
 from harness.metrics import Metric
 from harness.records import Decode, Sample, Score
 from harness.task import Task
+from harness.validation_findings import ANSWER_SHARE, commonest_share
 
 from . import ranks
 from .recipe import Recipe
@@ -53,7 +54,8 @@ class Validation:
         return [a.score for a in in_order]
 
     def measure(self, model: Any, tokenizer: Any) -> dict[str, float]:
-        """The task's headline metric, where it is a mean over rows, and the format error rate.
+        """The task's headline metric, where it is a mean over rows, the format error rate, and the share of the
+        commonest label among the answers.
 
         Not a number where no row has a value: then no checkpoint is better for it.
         """
@@ -64,6 +66,9 @@ class Validation:
             found[self.metric.name] = sum(values) / len(values) if values else float("nan")
         if scores and self.decode not in ("choose", "head"):
             found["format_error_rate"] = sum(score.format is not None for score in scores) / len(scores)
+        share = commonest_share(score.answer for score in scores) if self.task.labels else None
+        if share is not None:
+            found[ANSWER_SHARE] = share
         return found
 
 

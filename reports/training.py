@@ -10,6 +10,7 @@ from harness.adapter_examples import Answer, Answers, read_examples, read_length
 from harness.adapter_group import Group, read_group
 from harness.files import write_whole
 from harness.metrics import title
+from harness.validation_findings import constant_line, validation_findings
 
 from .curves_chart import learning_rate, losses, scores
 from .drawing import Chart
@@ -82,7 +83,10 @@ def _sentence(m: AdapterManifest) -> str:
     what = f"{_kind(m)} for {one_line(m.task)}"
     if score is None:
         return f"{what[0].upper()}{what[1:]}, without a validation score"
-    return f"{what[0].upper()}{what[1:]}: {title(str(metric))} {score:.3f} on {_rows(m.selection, 'validation row')}"
+    constant = constant_line(m)
+    beside = f"; {one_line(constant)}" if constant else ""
+    rows = _rows(m.selection, "validation row")
+    return f"{what[0].upper()}{what[1:]}: {title(str(metric))} {score:.3f} on {rows}{beside}"
 
 
 def _rows(facts: dict[str, Any], one: str) -> str:
@@ -112,7 +116,8 @@ def _story(m: AdapterManifest) -> list[str]:
 
 
 def _cautions(m: AdapterManifest, group: Group | None) -> list[str]:
-    found = [one_line(str(remark), 600) for remark in m.data.get("remarks", [])]
+    found = [one_line(finding, 600) for finding in validation_findings(m)]
+    found += [one_line(str(remark), 600) for remark in m.data.get("remarks", [])]
     if m.data.get("label"):
         found.append(f"{one_line(str(m.data['label'])).capitalize()}: figures say nothing about your own rows.")
     if group is not None:
