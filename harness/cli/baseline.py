@@ -1,5 +1,6 @@
 """`bench baseline accept RUN`: keep a run's outcomes as a file that is committed and gated against."""
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def baseline() -> None:
     "--out",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Default: TASK-baseline.json in the current folder. An older file there is replaced.",
+    help="Default: TASK-baseline.json in the current folder. An older file there is replaced and keeps the first one.",
 )
 @json_option
 @quiet_option
@@ -33,7 +34,7 @@ def accept(run: str, backends: str | None, out: Path | None, as_json: bool, quie
     """
     import msgspec
 
-    from harness.gate.baseline import make_baseline, write_baseline
+    from harness.gate.baseline import keep_first, make_baseline, write_baseline
     from harness.runlog import RunLog
     from harness.workspace import Workspace
 
@@ -42,14 +43,17 @@ def accept(run: str, backends: str | None, out: Path | None, as_json: bool, quie
     made = make_baseline(log, names)
     path = out or Path(f"{made.task}-baseline.json")
     replaced = path.exists()
+    made, remark = keep_first(made, path)
     write_baseline(path, made)
     if as_json:
         found = {"path": str(path), "rows": len(made.rows), "backends": list(made.backends), "sha256": made.sha256}
         sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
     if not quiet:
+        rows = f"{len(made.rows)} row{'' if len(made.rows) == 1 else 's'}"
         print(
-            f"{'replaced' if replaced else 'wrote'} {path}: {len(made.rows)} rows of {', '.join(made.backends)}, "
-            f"{path.stat().st_size:,} bytes. Commit it; gate with `bench gate RUN --baseline {path}`.",
+            f"{'replaced' if replaced else 'wrote'} {path}: {rows} of "
+            f"{', '.join(made.backends)}, {path.stat().st_size:,} bytes. Commit it; gate with `bench gate RUN "
+            f"--baseline {shlex.quote(str(path))}`.{f' {remark[0].upper()}{remark[1:]}' if remark else ''}",
             file=sys.stderr if as_json else sys.stdout,
         )
     return 0

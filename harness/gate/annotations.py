@@ -3,7 +3,13 @@
 from .records import GateResult
 from .untrusted import workflow_message, workflow_property
 
-LEVELS = {"fail": "error", "incomparable": "error", "incomplete": "error", "inconclusive": "warning"}
+LEVELS = {
+    "fail": "error",
+    "incomparable": "error",
+    "incomplete": "error",
+    "inconclusive": "warning",
+    "unchanged": "notice",
+}
 
 
 def annotations(result: GateResult) -> list[str]:

@@ -17,6 +17,7 @@ import numpy as np
 from harness.data.sampling import fingerprint, order_version
 from harness.errors import IncompleteRunError, NotComparableError, UsageError
 from harness.files import write_json
+from harness.gate.comparable import refusals
 from harness.gate.records import SideInfo
 from harness.gate.settings import MAX_ERROR_RATE
 from harness.gate.side import Evaluation, Side, prompt_fingerprint, read_ids, run_side, run_summary
@@ -51,6 +52,30 @@ class BaselineBackend(Record, frozen=True, kw_only=True, omit_defaults=False):
     outcomes: dict[str, Score]
 
 
+class BackendAdditions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Further facts of a backend: ids of rows that its model may have learned from (None: not known), whether it was
+    fine-tuned, and the SHA-256 of all its texts."""
+
+    contaminated: tuple[str, ...] | None = None
+    trained: bool = False
+    answers_sha256: str | None = None
+
+
+class Additions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a baseline holds beyond schema 1: facts of its backends, and the first baseline that was accepted under this
+    file's name, whole but without its own first one.
+
+    It stands inside `data`, which every version reads and hashes without looking into it: older versions read such a
+    file as before, and files without it still load. Keys that are not known are passed over.
+    """
+
+    backends: dict[str, BackendAdditions] = {}
+    first: dict[str, Any] | None = None
+
+
+ADDITIONS = "additions"
+
+
 class Baseline(Record, frozen=True, kw_only=True, omit_defaults=False):
     """The file. `backends` are in the order of the cells of each row; sha256 is over all but itself."""
 
@@ -74,6 +99,25 @@ class Baseline(Record, frozen=True, kw_only=True, omit_defaults=False):
     def seal(self) -> str:
         """What `sha256` must be."""
         return digest({f: getattr(self, f) for f in self.__struct_fields__ if f != "sha256"})
+
+    @property
+    def additions(self) -> Additions:
+        """What it holds beyond schema 1; all unknown in a baseline of an older version."""
+        return msgspec.convert(self.data.get(ADDITIONS, {}), Additions)
+
+    @property
+    def first(self) -> "Baseline | None":
+        """The first baseline accepted under this file's name; None where this is the first."""
+        found = self.additions.first
+        return None if found is None else msgspec.convert(found, Baseline)
+
+    def with_first(self, first: "Baseline") -> "Baseline":
+        """This baseline with the first accepted one beside it."""
+        additions = msgspec.structs.replace(first.additions, first=None)
+        bare = msgspec.structs.replace(first, data={**first.data, ADDITIONS: msgspec.to_builtins(additions)})
+        mine = msgspec.structs.replace(self.additions, first=msgspec.to_builtins(bare))
+        made = msgspec.structs.replace(self, data={**self.data, ADDITIONS: msgspec.to_builtins(mine)})
+        return msgspec.structs.replace(made, sha256=made.seal())
 
     def evaluation(self, path: Path) -> Evaluation:
         """What this baseline was measured on."""
@@ -109,6 +153,7 @@ def make_baseline(log: RunLog, names: tuple[str, ...] | None = None) -> Baseline
     manifest = log.manifest
     cells: dict[str, list[str]] = {}
     backends: dict[str, BaselineBackend] = {}
+    facts: dict[str, BackendAdditions] = {}
     for name in names or tuple(summary.backends):
         side = run_side(log, name, ids, summary)
         if side.early is not None:
@@ -119,13 +164,15 @@ def make_baseline(log: RunLog, names: tuple[str, ...] | None = None) -> Baseline
                 f"finish it with `bench run --resume {log.path}`."
             )
         backends[name], cells[name] = _encode(log, name, side, len(ids), manifest.repeats)
+        seen = None if side.contaminated is None else tuple(sorted(ids[n] for n in side.contaminated))
+        facts[name] = BackendAdditions(contaminated=seen, trained=side.trained, answers_sha256=side.answers_sha256)
     lines = [" ".join((row_id, *(cells[name][n] for name in backends))) for n, row_id in enumerate(ids)]
     made = Baseline(
         task=manifest.task,
         run=manifest.id,
         created=manifest.created,
         git=manifest.git,
-        data=manifest.data,
+        data={**manifest.data, ADDITIONS: msgspec.to_builtins(Additions(backends=facts))},
         fingerprint=fingerprint(row.sample for row in rows),
         prompts=prompt_fingerprint(rows),
         parser=manifest.parser,
@@ -191,6 +238,29 @@ def _number(value: float | None) -> str:
     return ABSENT if value is None else repr(value).removesuffix(".0")
 
 
+def keep_first(made: Baseline, path: Path) -> tuple[Baseline, str]:
+    """`made` with the first baseline that was accepted at `path`, and a sentence about it ("" where there is none).
+
+    A file that cannot be read, or was accepted for other rows, prompts or rules, is no first one.
+    """
+    if not path.is_file():
+        return made, ""
+    try:
+        previous = read_baseline(path)
+    except UsageError:
+        return made, "the file there could not be read as a baseline; drift is counted from this one on."
+    first = previous.first or previous
+    ids = tuple([line.split(" ", 1)[0] for line in b.rows] for b in (made, first))
+    if refusals(made.evaluation(path), first.evaluation(path), (ids[0], ids[1])):
+        return made, "it was accepted for other rows, prompts or rules; drift is counted from this one on."
+    if first.run == made.run:
+        return made, ""
+    return made.with_first(first), (
+        f"the first accepted one ({first.run}, {first.created[:10]}) is kept beside it, and the gate looks for drift "
+        "since. Delete the file before accepting to start anew."
+    )
+
+
 def write_baseline(path: Path, baseline: Baseline) -> None:
     """Write the file whole or not at all."""
     write_json(path, baseline)
@@ -228,6 +298,7 @@ def read_baseline(path: Path) -> Baseline:
 def baseline_side(baseline: Baseline, name: str, path: Path | str) -> Side:
     """One backend of a baseline, rows in the file's order. Raises UsageError for a damaged cell."""
     backend = baseline.backends[name]
+    facts = baseline.additions.backends.get(name, BackendAdditions())
     column = list(baseline.backends).index(name) + 1
     builder = OutcomeBuilder(
         backend.info.decode, baseline.metrics, baseline.labels, len(baseline.rows), baseline.repeats
@@ -257,7 +328,15 @@ def baseline_side(baseline: Baseline, name: str, path: Path | str) -> Side:
         cost_basis=backend.cost_basis,
         tokens_per_answer=backend.tokens_per_answer,
         probe=backend.probe,
+        contaminated=_positions(facts.contaminated, ids),
+        trained=facts.trained,
+        answers_sha256=facts.answers_sha256,
     )
+
+
+def _positions(named: tuple[str, ...] | None, ids: list[str]) -> tuple[int, ...] | None:
+    wanted = frozenset(named or ())
+    return None if named is None else tuple(n for n, name in enumerate(ids) if name in wanted)
 
 
 def _decode(cell: str, backend: BaselineBackend, repeats: int) -> Iterator[Score | None]:

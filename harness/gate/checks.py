@@ -24,6 +24,16 @@ MORE_DRAWS = 100_000
 
 def checks_of(pairing: Pairing, settings: GateSettings, tests: int) -> list[CheckResult]:
     """All checks of one backend but latency; harm is corrected later, over the `tests` paired checks of the gate."""
+    found = metric_checks(pairing, settings, tests)
+    if ERRORS in settings.terms:
+        found.append(error_rate_check(pairing, settings.terms[ERRORS]))
+    if COST in settings.terms:
+        found += cost_checks(pairing, settings.terms[COST])
+    return found
+
+
+def metric_checks(pairing: Pairing, settings: GateSettings, tests: int) -> list[CheckResult]:
+    """The margins and limits of the task's metrics."""
     found = []
     wanted = tuple(m for m in pairing.metrics if m.name in settings.terms)
     margins = tuple(m for m in wanted if settings.terms[m.name].margin is not None)
@@ -34,10 +44,6 @@ def checks_of(pairing: Pairing, settings: GateSettings, tests: int) -> list[Chec
             found.append(_paired(pairing, metric, terms.margin, compared.get(metric.name), tests))
         if terms.at_most is not None or terms.at_least is not None:
             found.append(limit_check(pairing, metric, terms))
-    if ERRORS in settings.terms:
-        found.append(error_rate_check(pairing, settings.terms[ERRORS]))
-    if COST in settings.terms:
-        found += cost_checks(pairing, settings.terms[COST])
     return found
 
 

@@ -45,7 +45,7 @@ def gate_run(
     twice = [str(p) for p, count in Counter(p.resolve() for p in latency_runs).items() if count > 1]
     if twice:
         raise UsageError(f"--latency-run {twice[0]} is named twice: a run counts once.")
-    return judge(source, other, names, settings, [RunLog.open(p) for p in latency_runs])
+    return judge(source, other, names, settings, [RunLog.open(p) for p in latency_runs], other.first())
 
 
 def is_baseline(word: str) -> bool:

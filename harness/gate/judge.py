@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
@@ -16,7 +17,9 @@ from harness.summary.outcomes import RowTable
 from .absent import fill_missing
 from .checks import checks_of
 from .comparable import decode_refusals, refusals
+from .contamination import clean_checks, contamination_of, contamination_warnings, too_contaminated
 from .diagnostics import diagnostics, flips
+from .drift import drift_checks, drift_warnings, settle_drift
 from .gate_warnings import cannot_pass, checks_off, notes_of, warnings_of
 from .latency import latency_checks
 from .pairing import Pairing
@@ -24,7 +27,8 @@ from .records import CheckResult, Diagnostic, Flip, GateResult, OverallVerdict
 from .sequential import sequential_checks, stopped_early
 from .settings import GateSettings
 from .side import Evaluation, Side, read_ids, run_evaluation, run_side, run_summary
-from .verdict import correct_harm, doubt_equality, exit_code, nothing_differs, overall
+from .unchanged import same_answers, settle_unchanged, unchanged_warnings
+from .verdict import correct_harm, exit_code, overall
 from .words import headline, resolution, sentence
 
 
@@ -46,6 +50,12 @@ class Source:
         summary, rows = run_summary(log), log.shelf()
         ids = read_ids(rows, log)
         return cls(run_evaluation(log, rows, summary), tuple(summary.backends), ids, log, rows, summary)
+
+    def first(self) -> "Source | None":
+        """The first baseline that was accepted before this one; None for a run, or where this is the first."""
+        if isinstance(self.origin, RunLog) or (found := self.origin.first) is None:
+            return None
+        return Source.of_baseline(found, found.evaluation(Path(self.evaluation.source)))
 
     @classmethod
     def of_baseline(cls, baseline: Baseline, evaluation: Evaluation) -> "Source":
@@ -94,8 +104,11 @@ def judge(
     names: list[tuple[str, str]],
     settings: GateSettings,
     latency_runs: Sequence[RunLog] = (),
+    first: Source | None = None,
 ) -> GateResult:
-    """The verdict. Never raises for results that cannot be compared: these are a verdict of their own.
+    """The verdict; `first` is the first accepted baseline, against which drift is looked for.
+
+    Never raises for results that cannot be compared: these are a verdict of their own.
 
     Raises UsageError: unknown backend, damaged baseline, a slice column that the rows do not have.
     """
@@ -107,6 +120,7 @@ def judge(
         rows=len(candidate.ids),
         on_inconclusive=settings.on_inconclusive,
         sides=tuple((c.info, r.info) for c, r in sides),
+        contamination=tuple((contamination_of(c), contamination_of(r)) for c, r in sides),
         settings=msgspec.json.decode(msgspec.json.encode(settings)),
     )
     reasons = refusals(candidate.evaluation, reference.evaluation, (candidate.ids, reference.ids))
@@ -114,6 +128,9 @@ def judge(
         reasons += decode_refusals(sides)
     if reasons:
         return _finish(blank, "incomparable", reasons=tuple(reasons))
+    seen_rows = [text for c, _ in sides if (text := too_contaminated(c, settings.max_contaminated))]
+    if seen_rows:
+        return _finish(blank, "incomparable", reasons=tuple(dict.fromkeys(seen_rows)))
     too_few = [text for pair in sides for side in pair if (text := _too_few_answers(side, settings.max_error_rate))]
     if too_few:
         return _finish(blank, "incomplete", reasons=tuple(dict.fromkeys(too_few)))
@@ -130,14 +147,17 @@ def judge(
             checks += sequential_checks(pairing, settings)
         else:
             checks += checks_of(pairing, settings, tests)
+            checks += clean_checks(pairing, settings, tests)
             seen += diagnostics(pairing, settings.slices)
         checks += latency_checks(pairing.backend, settings, *_probes(pairing, latency_runs))
         lost += flips(pairing, candidate.rows)
-    checks = correct_harm(checks)
-    warnings = warnings_of(pairings, settings)
-    if nothing_differs(checks):
-        checks = doubt_equality(checks)
-        warnings.insert(0, _equal(pairings))
+    since_first = [] if first is None else _drift(candidate, first, sides, rows, settings, tests)
+    checks = correct_harm(checks + since_first)
+    checks = settle_unchanged(checks, pairings)
+    warnings = [line for pairing in pairings for line in unchanged_warnings(pairing, checks)]
+    warnings += [line for pairing in pairings for line in contamination_warnings(pairing)]
+    warnings += drift_warnings(checks) + warnings_of(pairings, settings)
+    checks = settle_drift(checks, all(same_answers(pairing) for pairing in pairings))
     checks = [sentence(check) for check in checks]
     warnings += cannot_pass(checks, metrics)
     result = msgspec.structs.replace(
@@ -151,6 +171,25 @@ def judge(
         checks_off=checks_off(pairings, settings),
     )
     return _finish(result, overall(checks))
+
+
+def _drift(
+    candidate: Source,
+    first: Source,
+    sides: list[tuple[Side, Side]],
+    rows: RowTable,
+    settings: GateSettings,
+    tests: int,
+) -> list[CheckResult]:
+    """Checks against the first accepted baseline, of the backends that it knows."""
+    if refusals(candidate.evaluation, first.evaluation, (candidate.ids, first.ids)):
+        return []  # accepted for other rows or prompts: nothing to hold against
+    found: list[CheckResult] = []
+    for mine, last in sides:
+        if last.info.backend in first.names and mine.early is None:
+            pairing = _pair(rows, mine, first.side(last.info.backend), candidate.evaluation.metrics)
+            found += drift_checks(pairing, settings, tests)
+    return found
 
 
 def _finish(result: GateResult, verdict: OverallVerdict, reasons: tuple[str, ...] = ()) -> GateResult:
@@ -209,15 +248,3 @@ def _refuse_other_model(log: RunLog, side: Side) -> None:
     there = known[name]
     if (there.model, there.adapter_sha256) != (side.info.model, side.info.adapter_sha256):
         raise UsageError(f"--latency-run {log.path}: '{name}' is another model or adapter there ({there.model}).")
-
-
-def _equal(pairings: list[Pairing]) -> str:
-    same = all(
-        c.info.model == r.info.model and c.info.adapter_sha256 == r.info.adapter_sha256
-        for c, r in (p.sides for p in pairings)
-    )
-    who = "and both are the same model" if same else "although the models differ"
-    return (
-        f"every row has the same outcome as in the reference, {who}: there is nothing to judge. "
-        "Was the reference evaluated by mistake, or answers replayed?"
-    )

@@ -6,9 +6,11 @@ from .records import GateResult
 from .untrusted import xml_text
 from .words import WORDS
 
+SKIPPED = ("inconclusive", "unchanged", "advisory")
+
 
 def junit_xml(result: GateResult) -> bytes:
-    """fail -> failure; inconclusive and advice -> skipped; incomparable or no verdict -> error. UTF-8, XML 1.0.
+    """fail -> failure; incomparable or no verdict -> error; inconclusive, unchanged and advice -> skipped. UTF-8.
 
     Warnings and notes stand in the suite's `system-out`.
     """
@@ -24,9 +26,9 @@ def junit_xml(result: GateResult) -> bytes:
         tests=str(len(cases)),
         failures=str(verdicts.count("fail")),
         errors=str(sum(v in ("incomparable", "incomplete") for v in verdicts)),
-        skipped=str(sum(v in ("inconclusive", "advisory") for v in verdicts)),
+        skipped=str(sum(v in SKIPPED for v in verdicts)),
     )
-    kinds = {"fail": "failure", "inconclusive": "skipped", "advisory": "skipped"}
+    kinds = {"fail": "failure", **dict.fromkeys(SKIPPED, "skipped")}
     for name, where, verdict, sentence in cases:
         case = ET.SubElement(suite, "testcase", name=xml_text(name), classname=xml_text(f"bench.{where}"))
         if verdict != "pass":

@@ -10,6 +10,7 @@ MARKER = "<!-- bench-gate -->"
 COMMENT_BYTES = 64_000
 SIGNS = {
     "pass": "✅",
+    "unchanged": "➖",
     "fail": "❌",
     "inconclusive": "⚠️",
     "incomparable": "⛔",

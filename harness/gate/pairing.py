@@ -1,9 +1,9 @@
 """A candidate and its reference, row beside row."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.metrics import Metric
-from harness.summary.outcomes import Outcomes, RowTable
+from harness.summary.outcomes import Codes, Outcomes, RowTable
 
 from .side import Side
 
@@ -18,6 +18,11 @@ class Pairing:
     reference: Outcomes
     sides: tuple[Side, Side]
     metrics: tuple[Metric, ...]
+
+    def only(self, chosen: Codes) -> "Pairing":
+        """The pairing on the rows at these positions; its sides stay whole."""
+        rows, mine, theirs = self.rows.only(chosen), self.candidate.only(chosen), self.reference.only(chosen)
+        return replace(self, rows=rows, candidate=mine, reference=theirs)
 
     @property
     def names(self) -> tuple[str, str]:

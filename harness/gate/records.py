@@ -4,12 +4,17 @@ from typing import Any, Literal
 
 from harness.records import Record
 
-SCHEMA = 1
+SCHEMA = 2
 
-Verdict = Literal["pass", "fail", "inconclusive", "incomparable", "advisory"]
-"""Of a check. "advisory" is shown and never counts; "incomparable" is never a pass."""
+Verdict = Literal["pass", "unchanged", "fail", "inconclusive", "incomparable", "advisory"]
+"""Of a check. "unchanged": every answer is the reference's own text; "advisory" is shown and never counts;
+"incomparable" is never a pass."""
 
-OverallVerdict = Literal["pass", "fail", "inconclusive", "incomparable", "incomplete"]
+OverallVerdict = Literal["pass", "unchanged", "fail", "inconclusive", "incomparable", "incomplete"]
+
+Scope = Literal["all", "clean", "first"]
+"""What a check looks at: all rows; those that the candidate was not trained on; all rows, against the first accepted
+baseline instead of the last."""
 
 Kind = Literal["paired", "absolute", "ratio", "sequential"]
 
@@ -26,6 +31,21 @@ class SideInfo(Record, frozen=True, kw_only=True, omit_defaults=False):
     decode: str
     created: str = ""
     git: str | None = None
+
+
+class Contamination(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """Evaluated rows that a side's model may have learned from.
+
+    contaminated: how many, share: of `rows`; None where its training rows are not known. trained: whether it was
+    fine-tuned, as far as is known.
+    """
+
+    source: str
+    backend: str
+    rows: int
+    contaminated: int | None
+    share: float | None
+    trained: bool
 
 
 class CheckResult(Record, frozen=True, kw_only=True, omit_defaults=False):
@@ -46,6 +66,7 @@ class CheckResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     metric: str
     kind: Kind
     verdict: Verdict
+    scope: Scope = "all"
     candidate: float | None = None
     reference: float | None = None
     difference: float | None = None
@@ -109,6 +130,7 @@ class GateResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     headline: str = ""
     resolution: str = ""
     sides: tuple[tuple[SideInfo, SideInfo], ...] = ()
+    contamination: tuple[tuple[Contamination, Contamination], ...] = ()
     checks: tuple[CheckResult, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
     flips: tuple[Flip, ...] = ()
@@ -120,5 +142,5 @@ class GateResult(Record, frozen=True, kw_only=True, omit_defaults=False):
 
     @property
     def passed(self) -> bool:
-        """Every check that counts has passed."""
-        return self.verdict == "pass"
+        """Every check that counts has passed, or nothing has changed."""
+        return self.verdict in ("pass", "unchanged")

@@ -15,6 +15,7 @@ COST = "cost_per_1000"
 ERRORS = "error_rate"
 LATENCY = ("latency_p50", "latency_p95")
 MAX_ERROR_RATE = 0.01
+MAX_CONTAMINATED = 0.5
 DEFAULT_MARGIN = 0.02
 DEFAULT_FORMAT_MARGIN = 0.01
 
@@ -45,6 +46,7 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     terms: dict[str, Terms]
     max_error_rate: float = MAX_ERROR_RATE
+    max_contaminated: float = MAX_CONTAMINATED
     on_inconclusive: OnInconclusive = "warn"
     slices: tuple[str, ...] = ()
     defaulted: tuple[str, ...] = ()
@@ -55,11 +57,14 @@ class GateKeys(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """The keys of `[gate]` that are no figures.
 
     max_error_rate: share of answers that may be missing for infrastructure errors; above it there is no verdict.
+    max_contaminated: share of the rows that the candidate may have been trained on; above it there is no verdict, below
+    it the other rows are judged beside all rows, and the worse verdict counts.
     on_inconclusive: "warn" ends with exit code 0, "block" with 5. slices: columns of the data by which the figures
     are shown beside the verdict; they decide nothing.
     """
 
     max_error_rate: float = MAX_ERROR_RATE
+    max_contaminated: float = MAX_CONTAMINATED
     on_inconclusive: OnInconclusive = "warn"
     slices: tuple[str, ...] = ()
 
@@ -98,6 +103,8 @@ def gate_settings(
     settings = _convert({k: v for k, v in table.items() if k in plain}, GateKeys, where)
     if not 0 <= settings.max_error_rate < 1:
         raise UsageError(f"{where}: max_error_rate must lie in [0, 1), not {settings.max_error_rate}.")
+    if not 0 <= settings.max_contaminated <= 1:
+        raise UsageError(f"{where}: max_contaminated is a share of rows in [0, 1], not {settings.max_contaminated}.")
     named = {key: _terms(key, value, by_name.get(key), where) for key, value in wanted.items()}
     chosen = any(key in figures for key in table) or any(terms.margin is not None for terms in named.values())
     defaults = _defaults(metrics)
@@ -106,6 +113,7 @@ def gate_settings(
     return GateSettings(
         terms=terms,
         max_error_rate=settings.max_error_rate,
+        max_contaminated=settings.max_contaminated,
         on_inconclusive=on_inconclusive or settings.on_inconclusive,
         slices=settings.slices,
         defaulted=tuple(added),

@@ -8,16 +8,19 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from harness.data.contamination import read_findings
 from harness.data.sampling import fingerprint, order_version
 from harness.data.shelf import Shelf
 from harness.errors import IncompleteRunError, UsageError, did_you_mean
 from harness.gate.early_stop import KIND as EARLY_STOP
 from harness.gate.early_stop import EarlyStopTerms
-from harness.hashing import digest
+from harness.hashing import digest, digest_each
+from harness.identity import Identity
 from harness.metrics import Metric
 from harness.records import Row
 from harness.results import BackendResult, Latency, Summary
 from harness.runlog import RunLog
+from harness.summary.answer_hashes import NO_TEXT, Hashes
 from harness.summary.outcomes import Outcomes
 from harness.summary.tally import tally_of
 
@@ -48,6 +51,10 @@ class Side:
 
     asked: requests; unanswered: of these, errors and never sent (early: the terms under which asking stopped early
     on purpose; then only what was sent was asked). cost_per_1000: list price, None where unknown.
+    contaminated: positions of rows that its model may have learned from, None where that is not known; trained: whether
+    it was fine-tuned, or may have been. cached: answers that came from the answer cache, or from a recording where
+    they are `recorded`; answers_sha256: of all texts, whatever the order of rows; None where one is missing or the
+    texts are not known.
     """
 
     info: SideInfo
@@ -61,6 +68,11 @@ class Side:
     tokens_per_answer: float | None
     probe: Latency | None
     early: EarlyStopTerms | None = None
+    contaminated: tuple[int, ...] | None = None
+    trained: bool = False
+    cached: int = 0
+    recorded: bool = False
+    answers_sha256: str | None = None
 
     def positions(self, ids: list[str]) -> "np.ndarray[Any, np.dtype[np.int64]]":
         """Where the rows called `ids` stand here."""
@@ -112,6 +124,7 @@ def run_side(log: RunLog, name: str, ids: list[str], summary: Summary) -> Side:
     result: BackendResult = summary.backends[name]
     tally = tally_of(log, name, summary.metrics, len(ids))
     asked = len(ids) * manifest.repeats
+    overlap = read_findings(log.path).overlaps.get(name)
     early = None
     if manifest.early_stop is not None and (result.stopped or {}).get("kind") == EARLY_STOP:
         early = msgspec.convert(manifest.early_stop, EarlyStopTerms)
@@ -139,4 +152,21 @@ def run_side(log: RunLog, name: str, ids: list[str], summary: Summary) -> Side:
         tokens_per_answer=tokens / tally.answered if tally.answered else None,
         probe=result.probe,
         early=early,
+        contaminated=None if overlap is None else tuple(overlap.rows),
+        trained=_trained(manifest.backends[name]),
+        cached=tally.cached,
+        recorded=manifest.backends[name].kind == "replay",
+        answers_sha256=_answers_digest(ids, tally.hashes),
     )
+
+
+def _trained(identity: Identity) -> bool:
+    """Whether a backend was fine-tuned, as far as its identity tells; of recorded answers nobody knows."""
+    return identity.adapter is not None or identity.kind == "replay" or identity.model.startswith("ft:")
+
+
+def _answers_digest(ids: list[str], hashes: Hashes) -> str | None:
+    """SHA-256 over which text each row was answered with; None where an answer is missing."""
+    if (hashes == NO_TEXT).any():
+        return None
+    return digest_each(sorted([row, *texts] for row, texts in zip(ids, hashes.tolist(), strict=True)))

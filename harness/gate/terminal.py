@@ -6,9 +6,9 @@ from rich.text import Text
 
 from .records import CheckResult, GateResult
 from .untrusted import one_line
-from .words import WORDS, figure
+from .words import SCOPES, WORDS, figure
 
-STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow", "advisory": "dim"}
+STYLES = {"pass": "green", "unchanged": "cyan", "fail": "bold red", "inconclusive": "yellow", "advisory": "dim"}
 
 
 def show(result: GateResult, console: Console) -> None:
@@ -40,6 +40,7 @@ def _table(result: GateResult) -> Table:
     several = len({check.backend for check in result.checks}) > 1
     for check in result.checks:
         name = f"{check.backend}: {check.metric}" if several else check.metric
+        name += SCOPES[check.scope]
         table.add_row(
             Text(WORDS[check.verdict], style=STYLES.get(check.verdict, "bold red")),
             Text(one_line(name, 60)),

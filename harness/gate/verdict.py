@@ -14,6 +14,7 @@ AGAINST = ("paired", "sequential")
 
 EXIT: dict[str, ExitCode] = {
     "pass": ExitCode.DONE,
+    "unchanged": ExitCode.DONE,
     "fail": ExitCode.GATE_FAILED,
     "incomparable": ExitCode.NOT_COMPARABLE,
     "incomplete": ExitCode.INCOMPLETE,
@@ -47,16 +48,6 @@ def nothing_differs(checks: list[CheckResult]) -> bool:
     return bool(paired) and all(check.differing == 0 for check in paired)
 
 
-def doubt_equality(checks: list[CheckResult]) -> list[CheckResult]:
-    """A paired pass without one differing row is no evidence: as likely the candidate is the reference itself."""
-    return [
-        msgspec.structs.replace(check, verdict="inconclusive", needed_rows=None)
-        if check.kind in AGAINST and check.verdict == "pass"
-        else check
-        for check in checks
-    ]
-
-
 def overall(checks: list[CheckResult]) -> OverallVerdict:
     """The worst that counts; a gate without a single check that counts has compared nothing."""
     counted = {check.verdict for check in checks if check.verdict != "advisory"}
@@ -64,7 +55,10 @@ def overall(checks: list[CheckResult]) -> OverallVerdict:
         return "incomparable"
     if "fail" in counted:
         return "fail"
-    return "inconclusive" if "inconclusive" in counted else "pass"
+    if "inconclusive" in counted:
+        return "inconclusive"
+    against = {check.verdict for check in checks if check.kind in AGAINST and check.scope != "first"} - {"advisory"}
+    return "unchanged" if against == {"unchanged"} else "pass"
 
 
 def exit_code(verdict: OverallVerdict, on_inconclusive: OnInconclusive) -> ExitCode:

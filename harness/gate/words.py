@@ -9,12 +9,17 @@ from .settings import COST, ERRORS
 
 WORDS = {
     "pass": "PASS",
+    "unchanged": "UNCHANGED",
     "fail": "FAIL",
     "inconclusive": "INCONCLUSIVE",
     "incomparable": "NOT COMPARABLE",
     "incomplete": "NO VERDICT",
     "advisory": "advice",
 }
+
+
+SCOPES = {"all": "", "clean": " (rows not trained on)", "first": " (first baseline)"}
+"""What follows a figure's name where the check does not look at all rows and the last baseline."""
 
 
 def headline(result: GateResult) -> str:
@@ -28,6 +33,11 @@ def headline(result: GateResult) -> str:
         worse = [check for check in counted if check.shown_worse]
         though = "".join(f", though {check.backend} is {worse_by(check)} of {check.metric}" for check in worse[:1])
         return f"{word}{though}: {checks}, {result.rows} row{'' if result.rows == 1 else 's'}."
+    if result.verdict == "unchanged":
+        limits = [check for check in counted if check.verdict == "pass"]
+        kept = f" {'The 1 other check passes' if len(limits) == 1 else f'The {len(limits)} other checks pass'}."
+        answers = f"all {result.rows} answers are" if result.rows != 1 else "the 1 answer is"
+        return f"{word}: {answers} the same text as in the reference.{kept if limits else ''}"
     worst = [check for check in counted if check.verdict == result.verdict]
     if not worst:
         return f"{word}: no check could be made."

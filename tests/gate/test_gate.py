@@ -107,12 +107,12 @@ def test_macro_f1_is_gated_by_a_paired_bootstrap(tmp_path: Path) -> None:
 
 
 def test_every_row_equal_is_never_a_pass(tmp_path: Path) -> None:
-    """Zero discordance: the candidate may be the baseline itself, mistaken for a new one."""
+    """Zero discordance: the candidate may be the baseline itself, mistaken for a new one. Nothing has changed."""
     run, baseline = runs(tmp_path, right_but(*ONE_IN_TEN))
     result = judged(tmp_path, run, baseline)
-    assert (result.verdict, result.exit_code) == ("inconclusive", ExitCode.DONE)
+    assert (result.verdict, result.exit_code) == ("unchanged", ExitCode.DONE)
     assert "every row has the same outcome" in result.warnings[0]
-    assert judged(tmp_path, run, baseline, on_inconclusive="block").exit_code == ExitCode.INCONCLUSIVE
+    assert judged(tmp_path, run, baseline, on_inconclusive="block").exit_code == ExitCode.DONE
 
 
 def test_one_row_is_never_a_pass(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.gate.records import GateResult
+from harness.gate.records import SCHEMA, GateResult
 from harness.metrics import ACCURACY
 from harness.runlog import decode_schema
 from harness.summary.summarise import summarise
@@ -37,7 +37,7 @@ def test_accept_then_gate(tmp_path: Path, place: Path, capsys: pytest.CaptureFix
     shown = capsys.readouterr().out
     assert shown.rstrip().endswith("PASS: all 2 checks, 1500 rows.")
     assert "a margin of" in shown and "Bench's defaults" in shown
-    saved = decode_schema((candidate.path / "gate.json").read_bytes(), GateResult, 1, "gate.json")
+    saved = decode_schema((candidate.path / "gate.json").read_bytes(), GateResult, SCHEMA, "gate.json")
     assert saved.verdict == "pass"
 
 
@@ -55,8 +55,9 @@ def test_a_gate_never_touches_the_baseline(tmp_path: Path) -> None:
         ((*ONE_IN_TEN, *range(1, ROWS, 10)), (), 1),
         (shifted(), ("--margin", "acuracy", "0.02"), 2),
         (shifted(), ("--margin", "accuracy", "wide"), 2),
-        (ONE_IN_TEN, ("--on-inconclusive", "block"), 5),
-        (ONE_IN_TEN, (), 0),
+        (shifted(), ("--on-inconclusive", "block", "--margin", "accuracy", "0.001"), 5),
+        (shifted(), ("--margin", "accuracy", "0.001"), 0),
+        (ONE_IN_TEN, ("--on-inconclusive", "block"), 0),
     ],
 )
 def test_exit_codes(tmp_path: Path, wrong: tuple[int, ...], flags: tuple[str, ...], code: int) -> None:
