@@ -12,7 +12,7 @@ from harness.summary.comparison import Comparison, comparable, compare_all
 
 from .absent import undefined
 from .limits import error_rate_check, limit_check
-from .money import cost_checks
+from .money import RunCosts, cost_checks
 from .pairing import Pairing
 from .records import CheckResult
 from .settings import COST, ERRORS, GateSettings
@@ -22,13 +22,16 @@ MORE_DRAWS = 100_000
 """Where a bootstrap bound lies within two of its own Monte-Carlo errors of the margin."""
 
 
-def checks_of(pairing: Pairing, settings: GateSettings, tests: int) -> list[CheckResult]:
-    """All checks of one backend but latency; harm is corrected later, over the `tests` paired checks of the gate."""
+def checks_of(pairing: Pairing, settings: GateSettings, tests: int, run_costs: RunCosts = ()) -> list[CheckResult]:
+    """All checks of one backend but latency; harm is corrected later, over the `tests` paired checks of the gate.
+
+    run_costs: of both sides in further runs, for prices by the hour.
+    """
     found = metric_checks(pairing, settings, tests)
     if ERRORS in settings.terms:
         found.append(error_rate_check(pairing, settings.terms[ERRORS]))
     if COST in settings.terms:
-        found += cost_checks(pairing, settings.terms[COST])
+        found += cost_checks(pairing, settings.terms[COST], run_costs)
     return found
 
 

@@ -10,7 +10,7 @@ from harness.errors import NotComparableError, UsageError, did_you_mean
 from harness.gate.baseline import Baseline, baseline_side
 from harness.metrics import Metric
 from harness.records import Row
-from harness.results import Latency, Summary
+from harness.results import CostResult, Latency, Summary
 from harness.runlog import RunLog
 from harness.summary.outcomes import RowTable
 
@@ -146,7 +146,7 @@ def judge(
         if stopped_early(pairing):
             checks += sequential_checks(pairing, settings)
         else:
-            checks += checks_of(pairing, settings, tests)
+            checks += checks_of(pairing, settings, tests, _run_costs(pairing, latency_runs))
             checks += clean_checks(pairing, settings, tests)
             seen += diagnostics(pairing, settings.slices)
         checks += latency_checks(pairing.backend, settings, *_probes(pairing, latency_runs))
@@ -238,6 +238,13 @@ def _probes(pairing: Pairing, runs: Sequence[RunLog]) -> tuple[list[tuple[Latenc
         return found, names[0] != names[1]
     one_run = pairing.sides[0].info.source == pairing.sides[1].info.source
     return [(pairing.sides[0].probe, pairing.sides[1].probe)], one_run
+
+
+def _run_costs(pairing: Pairing, runs: Sequence[RunLog]) -> list[tuple[CostResult, CostResult]]:
+    """What both sides cost in each of the runs that know them."""
+    mine, theirs = (side.info.backend for side in pairing.sides)
+    found = [run_summary(log).backends for log in runs]
+    return [(b[mine].cost, b[theirs].cost) for b in found if mine in b and theirs in b]
 
 
 def _refuse_other_model(log: RunLog, side: Side) -> None:

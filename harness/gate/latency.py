@@ -63,6 +63,9 @@ def _check(backend: str, metric: str, ratio: float, both: list[tuple[float, floa
         )
         return msgspec.structs.replace(result, sentence=sentence)
     mean = clustered_mean(logs)
+    if mean.constant:
+        sentence = f"{len(both)} equal quotients are no measurement (recorded times?): no bound."
+        return msgspec.structs.replace(result, verdict="inconclusive", sentence=sentence)
     low, high = (math.exp(bound) for bound in mean.interval(LEVEL))
     verdict = "pass" if high <= ratio else "fail" if low > ratio else "inconclusive"
     method = f"Student over the logarithms of {len(both)} runs"

@@ -1,47 +1,139 @@
-"""What 1,000 answers cost at list price: compared as it is. A cached rerun must not look cheaper than a fresh one."""
+"""What 1,000 answers cost at list price, by its bound: another draw of rows would cost something else.
 
+A cached rerun must not look cheaper than a fresh one, hence the list price. A device that is paid by the hour gives one
+measured time a run, as latency does, and a bound over several runs only.
+"""
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from harness.results import CostResult
+from harness.statistics.clustered import clustered_mean
+from harness.statistics.noninferiority import LEVEL
+from harness.statistics.skewed_mean import FEWEST, skewed_mean_interval
+from harness.summary.outcomes import Array, cluster_codes
+
+from .latency import ENOUGH_RUNS
+from .limits import against_limit
 from .pairing import Pairing
-from .records import CheckResult, Kind, Verdict
+from .records import CheckResult, Kind
 from .settings import COST, Terms
 
+RunCosts = Sequence[tuple[CostResult, CostResult]]
+"""Costs of (candidate, reference) in each of several runs."""
 
-def cost_checks(pairing: Pairing, terms: Terms) -> list[CheckResult]:
-    """A limit in USD, a ratio to the reference, or both. The same rows were asked: there is no chance in it."""
+
+def cost_checks(pairing: Pairing, terms: Terms, runs: RunCosts = ()) -> list[CheckResult]:
+    """A limit in USD, a ratio to the reference, or both. runs: several runs of both sides, for prices by the hour."""
     found = []
     if terms.at_most is not None:
-        found.append(_check(pairing, "absolute", terms.at_most))
+        found.append(_check(pairing, "absolute", terms.at_most, runs))
     if terms.ratio is not None:
-        found.append(_check(pairing, "ratio", terms.ratio))
+        found.append(_check(pairing, "ratio", terms.ratio, runs))
     return found
 
 
-def _check(pairing: Pairing, kind: Kind, limit: float) -> CheckResult:
+def _check(pairing: Pairing, kind: Kind, limit: float, runs: RunCosts) -> CheckResult:
     candidate, reference = (side.cost_per_1000 for side in pairing.sides)
     quotient = candidate / reference if candidate is not None and reference else None
     figure = candidate if kind == "absolute" else quotient
-    verdict: Verdict = "incomparable"
-    if figure is not None:
-        verdict = "pass" if figure <= limit else "fail"
-        found = f"${figure:.4g}" if kind == "absolute" else f"{figure:.3g} x the reference"
-        sentence = f"{found} for 1,000 answers at list price{_tokens(pairing)}."
-    else:
-        who = pairing.sides[0 if candidate is None else 1]
-        sentence = f"the cost of {who.info.backend} is unknown or 0 ({who.cost_basis})."
     unit = "USD" if kind == "absolute" else "x the reference"
-    return CheckResult(
+    result = CheckResult(
         name=f"{pairing.backend}: {COST} at most {limit:g} {unit}",
         backend=pairing.backend,
         metric=COST,
         kind=kind,
-        verdict=verdict,
+        verdict="incomparable",
         candidate=candidate,
         reference=reference,
         difference=quotient if kind == "ratio" else None,
-        method="list price, no test",
+        level=LEVEL,
         limit=limit,
         rows=len(pairing.rows),
-        sentence=sentence,
     )
+    if figure is None:
+        who = pairing.sides[0 if candidate is None else 1]
+        return _say(result, f"the cost of {who.info.backend} is unknown or 0 ({who.cost_basis}).")
+    found = f"${figure:.4g}" if kind == "absolute" else f"{figure:.3g} x the reference"
+    if pairing.sides[0].costs is None:
+        low, high, method = _by_the_hour(kind, runs)
+    elif kind == "absolute":
+        low, high, method = _absolute(pairing)
+    else:
+        low, high, method = _ratio(pairing, figure)
+    result = msgspec.structs.replace(
+        result,
+        verdict=against_limit(low, high, Terms(at_most=limit)),
+        low=low if math.isfinite(low) else None,
+        high=high if math.isfinite(high) else None,
+        method=method,
+    )
+    span = f" [{_money(kind, low)}, {_money(kind, high)}]" if math.isfinite(high) else f" ({method})"
+    return _say(result, f"{found}{span} for 1,000 answers at list price{_tokens(pairing)}.")
+
+
+def _absolute(pairing: Pairing) -> tuple[float, float, str]:
+    costs = pairing.sides[0].costs
+    assert costs is not None
+    known = ~np.isnan(costs)
+    low, high = skewed_mean_interval(1000 * costs[known], cluster_codes(pairing.rows, known), LEVEL)
+    return low, high, _method(high)
+
+
+def _ratio(pairing: Pairing, quotient: float) -> tuple[float, float, str]:
+    """The quotient of two means on the same rows, linearised: mean((c - q r) / mean(r)) around q."""
+    here, there = pairing.sides
+    assert here.costs is not None
+    if there.costs is None:
+        return _against_a_known_price(pairing, here.costs, quotient)
+    theirs = there.costs if here.ids == there.ids else there.costs[there.positions(here.ids)]
+    known = ~(np.isnan(here.costs) | np.isnan(theirs))
+    if not known.any() or not theirs[known].mean() > 0:
+        return -math.inf, math.inf, "no row has a price on both sides"
+    parts = quotient + (here.costs[known] - quotient * theirs[known]) / theirs[known].mean()
+    low, high = skewed_mean_interval(parts, cluster_codes(pairing.rows, known), LEVEL)
+    return low, high, _method(high)
+
+
+def _against_a_known_price(pairing: Pairing, costs: Array, quotient: float) -> tuple[float, float, str]:
+    """A baseline keeps the mean cost alone. Taken as if it varied as much, on other rows: wider than the truth, because
+    the rows are the same and long ones cost more on both sides."""
+    known = ~np.isnan(costs)
+    relative = costs[known] / costs[known].mean() if costs[known].any() else costs[known]
+    low, high = skewed_mean_interval(relative, cluster_codes(pairing.rows, known), LEVEL)
+    low, high = 1 - math.sqrt(2) * (1 - low), 1 + math.sqrt(2) * (high - 1)
+    return quotient * low, quotient * high, _method(high)
+
+
+def _method(high: float) -> str:
+    if math.isfinite(high):
+        return "mean cost of the rows, bound corrected for skewness (Hall)"
+    return f"no bound: it takes {FEWEST} rows or groups with a price"
+
+
+def _by_the_hour(kind: Kind, runs: RunCosts) -> tuple[float, float, str]:
+    """Student over the logarithms of several runs; one run measures one time."""
+    pairs = [(c.per_1000, r.per_1000) for c, r in runs]
+    known = [(c, r) for c, r in pairs if c is not None and c > 0 and (kind == "absolute" or (r is not None and r > 0))]
+    if len(known) < ENOUGH_RUNS:
+        return -math.inf, math.inf, f"no bound: hours of {ENOUGH_RUNS} runs are needed (--latency-run)"
+    logs = np.log([c if kind == "absolute" else c / (r or math.nan) for c, r in known])
+    mean = clustered_mean(logs)
+    if mean.constant:
+        return -math.inf, math.inf, "no bound: all runs took the very same time"
+    low, high = (math.exp(end) for end in mean.interval(LEVEL))
+    return low, high, f"Student over the logarithms of {len(known)} runs"
+
+
+def _money(kind: Kind, value: float) -> str:
+    return f"${value:.4g}" if kind == "absolute" else f"{value:.3g}"
+
+
+def _say(result: CheckResult, sentence: str) -> CheckResult:
+    return msgspec.structs.replace(result, sentence=sentence)
 
 
 def _tokens(pairing: Pairing) -> str:

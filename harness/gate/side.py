@@ -21,7 +21,7 @@ from harness.records import Row
 from harness.results import BackendResult, Latency, Summary
 from harness.runlog import RunLog
 from harness.summary.answer_hashes import NO_TEXT, Hashes
-from harness.summary.outcomes import Outcomes
+from harness.summary.outcomes import Array, Outcomes
 from harness.summary.tally import tally_of
 
 from .records import SideInfo
@@ -51,6 +51,7 @@ class Side:
 
     asked: requests; unanswered: of these, errors and never sent (early: the terms under which asking stopped early
     on purpose; then only what was sent was asked). cost_per_1000: list price, None where unknown.
+    costs: (n,) USD an answer, row by row; None for a device that is paid by the hour, and in a baseline.
     contaminated: positions of rows that its model may have learned from, None where that is not known; trained: whether
     it was fine-tuned, or may have been. cached: answers that came from the answer cache, or from a recording where
     they are `recorded`; answers_sha256: of all texts, whatever the order of rows; None where one is missing or the
@@ -68,6 +69,7 @@ class Side:
     tokens_per_answer: float | None
     probe: Latency | None
     early: EarlyStopTerms | None = None
+    costs: Array | None = None
     contaminated: tuple[int, ...] | None = None
     trained: bool = False
     cached: int = 0
@@ -152,6 +154,7 @@ def run_side(log: RunLog, name: str, ids: list[str], summary: Summary) -> Side:
         tokens_per_answer=tokens / tally.answered if tally.answered else None,
         probe=result.probe,
         early=early,
+        costs=tally.prices.means() if manifest.backends[name].device_hour_usd is None else None,
         contaminated=None if overlap is None else tuple(overlap.rows),
         trained=_trained(manifest.backends[name]),
         cached=tally.cached,

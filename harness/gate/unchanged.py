@@ -4,7 +4,7 @@ import msgspec
 
 from .pairing import Pairing
 from .records import CheckResult, SideInfo
-from .verdict import AGAINST, nothing_differs
+from .verdict import AGAINST, doubt_equality, nothing_differs
 
 
 def same_answers(pairing: Pairing) -> bool:
@@ -37,9 +37,8 @@ def settle_unchanged(checks: list[CheckResult], pairings: list[Pairing]) -> list
                         found[i], verdict="unchanged", needed_rows=None, needed_verdict=None, sentence=f"{sentence}."
                     )
         elif not _texts_known(pairing) and nothing_differs([found[i] for i in mine]):
-            for i in mine:
-                if found[i].verdict == "pass":
-                    found[i] = msgspec.structs.replace(found[i], verdict="inconclusive", needed_rows=None)
+            for i, check in zip(mine, doubt_equality([found[i] for i in mine]), strict=True):
+                found[i] = check
     return found
 
 

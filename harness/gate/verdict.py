@@ -48,6 +48,17 @@ def nothing_differs(checks: list[CheckResult]) -> bool:
     return bool(paired) and all(check.differing == 0 for check in paired)
 
 
+def doubt_equality(checks: list[CheckResult]) -> list[CheckResult]:
+    """A paired pass without one differing row is no evidence where texts are not known: as likely the candidate is the
+    reference itself."""
+    return [
+        msgspec.structs.replace(check, verdict="inconclusive", needed_rows=None)
+        if check.kind in AGAINST and check.verdict == "pass"
+        else check
+        for check in checks
+    ]
+
+
 def overall(checks: list[CheckResult]) -> OverallVerdict:
     """The worst that counts; a gate without a single check that counts has compared nothing."""
     counted = {check.verdict for check in checks if check.verdict != "advisory"}

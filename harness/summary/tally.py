@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.identity import Identity
 from harness.metrics import Metric
@@ -63,6 +64,26 @@ class Money:
             self.incurred_unknown += 1
 
 
+class RowPrices:
+    """List prices of answers, row by row."""
+
+    def __init__(self, rows: int) -> None:
+        self._sums = np.zeros(rows)
+        self._answers = np.zeros(rows, dtype=np.uint32)
+
+    def add(self, line: LogLine) -> None:
+        """Take in an answer; a price that is not known makes its row unknown."""
+        self._sums[line.n] += np.nan if line.cost.list is None else line.cost.list
+        self._answers[line.n] += 1
+
+    def means(self) -> NDArray[np.float64]:
+        """(rows,) USD an answer; nan where a row has no answer, or one of unknown price."""
+        known = self._answers > 0
+        means = np.full(len(known), np.nan)
+        np.divide(self._sums, self._answers, out=means, where=known)
+        return means
+
+
 @dataclass
 class Tally:
     """What a backend's lines add up to. `add` every line's last state once.
@@ -93,10 +114,12 @@ class Tally:
     money: Money = field(default_factory=Money)
     probe_money: Money = field(default_factory=Money)
     servers: Servers = field(default_factory=Servers)
+    prices: RowPrices = field(init=False)
     outcomes: OutcomeBuilder = field(init=False)
     hashes: Hashes = field(init=False)
 
     def __post_init__(self) -> None:
+        self.prices = RowPrices(self.rows)
         self.hashes = new_hashes(self.rows, self.repeats)
         self.outcomes = OutcomeBuilder(self.identity.decode, self.metrics, self.labels, self.rows, self.repeats)
 
@@ -115,6 +138,7 @@ class Tally:
         thought = bool(line.reasoning or line.usage.reasoning_tokens)
         self.cut_off_thinking += thought and line.finish == "length" and not line.text.strip()
         self.outcomes.add(line)
+        self.prices.add(line)
         self.hashes[line.n, line.repeat] = text_hash(line.text)
         if line.score is not None and line.score.format is not None:
             self.format_errors[line.score.format] += 1

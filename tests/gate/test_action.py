@@ -129,7 +129,7 @@ def test_a_crash_does_not_read_as_a_failed_gate(runner: Runner, tmp_path: Path) 
 
 
 def test_block_reaches_the_command(runner: Runner, tmp_path: Path) -> None:
-    _gate(runner, tmp_path, ONE_IN_TEN, on_inconclusive="block")
+    _gate(runner, tmp_path, shifted(12), on_inconclusive="block")
     assert (runner.outputs["exit-code"], runner.outputs["verdict"]) == ("5", "inconclusive")
 
 
