@@ -19,7 +19,7 @@ def warnings_of(pairings: list[Pairing], settings: GateSettings) -> list[str]:
     found = []
     if settings.defaulted:
         names = ", ".join(settings.defaulted)
-        found.append(f"no margin is named in [gate] or by --margin: these margins are Bench's defaults ({names}).")
+        found.append(f"no margin in [gate] and no --margin: these margins are Bench's defaults ({names}).")
     found += filter(None, [pairings[0].rows.copies_remark()])
     found += _wide_margins(pairings, settings)
     for pairing in pairings:
