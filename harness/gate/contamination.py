@@ -60,16 +60,21 @@ def contamination_warnings(pairing: Pairing) -> list[str]:
             f"{_part(candidate)} also stand in its training rows: the {left:,} others are judged beside all rows, and "
             "the worse verdict counts."
         )
-    elif candidate.contaminated is None and candidate.trained:
-        found.append(
-            f"{candidate.info.backend}: its training rows are not known, so that nobody could check whether it was "
-            "trained on these."
-        )
     if reference.contaminated and candidate.contaminated != reference.contaminated:
         found.append(
             f"the reference {_part(reference)} also stand in its training rows: its figures on them flatter it."
         )
     return found
+
+
+def contamination_notes(pairing: Pairing) -> list[str]:
+    """That a candidate's training rows are not known, where it has some."""
+    candidate = pairing.sides[0]
+    if candidate.contaminated is not None or not candidate.trained:
+        return []
+    return [
+        f"{candidate.info.backend}: its training rows are not known: whether it was trained on these could not be checked."
+    ]
 
 
 def _part(side: Side) -> str:

@@ -17,7 +17,13 @@ from harness.summary.outcomes import RowTable
 from .absent import fill_missing
 from .checks import checks_of
 from .comparable import decode_refusals, refusals
-from .contamination import clean_checks, contamination_of, contamination_warnings, too_contaminated
+from .contamination import (
+    clean_checks,
+    contamination_notes,
+    contamination_of,
+    contamination_warnings,
+    too_contaminated,
+)
 from .diagnostics import diagnostics, flips
 from .drift import drift_checks, drift_warnings, settle_drift
 from .gate_warnings import cannot_pass, checks_off, notes_of, warnings_of
@@ -167,7 +173,9 @@ def judge(
         diagnostics=tuple(seen),
         flips=tuple(lost[:10]),
         warnings=tuple(warnings),
-        notes=tuple(notes_of(pairings, settings)),
+        notes=tuple(
+            [*notes_of(pairings, settings), *(line for pairing in pairings for line in contamination_notes(pairing))]
+        ),
         checks_off=checks_off(pairings, settings),
     )
     return _finish(result, overall(checks))
