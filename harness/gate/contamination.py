@@ -72,9 +72,8 @@ def contamination_notes(pairing: Pairing) -> list[str]:
     candidate = pairing.sides[0]
     if candidate.contaminated is not None or not candidate.trained:
         return []
-    return [
-        f"{candidate.info.backend}: its training rows are not known: whether it was trained on these could not be checked."
-    ]
+    name = candidate.info.backend
+    return [f"{name}: its training rows are not known: whether it was trained on these could not be checked."]
 
 
 def _part(side: Side) -> str:

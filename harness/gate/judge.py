@@ -173,9 +173,7 @@ def judge(
         diagnostics=tuple(seen),
         flips=tuple(lost[:10]),
         warnings=tuple(warnings),
-        notes=tuple(
-            [*notes_of(pairings, settings), *(line for pairing in pairings for line in contamination_notes(pairing))]
-        ),
+        notes=(*notes_of(pairings, settings), *(line for pairing in pairings for line in contamination_notes(pairing))),
         checks_off=checks_off(pairings, settings),
     )
     return _finish(result, overall(checks))
