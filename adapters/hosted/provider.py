@@ -9,7 +9,7 @@ from typing import TypeVar
 import openai
 
 from harness.api.client import make_client
-from harness.api.errors import FatalError, TransientError, classify, without_row
+from harness.api.errors import CLIENT_ERRORS, FatalError, TransientError, classify, without_row
 from harness.api.retry import retrying
 from harness.api.settings import OpenAISettings
 from harness.errors import BenchError, IncompleteRunError, UsageError
@@ -61,7 +61,7 @@ class Provider:
                 return await once()
             except json.JSONDecodeError as error:
                 raise TransientError("bad body", f"its answer is no JSON: {error}") from None
-            except (openai.OpenAIError, TimeoutError) as error:
+            except CLIENT_ERRORS as error:
                 if isinstance(error, openai.APIStatusError) and error.status_code in NOT_OFFERED:
                     raise self._refusal(FatalError("not found", _said(error)), what, error) from None
                 verdict = without_row(classify(error))

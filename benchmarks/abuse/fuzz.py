@@ -3,6 +3,8 @@
     pip install atheris
     python -m benchmarks.abuse.fuzz answers -runs=1000000 -max_len=4096
 
+`python -m benchmarks.abuse.body_shapes` does the same for bodies, streams and errors of servers, without atheris.
+
 Targets: answers (every reader of a model's answer), headers (rate limits), runlog (the lines of a run directory),
 tasks (task files). What follows the target goes to libFuzzer; a crash leaves its input in the current folder.
 """

@@ -20,7 +20,17 @@ from harness.api.answer import BadBodyError, ReportedError, decode, read_answer
 from harness.api.batch_notes import BatchNote, BatchNotes
 from harness.api.body import BodyBuilder
 from harness.api.completion import completion_of
-from harness.api.errors import FatalError, RowAnswer, TransientError, Verdict, advice, classify, of_status, without_row
+from harness.api.errors import (
+    CLIENT_ERRORS,
+    FatalError,
+    RowAnswer,
+    TransientError,
+    Verdict,
+    advice,
+    classify,
+    of_status,
+    without_row,
+)
 from harness.api.retry import retrying
 from harness.api.server_error import server_error
 from harness.api.settings import OpenAISettings
@@ -145,7 +155,7 @@ class BatchCaller:
         async def once() -> T:
             try:
                 return await call()
-            except (openai.OpenAIError, TimeoutError) as error:
+            except CLIENT_ERRORS as error:
                 raise without_row(classify(error)) from None
 
         try:

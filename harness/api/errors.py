@@ -89,6 +89,8 @@ ROW: dict[str, Finish] = {
     "content_filter": "content_filter",
     "context_too_long": "context_too_long",
 }
+CLIENT_ERRORS = (openai.OpenAIError, httpx2.HTTPError, aiohttp.ClientError, TimeoutError)
+"""What a call through the client may raise."""
 INVALID = "invalid request"
 """The kind of a refusal that stands in no row of the table."""
 IN_BODY = 0
@@ -176,6 +178,8 @@ def classify(error: Exception) -> Verdict:
         return of_error(error.error.status or IN_BODY, error.error, {}, prefix="the server reports an error: ")
     if isinstance(error, openai.APIConnectionError | httpx2.RequestError):
         return TransientError("connection", str(error.__cause__ or error) or type(error).__name__, maybe_billed=True)
+    if isinstance(error, aiohttp.ClientError):  # no HTTP at all, or a body that is not as long or packed as it says
+        return TransientError("connection", " ".join(str(error).split())[:300], maybe_billed=True)
     if isinstance(error, openai.OpenAIError):  # what the client makes of a body that it cannot read
         return TransientError("bad body", KEY_LIKE.sub("[key]", str(error))[:300], maybe_billed=True, in_body=True)
     raise error

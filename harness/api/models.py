@@ -1,15 +1,11 @@
 """Whether a model is still alive: by the price table, and by what the server itself says of it."""
 
-import httpx2
-import msgspec
 import openai
 
+from harness.api.reachability import served_models
 from harness.api.settings import OpenAISettings
 from harness.errors import UsageError
 from harness.money.prices import price_table, today
-
-LOOK_S = 5.0
-"""How long a server may take to list its models; one that does not is asked all the same."""
 
 
 def check_listed(name: str, model: str, settings: OpenAISettings) -> None:
@@ -20,43 +16,31 @@ def check_listed(name: str, model: str, settings: OpenAISettings) -> None:
             raise retired(name, model, day)
 
 
-async def check_served(name: str, model: str, client: openai.AsyncOpenAI) -> str | None:
+async def check_served(name: str, model: str, url: str, client: openai.AsyncOpenAI) -> str | None:
     """The shut-down date that the server itself gives for a model (`/v1/models`), where it gives one.
 
-    Raises UsageError where that day has come. A server that lists no models, or asks for a key to do so, is
-    not held against: its answer to the first request will say what is wrong.
+    Raises UsageError where that day has come, where nothing can be reached at the address, or where what answers there
+    is no such server. A server that lists no models, or asks for a key to do so, is not held against: its answer to
+    the first request will say what is wrong.
     """
-    day = next((m.shutdown_date for m in await _served(client) if m.id == model), None)
+    day = next((m.shutdown_date for m in await served_models(where(name), url, client) if m.id == model), None)
     if day is not None and day[:10] <= today().isoformat():
         raise retired(name, model, day[:10])
     return day
 
 
+def where(name: str) -> str:
+    """How a sentence names a backend."""
+    return f"backend '{name}'"
+
+
 async def lacks_model(url: str, model: str, client: openai.AsyncOpenAI) -> str | None:
     """What a server of a fleet serves instead of the model; None where it has it, or does not say."""
-    served = await _served(client)
+    served = await served_models("", url, client, strict=False)
     names = {model, model.rpartition(":")[0]}  # SGLang asks an adapter as BASE:ADAPTER and lists both for themselves
     if not served or any(m.id in names for m in served):
         return None
     return f"{url} does not serve {model} (it serves {', '.join(m.id for m in served[:5])}): it is left out."
-
-
-async def _served(client: openai.AsyncOpenAI) -> list["_Model"]:
-    """The models a server lists; none where it lists none, wants a key to do so, or cannot be reached."""
-    try:
-        answer = await client.get("/models", cast_to=httpx2.Response, options={"timeout": LOOK_S})
-        return msgspec.json.decode(answer.content, type=_Models).data
-    except (openai.OpenAIError, msgspec.MsgspecError, UnicodeDecodeError):
-        return []
-
-
-class _Model(msgspec.Struct):
-    id: str
-    shutdown_date: str | None = None
-
-
-class _Models(msgspec.Struct):
-    data: list[_Model]
 
 
 def retired(name: str, model: str, day: str) -> UsageError:

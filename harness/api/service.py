@@ -19,6 +19,7 @@ from harness.api.pacing import Pacer
 from harness.api.settings import OpenAISettings, secrets_of
 from harness.api.window import Window
 from harness.backend import RunContext
+from harness.errors import UsageError
 from harness.money.prices import Price
 from harness.records import Completion, Request
 
@@ -70,10 +71,19 @@ class Service:
         await self._members.first()
 
     async def shutdown_day(self) -> str | None:
-        """The day on which the model ends, as a server says it. Raises UsageError where it has come."""
+        """The day on which the model ends, as a server says it. Raises UsageError where it has come, and where no
+        server can be reached; of several servers, those that cannot are remarked on."""
+        if self.settings.azure is not None:  # its paths hold the deployment: it lists no models there
+            return None
         model = self.caller.builder.model
-        days = await asyncio.gather(*(check_served(self.name, model, e.client) for e in self.pool.endpoints))
-        return next((day for day in days if day), None)
+        looks = (check_served(self.name, model, e.url, e.client) for e in self.pool.endpoints)
+        found = await asyncio.gather(*looks, return_exceptions=True)
+        faults = [f for f in found if isinstance(f, BaseException)]
+        for fault in faults:
+            if len(faults) == len(found) or not isinstance(fault, UsageError):
+                raise fault
+            self.context.remark(str(fault))
+        return next((day for day in found if isinstance(day, str)), None)
 
     async def flowing(
         self,

@@ -1,0 +1,114 @@
+"""Whether an OpenAI-compatible server answers at an address, found out before anything is asked of it."""
+
+import os
+import socket
+
+import aiohttp
+import httpx2
+import msgspec
+import openai
+
+from harness.api.answer import first_words
+from harness.errors import UsageError
+
+LOOK_S = 2.5
+"""How long a server may take to be reached, and to list its models; one that is slow to list them is asked all the
+same."""
+NO_SUCH_PATH = (301, 302, 303, 307, 308, 404, 405, 410, 501)
+CHAT = "/chat/completions"
+
+
+class ServedModel(msgspec.Struct):
+    """A model as a server lists it; shutdown_date: its last day, where the server says one."""
+
+    id: str
+    shutdown_date: str | None = None
+
+
+class _Models(msgspec.Struct):
+    data: list[ServedModel]
+
+
+async def served_models(where: str, url: str, client: openai.AsyncOpenAI, *, strict: bool = True) -> list[ServedModel]:
+    """The models that a server lists; none where it lists none, is slow to, or wants a key first.
+
+    strict: raises UsageError, with the address and the cause, where nothing can be reached there, or where what
+    answers is no such server (with the address of the one beside it, if there is one).
+    """
+    try:
+        answer = await client.get("/models", cast_to=httpx2.Response, options={"timeout": LOOK_S})
+        body = answer.content
+        return msgspec.json.decode(body, type=_Models).data
+    except (openai.APIConnectionError, httpx2.HTTPError, aiohttp.ClientError) as error:
+        cause = unreachable(error)
+        if strict and cause is not None:
+            raise UsageError(f"{where}: no server answers at {url} ({cause}): start it, or correct base_url.") from None
+        return []
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        said = first_words(body)
+    except openai.APIStatusError as error:
+        if error.status_code not in NO_SUCH_PATH:
+            return []
+        said = f"HTTP {error.status_code}: {first_words(error.response.content)}"
+    except openai.OpenAIError:
+        return []
+    if strict:
+        await _refuse_foreign(where, url, client, said)
+    return []
+
+
+async def _refuse_foreign(where: str, url: str, client: openai.AsyncOpenAI, said: str) -> None:
+    """Raises UsageError where chats are not answered at this address either. Some real servers list no models."""
+    if url.endswith(CHAT):
+        right = url.removesuffix(CHAT)
+        raise UsageError(f'{where}: base_url ends before {CHAT}: write base_url = "{right}".')
+    if not url.endswith("/v1") and await _lists_models(f"{url}/v1/models", client):
+        raise UsageError(f'{where}: {url} is no API ({said}), {url}/v1 is one: write base_url = "{url}/v1".')
+    try:
+        answer = await client.post(CHAT, body={}, cast_to=httpx2.Response, options={"timeout": LOOK_S})
+    except openai.APIStatusError as error:
+        if error.status_code not in NO_SUCH_PATH:  # it knows the path and misses the body: a server after all
+            return
+        said = f"HTTP {error.status_code}: {first_words(error.response.content)}"
+    except (openai.OpenAIError, httpx2.HTTPError, aiohttp.ClientError):
+        return
+    else:
+        if answer.content.lstrip()[:1] == b"{" and b"ndpoint" not in answer.content:
+            return
+        said = first_words(answer.content)
+    hint = "" if url.endswith("/v1") else f"; most such addresses end in /v1: try {url}/v1"
+    raise UsageError(f"{where}: what answers at {url} is no OpenAI-compatible server ({said}): correct base_url{hint}.")
+
+
+async def _lists_models(url: str, client: openai.AsyncOpenAI) -> bool:
+    try:
+        answer = await client.get(url, cast_to=httpx2.Response, options={"timeout": LOOK_S})
+        return bool(msgspec.json.decode(answer.content, type=_Models).data)
+    except (openai.OpenAIError, httpx2.HTTPError, aiohttp.ClientError, msgspec.MsgspecError, UnicodeDecodeError):
+        return False
+
+
+def unreachable(error: BaseException) -> str | None:
+    """Why no line to the server stood, in words; None where one stood and only the answer took too long."""
+    chain: list[BaseException] = []
+    seen: BaseException | None = error
+    while seen is not None and seen not in chain:
+        chain.append(seen)
+        seen = seen.__cause__ or seen.__context__
+    for cause in chain:  # the transport reports refused lines as time-outs: the innermost error knows better
+        if isinstance(cause, aiohttp.ClientConnectorError):
+            return _of_connector(cause)
+    if any(isinstance(cause, aiohttp.ConnectionTimeoutError | httpx2.ConnectTimeout) for cause in chain):
+        return f"no connection within {LOOK_S:g} s"
+    if any(isinstance(cause, TimeoutError | openai.APITimeoutError | httpx2.TimeoutException) for cause in chain):
+        return None
+    said = next((str(cause) for cause in chain if isinstance(cause, aiohttp.ClientError)), str(error))
+    return " ".join(said.split())[:160] or type(error).__name__
+
+
+def _of_connector(error: aiohttp.ClientConnectorError) -> str:
+    inner = error.os_error
+    if isinstance(inner, socket.gaierror):
+        return f"its host has no address: {inner.strerror}"
+    number = inner.errno if isinstance(inner.errno, int) and inner.errno > 0 else None
+    return os.strerror(number) if number is not None else " ".join(str(inner).split())[:160]
