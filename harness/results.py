@@ -99,7 +99,8 @@ class BackendResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     """One candidate's results.
 
     asked: rows x repeats; answered + errors + missing = asked; errors: infrastructure errors by kind (not in
-    any denominator); missing: never sent; stopped: why the backend ended early; format_errors: rows by kind;
+    any denominator); error_examples: the first message of each kind; missing: never sent;
+    stopped: why the backend ended early; format_errors: rows by kind;
     cut_off_thinking: answers that the length limit ended before the model had done with its reasoning;
     contaminated: evaluated rows that also stand in the adapter's training rows (None: not known);
     clean: the metrics without those rows (empty where there are none); servers: by URL, where there were several.
@@ -111,6 +112,7 @@ class BackendResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     asked: int = 0
     answered: int = 0
     errors: dict[str, int] = {}
+    error_examples: dict[str, str] = {}
     missing: int = 0
     stopped: dict[str, str] | None = None
     metrics: dict[str, Estimate] = {}

@@ -107,6 +107,8 @@ def test_an_infrastructure_error_is_not_an_answer(tmp_path: Path) -> None:
     assert all(p.rows == 57 for p in summary.pairs)
     assert not summary.complete
     assert any("2 of 60 requests ended in an infrastructure error (timeout 2)" in w for w in summary.warnings)
+    assert result.error_examples["timeout"]
+    assert any(f"The first timeout: {result.error_examples['timeout']}" in w for w in summary.warnings)
     assert any("1 of 60 answers are missing" in w for w in summary.warnings)
     assert "a and b are compared on the 57 of 60 rows that both answered." in summary.warnings
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from harness.gate.early_stop import KIND as EARLY_STOP
 from harness.gate.settings import DEFAULT_FORMAT_MARGIN, DEFAULT_MARGIN
+from harness.gate.untrusted import one_line
 from harness.metrics import ACCURACY, FORMAT_ERROR_RATE
 from harness.results import AnswerFinding, BackendResult, PairResult
 from harness.runlog import Manifest
@@ -57,6 +58,13 @@ def _headline(pairs: tuple[PairResult, ...]) -> str:
     return pairs[0].metric if pairs else ""
 
 
+def _first_message(result: BackendResult) -> str:
+    """What the server said of the most frequent kind of error."""
+    kind = max(result.errors, key=lambda kind: result.errors[kind])
+    message = result.error_examples.get(kind, "")
+    return f" The first {kind}: {one_line(message, 160)}" if message else ""
+
+
 def _incomplete(name: str, result: BackendResult) -> list[str]:
     found = []
     errors = sum(result.errors.values())
@@ -64,7 +72,7 @@ def _incomplete(name: str, result: BackendResult) -> list[str]:
         kinds = ", ".join(f"{kind} {count}" for kind, count in result.errors.items())
         found.append(
             f"{name}: {errors} of {result.asked} requests ended in an infrastructure error ({kinds}); "
-            "they are excluded from the rates."
+            f"they are excluded from the rates.{_first_message(result)}"
         )
     early = result.stopped is not None and result.stopped.get("kind") == EARLY_STOP
     if result.missing and not early:

@@ -146,6 +146,7 @@ def _backend_result(
         asked=asked,
         answered=tally.answered,
         errors=dict(sorted(tally.errors.items())),
+        error_examples=dict(sorted(tally.error_examples.items())),
         missing=asked - tally.answered - tally.errors.total(),
         stopped=sessions[-1].stopped if sessions else None,
         metrics=estimate_all(tally.metrics, rows, outcomes, name),

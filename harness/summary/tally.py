@@ -107,6 +107,7 @@ class Tally:
     queue_s: float = 0.0
     retry_s: float = 0.0
     errors: Counter[str] = field(default_factory=Counter)
+    error_examples: dict[str, str] = field(default_factory=dict)
     format_errors: Counter[str] = field(default_factory=Counter)
     usage: Counter[str] = field(default_factory=Counter)
     times: Times = field(default_factory=Times)
@@ -132,6 +133,7 @@ class Tally:
             self.retry_s += line.timing.retry_s
         if line.error is not None:
             self.errors[line.error.kind] += 1
+            self.error_examples.setdefault(line.error.kind, line.error.message[:200])
             return
         self.answered += 1
         self.truncated += line.prompt_truncated
