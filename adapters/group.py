@@ -188,12 +188,13 @@ def _ranked(plan: Plan, started: Started, done: dict[int, Path], workspace: Work
         candidates=candidates,
         chosen=best.adapter,
     )
+    costs = [usd for m in manifests.values() if (usd := m.training_cost_usd) is not None]
     for candidate in candidates:
         for training in candidate.trainings:
             if training.adapter is not None:
                 folder, manifest = done[training.number], manifests[training.number]
                 write_json(folder / GROUP, group)
-                facts = _facts(group, candidate, training)
+                facts = {**_facts(group, candidate, training), "training_usd": costs}
                 manifest = msgspec.structs.replace(manifest, selection={**manifest.selection, "group": facts})
                 write_manifest(folder, manifest)
                 manifests[training.number] = manifest

@@ -97,6 +97,23 @@ class AdapterManifest(Record, frozen=True, kw_only=True, omit_defaults=False):
             return self.hosted.cost_usd
         return None if self.device_hour_usd is None else self.device_hours * self.device_hour_usd
 
+    @property
+    def trainings(self) -> int:
+        """How many trainings this adapter was chosen from (`--seeds`, `--sweep`), failed ones too."""
+        return int(self.selection.get("group", {}).get("of", 1))
+
+    @property
+    def whole_training_cost_usd(self) -> float | None:
+        """What it took to have this adapter: its own training and all others that it was chosen from.
+
+        A training of unknown cost (one that failed, or a group of an older version) counts as its own.
+        """
+        own = self.training_cost_usd
+        if own is None:
+            return None
+        known = [float(usd) for usd in self.selection.get("group", {}).get("training_usd", [])] or [own]
+        return sum(known) + own * (self.trainings - len(known))
+
 
 def write_manifest(folder: Path, manifest: AdapterManifest) -> None:
     """Write `manifest.json` whole or not at all (written aside, then renamed)."""

@@ -9,7 +9,8 @@ class Identity(Record, frozen=True, kw_only=True):
     """What answered: stands in the manifest, in the cache key, and decides what may be compared.
 
     `price` is USD per million tokens as used; `settings` are further facts (dtype, device, adapter path,
-    base URL, limits), never a secret; `training_usd` is what its adapter's training cost;
+    base URL, limits), never a secret; `training_usd` is what its adapter's training cost, with
+    all `trainings` that it was chosen from;
     `retired` is the model's shut-down date where one is known.
     """
 
@@ -22,5 +23,6 @@ class Identity(Record, frozen=True, kw_only=True):
     price: dict[str, Any] | None = None
     device_hour_usd: float | None = None
     training_usd: float | None = None
+    trainings: int = 1
     retired: str | None = None
     settings: dict[str, Any] = {}

@@ -75,13 +75,14 @@ class CostResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     """USD; None = unknown, never 0. `basis` says in words what the figures rest on.
 
     list: price of all answers; incurred: what the run paid; per_1000: list price of 1,000 answers;
-    training: of the adapter, once.
+    training: of the adapter, once, with all `trainings` (seeds, a sweep) that it was chosen from.
     """
 
     list: float | None = None
     incurred: float | None = None
     per_1000: float | None = None
     training: float | None = None
+    trainings: int = 1
     basis: str = ""
 
 

@@ -3,7 +3,7 @@
 from harness.metrics import Metric
 from harness.money.economics import break_even
 from harness.records import Record
-from harness.results import PairResult, ReplacementVerdict, Summary
+from harness.results import CostResult, PairResult, ReplacementVerdict, Summary
 from harness.summary.stored_verdict import NO_DIFFERENCE, find_pair, headline_metric, stored_verdict
 from harness.summary.verdict_sentence import detects, verdict_details, verdict_sentence
 
@@ -83,10 +83,14 @@ def _money(summary: Summary, verdict: ReplacementVerdict) -> str:
     text = ratio(verdict.candidate, own.per_1000, verdict.incumbent, other.per_1000)
     volume = break_even(own.training, own.per_1000, other.per_1000)
     if volume is not None and own.training:
-        text += f"; break-even after {rounded(volume)} requests"
+        text += f"; break-even after {rounded(volume)} requests{_trainings(own)}"
     elif own.training:
         text += "; its training never pays at these prices"
     return f"{text}."
+
+
+def _trainings(cost: CostResult) -> str:
+    return f", all {cost.trainings} trainings counted" if cost.trainings > 1 else ""
 
 
 def ratio(name: str, own: float, other_name: str, other: float) -> str:

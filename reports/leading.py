@@ -54,7 +54,12 @@ def training_cell(result: BackendResult) -> Cell:
     """What training cost; a model that needed none shows a dash."""
     if result.adapter is None and result.cost.training is None:
         return Cell(text="-", sort=0.0)
-    return money_cell(result.cost.training)
+    tried = result.cost.trainings
+    return Cell(
+        text=money(result.cost.training),
+        note=f"{tried} trainings" if tried > 1 else "",
+        sort=result.cost.training,
+    )
 
 
 def latency_cells(result: BackendResult) -> tuple[Cell, Cell]:

@@ -2,9 +2,11 @@
 
 import math
 
+import msgspec
 import pytest
 from scipy.stats import t as student
 
+from harness.adapter import AdapterManifest
 from harness.adapter_group import Training, best_seed, rank, spread
 
 
@@ -65,3 +67,16 @@ def test_a_candidate_with_a_failed_seed_ranks_behind_all_that_finished() -> None
 def test_equal_candidates_stand_in_the_order_of_training() -> None:
     first, second = trainings(0.5, settings="z"), trainings(0.5, settings="a", first=2)
     assert [c.settings["x"] for c in rank([*second, *first], "higher", proportion=True)] == ["z", "a"]
+
+
+def test_a_training_that_was_chosen_among_several_costs_what_all_of_them_cost() -> None:
+    alone = AdapterManifest(id="a", task="t", task_version="1", base="b", device_hours=2.0, device_hour_usd=0.5)
+    assert (alone.trainings, alone.whole_training_cost_usd) == (1, 1.0)
+
+    def of(**facts: object) -> AdapterManifest:
+        return msgspec.structs.replace(alone, selection={"group": facts})
+
+    assert of(of=3, training_usd=[1.0, 1.5, 0.5]).whole_training_cost_usd == 3.0
+    assert of(of=4, training_usd=[1.0, 1.5]).whole_training_cost_usd == 4.5, "two that failed count as its own"
+    assert of(of=5).whole_training_cost_usd == 5.0, "a group of an older version"
+    assert msgspec.structs.replace(of(of=5), device_hour_usd=None).whole_training_cost_usd is None

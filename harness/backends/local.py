@@ -113,7 +113,8 @@ class LocalBackend:
             adapter_sha256=found.sha256 if found else None,
             base_sha256=base.sha256 if base else None,
             device_hour_usd=self.settings.device_hour_usd,
-            training_usd=found.manifest.training_cost_usd if found else None,
+            training_usd=found.manifest.whole_training_cost_usd if found else None,
+            trainings=found.manifest.trainings if found else 1,
             settings=facts,
         )
 

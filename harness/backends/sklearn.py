@@ -146,7 +146,8 @@ class SklearnBackend:
             adapter=self._manifest.id if self._manifest else None,
             adapter_sha256=self._sha256,
             device_hour_usd=self.settings.device_hour_usd,
-            training_usd=self._manifest.training_cost_usd if self._manifest else None,
+            training_usd=self._manifest.whole_training_cost_usd if self._manifest else None,
+            trainings=self._manifest.trainings if self._manifest else 1,
         )
 
     async def check(self, needs: Needs) -> None:

@@ -202,6 +202,7 @@ class Tally:
             incurred=paid if self.answered or self.paid else None,
             per_1000=1000 * self.money.list / self.answered if known else None,
             training=self.identity.training_usd,
+            trainings=self.identity.trainings,
             basis=basis,
         )
 
@@ -210,13 +211,14 @@ class Tally:
         rows = sum(s.rows for s in sessions)
         if not rows or not busy_s:
             basis = f"device hours at {price} USD, but no session with a measured time"
-            return CostResult(training=self.identity.training_usd, basis=basis)
+            return CostResult(training=self.identity.training_usd, trainings=self.identity.trainings, basis=basis)
         each = busy_s / 3600 * price / rows
         return CostResult(
             list=each * self.answered,
             incurred=busy_s / 3600 * price,
             per_1000=1000 * each,
             training=self.identity.training_usd,
+            trainings=self.identity.trainings,
             basis=f"{busy_s:.1f} s of work at {price} USD an hour, the device fully used",
         )
 

@@ -45,7 +45,7 @@ def test_seeds_give_an_adapter_each_and_the_best_on_validation_is_current(
 ) -> None:
     scored_by(monkeypatch, lambda n: (0.5, 0.9, 0.7)[n])
     workspace = Workspace(tmp_path / "home")
-    done = train_group(options(base, rows, *SHORT), (), 3, workspace, quiet())
+    done = train_group(options(base, rows, *SHORT, "device_hour_usd=3.6"), (), 3, workspace, quiet())
     assert len(done.folders) == 3 and done.folder == done.folders[1]
     assert find_current(workspace, "agnews", str(base)) == done.folder
     manifests = [read_manifest(folder) for folder in done.folders]
@@ -58,6 +58,8 @@ def test_seeds_give_an_adapter_each_and_the_best_on_validation_is_current(
     assert chosen["sd"] == pytest.approx(0.2) and chosen["range"] == [0.5, 0.9]
     assert "16 validation rows carved from train" in chosen["chosen_on"]
     assert not manifests[0].selection["group"]["chosen"]
+    costs = [m.training_cost_usd or 0.0 for m in manifests]
+    assert min(costs) > 0 and manifests[1].whole_training_cost_usd == pytest.approx(sum(costs))
     for folder in done.folders:
         assert read_group(folder) == done.group
     assert not list(workspace.adapters.glob(".*")), "nothing half-made is left behind"
