@@ -21,7 +21,7 @@ ALIKE = 0.5
 def macro_f1(runs: int, draws: int) -> Iterator[Cell]:
     """Fixed rows a class, then shares like 1 : 1/2 : 1/3 .. with the loss everywhere or in the rare half."""
     for count in (4, 20, 77, 150):
-        for size in (1, 2, 3, 5, 10) if count < 100 else (1, 3, 10):
+        for size in (1, 2, 3, 5, 10) if count < 100 else (1, 5):
             yield from measure(_even(count, size), runs, draws)
     for n in (100, 400):
         for where in ("everywhere", "in the rare half"):
@@ -93,8 +93,8 @@ def _scenario(
         margin,
         draw,
         lambda loss: _expected(shares, losses[loss], metric),
-        cost=2.5 if labels < 20 else 5.0 if not many else 10.0 if labels < 100 else 16.0,
-        most_draws=1000 if not many else 250 if labels < 100 else 150,
+        cost=4.0 if labels < 20 else 12.0,
+        most_draws=1000 if labels < 20 else 300 if labels < 50 else 100,
         quantities=("false pass", "coverage") if many else ("false pass", "power", "coverage"),
     )
 

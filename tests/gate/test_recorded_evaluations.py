@@ -1,0 +1,40 @@
+"""Small evaluations with recorded answers, through the command line: each asks for one verdict."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.statistics_grid.recordings import Evaluation, rare_references
+from harness.gate.records import GateResult
+from harness.runlog import decode_schema
+from tests.support.front_door import bench
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of its own, with its own workspace."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BENCH_HOME", str(tmp_path / "home"))
+
+
+def gated(evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch) -> tuple[GateResult, int]:
+    """Write the evaluation, run its commands: the gate's result and exit code. Pages lie beside it."""
+    evaluation.write(Path(evaluation.name))
+    monkeypatch.chdir(evaluation.name)
+    run, gate = evaluation.commands
+    assert bench(*run, "--quiet") == 0
+    code = bench(*gate, "--quiet", "--markdown", "gate.md", "--junit", "gate.xml")
+    return decode_schema(Path("run", "gate.json").read_bytes(), GateResult, 1, "gate.json"), code
+
+
+def test_a_candidate_that_is_worse_only_on_rare_references_fails_with_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of the rows have a reference of their own; so have about 40 of the 400 rows that are asked."""
+    evaluation = rare_references()
+    result, code = gated(evaluation, monkeypatch)
+    rows = [json.loads(line) for line in Path("run", "samples.jsonl").read_text("utf-8").splitlines()]
+    rare = sum(row["sample"]["reference"].startswith("no. ") for row in rows)
+    assert len(rows) == 400 and 30 <= rare <= 50
+    (check,) = result.checks
+    assert (result.verdict, code, check.rows) == ("fail", 1, 400)
+    assert check.difference is not None and check.difference == pytest.approx(-0.05, abs=0.02)
