@@ -10,7 +10,7 @@ from pathlib import Path
 
 import harness
 
-from . import binary, graded, groups, labels, ordering, system
+from . import binary, graded, groups, judging, labels, ordering, system
 from .measure import Cell
 from .results import Result, write_page
 
@@ -22,6 +22,7 @@ PARTS: dict[str, Callable[[int, int], Iterator[Cell]]] = {
     "graded": graded.graded,
     "groups": groups.groups,
     "ordering": ordering.ordering,
+    "judging": judging.judging,
     "latency_and_cost": system.latency_and_cost,
 }
 RUNS, QUICK_RUNS = 1000, 200

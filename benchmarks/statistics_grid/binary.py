@@ -10,7 +10,7 @@ from scipy.stats import binom
 from harness.gate.settings import Terms
 from harness.metrics import ACCURACY, FORMAT_ERROR_RATE, Metric
 
-from .measure import Cell, Label, Quantity, Scenario, covers, measure, share_of
+from .measure import ENDINGS, Cell, Label, Quantity, Scenario, covers, measure, share_of
 from .product import Drawn, by_rows, difference, estimate, remembered, verdict
 
 SIZES = (30, 50, 100, 200, 500, 1000)
@@ -49,7 +49,7 @@ def measured(scenario: Scenario, n: int, right: float, discordance: float, runs:
     yield from measure(scenario, runs, draws)
     if n > SUMMED:
         return
-    for loss, words in ((0.0, "difference of equals"), (scenario.margin, "difference at the margin")):
+    for loss, ending in ((0.0, ENDINGS[1]), (scenario.margin, ENDINGS[3])):
         _, lost, won, _ = _chances(right, discordance, loss)
         covered = shown = 0.0
         for only_reference, only_candidate, chance in _likely(n, lost, won):
@@ -58,7 +58,7 @@ def measured(scenario: Scenario, n: int, right: float, discordance: float, runs:
             if interval is not None:
                 shown += chance
                 covered += chance * covers(interval, -loss)
-        label = replace(scenario.label, what=f"{scenario.label.what}, {words}")
+        label = replace(scenario.label, what=scenario.label.what + ending)
         yield Cell.of(label, "coverage", runs, covered / shown, shown)
 
 

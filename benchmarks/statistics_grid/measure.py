@@ -23,6 +23,9 @@ COVERAGE = 0.94
 """The least coverage of an interval that is displayed as one of 95 %."""
 
 
+ENDINGS = (", figure of equals", ", difference of equals", ", figure at the margin", ", difference at the margin")
+"""What follows the name of a figure where coverage is that of its own value or of its difference."""
+
 LEAST_RUNS = 60
 """Of a cell, however costly."""
 
@@ -141,10 +144,11 @@ def measure(scenario: Scenario, runs: int, draws: int) -> Iterator[Cell]:
         yield share_of(s.label, "power", runs, lambda rng: passes(s.draw(rng, 0.0)))
     if "coverage" not in s.quantities:
         return
-    for loss, words in ((0.0, "difference of equals"), (s.margin, "difference at the margin")):
+    for loss, ending in ((0.0, ENDINGS[1]), (s.margin, ENDINGS[3])):
         if loss or "power" in s.quantities:
-            label = replace(s.label, what=f"{s.label.what}, {words}")
+            label = replace(s.label, what=s.label.what + ending)
             yield coverage_of(label, runs, lambda rng, loss=loss: (gain(s.draw(rng, loss)), -loss))  # type: ignore[misc]
     if s.figure is not None:
         truth = s.figure(s.margin)
-        yield coverage_of(s.label, runs, lambda rng: (own(s.draw(rng, s.margin)), truth))
+        label = replace(s.label, what=s.label.what + ENDINGS[2])
+        yield coverage_of(label, runs, lambda rng: (own(s.draw(rng, s.margin)), truth))

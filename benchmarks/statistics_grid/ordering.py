@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.data.sampling import seeded_order
-from harness.gate.early_stop import EarlyStop, EarlyStopTerms
 from harness.gate.settings import Terms
 from harness.metrics import ACCURACY
-from harness.records import LogLine, Message, Request, Row, Sample, Score
+from harness.records import Sample
 
-from .measure import Cell, Label, Quantity, seed_of
-from .product import Array, Codes, by_rows, verdict
+from .measure import ENDINGS, LEAST_RUNS, Cell, Label, Quantity, covers, seed_of
+from .product import Array, Codes, by_rows, difference, estimate, marked, stop_early, verdict
 
 ROWS, LIMIT = 1000, 400
 MARGIN, LOST_AND_WON, RIGHT = 0.03, 0.06, 0.85
@@ -44,69 +43,53 @@ def _files() -> list[File]:
     ]
 
 
-def _outcomes(rng: np.random.Generator, file: File, loss: float) -> tuple[Array, Array]:
-    """Right or wrong of candidate and reference on the rows of a file."""
+def _chances(file: File, loss: float) -> tuple[Array, Array]:
+    """(n,) probabilities that only the reference, only the candidate has a row right."""
     lossy = file.lossy / file.lossy.mean() * loss
     lost = np.maximum((LOST_AND_WON + lossy) / 2, lossy)
-    won = lost - lossy
+    return lost, lost - lossy
+
+
+def _outcomes(rng: np.random.Generator, lost: Array, won: Array) -> tuple[Array, Array]:
+    """Right or wrong of candidate and reference on the rows of a file."""
     u = rng.random(ROWS)
     both = (u >= lost + won) & (rng.random(ROWS) < RIGHT)
     return (both | ((u >= lost) & (u < lost + won))).astype(np.float64), (both | (u < lost)).astype(np.float64)
 
 
-class _Watch:
-    """`--early-stop` over one file, asked again and again in fresh orders."""
-
-    def __init__(self, file: File) -> None:
-        self.file = file
-        self.samples = [Sample.of({"text": f"row {k}"}, r, "test") for k, r in enumerate(file.references)]
-        self.place = {sample.id: k for k, sample in enumerate(self.samples)}
-        message = (Message(role="user", content="?"),)
-        self.rows = [Row(n=k, sample=s, request=Request(id=s.id, messages=message)) for k, s in enumerate(self.samples)]
-        self.lines = [
-            [LogLine(n=n, id=row.sample.id, finish="stop", score=Score(correct=bool(right))) for right in (0, 1)]
-            for n, row in enumerate(self.rows)
-        ]
-
-    def order(self, seed: int) -> list[int]:
-        """Positions in the file in the order in which a run with this seed asks them."""
-        return [self.place[sample.id] for sample in seeded_order(self.samples, seed)]
-
-    def stop(self, candidate: Array, reference: Array) -> str:
-        """The decision on outcomes in the order asked; "" where all rows were asked without one."""
-        terms = EarlyStopTerms(reference="main.json", metric=ACCURACY.name, margin=MARGIN)
-        known = dict(enumerate(reference.tolist()))
-        watch = EarlyStop(terms, ACCURACY, self.rows, 1, ["a"], {"a": known})
-        for n, right in enumerate(candidate.tolist()):
-            watch.observe("a", self.lines[n][int(right)])
-            if watch.decided("a"):
-                return str(watch.decision("a"))
-        return ""
-
-
 def ordering(runs: int, draws: int) -> Iterator[Cell]:
     """Each file: early stop alone, the gate of a run with early stop, and a gate on the first 400 rows."""
-    del draws
-    runs = max(runs // 3, 60)
+    runs = max(runs // 3, LEAST_RUNS)
     for file in _files():
-        watch = _Watch(file)
         for loss in (MARGIN, 0.0):
-            yield from _cells(watch, loss, runs)
+            yield from _cells(file, loss, runs, draws)
 
 
-def _cells(watch: _Watch, loss: float, runs: int) -> Iterator[Cell]:
+def _cells(file: File, loss: float, runs: int, draws: int) -> Iterator[Cell]:
     terms = Terms(margin=MARGIN)
     quantity: Quantity = "false pass" if loss else "power"
-    shape = f"{watch.file.name}, margin {100 * MARGIN:g}"
+    shape = f"{file.name}, margin {100 * MARGIN:g}"
     rng = np.random.default_rng(seed_of(Label("ordering", "all", shape, ""), quantity))
-    passes = np.zeros(3, dtype=np.int64)
+    samples = [Sample.of({"text": f"row {k}"}, r, "test") for k, r in enumerate(file.references)]
+    lost, won = _chances(file, loss)
+    truths = (float((RIGHT * (1 - lost - won) + won).mean()), -loss)
+    place = {sample.id: k for k, sample in enumerate(samples)}
+    passes, shown, covered = np.zeros(3, dtype=np.int64), np.zeros(2), np.zeros(2)
     for _ in range(runs):
-        order = watch.order(int(rng.integers(2**31)))
-        candidate, reference = (values[order] for values in _outcomes(rng, watch.file, loss))
-        stopped = watch.stop(candidate, reference)
-        gated = stopped or verdict(ACCURACY, terms, by_rows(ACCURACY, candidate, reference))
+        order = [place[sample.id] for sample in seeded_order(samples, int(rng.integers(2**31)))]
+        candidate, reference = (values[order] for values in _outcomes(rng, lost, won))
+        drawn = by_rows(ACCURACY, candidate, reference)
+        decision, rows = stop_early(ACCURACY, MARGIN, drawn)
+        seen = marked(drawn, rows, stopped=bool(decision))
+        gated = decision or verdict(ACCURACY, terms, seen)
         limited = verdict(ACCURACY, terms, by_rows(ACCURACY, candidate[:LIMIT], reference[:LIMIT]))
-        passes += [found == "pass" for found in (stopped, gated, limited)]
+        passes += [found == "pass" for found in (decision, gated, limited)]
+        for k, (interval, truth) in enumerate(
+            zip((estimate(ACCURACY, seen, draws), difference(ACCURACY, seen, draws)), truths, strict=True)
+        ):
+            if interval is not None:
+                shown[k] += 1
+                covered[k] += covers(interval, truth)
     for what, size, hits in zip(
         ("early stop", "early stop, then the gate", "accuracy, --limit"),
         (f"{ROWS} rows", f"{ROWS} rows", f"{LIMIT} of {ROWS} rows"),
@@ -114,3 +97,7 @@ def _cells(watch: _Watch, loss: float, runs: int) -> Iterator[Cell]:
         strict=True,
     ):
         yield Cell.of(Label("ordering", what, shape, size), quantity, runs, hits / runs)
+    own, paired = ENDINGS[2:] if loss else ENDINGS[:2]
+    for ending, count, inside in zip((own, paired), shown.tolist(), covered.tolist(), strict=True):
+        label = Label("ordering", "early stop, then the gate" + ending, shape, f"{ROWS} rows")
+        yield Cell.of(label, "coverage", int(count), inside / count if count else 0.0, count / runs)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import importlib.util
 import inspect
 import math
 from collections.abc import Callable, Mapping
@@ -88,6 +89,7 @@ def side(name: str, result: Outcomes, **known: Any) -> Side:
         "cost_basis": "",
         "tokens_per_answer": None,
         "probe": None,
+        "answers_sha256": name,
     }
     needed = {f.name for f in dataclasses.fields(Side)}
     return Side(**{k: v for k, v in (fields | known).items() if k in needed})
@@ -111,10 +113,13 @@ def costly(candidate: Array, reference: Array) -> Pairing:
     return dataclasses.replace(pair, sides=(sides[0], sides[1]))
 
 
-def decide(found: list[CheckResult]) -> str:
-    """The gate's verdict over checks."""
+def decide(found: list[CheckResult], pair: Pairing | None = None) -> str:
+    """The gate's verdict over the checks of one pairing, whose answers differ in some text."""
     found = correct_harm(found)
-    if nothing_differs(found):
+    if pair is not None and importlib.util.find_spec("harness.gate.unchanged") is not None:
+        settle: Any = importlib.import_module("harness.gate.unchanged").settle_unchanged
+        found = settle(found, [pair])
+    elif nothing_differs(found):  # before texts were compared, equal outcomes were no evidence
         found = doubt_equality(found)
     return overall(found)
 
@@ -122,7 +127,8 @@ def decide(found: list[CheckResult]) -> str:
 def verdict(metric: Metric, terms: Terms, drawn: Drawn) -> str:
     """What the gate says to one metric under these terms."""
     settings = GateSettings(terms={metric.name: terms})
-    return decide(checks.checks_of(pairing((metric,), drawn), settings, **_TESTS))
+    pair = pairing((metric,), drawn)
+    return decide(checks.checks_of(pair, settings, **_TESTS), pair)
 
 
 def estimate(metric: Metric, drawn: Drawn, draws: int) -> Interval | None:
@@ -140,6 +146,34 @@ def difference(metric: Metric, drawn: Drawn, draws: int) -> Interval | None:
     if found is None or (math.isinf(found.low) and math.isinf(found.high)):
         return None
     return found.low, found.high
+
+
+def stop_early(metric: Metric, margin: float, drawn: Drawn) -> tuple[str, int]:
+    """The decision of a run that may stop early on rows in the order asked, and after how many rows; "" and all rows
+    where there is none."""
+    mine, theirs = (side.values[metric.name] for side in (drawn.candidate, drawn.reference))
+    if importlib.util.find_spec("harness.gate.in_sequence") is None:  # before limits were watched too
+        rule: Any = importlib.import_module("harness.statistics.sequential").SequentialRule(margin)
+        for difference in mine - theirs:
+            rule.observe(float(difference))
+        return rule.decision or "", rule.rows
+    watch = importlib.import_module("harness.gate.in_sequence")
+    answers = (watch.Answers.of(side) for side in (drawn.candidate, drawn.reference))
+    checks_asked = watch.checks_of_terms({metric.name: Terms(margin=margin)}, (metric,))
+    layout = watch.RowLayout.of(drawn.rows)
+    results = watch.judge_in_sequence(checks_asked, layout, *answers, len(mine), within=False, tests=1)
+    return watch.overall_decision(results) or ("", len(mine))
+
+
+def marked(drawn: Drawn, rows: int, stopped: bool) -> Drawn:
+    """The first rows of a run that might have stopped early, marked so where outcomes carry such a mark."""
+    known = {field.name for field in dataclasses.fields(Outcomes)}
+    marks: dict[str, Any] = {k: v for k, v in (("watched", True), ("sequential", stopped)) if k in known}
+    first = np.arange(rows)
+    candidate, reference = (
+        dataclasses.replace(side.only(first), **marks) for side in (drawn.candidate, drawn.reference)
+    )
+    return Drawn(drawn.rows.only(first), candidate, reference)
 
 
 def use_draws(draws: int) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from .measure import ALPHA, COVERAGE, Cell
+from .measure import ALPHA, COVERAGE, ENDINGS, Cell
 
 HERE = Path(__file__).parent
 FOLDERS = {"before": HERE / "results" / "before", "after": HERE / "results" / "after"}
@@ -20,9 +20,9 @@ TITLES = {
     "graded": "Graded scores",
     "groups": "Groups",
     "ordering": "Row order: early stop and `--limit`",
+    "judging": "Judges",
     "latency_and_cost": "Latency and cost",
 }
-DIFFERENCES = (", difference of equals", ", difference at the margin")
 HEAD = (
     "| data | size | false pass before | after | lowest coverage before | after | equals pass before | after |\n"
     "| --- | --- | --- | --- | --- | --- | --- | --- |"
@@ -85,7 +85,7 @@ def _lines(sides: list[tuple[Cell, ...]]) -> list[str]:
 
 
 def _figure(cell: Cell) -> str:
-    for ending in DIFFERENCES:
+    for ending in ENDINGS:
         if cell.what.endswith(ending):
             return cell.what.removesuffix(ending)
     return cell.what
