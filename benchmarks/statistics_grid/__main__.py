@@ -31,11 +31,11 @@ DRAWS = 1000
 
 
 def commit() -> str:
-    """The commit of the Bench that is measured, with a mark where files were changed since."""
+    """The last commit of the Bench that is measured, with a mark where its files were changed since."""
     folder = Path(harness.__file__).parent
     found = [
         subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=False).stdout.strip()
-        for words in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "--", "."))
+        for words in (("log", "-1", "--format=%h", "--", "."), ("status", "--porcelain", "--", "."))
     ]
     return found[0] + (" with changes" if found[1] else "")
 

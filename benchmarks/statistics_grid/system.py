@@ -26,6 +26,8 @@ def latency_and_cost(runs: int, draws: int) -> Iterator[Cell]:
         for kind in ("absolute", "ratio"):
             for share in (1.0, 0.8):
                 yield _cost(n, kind, share, runs)
+    for n in (200, 1000):
+        yield _rare_cost(n, runs)
 
 
 def _latency(count: int, tails: str, true: float, runs: int) -> Cell:
@@ -42,6 +44,19 @@ def _latency(count: int, tails: str, true: float, runs: int) -> Cell:
     quantity: Quantity = "false pass" if true == RATIO else "power"
     label = Label("latency_and_cost", "latency_p50", f"{tails} differences, ratio {RATIO:g}", f"{count} runs")
     return share_of(label, quantity, runs, once)
+
+
+def _rare_cost(n: int, runs: int) -> Cell:
+    """One row in fifty costs twenty times as much as the others."""
+    limit, dear, often = 0.002, 20.0, 0.02
+
+    def once(rng: np.random.Generator) -> bool:
+        mine, theirs = (np.exp(rng.normal(0, 0.4, n) - 0.08) for _ in range(2))
+        mine *= np.where(rng.random(n) < often, dear, 1.0) * limit / (1 + often * (dear - 1))
+        return decide(cost_checks(costly(mine, theirs * limit), Terms(at_most=1000 * limit))) == "pass"
+
+    label = Label("latency_and_cost", "cost_per_1000", "one row in 50 costs 20 times as much", f"n {n}")
+    return share_of(label, "false pass", runs, once)
 
 
 def _probe(seconds: float) -> Latency:

@@ -5,8 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.statistics_grid.recordings import Evaluation, rare_references
-from harness.gate.records import GateResult
+from benchmarks.statistics_grid.recordings import (
+    Evaluation,
+    memorised,
+    rare_references,
+)
+from harness.gate.records import SCHEMA, GateResult
 from harness.runlog import decode_schema
 from tests.support.front_door import bench
 
@@ -25,7 +29,7 @@ def gated(evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch) -> tuple[Gate
     run, gate = evaluation.commands
     assert bench(*run, "--quiet") == 0
     code = bench(*gate, "--quiet", "--markdown", "gate.md", "--junit", "gate.xml")
-    return decode_schema(Path("run", "gate.json").read_bytes(), GateResult, 1, "gate.json"), code
+    return decode_schema(Path("run", "gate.json").read_bytes(), GateResult, SCHEMA, "gate.json"), code
 
 
 def test_a_candidate_that_is_worse_only_on_rare_references_fails_with_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,3 +42,26 @@ def test_a_candidate_that_is_worse_only_on_rare_references_fails_with_a_limit(mo
     (check,) = result.checks
     assert (result.verdict, code, check.rows) == ("fail", 1, 400)
     assert check.difference is not None and check.difference == pytest.approx(-0.05, abs=0.02)
+
+
+def test_a_candidate_that_is_right_only_on_rows_it_was_trained_on_does_not_pass(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Right on the 250 rows that stand in the training split and on none of the 50 others; better on all 300."""
+    result, code = gated(memorised(), monkeypatch)
+    assert (result.verdict, code) == ("incomparable", 4)
+    for page in ("gate.md", "gate.xml", "run/gate.json"):
+        assert "250 of 300 evaluated rows" in Path(page).read_text("utf-8"), page
+
+
+def test_the_rows_it_was_not_trained_on_decide_where_all_may_be_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluation = memorised()
+    evaluation.write(Path(evaluation.name))
+    monkeypatch.chdir(evaluation.name)
+    with Path("bench.toml").open("a") as settings:
+        settings.write("[gate]\nmax_contaminated = 1.0\n")
+    run, gate = evaluation.commands
+    assert (bench(*run, "--quiet"), bench(*gate, "--quiet")) == (0, 1)
+    result = decode_schema(Path("run", "gate.json").read_bytes(), GateResult, SCHEMA, "gate.json")
+    whole, clean = result.checks
+    assert (whole.verdict, clean.verdict, clean.rows) == ("pass", "fail", 50)
