@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from harness.runlog import RunLog
+from harness.statistics.confidence_sequence import Units
 from harness.statistics.power import rows_for_margin
-from harness.statistics.sequential import SequentialRule
+from harness.statistics.sequential import decide
 
 MARGIN = 0.02
 POOL = 4000
@@ -21,12 +22,9 @@ POOL = 4000
 
 def simulate(differences: np.ndarray) -> tuple[str, int]:
     """Decision ("pass", "fail" or "none") and the rows asked for it."""
-    rule = SequentialRule(MARGIN)
-    for d in differences:
-        rule.observe(float(d))
-        if rule.decision is not None:
-            return rule.decision, rule.rows
-    return "none", len(differences)
+    rows = Units(differences.astype(float), np.ones(len(differences)), -1.0, 1.0)
+    found = decide(rows, -MARGIN, 0.0)
+    return ("none", len(differences)) if found is None else (found.decision, found.units)
 
 
 def line(name: str, found: list[tuple[str, int]], fixed: int | None) -> str:

@@ -169,6 +169,8 @@ def _ask_and_summarise(
     probers = make_backends(tables, plan.task.name, probing) if plan.manifest.probe_rows else {}
 
     def inspect(identities: dict[str, Identity]) -> Findings:
+        if early is not None:
+            early.decodes({name: identity.decode for name, identity in identities.items()})
         findings = find_overlaps(plan, identities, context.workspace)
         if plan.clean_only:
             refuse_contaminated(findings, len(plan.rows))

@@ -7,14 +7,19 @@ in flight (it may have been paid for); the second drops it. What was appended is
 import asyncio
 import contextlib
 import datetime
+import itertools
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
+from harness.asking.latency_probe import Probed, probe_in_turns, told
 from harness.asking.plan import Plan
 from harness.asking.task_results import score_of
 from harness.backend import Backend
@@ -38,7 +43,7 @@ class Observer:
 
     started: once, backend -> (answered already, asked for in all); line: after every append;
     remark: a sentence for people; working: one on what takes a while (a quiet front end leaves it out);
-    out_of_sight: (backend, done, total) of a batch at a provider.
+    out_of_sight: (backend, done, total) of a batch at a provider; probing: (done, total) rows of the latency probe.
     """
 
     started: Callable[[dict[str, tuple[int, int]]], None] = lambda totals: None
@@ -46,6 +51,7 @@ class Observer:
     remark: Callable[[str], None] = lambda text: None
     working: Callable[[str], None] = lambda text: None
     out_of_sight: Callable[[str, int, int], None] = lambda backend, done, total: None
+    probing: Callable[[int, int], None] = lambda done, total: None
 
 
 @dataclass
@@ -64,13 +70,17 @@ class _Asking:
 
     async def feed(self, keys: Iterable[tuple[int, int]]) -> AsyncIterator[Request]:
         """Requests, one by one as the backend takes them; ends early when the run is stopping or knows enough."""
-        for n, repeat in keys:
-            if self.stopping.is_set() or self.knows_enough():
-                return
+        left = iter(keys)
+        while not self.at_end() and (key := next(left, None)) is not None:
+            n, repeat = key
             row = self.rows[n]
             request = msgspec.structs.replace(row.request, repeat=repeat)
             self.in_flight[(request.id, repeat)] = row
             yield request
+
+    def at_end(self) -> bool:
+        """Whether nothing more is to be asked now."""
+        return self.stopping.is_set() or self.knows_enough()
 
     def knows_enough(self) -> bool:
         """Whether `--early-stop` has its answer."""
@@ -106,13 +116,16 @@ class _Asking:
         asked = 0
         stopped: dict[str, str] | None = None
         try:
+            todo = unanswered(self.log, self.name, None if self.early is None else self.early.turns)
             with self.log.writer(self.name) as writer:
-                async for row, completion in self.answers(unanswered(self.log, self.name)):
-                    line = self.append(writer, row, completion)
-                    asked += not completion.cached
-                    self.observer.line(self.name, line)
-                    if self.early is not None:
-                        self.early.observe(self.name, line)
+                while not self.at_end() and (following := next(todo, None)) is not None:
+                    # Again where errors among the last answers in flight undid a decision to stop.
+                    async for row, completion in self.answers(itertools.chain([following], todo)):
+                        line = self.append(writer, row, completion)
+                        asked += not completion.cached
+                        self.observer.line(self.name, line)
+                        if self.early is not None:
+                            self.early.observe(self.name, line)
             if self.early is not None and self.knows_enough() and any(unanswered(self.log, self.name)):
                 stopped = self.early.reason(self.name)
                 self.observer.remark(f"{self.name}: {stopped['message']}")
@@ -130,26 +143,36 @@ class _Asking:
             with contextlib.suppress(OSError):  # a full disk has been told of already
                 self.log.note_session(self.name, session)
 
-    async def probe(self, rows: int) -> None:
-        """Latency: one row at a time. The first row is asked once more before, to warm up."""
-        done = self.log.backend_log(self.name, probe=True).answered()
-        todo = [(n, 0) for n in range(rows) if not done[n, 0]]
-        with self.log.writer(self.name, probe=True) as writer:
-            for key in todo[:1] + todo:
-                if self.stopping.is_set():
-                    return
-                try:
-                    async for row, completion in self.answers([key]):
-                        self.append(writer, row, completion)
-                except BackendStopped:
-                    return  # the run itself meets the same stop, and reports it
+    async def ask_once(self, writer: LogWriter, n: int) -> LogLine | None:
+        """Ask one row and append its line; None where the run is stopping. Raises BackendStopped."""
+        written = None
+        async for row, completion in self.answers([(n, 0)]):
+            written = self.append(writer, row, completion)
+        return written
 
 
-def unanswered(log: RunLog, backend: str) -> Iterator[tuple[int, int]]:
-    """Every (n, repeat) that has no answer yet, in position order."""
-    repeats = log.manifest.repeats
-    todo = (~log.backend_log(backend).answered()).ravel().nonzero()[0]
-    return (divmod(int(key), repeats) for key in todo)
+async def _probe_latencies(sessions: dict[str, _Asking], log: RunLog, observer: Observer) -> None:
+    """Ask the first rows of each backend one at a time, in turns, into `<backend>.probe.jsonl`."""
+    rows = log.manifest.probe_rows
+    with contextlib.ExitStack() as writers:
+        probed = {}
+        for name, asking in sessions.items():
+            done = log.backend_log(name, probe=True).answered()
+            writer = writers.enter_context(log.writer(name, probe=True))
+            assert isinstance(writer, LogWriter)
+            probed[name] = Probed(partial(asking.ask_once, writer), [n for n in range(rows) if not done[n, 0]])
+        stopping = next(iter(sessions.values())).stopping
+        await probe_in_turns(probed, log.manifest.seed, stopping.is_set, observer.probing)
+    for sentence in told(probed):
+        observer.working(sentence)
+
+
+def unanswered(log: RunLog, backend: str, turns: NDArray[np.int64] | None = None) -> Iterator[tuple[int, int]]:
+    """Every (n, repeat) that has no answer yet, in position order, or row by row in the order of `turns`."""
+    todo = ~log.backend_log(backend).answered()
+    order = np.arange(len(todo)) if turns is None else turns
+    places, repeats = todo[order].nonzero()
+    return ((int(order[place]), int(repeat)) for place, repeat in zip(places, repeats, strict=True))
 
 
 async def ask_everyone(
@@ -185,8 +208,8 @@ async def ask_everyone(
             def asking(name: str, backend: Backend) -> _Asking:
                 return _Asking(name, backend, log, plan.task, plan.rows, observer, stopping, early)
 
-            for name, prober in probers.items():
-                await asking(name, prober).probe(log.manifest.probe_rows)
+            if probers:
+                await _probe_latencies({name: asking(name, prober) for name, prober in probers.items()}, log, observer)
             if early is not None:
                 _tell_earlier(log, early, list(backends))
             total = len(plan.rows) * log.manifest.repeats

@@ -22,7 +22,7 @@ def fill_missing(candidate: Outcomes, reference: Outcomes, metrics: tuple[Metric
         filled = np.where(np.isnan(given), worst, given) * share + worst * (1 - share)
         values[name] = np.where(owing, filled, given)
     answers = np.where(candidate.answers == NOT_ANSWERED, labels, candidate.answers)
-    return Outcomes(candidate.decode, values, answers)
+    return Outcomes(candidate.decode, values, answers, candidate.sequential)
 
 
 def _worst(metric: Metric, given: Array, other: Array | None) -> float:

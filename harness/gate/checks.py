@@ -51,7 +51,7 @@ def metric_checks(pairing: Pairing, settings: GateSettings, tests: int) -> list[
 
 
 def _compare(pairing: Pairing, metrics: tuple[Metric, ...], settings: GateSettings) -> dict[str, Comparison]:
-    args = (pairing.rows, pairing.candidate, pairing.reference, pairing.names, LEVEL)
+    args = (pairing.rows, pairing.candidate, pairing.reference, pairing.names, pairing.level)
     compared = compare_all(metrics, *args, draws=DRAWS)
     close = tuple(
         c.metric
@@ -92,13 +92,13 @@ def _paired(pairing: Pairing, metric: Metric, margin: float, c: Comparison | Non
         difference=sign * c.gain,
         low=low if math.isfinite(low) else None,
         high=high if math.isfinite(high) else None,
-        level=LEVEL,
+        level=pairing.level,
         method=c.method,
         rows=c.rows,
         differing=c.differing,
         p=c.p,
         mid_p=c.mid_p,
-        harm_p=c.harm_p,
+        harm_p=min(1.0, c.harm_p * (1 - LEVEL) / (1 - pairing.level)),
         resolves=resolves,
         needed_rows=None if needed is None else needed.rows,
         needed_verdict=None if needed is None else needed.verdict,

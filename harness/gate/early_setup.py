@@ -4,34 +4,57 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from harness.data.sampling import fingerprint, order_version
-from harness.errors import NotComparableError, UsageError
+from harness.errors import IncompleteRunError, NotComparableError, UsageError
 from harness.gate.comparable import refusals
-from harness.gate.early_stop import EarlyStop, EarlyStopTerms
+from harness.gate.early_stop import EarlyStop, EarlyStopTerms, Outside
 from harness.gate.front import is_baseline, open_reference
-from harness.gate.judge import Source
-from harness.gate.settings import DEFAULT_MARGIN, gate_settings
+from harness.gate.in_sequence import Answers
+from harness.gate.judge import Source, too_few_answers
+from harness.gate.settings import COST, DEFAULT_MARGIN, LATENCY, Terms, gate_settings
 from harness.gate.side import Evaluation, prompt_fingerprint
-from harness.metrics import Metric
+from harness.metrics import FORMAT_ERROR_RATE, Metric
 from harness.records import Row
 from harness.runlog import Manifest
 from harness.settings import Settings
+from harness.summary.optional_stopping import bounds_of
 from harness.workspace import Workspace
 
 
 def early_stop_terms(
     metrics: tuple[Metric, ...], reference: str, settings: Settings, names: Sequence[str], workspace: Workspace
 ) -> dict[str, Any]:
-    """The question as it stands in the manifest: the task's headline metric, the margin of `[gate]`. A run stands there
-    by its path, for `last` would be another one when this run is resumed. names: of this run's backends."""
+    """The questions as they stand in the manifest: the task's headline metric, and whatever else `[gate]` asks of a
+    figure of rows. A run stands there by its path, for `last` would be another one when this run is resumed. names: of
+    this run's backends.
+
+    Raises UsageError where `[gate]` asks for a figure that cannot be decided row by row.
+    """
     if reference not in names and not is_baseline(reference):
         reference = str(workspace.find_run(reference))
     where = f"{settings.path} [gate]" if settings.path else "[gate]"
-    terms = gate_settings(settings.gate, metrics, where=where).terms.get(metrics[0].name)
-    margin = DEFAULT_MARGIN if terms is None or terms.margin is None else terms.margin
-    return msgspec.structs.asdict(EarlyStopTerms(reference=reference, metric=metrics[0].name, margin=margin))
+    gate = gate_settings(settings.gate, metrics, where=where)
+    headline = metrics[0]
+    asked = gate.terms.get(headline.name)
+    margin = DEFAULT_MARGIN if asked is None or asked.margin is None else asked.margin
+    checks = {headline.name: msgspec.structs.replace(asked or Terms(), margin=margin)}
+    checks |= {name: terms for name, terms in gate.terms.items() if name not in (headline.name, COST, *LATENCY)}
+    for metric in metrics:
+        if metric.name in checks and bounds_of(metric) is None:
+            why = "is no mean of rows" if metric.kind != "mean" else "has no range"
+            raise UsageError(
+                f"--early-stop decides row by row, and {metric.name} {why}: take it out of [gate], or run without "
+                "--early-stop."
+            )
+    terms = EarlyStopTerms(
+        reference=reference,
+        metric=headline.name,
+        margin=margin,
+        checks=checks,
+        max_error_rate=gate.max_error_rate,
+    )
+    return dict(msgspec.to_builtins(terms))
 
 
 def watch_of(
@@ -40,18 +63,17 @@ def watch_of(
     """The watch over a run that is about to be asked; None where nobody wants one.
 
     Raises NotComparableError where the reference was measured on other rows, prompts or rules, or does not
-    exist, UsageError where the metric or the rows do not allow it.
+    exist, IncompleteRunError where it lacks too many answers, UsageError where there is nobody to hold against it.
     """
     if manifest.early_stop is None:
         return None
     terms = msgspec.convert(manifest.early_stop, EarlyStopTerms)
-    metric = next(m for m in metrics if m.name == terms.metric)
     names = list(manifest.backend_settings)
     if terms.reference in names:
         others = [name for name in names if name != terms.reference]
         if not others:
             raise UsageError(f"--early-stop {terms.reference}: there is no other backend to hold against it.")
-        return EarlyStop(terms, metric, rows, manifest.repeats, others, terms.reference)
+        return EarlyStop(terms, metrics, rows, manifest.repeats, others, terms.reference)
     source = open_reference(terms.reference, workspace)
     _refuse_other_evaluation(manifest, rows, metrics, source)
     candidates = [name for name in names if name in source.names]
@@ -60,18 +82,21 @@ def watch_of(
             f"--early-stop {terms.reference}: it knows {', '.join(source.names)}, this run asks {', '.join(names)}; "
             "backends are matched by name."
         )
-    values = {name: _values(rows, source, name, metric) for name in candidates}
-    return EarlyStop(terms, metric, rows, manifest.repeats, candidates, values)
+    outside = {name: _outside(rows, source, name, terms) for name in candidates}
+    return EarlyStop(terms, metrics, rows, manifest.repeats, candidates, outside)
 
 
-def _values(rows: Sequence[Row], source: Source, name: str, metric: Metric) -> dict[int, float]:
-    """The reference's value of each position of this run; rows without an answer are left out."""
+def _outside(rows: Sequence[Row], source: Source, name: str, terms: EarlyStopTerms) -> Outside:
+    """The reference's answers at each position of this run."""
     side = source.side(name)
-    if metric.name not in side.outcomes.values:
-        raise NotComparableError(f"--early-stop {source.evaluation.source}: '{name}' has no {metric.name} there.")
-    at = side.positions([row.sample.id for row in rows])
-    found = side.outcomes.values[metric.name][at]
-    return {n: float(value) for n, value in enumerate(found) if not np.isnan(value)}
+    lacking = too_few_answers(side, terms.max_error_rate)
+    if lacking:
+        raise IncompleteRunError(f"--early-stop {terms.reference}: {lacking}")
+    found = side.outcomes.only(side.positions([row.sample.id for row in rows]))
+    for metric, asked in terms.watched.items():
+        if asked.margin is not None and metric not in found.values and metric != FORMAT_ERROR_RATE.name:
+            raise NotComparableError(f"--early-stop {source.evaluation.source}: '{name}' has no {metric} there.")
+    return Outside(Answers.of(found), found.decode)
 
 
 def _refuse_other_evaluation(

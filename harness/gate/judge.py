@@ -137,7 +137,7 @@ def judge(
     seen_rows = [text for c, _ in sides if (text := too_contaminated(c, settings.max_contaminated))]
     if seen_rows:
         return _finish(blank, "incomparable", reasons=tuple(dict.fromkeys(seen_rows)))
-    too_few = [text for pair in sides for side in pair if (text := _too_few_answers(side, settings.max_error_rate))]
+    too_few = [text for pair in sides for side in pair if (text := too_few_answers(side, settings.max_error_rate))]
     if too_few:
         return _finish(blank, "incomplete", reasons=tuple(dict.fromkeys(too_few)))
     metrics = candidate.evaluation.metrics
@@ -150,7 +150,7 @@ def judge(
     lost: list[Flip] = []
     for pairing in pairings:
         if stopped_early(pairing):
-            checks += sequential_checks(pairing, settings)
+            checks += sequential_checks(pairing, settings, tests)
         else:
             checks += checks_of(pairing, settings, tests, _run_costs(pairing, latency_runs))
             checks += clean_checks(pairing, settings, tests)
@@ -208,7 +208,8 @@ def _finish(result: GateResult, verdict: OverallVerdict, reasons: tuple[str, ...
     return msgspec.structs.replace(result, headline=headline(result))
 
 
-def _too_few_answers(side: Side, most: float) -> str | None:
+def too_few_answers(side: Side, most: float) -> str | None:
+    """Why a side that lacks more than `most` of its answers gets no verdict; None where it does not."""
     if side.unanswered <= most * side.asked:
         return None
     return (

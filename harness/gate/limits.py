@@ -56,7 +56,7 @@ def limit_check(pairing: Pairing, metric: Metric, terms: Terms) -> CheckResult:
         candidate=estimate.value,
         low=estimate.low,
         high=estimate.high,
-        level=LEVEL,
+        level=pairing.level,
         method=estimate.method,
         rows=estimate.n,
         needed_rows=None if needed is None else needed.rows,
@@ -67,7 +67,9 @@ def limit_check(pairing: Pairing, metric: Metric, terms: Terms) -> CheckResult:
 def _own_estimate(pairing: Pairing, metric: Metric) -> Estimate:
     """At LEVEL; a rate by the exact interval, since the bound decides: over single answers, or over so many as rows
     with repeats or groups are worth."""
-    estimate = estimate_all((metric,), pairing.rows, pairing.candidate, pairing.names[0], level=LEVEL)[metric.name]
+    estimate = estimate_all((metric,), pairing.rows, pairing.candidate, pairing.names[0], level=pairing.level)[
+        metric.name
+    ]
     if metric.kind != "mean" or not metric.proportion or estimate.low is None or estimate.value is None:
         return estimate
     values = pairing.candidate.values[metric.name]
@@ -75,9 +77,9 @@ def _own_estimate(pairing: Pairing, metric: Metric) -> Estimate:
     groups = cluster_codes(pairing.rows, chosen)
     trials, method = float(estimate.n), EXACT
     if groups is not None or not np.isin(values[chosen], (0, 1)).all():
-        trials = clustered_mean(values[chosen], groups).trials(LEVEL)
+        trials = clustered_mean(values[chosen], groups).trials(pairing.level)
         method = f"{EXACT}, worth {trials:,.0f} answers on their own"
-    low, high = clopper_pearson(estimate.value * trials, trials, LEVEL)
+    low, high = clopper_pearson(estimate.value * trials, trials, pairing.level)
     return msgspec.structs.replace(estimate, low=low, high=high, method=method)
 
 
@@ -85,7 +87,7 @@ def error_rate_check(pairing: Pairing, terms: Terms) -> CheckResult:
     """Requests without an answer, errors and never sent ones alike."""
     side = pairing.sides[0]
     rate = side.unanswered / side.asked
-    low, high = clopper_pearson(side.unanswered, side.asked, LEVEL)
+    low, high = clopper_pearson(side.unanswered, side.asked, pairing.level)
     verdict = against_limit(low, high, terms)
     assert terms.at_most is not None
     needed = rows_for_limit(rate, terms.at_most) if verdict == "inconclusive" else None
@@ -98,7 +100,7 @@ def error_rate_check(pairing: Pairing, terms: Terms) -> CheckResult:
         candidate=rate,
         low=low,
         high=high,
-        level=LEVEL,
+        level=pairing.level,
         method=EXACT,
         limit=terms.at_most,
         rows=side.asked,

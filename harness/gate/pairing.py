@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 
 from harness.metrics import Metric
+from harness.statistics.noninferiority import LEVEL
+from harness.statistics.sequential import LEVEL as WATCHED_LEVEL
 from harness.summary.outcomes import Codes, Outcomes, RowTable
 
 from .side import Side
@@ -23,6 +25,11 @@ class Pairing:
         """The pairing on the rows at these positions; its sides stay whole."""
         rows, mine, theirs = self.rows.only(chosen), self.candidate.only(chosen), self.reference.only(chosen)
         return replace(self, rows=rows, candidate=mine, reference=theirs)
+
+    @property
+    def level(self) -> float:
+        """Of the intervals that decide: where asking could have stopped early, half of the 5 % was spent on looking."""
+        return WATCHED_LEVEL if any(side.watched for side in self.sides) else LEVEL
 
     @property
     def names(self) -> tuple[str, str]:

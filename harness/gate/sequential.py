@@ -1,20 +1,32 @@
-"""The gate of a run that stopped early: the sequential decision, taken again from the log.
+"""The gate of a run that stopped early: its checks taken again from the log, by the function that stopped it.
 
-Tests of a fixed number of rows do not hold where the number was chosen by looking at the answers; their checks
-are left out and said to be.
+Tests of a fixed number of rows do not hold where the number was chosen by looking at the answers; what cannot be
+decided in sequence is left out and said to be.
 """
 
 import msgspec
 import numpy as np
 
 from harness.gate.early_stop import EarlyStopTerms
-from harness.statistics.sequential import SequentialRule
-from harness.summary.outcomes import NOT_ANSWERED
+from harness.statistics.sequential import LEVEL
+from harness.summary.comparison import comparable
+from harness.summary.optional_stopping import method_of
+from harness.summary.outcomes import HAS_NO_FORMAT, NOT_ANSWERED
 
+from .in_sequence import (
+    Answers,
+    RowLayout,
+    SequentialCheck,
+    SequentialResult,
+    checks_of_terms,
+    judge_in_sequence,
+)
 from .money import cost_checks
 from .pairing import Pairing
 from .records import CheckResult
-from .settings import COST, GateSettings
+from .settings import COST, LATENCY, GateSettings, Terms
+
+FIXED = "the run stopped early: tests of a fixed number of rows do not apply."
 
 
 def stopped_early(pairing: Pairing) -> bool:
@@ -22,76 +34,118 @@ def stopped_early(pairing: Pairing) -> bool:
     return any(side.early is not None for side in pairing.sides)
 
 
-def sequential_checks(pairing: Pairing, settings: GateSettings) -> list[CheckResult]:
-    """The check that the run was stopped for, and a word on each that it cannot answer."""
-    terms = next(side.early for side in pairing.sides if side.early is not None)
-    found = [_decide(pairing, terms, settings)]
+def sequential_checks(pairing: Pairing, settings: GateSettings, tests: int) -> list[CheckResult]:
+    """Every check of one backend, and a word on each that cannot be made in sequence.
+
+    tests: paired checks in the whole gate, over which harm is corrected.
+    """
+    early = next(side.early for side in pairing.sides if side.early is not None)
+    terms = {early.metric: early.watched[early.metric], **settings.terms}
+    found: list[CheckResult] = []
+    checks = []
+    for check in checks_of_terms(terms, pairing.metrics):
+        objection = _objection(pairing, check, early)
+        if objection is None:
+            checks.append(check)
+        else:
+            found.append(objection)
+    mine, theirs = (_answers(pairing, n) for n in (0, 1))
+    within = pairing.sides[0].info.source == pairing.sides[1].info.source
+    layout, end = RowLayout.of(pairing.rows), asked_rows(pairing)
+    results = judge_in_sequence(checks, layout, mine, theirs, end, within=within, tests=max(tests, 1))
+    found = [_as_check(pairing, result) for result in results] + found
+    known = {check.metric for check in found}
     for name, asked in settings.terms.items():
         if name == COST:
             found += cost_checks(pairing, asked)
-        elif name != terms.metric or asked.at_most is not None or asked.at_least is not None:
-            found.append(
-                CheckResult(
-                    name=f"{pairing.backend}: {name}",
-                    backend=pairing.backend,
-                    metric=name,
-                    kind="absolute",
-                    verdict="advisory",
-                    sentence="the run stopped early: tests of a fixed number of rows do not apply.",
-                )
-            )
+        elif name not in known and name not in LATENCY:
+            found.append(_blank(pairing, name, "absolute", "advisory", FIXED))
     return found
 
 
-def _decide(pairing: Pairing, terms: EarlyStopTerms, settings: GateSettings) -> CheckResult:
-    result = CheckResult(
-        name=f"{pairing.backend}: {terms.metric} against the reference, in sequence",
+def _answers(pairing: Pairing, side: int) -> Answers:
+    of = pairing.sides[side]
+    return Answers.of(of.outcomes.only(of.positions(pairing.sides[0].ids)))
+
+
+def _blank(pairing: Pairing, metric: str, kind: str, verdict: str, sentence: str) -> CheckResult:
+    return msgspec.convert(
+        {
+            "name": f"{pairing.backend}: {metric}",
+            "backend": pairing.backend,
+            "metric": metric,
+            "kind": kind,
+            "verdict": verdict,
+            "sentence": sentence,
+        },
+        CheckResult,
+    )
+
+
+def _objection(pairing: Pairing, check: SequentialCheck, early: EarlyStopTerms) -> CheckResult | None:
+    """Why a check cannot be made; None where it can."""
+    name, margin = check.metric.name, check.kind == "margin"
+    kind = "sequential" if margin else "absolute"
+    watched = early.watched.get(name, Terms())
+    if margin and watched.margin is not None and watched.margin != check.bound:
+        sentence = f"the run was stopped for a margin of {watched.margin:g}, the gate asks for {check.bound:g}."
+        return _blank(pairing, name, kind, "incomparable", sentence)
+    sides = (pairing.candidate, pairing.reference) if margin else (pairing.candidate,)
+    if check.metric.about_format:
+        if margin and not comparable(check.metric, *sides):
+            modes = f"{pairing.candidate.decode} against {pairing.reference.decode}"
+            sentence = f"format errors do not apply or mean different things ({modes}): not gated."
+            return _blank(pairing, name, kind, "advisory", sentence)
+        if pairing.candidate.decode in HAS_NO_FORMAT:
+            sentence = f"format errors do not apply to {pairing.candidate.decode}: not gated."
+            return _blank(pairing, name, kind, "advisory", sentence)
+    if check.metric in pairing.metrics and any(name not in side.values for side in sides):
+        return _blank(pairing, name, kind, "incomparable", f"one side has no {name}.")
+    return None
+
+
+def _as_check(pairing: Pairing, result: SequentialResult) -> CheckResult:
+    check, name = result.check, result.check.metric.name
+    margin = check.kind == "margin"
+    what = "against the reference, in sequence" if margin else f"{check.kind.replace('_', ' ')} {check.bound:g}"
+    made = CheckResult(
+        name=f"{pairing.backend}: {name} {what}",
         backend=pairing.backend,
-        metric=terms.metric,
-        kind="sequential",
+        metric=name,
+        kind="sequential" if margin else "absolute",
         verdict="incomparable",
-        margin=terms.margin,
-        method="betting e-process, 5 % at every moment",
+        margin=check.bound if margin else None,
+        limit=None if margin else check.bound,
     )
-    asked = settings.terms.get(terms.metric)
-    if asked is not None and asked.margin is not None and asked.margin != terms.margin:
-        sentence = f"the run was stopped for a margin of {terms.margin:g}, the gate asks for {asked.margin:g}."
-        return msgspec.structs.replace(result, sentence=sentence)
-    metric = next((m for m in pairing.metrics if m.name == terms.metric), None)
-    if metric is None or any(metric.name not in o.values for o in (pairing.candidate, pairing.reference)):
-        return msgspec.structs.replace(result, sentence=f"one side has no {terms.metric}.")
-    end = _contiguous(pairing)
-    mine, theirs = (o.values[metric.name][:end] for o in (pairing.candidate, pairing.reference))
-    sign = 1 if metric.direction == "higher" else -1
-    if pairing.sides[0].info.source == pairing.sides[1].info.source:
-        # Within one run a reference's error counts for it, as it did while the run was watched.
-        theirs = np.where(np.isnan(theirs), 1.0 if sign > 0 else 0.0, theirs)
-    compared = ~np.isnan(theirs)
-    mine, theirs = mine[compared], theirs[compared]
-    rule = SequentialRule(terms.margin)
-    for difference in sign * (mine - theirs):
-        rule.observe(float(difference))
-    mine, theirs = mine[: rule.rows], theirs[: rule.rows]
-    if not rule.rows:
-        return msgspec.structs.replace(result, sentence="no row was answered on both sides.")
+    if result.undefined:
+        sentence = f"{name} is not defined for {result.undefined} rows that the candidate has answered."
+        return msgspec.structs.replace(made, sentence=sentence)
+    if not result.rows:
+        return msgspec.structs.replace(made, sentence="no row was answered on both sides.")
+    low, high = result.interval()
     return msgspec.structs.replace(
-        result,
-        verdict=rule.decision or "inconclusive",
-        candidate=float(mine.mean()),
-        reference=float(theirs.mean()),
-        difference=float((mine - theirs).mean()),
-        rows=rule.rows,
-        differing=int((mine != theirs).sum()),
+        made,
+        verdict="inconclusive" if result.decided is None else result.decided.decision,
+        candidate=result.candidate,
+        reference=result.reference,
+        difference=None if result.reference is None else result.candidate - result.reference,
+        low=low,
+        high=high,
+        level=LEVEL,
+        method=method_of(LEVEL, result.units, pairing.rows.groups is not None),
+        rows=result.rows,
+        differing=result.differing,
     )
 
 
-def _contiguous(pairing: Pairing) -> int:
-    """How many rows from the beginning were asked of every side that stopped early."""
+def asked_rows(pairing: Pairing) -> int:
+    """How many rows from the beginning of the order of asking were asked of every side that stopped early."""
     ends = []
+    turns = pairing.rows.turns
     for side in pairing.sides:
         if side.early is None:
             continue
         complete = (side.outcomes.answers != NOT_ANSWERED).all(axis=1)[side.positions(pairing.sides[0].ids)]
-        known = np.flatnonzero(complete)
+        known = np.flatnonzero(complete if turns is None else complete[turns])
         ends.append(int(known[-1]) + 1 if len(known) else 0)
     return min(ends)

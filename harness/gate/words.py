@@ -110,6 +110,8 @@ def _harm(check: CheckResult) -> str:
         return ""
     if not check.low <= -check.margin <= check.high and not check.low <= check.margin <= check.high:
         return ""
+    if check.harm_p_holm is None:  # of a run that stopped early: the bet that it is worse has been won
+        return "; shown to be worse"
     return f"; shown to be worse (one-sided p {check.harm_p_holm:.2g} after Holm)"
 
 

@@ -101,6 +101,8 @@ def _of_work(manifest: Manifest, name: str, result: BackendResult) -> list[str]:
             f"{name}: {result.cut_off_thinking} of {result.answered} answers were cut off while the model was still "
             "reasoning: their tokens went into thoughts; raise max_tokens, or switch reasoning off."
         )
+    if manifest.probe_rows and result.probe is None:
+        found.append(f"{name}: the latency probe has no answer: its latency one request at a time is not known.")
     if load.counters.get("client_bound"):
         lag = load.counters.get("client_lag_s", 0.0)
         advice = "measure latency with a probe, or lower concurrency"

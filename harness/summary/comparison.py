@@ -6,6 +6,7 @@ the confusion table by paired bootstrap and approximate randomisation.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ from harness.statistics.bootstrap import (
     percentile_interval,
 )
 from harness.statistics.clustered import ClusteredMean, clustered_mean
+from harness.statistics.confidence_sequence import anytime_p, confidence_sequence
 from harness.statistics.confusion import confusion_metric
 from harness.statistics.mcnemar import exact_p, harm_p, mid_p
 from harness.statistics.proportions import exact_upper
@@ -28,6 +30,15 @@ from harness.statistics.signflip import TIE, SignFlip, cluster_sums
 from harness.statistics.tango import tango_interval
 from harness.statistics.units import Units
 from harness.summary.estimates import percent, seed_of
+from harness.summary.optional_stopping import (
+    NO_INTERVAL,
+    P_METHOD,
+    bounds_of,
+    differing_units,
+    method_of,
+    two_sided_p,
+    units_of,
+)
 from harness.summary.outcomes import HAS_NO_FORMAT, Array, Codes, Outcomes, RowTable, cluster_codes
 from harness.summary.rare import RARE, hidden_loss
 from harness.summary.tables import confusion_units
@@ -104,10 +115,37 @@ def compare_means(
     if not both.any():
         return None
     x, y = a.values[metric.name][both], b.values[metric.name][both]
+    if a.sequential or b.sequential:
+        return _at_the_stop(metric, rows, a.values[metric.name], b.values[metric.name], level)
     groups = cluster_codes(rows, both)
     if metric.proportion and groups is None and np.isin(x, (0, 1)).all() and np.isin(y, (0, 1)).all():
         return _right_or_wrong(metric, x, y, level)
     return _graded(metric, x, y, groups, names, level)
+
+
+def _at_the_stop(metric: Metric, rows: RowTable, x: Array, y: Array, level: float) -> Comparison:
+    """Where asking stopped early: a confidence sequence of the difference, and the p it gives."""
+    gains = x - y if metric.direction == "higher" else y - x
+    known = ~np.isnan(gains)
+    bounds = bounds_of(metric)
+    width = bounds[1] - bounds[0] if bounds is not None else float(np.abs(gains[known]).max()) or 1.0
+    units = units_of(gains, rows.groups, rows.turns, -width, width)
+    low, high = confidence_sequence(units, level) if bounds is not None else (-math.inf, math.inf)
+    return Comparison(
+        metric=metric,
+        rows=int(known.sum()),
+        value_a=float(x[known].mean()),
+        value_b=float(y[known].mean()),
+        gain=units.mean,
+        low=low,
+        high=high,
+        method=NO_INTERVAL if bounds is None else method_of(level, units, rows.groups is not None),
+        p=two_sided_p(units) if bounds is not None else 1.0,
+        p_method=P_METHOD if bounds is not None else "",
+        harm_p=anytime_p(units.mirrored, 0.0) if bounds is not None else 1.0,
+        differing=differing_units(units),
+        variance=float((units.totals - units.sizes * units.mean).var()) / float(units.sizes.mean()),
+    )
 
 
 def _right_or_wrong(metric: Metric, x: Array, y: Array, level: float) -> Comparison:
@@ -194,6 +232,8 @@ def compare_tables(
     if not units.n:
         return {}
     functions = {m.name: confusion_metric(m, rows.labels) for m in metrics}
+    if a.sequential or b.sequential:
+        return {m.name: _without_interval(m, units, functions[m.name]) for m in metrics}
     drawn = bootstrap(units, functions, draws, seed_of(*names))
     tests = randomisation_p(units, functions, draws, seed_of(*names, "randomisation"))
     differs = (units.tables[:, 0] != units.tables[:, 1]).any(axis=(1, 2))
@@ -227,6 +267,27 @@ def compare_tables(
             monte_carlo=monte_carlo_error(gains, level),
         )
     return found
+
+
+def _without_interval(metric: Metric, units: Units, function: Callable[[Array], Array]) -> Comparison:
+    """A metric of the table where asking stopped early: the figures alone."""
+    value_a, value_b = (float(v) for v in function(units.total))
+    differs = (units.tables[:, 0] != units.tables[:, 1]).any(axis=(1, 2))
+    return Comparison(
+        metric=metric,
+        rows=round(float(units.total[0].sum())),
+        value_a=value_a,
+        value_b=value_b,
+        gain=value_a - value_b if metric.direction == "higher" else value_b - value_a,
+        low=-math.inf,
+        high=math.inf,
+        method=NO_INTERVAL,
+        p=1.0,
+        p_method="",
+        harm_p=1.0,
+        differing=int(units.counts[differs].sum()),
+        variance=math.nan,
+    )
 
 
 def _rare_allowance(units: Units, differs: NDArray[np.bool_]) -> float:

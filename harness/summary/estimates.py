@@ -11,6 +11,7 @@ from harness.statistics.bootstrap import DRAWS, bootstrap, percentile_interval
 from harness.statistics.clustered import clustered_mean
 from harness.statistics.proportions import wilson
 from harness.statistics.units import Units
+from harness.summary.optional_stopping import NO_INTERVAL, sequential_estimate
 from harness.summary.outcomes import HAS_NO_FORMAT, Outcomes, RowTable, cluster_codes
 from harness.summary.rare import widened
 from harness.summary.tables import confusion_units
@@ -38,7 +39,9 @@ def estimate_all(
     found = {m.name: mean_estimate(m, rows, outcomes, level) for m in metrics if m.kind == "mean"}
     tables = [m for m in metrics if m.kind == "confusion"]
     if tables:
-        found |= _confusion_estimates(tables, rows, confusion_units(rows, (outcomes,)), name, draws, level)
+        units = confusion_units(rows, (outcomes,))
+        estimate = _unbounded_estimates if outcomes.sequential else _confusion_estimates
+        found |= estimate(tables, rows, units, name, draws, level)
     return {m.name: found[m.name] for m in metrics}
 
 
@@ -52,6 +55,8 @@ def mean_estimate(metric: Metric, rows: RowTable, outcomes: Outcomes, level: flo
     values = values[chosen]
     if not len(values):
         return Estimate(value=None, method="no rows")
+    if outcomes.sequential:
+        return sequential_estimate(metric, rows, outcomes, level)
     groups = cluster_codes(rows, chosen)
     if metric.proportion and groups is None and outcomes.repeats == 1:
         low, high = wilson(float(values.sum()), len(values), level)
@@ -71,6 +76,20 @@ def mean_estimate(metric: Metric, rows: RowTable, outcomes: Outcomes, level: flo
         low, high = mean.interval(level)
         method = f"Student {percent(level)} over {mean.clusters} {unit}"
     return Estimate(value=mean.mean, low=low, high=high, method=method, n=mean.n)
+
+
+def _unbounded_estimates(
+    metrics: list[Metric], rows: RowTable, units: Units, _name: str, _draws: int, _level: float
+) -> dict[str, Estimate]:
+    """Of a run that stopped early: the figures without intervals."""
+    total = units.total
+    n = round(float(total.sum())) if units.n else 0
+    return {
+        m.name: Estimate(value=float(confusion.confusion_metric(m, rows.labels)(total)[0]), method=NO_INTERVAL, n=n)
+        if n
+        else Estimate(value=None, method="no rows")
+        for m in metrics
+    }
 
 
 def _confusion_estimates(

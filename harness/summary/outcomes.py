@@ -97,12 +97,14 @@ class Outcomes:
 
     values: metric of kind "mean" -> (n,) the row's value, averaged over its answered repeats; nan: no answer, or
     not defined (made anew at every look: take it once). answers: (n, repeats) column of the confusion table, the
-    last one for "(no label)", NOT_ANSWERED where no answer came.
+    last one for "(no label)", NOT_ANSWERED where no answer came. sequential: asking stopped once the answers had
+    answered the question, so that statistics of a fixed number of rows do not hold.
     """
 
     decode: str
     values: Mapping[str, Array]
     answers: Codes
+    sequential: bool = False
 
     @property
     def repeats(self) -> int:
@@ -119,7 +121,7 @@ class Outcomes:
         values = RowValues()
         for name, of_all in self.values.items():
             values.keep(name, of_all[chosen])
-        return Outcomes(self.decode, values, self.answers[chosen])
+        return Outcomes(self.decode, values, self.answers[chosen], self.sequential)
 
 
 @dataclass
@@ -131,6 +133,7 @@ class OutcomeBuilder:
     labels: tuple[str, ...]
     rows: int
     repeats: int
+    sequential: bool = False
     _sums: dict[str, Array] = field(init=False)
     _counts: dict[str, NDArray[np.uint32]] = field(init=False)
     _answers: Codes = field(init=False)
@@ -174,7 +177,7 @@ class OutcomeBuilder:
                     "says that each is 0 or 1: give the Metric proportion=False, then go on with `bench run --resume`."
                 )
             values.keep(name, means)
-        return Outcomes(self.decode, values, self._answers)
+        return Outcomes(self.decode, values, self._answers, self.sequential)
 
 
 def _applies(metric: Metric, decode: str) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.gate.early_stop import KIND as EARLY_STOP
 from harness.identity import Identity
 from harness.metrics import Metric
 from harness.records import LogLine, Usage
@@ -227,6 +228,8 @@ def tally_of(log: RunLog, name: str, metrics: tuple[Metric, ...], rows: int) -> 
     """One backend's log and probe log, added up."""
     manifest = log.manifest
     tally = Tally(manifest.backends[name], metrics, manifest.labels, rows, manifest.repeats, log.incurred(name))
+    sessions = log.sessions(name)
+    tally.outcomes.sequential = bool(sessions) and (sessions[-1].stopped or {}).get("kind") == EARLY_STOP
     for line in log.backend_log(name).each_last():
         tally.add(line)
     for line in log.backend_log(name, probe=True).each_last():
