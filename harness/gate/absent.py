@@ -1,5 +1,7 @@
 """Rows that the candidate did not answer count as wrong: a gate must not be passed by silence."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from harness.metrics import Metric
@@ -7,9 +9,10 @@ from harness.summary.outcomes import NOT_ANSWERED, Array, Outcomes
 
 
 def fill_missing(candidate: Outcomes, reference: Outcomes, metrics: tuple[Metric, ...], labels: int) -> Outcomes:
-    """The candidate with the worst value on every answer it owes; a row owing some repeats is worth their mean.
+    """These metrics of the candidate with the worst value on every answer it owes.
 
-    The worst is 0 or 1 for right/wrong metrics, else the worst value seen on either side.
+    A row owing some repeats is worth their mean. The worst is 0 or 1 for right/wrong metrics, else the worst value seen
+    on either side.
     """
     share = (candidate.answers != NOT_ANSWERED).mean(axis=1)
     owing = share < 1
@@ -17,12 +20,13 @@ def fill_missing(candidate: Outcomes, reference: Outcomes, metrics: tuple[Metric
         return candidate
     by_name = {m.name: m for m in metrics}
     values: dict[str, Array] = {}
-    for name, given in candidate.values.items():
+    for name in filter(by_name.__contains__, candidate.values):
+        given = candidate.values[name]
         worst = _worst(by_name[name], given, reference.values.get(name))
         filled = np.where(np.isnan(given), worst, given) * share + worst * (1 - share)
         values[name] = np.where(owing, filled, given)
     answers = np.where(candidate.answers == NOT_ANSWERED, labels, candidate.answers)
-    return Outcomes(candidate.decode, values, answers, candidate.sequential)
+    return replace(candidate, values=values, answers=answers)
 
 
 def _worst(metric: Metric, given: Array, other: Array | None) -> float:

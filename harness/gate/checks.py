@@ -5,6 +5,7 @@ import math
 import msgspec
 
 from harness.metrics import Metric
+from harness.statistics.exact_power import smallest_margin
 from harness.statistics.noninferiority import LEVEL, noninferiority_verdict
 from harness.statistics.power import resolvable_margin
 from harness.statistics.rows_needed import RowsNeeded, rows_to_decide
@@ -81,7 +82,7 @@ def _paired(pairing: Pairing, metric: Metric, margin: float, c: Comparison | Non
         return _say(result, f"no row has a {metric.name} on both sides.")
     sign = 1 if metric.direction == "higher" else -1
     low, high = sorted((sign * c.low, sign * c.high))
-    resolves = resolvable_margin(c.rows, c.variance) if c.variance > 0 else None
+    resolves = _resolved_margin(c)
     verdict = noninferiority_verdict(c.low, c.high, margin, 1.0)
     needed = _needed(c, margin, tests) if verdict == "inconclusive" else None
     return msgspec.structs.replace(
@@ -103,6 +104,15 @@ def _paired(pairing: Pairing, metric: Metric, margin: float, c: Comparison | Non
         needed_rows=None if needed is None else needed.rows,
         needed_verdict=None if needed is None else needed.verdict,
     )
+
+
+def _resolved_margin(c: Comparison) -> float | None:
+    """The smallest margin that these rows pass with 80 % power when nothing has changed; None without any spread."""
+    if not c.variance > 0:
+        return None
+    if c.only_a is not None and c.only_b is not None:
+        return smallest_margin(c.rows, (c.only_a + c.only_b) / c.rows)
+    return resolvable_margin(c.rows, c.variance)
 
 
 def _needed(c: Comparison, margin: float, tests: int) -> RowsNeeded | None:

@@ -71,9 +71,9 @@ class SequentialResult:
     differing: int | None
     undefined: int = 0
 
-    def interval(self) -> tuple[float, float]:
-        """Of the difference candidate - reference, or of the candidate's own figure, at LEVEL."""
-        low, high = confidence_sequence(self.units, LEVEL)
+    def interval(self, level: float = LEVEL) -> tuple[float, float]:
+        """Two-sided, of the difference candidate - reference or of the candidate's own figure."""
+        low, high = confidence_sequence(self.units, level)
         lower_is_better = (
             self.check.metric.direction == "lower" if self.check.kind == "margin" else (self.check.kind == "at_most")
         )
@@ -90,6 +90,17 @@ def checks_of_terms(terms: Mapping[str, Terms], metrics: Iterable[Metric]) -> li
         kinds: tuple[Kind, ...] = ("margin", "at_most", "at_least")
         found += [SequentialCheck(metric, kind, bound) for kind in kinds if (bound := getattr(asked, kind)) is not None]
     return found
+
+
+def asked_end(layout: RowLayout, sides: Iterable[Outcomes]) -> int:
+    """How many rows from the beginning of the order of asking were asked of every side that stopped early."""
+    ends = []
+    for side in sides:
+        if side.sequential:
+            complete = (side.answers != NOT_ANSWERED).all(axis=1)
+            known = np.flatnonzero(complete if layout.turns is None else complete[layout.turns])
+            ends.append(int(known[-1]) + 1 if len(known) else 0)
+    return min(ends)
 
 
 def judge_in_sequence(

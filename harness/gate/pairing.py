@@ -29,7 +29,7 @@ class Pairing:
     @property
     def level(self) -> float:
         """Of the intervals that decide: where asking could have stopped early, half of the 5 % was spent on looking."""
-        return WATCHED_LEVEL if any(side.watched for side in self.sides) else LEVEL
+        return WATCHED_LEVEL if self.candidate.watched or self.reference.watched else LEVEL
 
     @property
     def names(self) -> tuple[str, str]:

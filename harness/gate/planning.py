@@ -11,7 +11,7 @@ from harness.metrics import Metric
 from harness.records import Record
 from harness.results import Summary
 from harness.runlog import RunLog
-from harness.statistics.power import detectable_difference, resolvable_margin, rows_for_difference, rows_for_margin
+from harness.statistics.exact_power import rows_to_pass, rows_to_see, smallest_difference, smallest_margin
 from harness.statistics.rows_needed import least_rows_to_pass, rows_to_decide
 
 from .settings import DEFAULT_FORMAT_MARGIN
@@ -95,8 +95,8 @@ def plan(
                 name=name,
                 rows=n,
                 discordance=d,
-                margin=resolvable_margin(n, d or share, power=power),
-                difference=detectable_difference(n, d or share, power=power),
+                margin=smallest_margin(n, d or share, power=power),
+                difference=smallest_difference(n, d or share, power=power),
             )
             for name, n, d in pairs
         ),
@@ -104,12 +104,12 @@ def plan(
 
 
 def _need(margin: float, share: float, loss: float, power: float) -> Need:
-    to_pass = rows_for_margin(margin, share, loss, power=power)
+    to_pass = rows_to_pass(margin, share, loss, power=power)
     decided = rows_to_decide(margin, -loss, max(0.0, share - loss**2), proportion=True, power=power)
     return Need(
         size=margin,
         to_pass=None if to_pass is None else max(to_pass, least_rows_to_pass(margin)),
-        to_see=rows_for_difference(margin, share, power=power),
+        to_see=rows_to_see(margin, share, power=power),
         to_decide=None if decided is None else decided.rows,
         decision=None if decided is None else decided.verdict,
     )

@@ -5,19 +5,19 @@ decided in sequence is left out and said to be.
 """
 
 import msgspec
-import numpy as np
 
 from harness.gate.early_stop import EarlyStopTerms
 from harness.statistics.sequential import LEVEL
 from harness.summary.comparison import comparable
 from harness.summary.optional_stopping import method_of
-from harness.summary.outcomes import HAS_NO_FORMAT, NOT_ANSWERED
+from harness.summary.outcomes import HAS_NO_FORMAT
 
 from .in_sequence import (
     Answers,
     RowLayout,
     SequentialCheck,
     SequentialResult,
+    asked_end,
     checks_of_terms,
     judge_in_sequence,
 )
@@ -51,7 +51,8 @@ def sequential_checks(pairing: Pairing, settings: GateSettings, tests: int) -> l
             found.append(objection)
     mine, theirs = (_answers(pairing, n) for n in (0, 1))
     within = pairing.sides[0].info.source == pairing.sides[1].info.source
-    layout, end = RowLayout.of(pairing.rows), asked_rows(pairing)
+    layout = RowLayout.of(pairing.rows)
+    end = asked_end(layout, (pairing.sides[0].outcomes, pairing.reference))
     results = judge_in_sequence(checks, layout, mine, theirs, end, within=within, tests=max(tests, 1))
     found = [_as_check(pairing, result) for result in results] + found
     known = {check.metric for check in found}
@@ -136,16 +137,3 @@ def _as_check(pairing: Pairing, result: SequentialResult) -> CheckResult:
         rows=result.rows,
         differing=result.differing,
     )
-
-
-def asked_rows(pairing: Pairing) -> int:
-    """How many rows from the beginning of the order of asking were asked of every side that stopped early."""
-    ends = []
-    turns = pairing.rows.turns
-    for side in pairing.sides:
-        if side.early is None:
-            continue
-        complete = (side.outcomes.answers != NOT_ANSWERED).all(axis=1)[side.positions(pairing.sides[0].ids)]
-        known = np.flatnonzero(complete if turns is None else complete[turns])
-        ends.append(int(known[-1]) + 1 if len(known) else 0)
-    return min(ends)

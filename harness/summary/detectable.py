@@ -3,10 +3,12 @@
 import math
 
 from harness.results import PairResult
+from harness.statistics.exact_power import smallest_difference
 from harness.statistics.mcnemar import fewest_discordant
-from harness.statistics.power import detectable_difference, detectable_mean_difference
+from harness.statistics.power import detectable_mean_difference
 from harness.statistics.rows_needed import RowsNeeded, rows_to_decide
 from harness.summary.comparison import Comparison
+from harness.summary.optional_stopping import P_METHOD
 
 Z_975 = 1.959964
 
@@ -20,8 +22,8 @@ def detectable(c: Comparison) -> float | None:
     if c.only_a is not None and c.only_b is not None:
         if c.rows < fewest_discordant():
             return None
-        return detectable_difference(c.rows, (c.only_a + c.only_b) / c.rows)
-    if not c.variance > 0:
+        return smallest_difference(c.rows, (c.only_a + c.only_b) / c.rows)
+    if not c.variance > 0 or c.p_method == P_METHOD:  # the number of rows was chosen by looking at the answers
         return None
     return detectable_mean_difference(math.sqrt(c.variance / c.rows))
 
@@ -43,7 +45,7 @@ def detectable_of_pair(pair: PairResult) -> float | None:
     if pair.detectable is not None:
         return pair.detectable
     if pair.only_a is not None and pair.only_b is not None and pair.rows:
-        return detectable_difference(pair.rows, (pair.only_a + pair.only_b) / pair.rows)
+        return smallest_difference(pair.rows, (pair.only_a + pair.only_b) / pair.rows)
     low, high = pair.difference.low, pair.difference.high
     if low is None or high is None or high <= low:
         return None

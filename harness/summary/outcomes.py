@@ -97,13 +97,14 @@ class Outcomes:
 
     values: metric of kind "mean" -> (n,) the row's value, averaged over its answered repeats; nan: no answer, or
     not defined (made anew at every look: take it once). answers: (n, repeats) column of the confusion table, the
-    last one for "(no label)", NOT_ANSWERED where no answer came. sequential: asking stopped once the answers had
-    answered the question, so that statistics of a fixed number of rows do not hold.
+    last one for "(no label)", NOT_ANSWERED where no answer came. watched: asking could have stopped once the
+    question was answered; sequential: it did, so that statistics of a fixed number of rows do not hold.
     """
 
     decode: str
     values: Mapping[str, Array]
     answers: Codes
+    watched: bool = False
     sequential: bool = False
 
     @property
@@ -121,7 +122,7 @@ class Outcomes:
         values = RowValues()
         for name, of_all in self.values.items():
             values.keep(name, of_all[chosen])
-        return Outcomes(self.decode, values, self.answers[chosen], self.sequential)
+        return Outcomes(self.decode, values, self.answers[chosen], self.watched, self.sequential)
 
 
 @dataclass
@@ -133,6 +134,7 @@ class OutcomeBuilder:
     labels: tuple[str, ...]
     rows: int
     repeats: int
+    watched: bool = False
     sequential: bool = False
     _sums: dict[str, Array] = field(init=False)
     _counts: dict[str, NDArray[np.uint32]] = field(init=False)
@@ -177,7 +179,7 @@ class OutcomeBuilder:
                     "says that each is 0 or 1: give the Metric proportion=False, then go on with `bench run --resume`."
                 )
             values.keep(name, means)
-        return Outcomes(self.decode, values, self._answers, self.sequential)
+        return Outcomes(self.decode, values, self._answers, self.watched, self.sequential)
 
 
 def _applies(metric: Metric, decode: str) -> bool:

@@ -11,6 +11,8 @@ import numpy as np
 
 from harness.gate.absent import fill_missing
 from harness.gate.early_stop import KIND as EARLY_STOP
+from harness.gate.in_sequence import Answers, RowLayout, asked_end, checks_of_terms, judge_in_sequence
+from harness.gate.settings import Terms
 from harness.metrics import Metric
 from harness.results import (
     BackendResult,
@@ -20,13 +22,16 @@ from harness.results import (
     VerdictOutcome,
     VerdictTerms,
 )
+from harness.statistics.confidence_sequence import confidence_sequence
 from harness.statistics.mcnemar import fewest_discordant, harm_p
 from harness.statistics.noninferiority import ALPHA, LEVEL, noninferiority_verdict
 from harness.statistics.posterior import PRIOR, probability_of_loss_below
 from harness.statistics.selection import selection_level
+from harness.statistics.sequential import LEVEL as WATCHED_LEVEL
 from harness.summary.comparison import Comparison, compare_all
 from harness.summary.contenders import Contenders
 from harness.summary.detectable import deciding_rows, detectable
+from harness.summary.optional_stopping import method_of
 from harness.summary.outcomes import Codes, Outcomes, RowTable
 from harness.summary.verdict_settings import default_margin
 
@@ -94,11 +99,38 @@ def fixed_bounds(
     sides, names: candidate and incumbent; the names seed the resampling as they do in a gate. missing_is_wrong: an
     answer that the candidate is missing counts as wrong, else its row is left out.
     """
-    filled = fill_missing(*sides, (metric,), len(rows.labels)) if missing_is_wrong else sides[0]
     seeds = f"candidate {names[0]}", f"reference {names[1]}"
-    level = selection_level(LEVEL, candidates)
+    watched = any(side.watched for side in sides)
+    level = selection_level(WATCHED_LEVEL if watched else LEVEL, candidates)
+    if any(side.sequential for side in sides):
+        return _bounds_at_the_stop(metric, rows, sides, level, within=missing_is_wrong)
+    filled = fill_missing(*sides, (metric,), len(rows.labels)) if missing_is_wrong else sides[0]
     c = compare_all((metric,), rows, filled, sides[1], seeds, level).get(metric.name)
     return None if c is None else bounds_of_comparison(c, (1 + level) / 2)
+
+
+def _bounds_at_the_stop(
+    metric: Metric, rows: RowTable, sides: tuple[Outcomes, Outcomes], level: float, *, within: bool
+) -> GainBounds | None:
+    """Bounds that hold wherever asking stopped, by the function that stopped it; None where the metric has none."""
+    layout = RowLayout.of(rows)
+    checks = checks_of_terms({metric.name: Terms(margin=1.0)}, (metric,))
+    if not checks:
+        return None
+    mine, theirs = (Answers.of(side) for side in sides)
+    found = judge_in_sequence(checks, layout, mine, theirs, asked_end(layout, sides), within=within, tests=1)[0]
+    if not found.rows or found.reference is None:
+        return None
+    low, high = confidence_sequence(found.units, level)
+    return GainBounds(
+        gain=found.units.mean,
+        low=low,
+        high=high,
+        level=(1 + level) / 2,
+        method=method_of(level, found.units, rows.groups is not None),
+        rows=found.rows,
+        values=(found.candidate, found.reference),
+    )
 
 
 def worse_of_all_and_clean(
@@ -212,9 +244,6 @@ def replacement_verdict(metric: Metric, rows: RowTable, duel: Duel, terms: Verdi
     """The verdict of a run on its candidate, by the headline metric."""
     names, candidates = duel.names, len(duel.contenders.candidates)
     lacking = tuple(text for n, r in zip(names, duel.results, strict=True) if (text := _lacking(n, r)))
-    if any(_stopped_early(r) for r in duel.results):
-        said = (f"{names[0]}: asking stopped early; tests of a fixed number of rows do not hold.",)
-        return _without_bound(metric, names, terms, "no bound", said)
     bounds = worse_of_all_and_clean(
         metric, rows, duel.sides, names, duel.trained_on, candidates, missing_is_wrong=not lacking
     )

@@ -8,9 +8,9 @@ from typing import Literal
 from harness.metrics import Metric
 from harness.results import BackendResult, Estimate, PairResult
 from harness.statistics.compact_letters import compact_letters
+from harness.statistics.exact_power import smallest_difference
 from harness.statistics.holm import holm
 from harness.statistics.noninferiority import ALPHA
-from harness.statistics.power import detectable_difference
 from harness.summary.comparison import Comparison, compare_all
 from harness.summary.detectable import detectable
 from harness.summary.outcomes import Outcomes, RowTable
@@ -93,4 +93,4 @@ def alone_detectable(headline: Metric, results: dict[str, BackendResult]) -> flo
     figure = next(iter(results.values())).metrics.get(headline.name)
     if figure is None or figure.value is None:
         return None
-    return detectable_difference(figure.n, 2 * figure.value * (1 - figure.value))
+    return smallest_difference(figure.n, 2 * figure.value * (1 - figure.value))

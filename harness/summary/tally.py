@@ -229,6 +229,7 @@ def tally_of(log: RunLog, name: str, metrics: tuple[Metric, ...], rows: int) -> 
     manifest = log.manifest
     tally = Tally(manifest.backends[name], metrics, manifest.labels, rows, manifest.repeats, log.incurred(name))
     sessions = log.sessions(name)
+    tally.outcomes.watched = manifest.early_stop is not None
     tally.outcomes.sequential = bool(sessions) and (sessions[-1].stopped or {}).get("kind") == EARLY_STOP
     for line in log.backend_log(name).each_last():
         tally.add(line)

@@ -221,3 +221,71 @@ def test_a_metric_that_is_no_mean_of_rows_cannot_be_watched(tmp_path: Path, monk
     monkeypatch.setattr(Parity, "metrics", (MACRO_F1,))
     with pytest.raises(UsageError, match="macro_f1 is no mean of rows"):
         run(tmp_path / "r", {"a": {}, "b": {}}, gate={"macro_f1": {"margin": 0.1}}, early_stop="b")
+
+
+def test_rows_that_do_not_differ_end_no_run_that_the_gate_could_not_decide(tmp_path: Path) -> None:
+    """Sixty equal rows pass a margin of 30 points at once, and the gate would find nothing to judge."""
+    reference = baseline(tmp_path)
+    log = run(tmp_path / "r", {"a": {}}, early_stop=reference)
+    assert len(FakeBackend.asked) == 60
+    assert log.sessions("a")[-1].stopped is None
+
+
+def test_the_gate_finds_after_the_stop_what_the_stop_found(tmp_path: Path) -> None:
+    """Whatever the candidate: a run that stopped has a verdict, and it is the one that the session noted."""
+    reference = baseline(tmp_path, wrong_every=7)
+    for every in (1, 2, 3, 5, 11, 13):
+        log = run(tmp_path / f"r{every}", {"a": {"wrong_every": every}}, early_stop=reference)
+        stopped = log.sessions("a")[-1].stopped
+        if stopped is not None:
+            assert f"a: {judged(log, reference).verdict} after" in stopped["message"]
+
+
+def test_errors_beyond_what_the_gate_allows_do_not_end_a_run(tmp_path: Path) -> None:
+    reference = baseline(tmp_path, wrong_every=7)
+    log = run(tmp_path / "r", {"a": {"error_every": 5}}, early_stop=reference)
+    assert log.sessions("a")[-1].stopped is None
+    assert judged(log, reference).verdict == "incomplete"
+
+
+def test_every_margin_of_the_gate_is_watched(tmp_path: Path) -> None:
+    """Accuracy alone is answered after some rows; the format margin of one point is not after sixty."""
+    reference = baseline(tmp_path, wrong_every=7)
+    gate = {**GATE, "format_error_rate": {"margin": 0.01}}
+    log = run(tmp_path / "r", {"a": {"wrong_every": 11}}, gate=gate, early_stop=reference)
+    assert len(FakeBackend.asked) == 60 and log.sessions("a")[-1].stopped is None
+
+
+def test_what_is_shown_after_a_stop_holds_wherever_it_stopped(tmp_path: Path) -> None:
+    """In the summary and its pairs: confidence sequences, and no p of a fixed number of rows."""
+    log = run(tmp_path / "r", {"cheap": {"wrong_every": 11}, "paid": {"wrong_every": 7}}, early_stop="paid")
+    summary = log.summary()
+    assert summary is not None
+    for result in summary.backends.values():
+        assert "confidence sequence" in result.metrics["accuracy"].method
+    (pair,) = [p for p in summary.pairs if p.metric == "accuracy"]
+    assert "confidence sequence" in pair.difference.method
+    assert "wherever asking stops" in pair.p_method and pair.only_a is None
+    assert summary.verdict is not None and summary.verdict.sequential
+    check = judged(log, None, names=("cheap", "paid")).checks[0]
+    assert check.level == 0.95 and check.low is not None and check.high is not None
+    assert summary.verdict.loss.high == pytest.approx(-check.low)
+    assert summary.verdict.loss.low == pytest.approx(-check.high)
+
+
+def test_a_run_that_could_have_stopped_is_judged_at_half_the_level(tmp_path: Path) -> None:
+    """The other half was spent on looking."""
+    reference = baseline(tmp_path, wrong_every=7)
+    gate = {"accuracy": {"margin": 0.01}}
+    watched = run(tmp_path / "r", {"a": {"wrong_every": 11}}, gate=gate, early_stop=reference)
+    plain = run(tmp_path / "s", {"a": {"wrong_every": 11}}, gate=gate)
+    levels = [judged(log, reference, table=gate).checks[0].level for log in (watched, plain)]
+    assert levels == [0.95, 0.9]
+
+
+def test_a_reference_that_lacks_answers_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
+    reference = run(tmp_path / "reference", {"a": {"error_every": 5}})
+    FakeBackend.asked.clear()
+    with pytest.raises(IncompleteRunError, match="lacks 12 of 60 answers"):
+        run(tmp_path / "r", {"a": {}}, early_stop=str(reference.path))
+    assert FakeBackend.asked == []
