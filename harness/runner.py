@@ -172,6 +172,9 @@ def _ask_and_summarise(
         if early is not None:
             early.decodes({name: identity.decode for name, identity in identities.items()})
         findings = find_overlaps(plan, identities, context.workspace)
+        if early is not None:
+            for sentence in early.ask_all(name for name, seen in findings.overlaps.items() if seen.rows):
+                observer.remark(sentence)
         if plan.clean_only:
             refuse_contaminated(findings, len(plan.rows))
         return findings

@@ -18,6 +18,7 @@ from harness.metrics import FORMAT_ERROR_RATE, Metric
 from harness.records import Row
 from harness.runlog import Manifest
 from harness.settings import Settings
+from harness.statistics.skewed_mean import FEWEST
 from harness.summary.optional_stopping import bounds_of
 from harness.workspace import Workspace
 
@@ -53,6 +54,7 @@ def early_stop_terms(
         margin=margin,
         checks=checks,
         max_error_rate=gate.max_error_rate,
+        fewest_rows=FEWEST if COST in gate.terms else 0,
     )
     return dict(msgspec.to_builtins(terms))
 

@@ -5,7 +5,7 @@ beginning of the order in which rows are asked is looked at, by tests that may b
 (`in_sequence`). The gate of such a run calls the same function on the same rows.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,7 +36,8 @@ class EarlyStopTerms(Record, frozen=True, kw_only=True, omit_defaults=False):
     """What a run was told: `reference` is a baseline file or run, or a backend of the run itself.
 
     metric, margin: the headline and its margin; checks: what `[gate]` asks of every figure of rows, the headline among
-    them (empty in runs of earlier versions: the headline alone); max_error_rate: with more errors there is no verdict.
+    them (empty in runs of earlier versions: the headline alone); max_error_rate: with more errors there is no verdict;
+    fewest_rows: that other checks of the gate need for any bound.
     """
 
     reference: str
@@ -44,6 +45,7 @@ class EarlyStopTerms(Record, frozen=True, kw_only=True, omit_defaults=False):
     margin: float
     checks: dict[str, Terms] = {}
     max_error_rate: float = MAX_ERROR_RATE
+    fewest_rows: int = 0
 
     @property
     def watched(self) -> dict[str, Terms]:
@@ -131,8 +133,9 @@ class EarlyStop:
         self._checks = dict.fromkeys(candidates, checks)
         backends = [*candidates, *filter(None, [self._within])]
         self._arrived = {name: _Arrived([c.metric for c in checks], len(rows), repeats) for name in backends}
+        self._never: set[str] = set()
         self._known = dict.fromkeys(candidates, 0)
-        self._next_look = dict.fromkeys(candidates, 1)
+        self._next_look = dict.fromkeys(candidates, max(1, terms.fewest_rows))
         self._decisions: dict[str, tuple[Decision, int] | None] = dict.fromkeys(candidates)
 
     def decodes(self, modes: Mapping[str, str]) -> None:
@@ -140,6 +143,17 @@ class EarlyStop:
         for name, checks in self._checks.items():
             other = modes[self._within] if self._within is not None else self._outside[name].decode
             self._checks[name] = [c for c in checks if _applies(c, modes[name], other)]
+
+    def ask_all(self, names: Iterable[str]) -> list[str]:
+        """Candidates that are asked every row, and a sentence on each: rows that they were trained on are judged apart
+        by the gate, which needs the others."""
+        found = [name for name in names if name in self._known]
+        self._never.update(found)
+        return [
+            f"{name}: some of the rows also stand in its training rows, and the gate judges the others beside them: "
+            "--early-stop does not end it."
+            for name in found
+        ]
 
     def observe(self, backend: str, line: LogLine) -> None:
         """Take in one line of a backend's log."""
@@ -181,7 +195,7 @@ class EarlyStop:
         after all of them. With more errors than the gate allows there is no decision."""
         if backend == self._within:
             return all(self.decided(name) for name in self._known)
-        if self._decisions.get(backend) is None:
+        if self._decisions.get(backend) is None or backend in self._never:
             return False
         sides = [backend, *filter(None, [self._within])]
         return all(self._arrived[s].errors <= self.terms.max_error_rate * self._arrived[s].lines for s in sides)

@@ -23,7 +23,7 @@ from .in_sequence import (
 )
 from .money import cost_checks
 from .pairing import Pairing
-from .records import CheckResult
+from .records import CheckResult, Verdict
 from .settings import COST, LATENCY, GateSettings, Terms
 
 FIXED = "the run stopped early: tests of a fixed number of rows do not apply."
@@ -124,9 +124,15 @@ def _as_check(pairing: Pairing, result: SequentialResult) -> CheckResult:
     if not result.rows:
         return msgspec.structs.replace(made, sentence="no row was answered on both sides.")
     low, high = result.interval()
+    verdict: Verdict = "inconclusive" if result.decided is None else result.decided.decision
+    sentence = ""
+    if verdict == "pass" and pairing.sides[0].contaminated:
+        verdict = "inconclusive"
+        sentence = "some rows also stand in the candidate's training rows; without them the run must ask all rows."
     return msgspec.structs.replace(
         made,
-        verdict="inconclusive" if result.decided is None else result.decided.decision,
+        verdict=verdict,
+        sentence=sentence,
         candidate=result.candidate,
         reference=result.reference,
         difference=None if result.reference is None else result.candidate - result.reference,

@@ -117,7 +117,7 @@ def test_checks_that_were_not_watched_hold_in_sequence_too_or_are_said_not_to_ap
     assert "confidence sequence" in by_metric["format_error_rate"].method
     assert by_metric["macro_f1"].verdict == "advisory"
     assert "fixed number of rows do not apply" in by_metric["macro_f1"].sentence
-    assert by_metric["cost_per_1000"].verdict == "pass"
+    assert by_metric["cost_per_1000"].kind == "ratio"
 
 
 def test_rows_that_were_never_asked_are_neither_flips_nor_wrong_in_their_class(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_a_gate_with_another_margin_is_refused(tmp_path: Path) -> None:
 def test_rows_that_are_all_equal_are_no_pass_here_either(tmp_path: Path) -> None:
     reference = baseline(tmp_path, wrong_every=7)
     log = run(tmp_path / "r", {"a": {"wrong_every": 7}}, early_stop=reference)
-    assert judged(log, reference).verdict == "inconclusive"
+    assert judged(log, reference).verdict != "pass"
 
 
 def test_a_run_that_stopped_early_is_no_baseline(tmp_path: Path) -> None:
@@ -289,3 +289,17 @@ def test_a_reference_that_lacks_answers_is_refused_before_anything_is_asked(tmp_
     with pytest.raises(IncompleteRunError, match="lacks 12 of 60 answers"):
         run(tmp_path / "r", {"a": {}}, early_stop=str(reference.path))
     assert FakeBackend.asked == []
+
+
+def test_a_candidate_that_was_trained_on_some_rows_is_asked_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gate judges the other rows too, and these would be too few at the stop."""
+    from harness import runner
+    from harness.data.contamination import Findings, Overlap
+
+    reference = baseline(tmp_path, wrong_every=7)
+    seen = Findings(overlaps={"a": Overlap(source="train", training_rows=9, exact=(3,))})
+    monkeypatch.setattr(runner, "find_overlaps", lambda *_: seen)
+    log = run(tmp_path / "r", {"a": {"wrong_every": 11}}, early_stop=reference)
+    assert len(FakeBackend.asked) == 60 and log.sessions("a")[-1].stopped is None
