@@ -73,10 +73,11 @@ def merge(folder: Path, out: Path, rows: int) -> Merged:
     location = None if source == OWN_ROWS else source
     samples = seeded_order(load_rows(task, DataSource(location=location, split="train")), manifest.seed)[:rows]
     requests = [ask(task, sample) for sample in samples]
-    before = _answers(tuned, tokenizer, requests)
+    template = dict(manifest.recipe.get("template") or {})
+    before = _answers(tuned, tokenizer, requests, template)
     with torch.no_grad():
         merged = tuned.merge_and_unload()
-    after = _answers(merged, tokenizer, requests)
+    after = _answers(merged, tokenizer, requests, template)
     differ = [b.id for b, a in zip(before, after, strict=True) if (b.text, b.usage) != (a.text, a.usage)]
     if differ:
         raise BenchError(
@@ -87,8 +88,8 @@ def merge(folder: Path, out: Path, rows: int) -> Merged:
     return Merged(out, len(requests))
 
 
-def _answers(model: Any, tokenizer: Any, requests: list[Request]) -> list[Completion]:
-    return LocalEngine.from_live(model, tokenizer).answer(requests, decode="generate")
+def _answers(model: Any, tokenizer: Any, requests: list[Request], template: dict[str, Any]) -> list[Completion]:
+    return LocalEngine.from_live(model, tokenizer, template).answer(requests, decode="generate")
 
 
 def _write(model: Any, tokenizer: Any, out: Path) -> None:

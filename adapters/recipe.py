@@ -109,6 +109,7 @@ class Recipe(Record, frozen=True, kw_only=True, omit_defaults=False):
         better score end it (0: never).
     seed: of row order, initial weights and dropout. rows_seed: of which rows are drawn and held back (default: seed).
     device_hour_usd: price of the device, for the adapter's cost.
+    template: variables of the chat template ({ enable_thinking = false }); `run` asks the adapter with the same.
     lora: the adapter's shape. tfidf: settings of the classical baseline. claims: what was published about the case.
     """
 
@@ -141,6 +142,7 @@ class Recipe(Record, frozen=True, kw_only=True, omit_defaults=False):
     seed: int = 0
     rows_seed: int | None = None
     device_hour_usd: float | None = None
+    template: dict[str, Any] = {}
     lora: Lora = Lora()
     tfidf: Tfidf = Tfidf()
     claims: tuple[Claim, ...] = ()

@@ -113,14 +113,14 @@ def prepare(options: TrainOptions, rows: Rows | None = None) -> Prepared:
     placement = place(ranks.device(), recipe.dtype, best_attention(files), "none", 1 if small else None)
     ranks.share(recipe)  # refused here where processes cannot share a step equally
     tokenizer = load_tokenizer(files)
-    renderer = Renderer(tokenizer)
+    renderer = Renderer(tokenizer, recipe.template)
     rows = rows or choose_rows(task, options.data, recipe, options.limit)
     context = _context(files)
     train, remarks = encode(task, rows.train, renderer, recipe, context)
     held, _ = encode(task, rows.validation, renderer, recipe, context)
     if not train:
         raise UsageError("no training row fits the base's context: raise max_length, or choose --set too_long=cut.")
-    remarks = rows.remarks + remarks
+    remarks = [*rows.remarks, *remarks, *renderer.remarks]
     return Prepared(options, task, name, recipe, files, placement, tokenizer, renderer, rows, train, held, remarks)
 
 

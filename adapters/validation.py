@@ -26,6 +26,7 @@ class Validation:
         self.task = task
         self.samples = samples
         self.decode: Decode = recipe.default_decode
+        self.template = recipe.template
         self.sharded = recipe.sharding != "none"
         self.requests = [ask(task, sample) for sample in samples]
         self.metric = task.metrics[0]
@@ -38,7 +39,7 @@ class Validation:
         all ask all rows in step, because a layer is whole only while everybody needs it; process 0's verdicts count.
         """
         mine = range(0 if self.sharded else ranks.rank(), len(self.samples), 1 if self.sharded else ranks.world())
-        engine = LocalEngine.from_live(model, tokenizer)
+        engine = LocalEngine.from_live(model, tokenizer, self.template)
         with whole_outside_layers(model):
             completions = engine.answer([self.requests[n] for n in mine], decode=self.decode, labels=self.task.labels)
         answered = []

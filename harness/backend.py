@@ -7,12 +7,15 @@ from typing import Any, Protocol
 
 from harness.asking.budget import Budget
 from harness.identity import Identity
-from harness.records import Completion, Record, Request
+from harness.records import Completion, Message, Record, Request
 from harness.workspace import Workspace
 
 
 class Needs(Record, frozen=True, kw_only=True):
-    """What a run is about to ask for, so that a backend can refuse before anyone has paid."""
+    """What a run is about to ask for, so that a backend can refuse before anyone has paid.
+
+    messages: those of the first row, as an example of all.
+    """
 
     task: str
     rows: int
@@ -20,6 +23,7 @@ class Needs(Record, frozen=True, kw_only=True):
     schema: dict[str, Any] | None = None
     max_tokens: int = 16
     data_fingerprint: str = ""
+    messages: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,14 @@ async def ask_all(backends: dict[str, Backend], request: Request) -> list[Reply]
 
     Raises UsageError before anything is sent.
     """
-    needs = Needs(task="", rows=1, labels=request.labels, schema=request.schema, max_tokens=request.max_tokens)
+    needs = Needs(
+        task="",
+        rows=1,
+        labels=request.labels,
+        schema=request.schema,
+        max_tokens=request.max_tokens,
+        messages=request.messages,
+    )
     try:
         for backend in backends.values():
             await backend.check(needs)

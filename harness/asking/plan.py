@@ -208,6 +208,7 @@ class Plan(NamedTuple):
             schema=self.rows[0].request.schema if self.rows else None,
             max_tokens=max(self._answer_lengths(), default=0),
             data_fingerprint=str(self.manifest.data.get("fingerprint", "")),
+            messages=self.rows[0].request.messages if self.rows else (),
         )
 
     def _answer_lengths(self) -> Iterator[int]:

@@ -37,6 +37,8 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     window: rows that are sorted by length together.
     normalisation: whether a label's score is the sum or the mean of its tokens' log-probabilities.
     device_hour_usd: what an hour of this machine costs. threads: torch's, on a CPU (default: all cores).
+    template: variables of the chat template, as { enable_thinking = false }; under chat_template the name of one of
+    several (default: as the adapter was trained).
     executor: where the model runs, in this process or in Ray workers. ray: the workers (docs/scale.md).
     """
 
@@ -53,6 +55,7 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     normalisation: Literal["sum", "mean"] = "sum"
     device_hour_usd: float | None = None
     threads: int | None = None
+    template: dict[str, Any] | None = None
     executor: Literal["process", "ray"] = "process"
     ray: RaySettings = RaySettings()
 
@@ -104,6 +107,7 @@ class LocalBackend:
                 "config_sha256": base.config_sha256,
                 "normalisation": self.settings.normalisation,
                 **self._executor.facts(),
+                **({"template": self._template} if self._template else {}),
             }
         return Identity(
             kind="local",
@@ -118,6 +122,15 @@ class LocalBackend:
             settings=facts,
         )
 
+    @property
+    def _template(self) -> dict[str, Any]:
+        """Variables of the chat template: as set, else those that the adapter was trained with."""
+        return dict(self._trained_template if self.settings.template is None else self.settings.template)
+
+    @property
+    def _trained_template(self) -> dict[str, Any]:
+        return dict(self._adapter.manifest.recipe.get("template") or {}) if self._adapter else {}
+
     async def check(self, needs: Needs) -> None:
         """Find adapter and base, and refuse what cannot work; no weights are loaded yet. Raises UsageError."""
         found = self._adapter = await asyncio.to_thread(self._find_adapter)
@@ -129,7 +142,12 @@ class LocalBackend:
         self._base = await self._executor.find()
         if found:
             _check_same_base(found, self._base)
-        await self._executor.open(self._work(), needs.rows)
+            if self._template != self._trained_template and not self.context.probing:
+                self.context.remark(
+                    f"{self.name}: adapter {found.manifest.id} was trained with template = {self._trained_template} "
+                    f"and is asked with {self._template}: its answers may differ."
+                )
+        await self._executor.open(self._work(needs), needs.rows)
 
     def _new_executor(self, model: str) -> Executor:
         s, context = self.settings, self.context
@@ -143,7 +161,7 @@ class LocalBackend:
         )
         if s.executor == "ray":
             return OnRay(wanted, s.window, s.ray, context.shared, context.remark)
-        return Here(wanted, s.window, context.shared)
+        return Here(wanted, s.window, context.shared, (lambda text: None) if context.probing else context.remark)
 
     def _quantization(self) -> str:
         """As set, else what the adapter was trained on; the run says where an adapter is asked on other weights."""
@@ -157,7 +175,7 @@ class LocalBackend:
             )
         return used
 
-    def _work(self) -> Work:
+    def _work(self, needs: Needs) -> Work:
         found = self._adapter
         return Work(
             decode=self.decode,
@@ -168,6 +186,8 @@ class LocalBackend:
             normalisation=self.settings.normalisation,
             budget=self.settings.max_batch_tokens,
             unbatched=self.context.probing,
+            template=self._template,
+            messages=needs.messages,
         )
 
     def _find_adapter(self) -> Found | None:

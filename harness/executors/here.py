@@ -1,7 +1,7 @@
 """A local model in this process: a handle on the engine that holds its weights."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
 from harness.executors.windows import windows
@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 class Here:
     """Handles on one base in one placement share one engine (`shared`); its weights load with the first rows."""
 
-    def __init__(self, wanted: Weights, window: int, shared: dict[Any, Any]) -> None:
+    def __init__(
+        self, wanted: Weights, window: int, shared: dict[Any, Any], remark: Callable[[str], None] = lambda text: None
+    ) -> None:
         self._wanted = wanted
+        self._remark = remark
         self._window = window
         self._shared = shared
         self._found: tuple[BaseFiles, Placement] | None = None
@@ -35,13 +38,15 @@ class Here:
         return facts
 
     async def open(self, work: Work, rows: int) -> None:
-        """Share the engine that holds this base, or make it."""
+        """Share the engine that holds this base, or make it. Raises UsageError where its template does not fit."""
         from harness.local.engine import LocalEngine
-        from harness.local.finding import job_of
+        from harness.local.finding import check_template, job_of
         from harness.local.loading import load
 
         assert self._found is not None, "find comes before open"
         base, placement = self._found
+        for remark in await asyncio.to_thread(check_template, base, work):
+            self._remark(remark)
         if self._engine is None:
             key = ("local engine", base.folder.resolve(), placement)
             self._engine = self._shared.get(key)

@@ -7,10 +7,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import torch
 
+from harness.hashing import digest
+from harness.prompting.rendering import Renderer
 from harness.records import Completion, Decode, Request
 
 from .adapters import AdapterSet
@@ -41,7 +44,7 @@ class Loaded:
 
     def decoder(self, job: Job) -> Decoder:
         """The decoder of a job, kept: label trees and grammars are built once."""
-        key = (job.decode, job.normalisation, job.adapter, job.labels)
+        key = (job.decode, job.normalisation, job.adapter, job.labels, digest(job.template))
         if key not in self._decoders:
             self._decoders[key] = self._new_decoder(job)
         return self._decoders[key]
@@ -52,9 +55,12 @@ class Loaded:
             return Head(self.net, score, job.labels)
         if self.net.batched_limit and not computes_exactly(self.net):
             self.net.batched_limit = 0
+        net = self.net
+        if job.template:
+            net = replace(net, renderer=Renderer(net.renderer.tokenizer, job.template))
         if job.decode == "choose":
-            return Choose(self.net, job.normalisation)
-        return Generate(self.net, constrained=job.decode == "json")
+            return Choose(net, job.normalisation)
+        return Generate(net, constrained=job.decode == "json")
 
     def _live_score(self, hidden: torch.Tensor) -> torch.Tensor:
         """A live model's head; a trainer keeps it in float32, whatever the type of the model below."""
@@ -75,9 +81,12 @@ class LocalEngine:
         self._handles = 0
 
     @classmethod
-    def from_live(cls, model: Any, tokenizer: Any) -> "LocalEngine":
-        """An engine on a model that somebody else owns and changes (a trainer between steps)."""
-        engine = cls(lambda: as_net(model, tokenizer))
+    def from_live(cls, model: Any, tokenizer: Any, template: dict[str, Any] | None = None) -> "LocalEngine":
+        """An engine on a model that somebody else owns and changes (a trainer between steps).
+
+        template: variables of the chat template.
+        """
+        engine = cls(lambda: as_net(model, tokenizer, template))
         engine._live = True
         return engine
 
@@ -165,4 +174,4 @@ class LocalEngine:
                 loaded.adapters.activate(job.adapter, job.folder)
             decoder = loaded.decoder(job)
             for rows in [[r] for r in requests] if job.unbatched else [requests]:
-                yield from answer_window(job, loaded.net, decoder, loaded.prefixes, rows, queued)
+                yield from answer_window(job, decoder.net, decoder, loaded.prefixes, rows, queued)

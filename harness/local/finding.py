@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.errors import UsageError
+
 from .base import BaseFiles, find_base, missing_extra
 from .orders import BaseFacts, Weights, Work
 
@@ -45,4 +47,29 @@ def job_of(work: Work, placement: "Placement") -> "Job":
         normalisation=work.normalisation,
         budget=work.budget or usual_tokens(placement.device.split(":")[0], work.decode),
         unbatched=work.unbatched,
+        template=work.template,
     )
+
+
+def check_template(base: BaseFiles, work: Work) -> list[str]:
+    """Render the first row's messages with the base's tokenizer alone; remarks on what its template made necessary.
+
+    Raises UsageError where the template refuses such messages or leaves a text out, or the tokenizer cannot be read.
+    """
+    from harness.prompting.rendering import Renderer
+
+    from .loading import LOAD_ERRORS, first_line, load_tokenizer
+
+    try:
+        renderer = Renderer(load_tokenizer(base), work.template)
+    except LOAD_ERRORS as error:
+        raise UsageError(f"base model {base.name}: its tokenizer cannot be loaded: {first_line(error)}.") from error
+    if work.decode == "head":
+        return []
+    try:
+        if work.messages:
+            renderer.text(work.messages)
+        renderer.end_id  # noqa: B018  (a tokenizer without an end token is refused here)
+    except UsageError as error:
+        raise UsageError(f"base model {base.name}: {error}") from None
+    return [f"base model {base.name}: {remark}" for remark in renderer.remarks]

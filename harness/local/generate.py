@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache
 
+from harness.answers.reasoning import BLOCKS, separate_reasoning
 from harness.hashing import digest
 from harness.records import Completion, Finish, Request, Timing, Usage
 
@@ -34,6 +35,7 @@ class Answer:
         self.tokens: list[int] = []
         self.lost = False
         self.finish: Finish | None = None
+        self._renderer = net.renderer
         self._decode = net.renderer.decode
         self._ends = ends
         # A stop string of n bytes spans at most n tokens: each token holds a byte or more.
@@ -72,21 +74,37 @@ class Answer:
         found = [place for place in places if place >= 0]
         return (text[: min(found)], True) if found else (text, False)
 
+    def _separated(self) -> tuple[str, str]:
+        """Answer and thoughts; marks of thoughts may be special tokens, so these are skipped only afterwards."""
+        text, _ = self._cut_at_stop(self._decode(self.tokens))
+        if self.matcher is not None:  # inside its grammar there is no room for thoughts
+            return text, ""
+        opened = any(self.item.prompt.text.rstrip().endswith(begin) for begin, _ in BLOCKS)
+        whole, _ = self._cut_at_stop(self._renderer.decode(self.tokens, special=True))
+        found = separate_reasoning(whole, opened=opened, prompt=[m.content for m in self.request.messages])
+        if not found.reasoning and found.closed:
+            return text, ""
+        return self._renderer.without_special(found.answer), self._renderer.without_special(found.reasoning)
+
     def completion(self, cached: int, first_token_s: float) -> Completion:
         """The answer: text up to the stop string or end token, special tokens skipped."""
         if self.lost:
             return not_a_number(self.request)
-        text, _ = self._cut_at_stop(self._decode(self.tokens))
+        text, reasoning = self._separated()
         return Completion(
             id=self.request.id,
             repeat=self.request.repeat,
             text=text,
+            reasoning=reasoning,
             finish=self.finish,
             prompt_hash=self.item.prompt.hash(),
             prompt_truncated=self.item.prompt.truncated,
             timing=Timing(first_token_s=first_token_s),
             usage=Usage(
-                prompt_tokens=len(self.item.prompt.ids), cached_tokens=cached, completion_tokens=len(self.tokens)
+                prompt_tokens=len(self.item.prompt.ids),
+                cached_tokens=cached,
+                completion_tokens=len(self.tokens),
+                reasoning_tokens=min(len(self.tokens), self._renderer.count(reasoning)),
             ),
         )
 

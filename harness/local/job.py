@@ -3,6 +3,7 @@
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from harness.records import Decode
 
@@ -18,7 +19,7 @@ class Job:
 
     adapter: its name in this engine ("" is the base alone) and `folder` where it lies; budget: tokens of a
     batch; unbatched: one row at a time and no shared prefix (a latency probe). `cancelled` ends it after
-    the current batch.
+    the current batch. template: variables of the chat template.
     """
 
     decode: Decode
@@ -28,5 +29,6 @@ class Job:
     normalisation: Normalisation = "sum"
     budget: int = CPU_TOKENS
     unbatched: bool = False
+    template: dict[str, Any] = field(default_factory=dict)
     counters: Counters = field(default_factory=Counters)
     cancelled: threading.Event = field(default_factory=threading.Event)

@@ -143,10 +143,12 @@ def model_loading() -> Iterator[None]:
                 log.setLevel(level)
 
 
-def as_net(model: Any, tokenizer: Any) -> Net:
-    """A live model (a PEFT wrapper is looked through) and its tokenizer."""
+def as_net(model: Any, tokenizer: Any, template: dict[str, Any] | None = None) -> Net:
+    """A live model (a PEFT wrapper is looked through) and its tokenizer. template: variables of its chat template."""
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return Net(inner, Renderer(tokenizer), inner.device, context_of(inner.config), batched_limit(inner.config))
+    return Net(
+        inner, Renderer(tokenizer, template), inner.device, context_of(inner.config), batched_limit(inner.config)
+    )
 
 
 def load_tokenizer(files: BaseFiles) -> Any:

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from harness.records import Decode, Record
+from harness.records import Decode, Message, Record
 
 
 class Weights(Record, frozen=True, kw_only=True):
@@ -32,6 +32,7 @@ class Work(Record, frozen=True, kw_only=True):
 
     adapter: its name in an engine ("" is the base alone), `folder` where it lies and `sha256` what its weights
     must be; budget: tokens of a batch (None: the device's usual); unbatched: one row at a time (a latency probe).
+    template: variables of the chat template; messages: of the first row, as an example of all.
     """
 
     decode: Decode
@@ -42,3 +43,5 @@ class Work(Record, frozen=True, kw_only=True):
     normalisation: Literal["sum", "mean"] = "sum"
     budget: int | None = None
     unbatched: bool = False
+    template: dict[str, Any] = {}
+    messages: tuple[Message, ...] = ()

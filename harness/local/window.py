@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from harness.errors import BackendStopped, UsageError
 from harness.records import Completion, Request, Timing, Usage
 
 from .batching import Item, batches
@@ -30,7 +31,10 @@ def answer_window(
     """
     begun = time.perf_counter()
     rooms = [decoder.room(r) for r in requests]
-    prompts = (net.renderer.passage_prompts if job.decode == "head" else net.renderer.prompts)(requests, rooms)
+    try:
+        prompts = (net.renderer.passage_prompts if job.decode == "head" else net.renderer.prompts)(requests, rooms)
+    except UsageError as error:  # what the first row's check could not know
+        raise BackendStopped(str(error), "template") from None
     items, too_long = [], []
     for request, prompt, room in zip(requests, prompts, rooms, strict=True):
         if len(prompt.ids) > room:

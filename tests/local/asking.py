@@ -17,7 +17,8 @@ from tests.support.streams import each
 
 def needs(requests: list[Request], task: str = "agnews") -> Needs:
     """What a run would announce about these requests."""
-    return Needs(task=task, rows=len(requests), labels=requests[0].labels, schema=requests[0].schema)
+    first = requests[0]
+    return Needs(task=task, rows=len(requests), labels=first.labels, schema=first.schema, messages=first.messages)
 
 
 async def ask_in(context: RunContext, requests: list[Request], **settings: Any) -> list[Completion]:
