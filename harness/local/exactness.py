@@ -39,13 +39,48 @@ def computes_exactly(net: Net) -> bool:
     Raises BackendStopped for a model that cannot be asked at all: transformers fails on a plain row, or later tokens
     change what is computed for earlier ones.
     """
-    config = net.model.config
-    facts = [type(net.model).__name__, config.to_json_string(), config._attn_implementation, str(net.model.dtype)]
-    key = digest([*facts, net.device.type])
+    key = _key(net)
     if key not in _verdicts:
-        with torch.inference_mode(), _short_window(config.get_text_config()):
+        with torch.inference_mode(), _short_window(net.model.config.get_text_config()):
             _verdicts[key] = _compare(net)
     return _verdicts[key]
+
+
+def caches_exactly(net: Net) -> bool:
+    """Whether `model.generate` keeps what it has read without changing an answer; looked at once a process and model.
+
+    Where it does not, every token is computed from the whole text before it.
+    """
+    key = _key(net) + "cache"
+    if key not in _verdicts:
+        with torch.inference_mode(), _short_window(net.model.config.get_text_config()):
+            _verdicts[key] = _compare_writing(net)
+    return _verdicts[key]
+
+
+def _compare_writing(net: Net) -> bool:
+    rng = random.Random(1)
+    tokens = [rng.randrange(net.vocabulary // 10, net.vocabulary * 9 // 10) for _ in range(PREFIX + max(ROWS))]
+    prompt, forced = tokens[:PREFIX], tokens[PREFIX:]
+    seen: list[Tensor] = []
+
+    def pick(logits: Tensor) -> int:
+        seen.append(logits[0].clone())
+        return forced[len(seen) - 1]
+
+    try:
+        plain.write(net.model, prompt, len(forced), pick, cached=True)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        return False  # a cache that does not know the model's layers
+    return len(seen) == len(forced) and _alike(_plainly(net, prompt, forced[:-1]), torch.stack(seen))
+
+
+def _key(net: Net) -> str:
+    config = net.model.config
+    facts = [type(net.model).__name__, config.to_json_string(), config._attn_implementation, str(net.model.dtype)]
+    return digest([*facts, net.device.type])
 
 
 def _compare(net: Net) -> bool:

@@ -16,6 +16,7 @@ from harness.records import Completion, Finish, Request, Timing, Usage
 from .batching import CPU_TOKENS, Item, pieces
 from .cache import NO_LAYERS, new_stores, window
 from .constrain import Constraints
+from .exactness import caches_exactly
 from .failing import not_a_number, overflowed
 from .net import Net
 from .plain import write
@@ -186,7 +187,8 @@ class Generate:
             first_token_s = first_token_s or time.perf_counter() - begun
             return token
 
-        write(self.net.model, item.prompt.ids, item.request.max_tokens, pick, lambda: answer.finish is not None)
+        most, cached = item.request.max_tokens, caches_exactly(self.net)
+        write(self.net.model, item.prompt.ids, most, pick, lambda: answer.finish is not None, cached=cached)
         return answer.completion(0, first_token_s)
 
     def _read(self, items: list[Item], prefix: Prefix) -> Read:

@@ -67,12 +67,14 @@ class Net:
 
         An accelerator says itself when its memory ends; a machine's own memory does not.
         """
-        config = self.model.config.get_text_config()
-        heads = getattr(config, "num_attention_heads", None)
-        if self.device.type != "cpu" or not isinstance(heads, int) or not self.batched_limit:
+        if self.device.type != "cpu" or not self.batched_limit:
             return 1 << 20
-        head = getattr(config, "head_dim", None) or config.hidden_size // heads
-        heads = getattr(config, "num_key_value_heads", None) or heads
+        config = self.model.config.get_text_config()
+        try:
+            head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+            heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        except (AttributeError, TypeError, RuntimeError):  # sizes that differ by layer
+            head, heads = config.hidden_size, 1
         token_bytes = int(2 * config.num_hidden_layers * heads * head * self.model.dtype.itemsize)
         return max(1, CPU_HELD // (token_bytes * tokens))
 

@@ -19,13 +19,22 @@ def continued(model: Any, prompt: Sequence[int], tail: Sequence[int]) -> Tensor:
 
 
 def write(
-    model: Any, prompt: Sequence[int], most: int, pick: Callable[[Tensor], int], ended: Callable[[], bool]
+    model: Any,
+    prompt: Sequence[int],
+    most: int,
+    pick: Callable[[Tensor], int],
+    ended: Callable[[], bool] = lambda: False,
+    *,
+    cached: bool,
 ) -> None:
-    """Tokens one after another by `model.generate`: `pick` takes one from logits [1, vocabulary], until `ended`."""
+    """Tokens one after another by `model.generate`: `pick` takes one from logits [1, vocabulary], until `ended`.
+
+    cached: keys, values and states of earlier tokens are kept.
+    """
     ids = torch.tensor([list(prompt)], device=model.device)
     # Nothing of the checkpoint's own: penalties and sampling are the request's affair.
     plain = GenerationConfig(  # type: ignore[no-untyped-call]
-        max_new_tokens=most, do_sample=False, num_beams=1, use_cache=True, pad_token_id=0, eos_token_id=None
+        max_new_tokens=most, do_sample=False, num_beams=1, use_cache=cached, pad_token_id=0, eos_token_id=None
     )
     own, model.generation_config = model.generation_config, plain
     try:

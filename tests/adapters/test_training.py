@@ -122,7 +122,7 @@ def test_another_tokenizer_or_template_is_another_training(base: Path, rows: Pat
     other = tmp_path / "other"
     shutil.copytree(base, other)
     settings = json.loads((other / "tokenizer_config.json").read_text())
-    (other / "tokenizer_config.json").write_text(json.dumps({**settings, "chat_template": "{{ messages }}"}))
+    (other / "tokenizer_config.json").write_text(json.dumps({**settings, "chat_template": "{{ messages[0].content }}"}))
     assert prepare(options(base, rows)).key() != prepare(options(other, rows)).key()
 
 

@@ -14,7 +14,7 @@ from harness.local.engine import LocalEngine
 from harness.workspace import Workspace
 from tests.local.asking import ask
 from tests.local.equality import compare_choose, compare_generate, compare_head, made_for
-from tests.support.tiny_architectures import MISSING, NAMES, tiny_config, tiny_model
+from tests.support.tiny_architectures import MISSING, NAMES, REFUSED, tiny_config, tiny_model
 from tests.support.tiny_llama import news_requests, tokenizer
 
 TOGETHER = ("gemma3_text", "deepseek_v3", "gpt2")
@@ -43,7 +43,7 @@ def test_answers_are_those_of_one_row_at_a_time(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(set(NAMES) - set(MISSING)))
+@pytest.mark.parametrize("name", sorted({*NAMES} - {*MISSING, *REFUSED}))
 def test_every_architecture_is_exact_in_every_decode_mode(name: str) -> None:
     model, made = made_for(name)
     for compared in (compare_choose(model, made), compare_generate(model, made), compare_head(name, made)):
@@ -79,6 +79,13 @@ def test_auto_takes_the_attention_that_the_architecture_has(name: str, attention
     assert best_attention(find_base(str(base))) == attention
     answers = ask(Workspace(tmp_path), news_requests(2), model=str(base), decode="choose")
     assert all(a.error is None for a in answers.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", REFUSED)
+def test_models_that_look_ahead_are_refused_whatever_their_name(name: str) -> None:
+    with pytest.raises(BackendStopped, match="no causal language model"):
+        compare_choose(*made_for(name))
 
 
 def test_a_model_that_looks_ahead_is_refused() -> None:

@@ -85,12 +85,15 @@ SPECIAL: dict[str, dict[str, Any]] = {
 """What single architectures need besides; None leaves a name out."""
 
 
-MISSING: tuple[str, ...] = (
-    *("blt", "dbrx", "dots3_note", "dots3_note_text", "falcon_h1", "fuyu", "gemma3", "gemma3n", "gemma4_assistant"),
-    *("gemma4_unified_assistant", "git", "got_ocr2", "moss_transcribe_diarize", "musicgen", "musicgen_melody"),
-    *("phi4_multimodal", "qwen4_exp", "qwen4_exp_text", "zamba", "zamba2", "zaya"),
+MISSING = (
+    *("blt", "cohere_compass_text", "dbrx", "dots3_note", "dots3_note_text", "falcon_h1", "fuyu", "gemma3", "gemma3n"),
+    *("gemma4_assistant", "gemma4_unified_assistant", "git", "got_ocr2", "kimi_linear", "moss_transcribe_diarize"),
+    *("musicgen", "musicgen_melody", "phi4_multimodal", "qwen4_exp", "qwen4_exp_text", "zamba", "zamba2", "zaya"),
 )
 """Without a tiny configuration: their defaults do not shrink by these names."""
+
+REFUSED = ("cpmant", "xlnet")
+"""No causal language models: later tokens change what is computed for earlier ones."""
 
 
 def tiny_config(name: str, vocabulary: int) -> Any:
@@ -102,6 +105,8 @@ def tiny_config(name: str, vocabulary: int) -> Any:
         return kind(**{key: tiny_config(sub.model_type, vocabulary).to_dict()})
     known = set(inspect.signature(kind).parameters) | set(kind.attribute_map)
     changes = {key: value for key, value in SIZES.items() if key in known and not _fixed(kind, key)}
+    if "vocab_size_per_layer_input" in changes:
+        changes["vocab_size_per_layer_input"] = vocabulary
     changes |= {"vocab_size": vocabulary, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 1}
     changes |= SPECIAL.get(name, {})
     return kind(**{key: value for key, value in changes.items() if value is not None})
