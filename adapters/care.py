@@ -86,7 +86,7 @@ def _work(m: AdapterManifest, machine: str) -> dict[str, str]:
 def is_current(workspace: Workspace, manifest: AdapterManifest) -> bool:
     """Whether `adapter = "auto"` finds this one."""
     try:
-        return find_current(workspace, manifest.task, manifest.base).name == manifest.id
+        return find_current(workspace, manifest.task, manifest.base_spec).name == manifest.id
     except UsageError:
         return False
 
@@ -111,7 +111,7 @@ def check(folder: Path) -> list[str]:
     if manifest.objective == "tfidf":
         return wrong
     try:
-        if find_base(manifest.base).sha256() != manifest.base_sha256:
+        if find_base(manifest.base_spec).sha256() != manifest.base_sha256:
             wrong.append(f"base {manifest.base} has other weights than the ones this adapter was trained on.")
     except UsageError as error:
         wrong.append(str(error))

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from harness.adapter import ROWS, AdapterManifest, mark_current, write_manifest
+from harness.adapter import ROWS, AdapterManifest, mark_current, places_of, write_manifest
 from harness.asking.plan import ask
 from harness.data.contamination import Signatures
 from harness.data.rows import EMBEDDED
@@ -30,6 +30,7 @@ class Place:
     folder: Path
     aside: Path
     created: datetime.datetime
+    options: TrainOptions
 
     @classmethod
     def make(cls, options: TrainOptions, task: Task, workspace: Workspace) -> "Place":
@@ -39,10 +40,12 @@ class Place:
         folder = options.out or workspace.adapters / adapter_id
         aside = folder.parent / f".new-{adapter_id}"
         aside.mkdir(parents=True)
-        return cls(adapter_id, folder, aside, now)
+        return cls(adapter_id, folder, aside, now, options)
 
     def settle(self, manifest: AdapterManifest, workspace: Workspace, *, current: bool) -> None:
         """Write the manifest, put the folder in place, and mark the adapter current where it should be."""
+        places = places_of(self.options.task, manifest.base, self.options.data)
+        manifest = msgspec.structs.replace(manifest, places=places)
         write_manifest(self.aside, manifest)
         if self.folder.exists():
             self.folder.rmdir()  # an empty --out, checked before

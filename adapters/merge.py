@@ -8,7 +8,7 @@ import torch
 import transformers
 from peft import PeftModel
 
-from harness.adapter import WEIGHTS, read_manifest, weights_digest
+from harness.adapter import WEIGHTS, AdapterManifest, read_manifest, weights_digest
 from harness.asking.plan import ask, load_rows, load_task
 from harness.data.rows import DataSource
 from harness.data.sampling import seeded_order
@@ -18,6 +18,7 @@ from harness.local.base import find_base
 from harness.local.engine import LocalEngine
 from harness.local.loading import DTYPES, LOAD_ERRORS, first_line, load_tokenizer, model_loading, place
 from harness.records import Completion, Request
+from harness.task import Task
 
 from .model import quiet_peft
 from .rows import OWN_ROWS
@@ -36,9 +37,10 @@ class Merged(NamedTuple):
     rows: int
 
 
-def merge(folder: Path, out: Path, rows: int) -> Merged:
+def merge(folder: Path, out: Path, rows: int, task_spec: str | None = None) -> Merged:
     """Write base + adapter as one model to `out`, after asking both the same `rows` training rows.
 
+    task_spec: names the task, where the file that the adapter was trained with has moved.
     In the base's own type: merged weights are rounded to it. Raises UsageError (a head, a hosted adapter, a
     base that differs, `out` not empty) and BenchError where an answer differs; nothing is written then.
     """
@@ -50,7 +52,10 @@ def merge(folder: Path, out: Path, rows: int) -> Merged:
         raise UsageError(f"{folder / WEIGHTS} is not the file that was trained: nothing is merged.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"--out {out} is not an empty folder: name another.")
-    files = find_base(manifest.base)
+    task = _task(manifest, task_spec)
+    source = manifest.data.get("source")
+    location = None if source == OWN_ROWS else manifest.places.get("data", source)
+    files = find_base(manifest.base_spec)
     if files.sha256() != manifest.base_sha256:
         raise UsageError(f"base {manifest.base} has other weights than the ones adapter {manifest.id} was trained on.")
     placement = place("auto", "auto", best_attention(files), "none", None)
@@ -68,9 +73,6 @@ def merge(folder: Path, out: Path, rows: int) -> Merged:
             tuned: Any = PeftModel.from_pretrained(model, str(folder)).eval()
     except LOAD_ERRORS as error:
         raise UsageError(f"adapter {manifest.id} cannot be loaded on {manifest.base}: {first_line(error)}.") from error
-    task = load_task(manifest.task)
-    source = manifest.data.get("source")
-    location = None if source == OWN_ROWS else source
     samples = seeded_order(load_rows(task, DataSource(location=location, split="train")), manifest.seed)[:rows]
     requests = [ask(task, sample) for sample in samples]
     template = dict(manifest.recipe.get("template") or {})
@@ -86,6 +88,21 @@ def merge(folder: Path, out: Path, rows: int) -> Merged:
         )
     _write(merged, tokenizer, out)
     return Merged(out, len(requests))
+
+
+def _task(manifest: AdapterManifest, spec: str | None) -> Task:
+    """The task that the adapter learned. Raises UsageError, also for a task of another name."""
+    try:
+        task = load_task(spec or manifest.task_spec)
+    except UsageError as error:
+        if spec is not None:
+            raise
+        raise UsageError(
+            f"{error} Adapter {manifest.id} learned the task '{manifest.task}': name its file with --task."
+        ) from None
+    if task.name != manifest.task:
+        raise UsageError(f"--task {spec}: adapter {manifest.id} learned the task '{manifest.task}', not '{task.name}'.")
+    return task
 
 
 def _answers(model: Any, tokenizer: Any, requests: list[Request], template: dict[str, Any]) -> list[Completion]:

@@ -73,7 +73,7 @@ def contents(folder: Path, manifest: AdapterManifest) -> dict[str, bytes | str]:
         config = msgspec.json.decode((folder / CONFIG).read_bytes(), type=dict[str, Any])
     except (OSError, msgspec.MsgspecError):
         raise UsageError(f"{folder / CONFIG} is missing or unreadable: train the adapter again.") from None
-    public = without_paths(msgspec.to_builtins(manifest))
+    public = without_paths({**msgspec.to_builtins(manifest), "places": {}})
     config["base_model_name_or_path"] = public["base"]
     return {
         WEIGHTS: str(folder / WEIGHTS),

@@ -50,7 +50,8 @@ class AdapterManifest(Record, frozen=True, kw_only=True, omit_defaults=False):
     weight files. objective "generate" trains answers, "head" a classification head, "tfidf" a classical
     baseline, "hosted" answers at a provider; decode is what `run` uses by default. data: {"source", "split",
     "fingerprint", "rows"}; selection: which rows chose the checkpoint; its "group": what this adapter was chosen
-    from. prompt: {"file", "sha256"} where it was trained with another prompt than the task's. model: for hosted
+    from. places: "task", "base" and "data" by whole paths where they were files or folders of the machine that trained.
+    prompt: {"file", "sha256"} where it was trained with another prompt than the task's. model: for hosted
     fine-tuning, the tuned model's id at the provider (then no weights here), and hosted: what the provider did.
     """
 
@@ -68,6 +69,7 @@ class AdapterManifest(Record, frozen=True, kw_only=True, omit_defaults=False):
     recipe: dict[str, Any] = {}
     data: dict[str, Any] = {}
     selection: dict[str, Any] = {}
+    places: dict[str, str] = {}
     template_hash: str | None = None
     prompt: dict[str, Any] | None = None
     seed: int = 0
@@ -89,6 +91,17 @@ class AdapterManifest(Record, frozen=True, kw_only=True, omit_defaults=False):
         """Of the base's weights that it learned on ("none", "nf4"); None where its recipe does not say."""
         said = self.recipe.get("quantization")
         return str(said) if said in ("none", "nf4") else None
+
+    @property
+    def task_spec(self) -> str:
+        """What names the task from any folder: its file (and class), or its name."""
+        return self.places.get("task", self.task)
+
+    @property
+    def base_spec(self) -> str:
+        """What names the base from any folder: its own, where it is still there, or the name as given."""
+        whole = self.places.get("base", "")
+        return whole if whole and not Path(self.base).is_absolute() and Path(whole).exists() else self.base
 
     @property
     def training_cost_usd(self) -> float | None:
@@ -173,9 +186,24 @@ def learned_rows(folder: Path) -> frozenset[str] | None:
     return frozenset(row for rows in lists.values() for row in rows)
 
 
+def places_of(task: str, base: str, data: str | None) -> dict[str, str]:
+    """The whole paths of what a training was given as files or folders (`AdapterManifest.places`)."""
+    named = {"task": whole_task_spec(task), "base": base_key(base), "data": base_key(data or "")}
+    given = {"task": task, "base": base, "data": data or ""}
+    return {
+        what: whole for what, whole in named.items() if whole and (whole != given[what] or Path(whole).is_absolute())
+    }
+
+
+def whole_task_spec(spec: str) -> str:
+    """A task's word with a file's whole path in it, so that it names the task from any folder."""
+    file, colon, name = spec.rpartition(":") if not spec.endswith(".toml") else (spec, "", "")
+    return f"{Path(file).resolve()}{colon}{name}" if file.endswith((".py", ".toml")) else spec
+
+
 def base_key(base: str) -> str:
     """How a base model is named in `current.json`: a local folder by its absolute path, else its Hub id."""
-    return str(Path(base).resolve()) if Path(base).exists() else base
+    return str(Path(base).resolve()) if base and Path(base).exists() else base
 
 
 def _current(workspace: Workspace) -> dict[str, dict[str, str]]:
@@ -200,7 +228,7 @@ def _changing_current(workspace: Workspace) -> Iterator[dict[str, dict[str, str]
 def mark_current(workspace: Workspace, manifest: AdapterManifest) -> None:
     """Make this the adapter that `adapter = "auto"` finds for its task and base."""
     with _changing_current(workspace) as current:
-        current.setdefault(manifest.task, {})[base_key(manifest.base)] = manifest.id
+        current.setdefault(manifest.task, {})[base_key(manifest.base_spec)] = manifest.id
 
 
 def unmark(workspace: Workspace, adapter_id: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from harness import hardware
+from harness.adapter import whole_task_spec
 from harness.asking.task_results import request_of, samples_of
 from harness.backend import Backend, Needs, RunContext
 from harness.data.drawing import draw
@@ -260,7 +261,7 @@ def plan_run(options: RunOptions, settings: Settings, context: RunContext, out: 
     manifest = Manifest(
         id=run_id,
         task=task.name,
-        task_spec=_from_anywhere(options.task),
+        task_spec=whole_task_spec(options.task),
         parser=task.version,
         metric_versions={m.name: m.version for m in task.metrics},
         labels=task.labels,
@@ -359,12 +360,6 @@ def plan_resume(path: Path) -> Plan:
             f"this is version {task.version}: start a new run."
         )
     return Plan(task, log.manifest, log.shelf(), path, log)
-
-
-def _from_anywhere(spec: str) -> str:
-    """The task's word with a file's whole path in it, so that a run can be resumed from another folder."""
-    file, colon, name = spec.rpartition(":") if not spec.endswith(".toml") else (spec, "", "")
-    return f"{Path(file).resolve()}{colon}{name}" if file.endswith((".py", ".toml")) else spec
 
 
 def _source_name(task: Task, location: str | None) -> str:

@@ -111,7 +111,7 @@ class LocalBackend:
             }
         return Identity(
             kind="local",
-            model=self.settings.model or (found.manifest.base if found else ""),
+            model=self.settings.model or (found.manifest.base_spec if found else ""),
             decode=self.decode,
             adapter=found.manifest.id if found else None,
             adapter_sha256=found.sha256 if found else None,
@@ -135,7 +135,7 @@ class LocalBackend:
         """Find adapter and base, and refuse what cannot work; no weights are loaded yet. Raises UsageError."""
         found = self._adapter = await asyncio.to_thread(self._find_adapter)
         self._check_decode(needs)
-        model = self.settings.model or (found.manifest.base if found else "")
+        model = self.settings.model or (found.manifest.base_spec if found else "")
         if not model:
             raise UsageError(f"backend '{self.name}' names neither a model nor an adapter: say --base PATH_OR_ID.")
         self._executor = self._executor or self._new_executor(model)
@@ -259,7 +259,7 @@ def _check_same_base(found: Found, base: BaseFacts) -> None:
             raise UsageError(
                 f"adapter {manifest.id} was trained on other weights than those in {base.folder}: {retrain}."
             )
-    elif base_key(manifest.base) != base_key(base.name):
+    elif base_key(manifest.base_spec) != base_key(base.name):
         raise UsageError(f"adapter {manifest.id} was trained on {manifest.base}, not on {base.name}: {retrain}.")
     elif None not in (manifest.base_revision, base.revision) and manifest.base_revision != base.revision:
         raise UsageError(

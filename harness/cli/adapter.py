@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from harness.cli.completion import adapters
+from harness.cli.completion import adapters, tasks
 from harness.cli.options import json_option, quiet_anyway
 from harness.errors import ExitCode, UsageError
 
@@ -132,16 +132,17 @@ def rm(name: str, as_json: bool) -> None:
 @click.option(
     "--rows", metavar="N", type=click.IntRange(min=1), default=20, show_default=True, help="Rows to prove it."
 )
+@click.option("--task", metavar="TASK", shell_complete=tasks, help="The adapter's task, where its file has moved.")
 @json_option
 @quiet_anyway
-def merge(name: str, out: Path, rows: int, as_json: bool) -> None:
+def merge(name: str, out: Path, rows: int, task: str | None, as_json: bool) -> None:
     """Write base and ADAPTER as one model. It must first answer N rows as the adapter does."""
     from harness.adapter import find_adapter
     from harness.cli.rooms import load
     from harness.workspace import Workspace
 
     folder = find_adapter(Workspace.current(), name)
-    done = load("harness.adapters.merge:merge")(folder, out, rows)
+    done = load("harness.adapters.merge:merge")(folder, out, rows, task)
     said = f"{done.folder}: the merged model gave the adapter's answer on all of {done.rows} rows"
     _tell({"path": str(done.folder), "rows": done.rows}, said, as_json)
 

@@ -140,3 +140,31 @@ def test_merge_writes_nothing_where_an_answer_differs(
     with pytest.raises(BenchError, match=r"differently .* Nothing was written"):
         said("merge", trained.name, "--out", str(tmp_path / "merged"))
     assert not (tmp_path / "merged").exists()
+
+
+TOML = """prompt = "Topic? {{ text }}"
+reference = "label"
+labels = ["World", "Sports", "Business", "Sci/Tech"]
+"""
+
+
+def test_an_adapter_of_a_task_file_is_shown_checked_and_merged_from_another_folder(
+    base: Path, rows: Path, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "topics.toml").write_text(TOML)
+    shutil.copytree(base, tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    options = TrainOptions("./topics.toml", "model", "tiny-agnews", SETTINGS, "rows", out=Path("mine"))
+    train(options, workspace, Console(file=io.StringIO()))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert "topics (version 1/" in said("show", "../mine")
+    assert check(Path("../mine")) == []
+    assert "on all of 4 rows" in said("merge", "../mine", "--out", "merged", "--rows", "4")
+    (tmp_path / "topics.toml").rename(tmp_path / "moved.toml")
+    with pytest.raises(UsageError, match="learned the task 'topics': name its file with --task"):
+        said("merge", "../mine", "--out", "again")
+    with pytest.raises(UsageError, match="learned the task 'topics', not 'moved'"):
+        said("merge", "../mine", "--out", "again", "--task", "../moved.toml")
+    (tmp_path / "moved.toml").write_text('name = "topics"\n' + TOML)
+    assert "on all of 4 rows" in said("merge", "../mine", "--out", "again", "--rows", "4", "--task", "../moved.toml")
