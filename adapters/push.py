@@ -8,6 +8,7 @@ import msgspec
 from harness.adapter import WEIGHTS, AdapterManifest, read_manifest, weights_digest
 from harness.errors import UsageError
 from harness.local.base import missing_extra
+from harness.local_paths import is_path
 
 from .card import card
 from .serving import CONFIG
@@ -89,15 +90,9 @@ def without_paths(value: Any) -> Any:
         return {key: without_paths(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [without_paths(inner) for inner in value]
-    if isinstance(value, str) and "\n" not in value and _is_path(value):
+    if isinstance(value, str) and is_path(value):
         return Path(value).name
     return value
-
-
-def _is_path(text: str) -> bool:
-    if text.startswith(("/", "./", "../", "~", ".\\", "..\\")) or text[1:3] == ":\\":
-        return True
-    return ("/" in text or "\\" in text) and len(text) < 1024 and Path(text).exists()
 
 
 def _repository(api: Any, repo: str, public: bool) -> tuple[str, bool]:

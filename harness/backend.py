@@ -34,6 +34,7 @@ class RunContext:
     probing: this backend is asked one row at a time for its latency (no cache; first-token times wanted).
     shared: objects that several backends of the run use together, by key (one local engine per base model).
     progress: told (backend, done, total) while answers are made out of sight (a batch at a provider).
+    task: as it was typed (a file or a name): what an advice names. config: the settings file.
     remark: told a sentence for people while a run goes on (a worker was lost, a server joined).
     """
 
@@ -45,6 +46,8 @@ class RunContext:
     shared: dict[Any, Any] = field(default_factory=dict)
     progress: Callable[[str, int, int], None] = lambda backend, done, total: None
     remark: Callable[[str], None] = lambda text: None
+    task: str | None = None
+    config: Path | None = None
 
 
 class Backend(Protocol):

@@ -99,10 +99,16 @@ def run(
     )
     heard = observer or Observer()
     budget = Budget(ceiling=max_cost)
-    context = RunContext(
-        workspace=place, budget=budget, use_cache=use_cache, progress=heard.out_of_sight, remark=heard.remark
-    )
     settings = settings or load_settings()
+    context = RunContext(
+        workspace=place,
+        budget=budget,
+        use_cache=use_cache,
+        progress=heard.out_of_sight,
+        remark=heard.remark,
+        task=task,
+        config=settings.path,
+    )
     contenders = named_backends(settings, options.backends, incumbent, candidate)
     mirror = None
     if out is not None and is_url(str(out)):
@@ -142,6 +148,7 @@ def resume(
         budget=Budget(ceiling=max_cost, spent=sum(_booked(log, name) for name in plan.manifest.backend_settings)),
         use_cache=use_cache,
         resuming=True,
+        task=plan.manifest.task_spec,
         progress=heard.out_of_sight,
         remark=heard.remark,
     )

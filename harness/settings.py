@@ -1,5 +1,6 @@
 """`bench.toml`: found upwards from the current folder; flags win over it, it wins over the built-in defaults."""
 
+import re
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -86,4 +87,32 @@ def decode_table(table: dict[str, Any], kind: type[T], where: str) -> T:
     try:
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
-        raise UsageError(f"{where}: {error}.") from None
+        raise UsageError(f"{where}: {explained(error)}.") from None
+
+
+_TYPES = {
+    "float": "a number",
+    "int": "a whole number",
+    "str": "text in quotes",
+    "bool": "true or false",
+    "array": "a list in [ ]",
+    "object": "a table",
+}
+"""msgspec's names of types, in words."""
+
+
+def explained(error: msgspec.ValidationError) -> str:
+    """A decoder's complaint with the key first and types in words: `rpm: a number is expected, not text in quotes`."""
+    said, _, path = str(error).rpartition(" - at `$") if " - at `$" in str(error) else (str(error), "", "")
+    key = re.sub(r"\[\.\.\.\]", "", path.rstrip("`").lstrip("."))
+    missing = re.fullmatch(r"Object missing required field `(.+)`", said)
+    if missing:
+        return f"the key '{'.'.join(filter(None, (key, missing[1])))}' is missing"
+    kinds = re.fullmatch(r"Expected `([^`]+)`(?:, got `([^`]+)`| ?(.*))?", said)
+    if kinds is None:
+        return f"{key}: {said}" if key else said
+    wanted = [_TYPES.get(kind, kind) for kind in kinds[1].split(" | ") if kind != "null"]
+    got = f", not {_TYPES.get(kinds[2], kinds[2])}" if kinds[2] else ""
+    bound = f" {kinds[3]}" if kinds[3] else ""
+    expected = f"{' or '.join(wanted)}{bound} is expected{got}"
+    return f"{key}: {expected}" if key else expected

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from harness.errors import UsageError, did_you_mean
+from harness.errors import UsageError
 from harness.results import BackendResult, Summary
 from harness.summary.stored_verdict import by_rank
 
@@ -103,10 +103,14 @@ def to_markdown(summary: Summary) -> str:
 EXPORTS = {".json": to_json, ".csv": to_csv, ".md": to_markdown}
 
 
+def _or(choices: list[str]) -> str:
+    return f"{', '.join(choices[:-1])} or {choices[-1]}"
+
+
 def export(summary: Summary, suffix: str) -> str:
     """The summary in the format that a file name's suffix stands for. Raises UsageError for any other."""
     found = EXPORTS.get(suffix.lower())
     if found is None:
         what = f"'{suffix}' files" if suffix else "a file without a suffix"
-        raise UsageError(f"cannot write {what}{did_you_mean(suffix, [*EXPORTS, '.html'])}.")
+        raise UsageError(f"cannot write {what}: --out takes a name that ends in {_or(['.html', *EXPORTS])}.")
     return found(summary)

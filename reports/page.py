@@ -9,6 +9,7 @@ from markupsafe import Markup
 from harness.data.contamination import read_findings
 from harness.files import write_whole
 from harness.judging.pairs import JUDGEMENTS, read_judgements
+from harness.local_paths import private_texts, without_private
 from harness.results import Summary
 from harness.runlog import RunLog
 from harness.summary.stored_verdict import by_rank, headline_metric
@@ -35,11 +36,14 @@ SCRIPTS = ("tables.js", "diff.js", "explorer.js")
 def write_report(log: RunLog, out: Path, *, redact: bool = False) -> Path:
     """Write the report of a run to `out` and return it. The same run gives the same bytes.
 
-    redact: leave out every row, answer and row text; aggregates, prompts without the rows' texts, and hashes stay.
+    redact: leave out every row, answer and row text, and addresses and paths of this machine; aggregates, prompts
+    without the rows' texts, and hashes stay.
     Raises IncompleteRunError for a run without summary.
     """
     summary = summary_of(log)
     page = render("report.html.j2", scripts=SCRIPTS[:1] if redact else SCRIPTS, **_context(log, summary, redact))
+    if redact:
+        page = without_private(page, private_texts([log.manifest, str(log.path.absolute())]))
     write_whole(out, page.encode())
     return out
 

@@ -9,6 +9,7 @@ from harness.adapter import AdapterManifest, read_manifest
 from harness.adapter_examples import Answer, Answers, read_examples, read_lengths
 from harness.adapter_group import Group, read_group
 from harness.files import write_whole
+from harness.local_paths import private_texts, without_private
 from harness.metrics import title
 from harness.validation_findings import constant_line, validation_findings
 
@@ -34,7 +35,10 @@ def write_training_report(folder: Path, out: Path | None = None, *, redact: bool
     all texts of rows. The same adapter gives the same bytes. Raises UsageError where there is no adapter.
     """
     target = out or folder / PAGE
-    write_whole(target, render("training.html.j2", scripts=("tables.js",), **_context(folder, redact)).encode())
+    page = render("training.html.j2", scripts=("tables.js",), **_context(folder, redact))
+    if redact:
+        page = without_private(page, private_texts([read_manifest(folder), str(folder.absolute())]))
+    write_whole(target, page.encode())
     return target
 
 

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from harness.files import write_whole
 from harness.gate.versus import Side, Versus
+from harness.local_paths import private_texts, without_private
 from harness.metrics import Metric, title
 from harness.results import PairResult
 from harness.runlog import RunLog
@@ -40,6 +41,9 @@ def write_compare(found: Versus, a: RunLog, b: RunLog, out: Path, *, redact: boo
         flips=None if book is None else _flips(found, book),
         rows=None if book is None else rows_context(book, pack(book, _who(found))),
     )
+    if redact:
+        runs = [a.manifest, b.manifest, str(a.path.absolute()), str(b.path.absolute())]
+        page = without_private(page, private_texts(runs))
     write_whole(out, page.encode())
     return out
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 import msgspec
 
 from harness.errors import UsageError
+from harness.extras import install_command
 from harness.files import write_json
 from harness.hashing import digest, file_digest
 from harness.records import Record
@@ -229,9 +230,7 @@ def _read_archive(dump: Path, feed: _Feed) -> None:
         import py7zr
         from py7zr.io import Py7zIO, WriterFactory
     except ImportError:
-        raise UsageError(
-            f"{dump}: reading 7z needs py7zr: python -m pip install 'bench-harness[dump]', or unpack it first."
-        ) from None
+        raise UsageError(f"{dump}: reading 7z needs py7zr: {install_command('dump')}, or unpack it first.") from None
 
     class Pieces(Py7zIO):
         """What py7zr takes for a file: bytes go to the parser."""

@@ -52,5 +52,5 @@ def test_unknown_backends_and_keys_are_told_with_the_nearest_name() -> None:
         load_settings(None).backend("gpt5")
     with pytest.raises(UsageError, match="unknown key 'modle'; did you mean 'model'"):
         decode_table({"kind": "fake", "modle": "x"}, FakeSettings, "[backends.x]")
-    with pytest.raises(UsageError, match=r"\[backends\.x\]: Expected `float`"):
+    with pytest.raises(UsageError, match=r"\[backends\.x\]: delay_s: a number is expected, not text in quotes"):
         decode_table({"kind": "fake", "delay_s": "soon"}, FakeSettings, "[backends.x]")

@@ -167,10 +167,11 @@ def make_backends(tables: dict[str, dict[str, Any]], task_name: str, context: Ru
     """Construct backends from their tables (cheap: no network, no weights). Raises UsageError."""
     made: dict[str, Backend] = {}
     for name, table in tables.items():
+        where = f"{context.config}: [backends.{name}]" if context.config else f"[backends.{name}]"
         if "kind" not in table:
-            raise UsageError(f'[backends.{name}] names no kind: say kind = "local", "openai" or "replay".')
+            raise UsageError(f'{where} names no kind: say kind = "local", "openai" or "replay".')
         kind = find(BACKENDS, str(table["kind"]))
-        made[name] = kind(name, decode_table(table, kind.Settings, f"[backends.{name}]"), task_name, context)
+        made[name] = kind(name, decode_table(table, kind.Settings, where), task_name, context)
     return made
 
 

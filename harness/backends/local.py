@@ -197,7 +197,8 @@ class LocalBackend:
         if word == "auto":
             if not self.settings.model:
                 raise UsageError(f"backend '{self.name}': adapter = \"auto\" needs a model: say --base PATH_OR_ID.")
-            folder = adapters.find_current(workspace, self.task_name, self.settings.model)
+            train = f"bench train --task {self.context.task or self.task_name} --base {self.settings.model}"
+            folder = adapters.find_current(workspace, self.task_name, self.settings.model, train)
         else:
             folder = adapters.find_adapter(workspace, word)
         manifest = adapters.read_manifest(folder)

@@ -208,7 +208,7 @@ def _hosted_model(
     if settings.adapter is None:
         return settings.model, None, None
     if settings.adapter == "auto":
-        train = f"bench train --task {task_name} --recipe RECIPE --set model={settings.model}"
+        train = f"bench train --task {context.task or task_name} --recipe RECIPE --set model={settings.model}"
         folder = find_current(context.workspace, task_name, settings.model, train)
     else:
         folder = find_adapter(context.workspace, settings.adapter)

@@ -25,6 +25,7 @@ from harness.adapter import (
 )
 from harness.backend import Needs, RunContext
 from harness.errors import UsageError
+from harness.extras import install_command
 from harness.files import write_json
 from harness.identity import Identity
 from harness.records import Completion, Request, Timing
@@ -35,7 +36,7 @@ WINDOW = 1024
 
 def missing_sklearn() -> UsageError:
     """The sentence for an installation without scikit-learn."""
-    return UsageError("the classical baseline needs scikit-learn: python -m pip install 'bench-harness[local]'.")
+    return UsageError(f"the classical baseline needs scikit-learn: {install_command('local')}.")
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,10 @@ class SklearnBackend:
             import sklearn  # noqa: F401
         except ImportError:
             raise missing_sklearn() from None
+        if not needs.labels:
+            raise UsageError(
+                f"backend '{self.name}' is a classifier, and task '{self.task_name}' has open answers: leave it out."
+            )
         folder = self._find()
         manifest = read_manifest(folder)
         if manifest.objective != "tfidf":
@@ -181,7 +186,7 @@ class SklearnBackend:
         except UsageError:
             raise UsageError(
                 f"backend '{self.name}': no TF-IDF baseline for task '{self.task_name}' yet: "
-                f"run `bench train --task {self.task_name} --recipe tfidf` first."
+                f"run `bench train --task {self.context.task or self.task_name} --recipe tfidf` first."
             ) from None
 
     async def stream(self, requests: AsyncIterator[Request], state_dir: Path) -> AsyncIterator[Completion]:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import click
 
 from harness.cli.options import json_option, quiet_anyway
+from harness.extras import install_command
 
 
 class Finding(NamedTuple):
@@ -73,7 +74,7 @@ def _extras() -> list[Finding]:
             continue
         missing = [package for package in packages if not _installed(package)]
         use = USES.get(extra, ", ".join(packages))
-        advice = f"for {use} ({', '.join(missing)}): python -m pip install 'bench-harness[{extra}]'" if missing else use
+        advice = f"for {use} ({', '.join(missing)}): {install_command(extra)}" if missing else use
         found.append(Finding(f"extra {extra}", "missing" if missing else "ok", advice))
     return found
 

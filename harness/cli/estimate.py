@@ -90,8 +90,9 @@ def estimate(
         batch=batch,
         questions=Questions(shots=shots, prompt=prompt, probe=probe),
     )
-    context = RunContext(Workspace.current())
-    plan = plan_run(options, load_settings(config), context, out=None)
+    settings = load_settings(config)
+    context = RunContext(Workspace.current(), task=task, config=settings.path)
+    plan = plan_run(options, settings, context, out=None)
     made = make_backends(plan.manifest.backend_settings, plan.task.name, context)
     found = [estimate_one(name, backend.identity(), plan.solved(), repeats) for name, backend in made.items()]
     if as_json:

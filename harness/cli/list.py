@@ -2,21 +2,34 @@
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import click
 
 from harness.cli.options import json_option, quiet_option
-from harness.errors import BenchError
+from harness.errors import BenchError, did_you_mean
 
 Rows = list[dict[str, str]]
 
 
+class ListName(click.Choice[str]):
+    """The name of a list, also in the singular (`bench list run`)."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Raises click.BadParameter with the nearest name."""
+        if value not in self.choices and f"{value}s" in self.choices:
+            return f"{value}s"
+        if value not in self.choices:
+            self.fail(f"there is no list '{value}'{did_you_mean(str(value), self.choices)}.", param, ctx)
+        return str(value)
+
+
 @click.command("list")
-@click.argument("what", type=click.Choice(["tasks", "backends", "recipes", "adapters", "runs"]))
+@click.argument("what", type=ListName(["tasks", "backends", "recipes", "adapters", "runs"]))
 @json_option
 @quiet_option
 def listing(what: str, as_json: bool, quiet: bool) -> None:
-    """What there is: tasks, backends, recipes, adapters or runs."""
+    """List tasks, backends, recipes, adapters or runs."""
     rows = LISTS[what]()
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
@@ -49,9 +62,21 @@ def _backends() -> Rows:
     from harness.settings import load_settings
 
     return [
-        {"name": name, "kind": str(table.get("kind", "?")), "model": str(table.get("model", table.get("path", "")))}
+        {"name": name, "kind": str(table.get("kind", "?")), "model": _model(table)}
         for name, table in load_settings().backends.items()
     ]
+
+
+def _model(table: dict[str, Any]) -> str:
+    """A backend's model, and whether OpenAI has shut it down."""
+    from harness.money.prices import price_table, today
+
+    model = str(table.get("model", table.get("path", "")))
+    asks_openai = table.get("kind") == "openai" and not any(
+        table.get(key) for key in ("base_url", "base_url_file", "azure")
+    )
+    day = price_table().retired(model, today()) if asks_openai else None
+    return f"{model} (shut down on {day}: name another model in bench.toml)" if day else model
 
 
 def _recipes() -> Rows:

@@ -54,6 +54,10 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Words that people try first are the options that they mean."""
+        return super().parse_args(ctx, meant(args))
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -71,6 +75,16 @@ class LazyGroup(click.Group):
         """The verbs and their lines, from the table alone."""
         with formatter.section("Verbs"):
             formatter.write_dl([(name, line) for name, (_, line) in VERBS.items()])
+
+
+def meant(words: list[str]) -> list[str]:
+    """`version`, `help`, `help run` and `--help run` as `--version`, `--help` and `run --help`; else the words."""
+    first, rest = (words[0], words[1:]) if words else ("", [])
+    if first == "version" and not rest:
+        return ["--version"]
+    if first in ("help", "--help", "-h"):
+        return [*rest, "--help"] if rest and rest[0] in VERBS else ["--help"]
+    return words
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -16,6 +16,7 @@ from harness.data.row import DataWarning as DataWarning
 from harness.data.split_files import split_files
 from harness.data.text_lines import first_bytes, format_suffix
 from harness.errors import UsageError, did_you_mean
+from harness.extras import install_command
 from harness.records import Record
 
 EMBEDDED = "embedded"
@@ -105,8 +106,8 @@ def _hub_rows(hub: HubDataset, split: str) -> Iterator[DataRow]:
         import datasets
     except ImportError:
         raise UsageError(
-            f"reading {hub.path} from the Hub needs the datasets package: "
-            "python -m pip install 'bench-harness[hub]', or name a file with --data PATH."
+            f"reading {hub.path} from the Hub needs the datasets package: {install_command('hub')}, "
+            "or name a file with --data PATH."
         ) from None
     if split not in hub.splits:
         raise UsageError(f"{hub.path} has no split '{split}'{did_you_mean(split, hub.splits)}.")

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from harness.errors import UsageError
+from harness.extras import install_command
 
 REACH_S = 5.0
 """How long the cluster's port may take to answer before it counts as unreachable."""
@@ -18,7 +19,7 @@ def import_ray() -> Any:
     try:
         import ray
     except ImportError:
-        raise UsageError('executor = "ray" needs Ray: python -m pip install "bench-harness[ray]".') from None
+        raise UsageError(f'executor = "ray" needs Ray: {install_command("ray")}.') from None
     return ray
 
 

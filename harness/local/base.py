@@ -11,6 +11,7 @@ import msgspec
 
 from harness.adapter import MANIFEST, PEFT_CONFIG, foreign_adapter, peft_config
 from harness.errors import UsageError
+from harness.extras import install_command
 from harness.hashing import digest, file_digest
 
 WANTED = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model"]
@@ -150,4 +151,4 @@ def _from_hub(model: str, say: str, instead: str) -> BaseFiles:
 
 def missing_extra() -> UsageError:
     """The sentence for an installation without the `local` extra."""
-    return UsageError("local models need torch, transformers and peft: python -m pip install 'bench-harness[local]'.")
+    return UsageError(f"local models need torch, transformers and peft: {install_command('local')}.")

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from harness.errors import UsageError
+from harness.extras import install_command
 from harness.logs.lines import read_lines
 from harness.logs.marks import Marks
 from harness.records import Cost, Failure, Lenient, LogLine, Score, Timing, Usage
@@ -72,7 +73,7 @@ def marks(path: Path) -> Marks:
 def require(path: Path) -> None:
     """Raises UsageError where pyarrow is missing and this file needs it."""
     if not available():
-        raise UsageError(f"{path}: reading it needs pyarrow: python -m pip install 'bench-harness[parquet]'.")
+        raise UsageError(f"{path}: reading it needs pyarrow: {install_command('parquet')}.")
 
 
 def _not_readable(path: Path, error: Exception) -> UsageError:

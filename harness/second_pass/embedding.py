@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from harness.errors import UsageError
+from harness.extras import install_command
 from harness.likeness import Likeness
 from harness.local.base import find_base
 from harness.runlog import RunLog
@@ -90,9 +91,7 @@ def _library() -> Any:
     try:
         import sentence_transformers
     except ImportError:
-        raise UsageError(
-            "an embedding needs sentence-transformers: python -m pip install 'bench-harness[embedding]'."
-        ) from None
+        raise UsageError(f"an embedding needs sentence-transformers: {install_command('embedding')}.") from None
     return sentence_transformers
 
 

@@ -41,8 +41,7 @@ class Bucket:
             fs = fsspec.filesystem(scheme, skip_instance_cache=True, use_listings_cache=False)
         except ImportError:
             raise StorageError(
-                f"{url}: {scheme}:// needs the package {SCHEMES[scheme]}: "
-                f"python -m pip install {SCHEMES[scheme]} (or 'bench-harness[cloud]')."
+                f"{url}: {scheme}:// needs the package {SCHEMES[scheme]}: python -m pip install {SCHEMES[scheme]}."
             ) from None
         except Exception as error:  # wrong settings of a profile, ..: each client has its own kinds
             raise StorageError(f"{url} cannot be reached ({reason(error)}).") from None
