@@ -1,6 +1,8 @@
 """`bench train --dry-run`: rows, tokens, steps, memory and time of a training, and what three targets look like."""
 
 import time
+from collections.abc import Iterator
+from textwrap import wrap
 from typing import Any, NamedTuple
 
 import msgspec
@@ -12,8 +14,15 @@ from .examples import GroupedByLength, padding_share
 from .memory import sizes
 from .options import TrainOptions
 from .rows import Rows
+from .said import shown
 from .story import SHOWN, target_of
 from .train import Prepared, prepare
+
+WIDTH = 100
+LONGEST = 600
+"""Most characters of a line of settings, and of a prompt, that people are shown."""
+
+NOT_SHOWN = ("about", "base", "claims", "tfidf")
 
 
 class DryRun(NamedTuple):
@@ -73,9 +82,8 @@ def _flops_per_s(job: Prepared) -> float:
 
 def _text(record: dict[str, Any]) -> str:
     memory, rows, lengths = record["memory_bytes"], record["rows"], record["row_tokens"]
-    settings = msgspec.json.format(msgspec.json.encode(record["recipe"]), indent=2).decode()
+    settings = ", ".join(_settings(record["recipe"]))
     lines = [
-        f"recipe {record['recipe_name']}: {settings}",
         f"base {record['base']}: {record['weights']:,} weights, {record['trained_weights']:,} of them trained",
         f"rows: {rows['training']:,} for training, {rows['validation']:,} held back from them for validation",
         f"tokens: {record['tokens']:,} in {record['steps']:,} steps; a row has {lengths['median']} (median) to "
@@ -85,6 +93,25 @@ def _text(record: dict[str, Any]) -> str:
         f"activations {memory['activations'] / 2**20:,.0f}, logits {memory['logits'] / 2**20:,.0f})",
         f"time: about {record['seconds']:,.0f} s here, validation aside (a rough estimate)",
         *(f"note: {remark}" for remark in record["remarks"]),
+        *wrap(f"recipe {record['recipe_name']}: {settings}", WIDTH, subsequent_indent="  "),
     ]
-    shown = [f"--- read:\n{e['read']}\n--- learned: {e['learned']!r}" for e in record["examples"]]
-    return "\n".join(lines + shown)
+    example = [f"--- read:\n{_clipped(e['read'])}\n--- learned: {e['learned']!r}" for e in record["examples"][:1]]
+    return "\n".join([*lines, *example, "(--json: all settings and more examples)"])
+
+
+def _settings(recipe: dict[str, Any], under: str = "") -> Iterator[str]:
+    """The settings of a recipe as they are typed after --set; those left to the base or of other trainings aside."""
+    for key, value in recipe.items():
+        if value is None or (not under and key in NOT_SHOWN):
+            continue
+        if isinstance(value, dict):
+            yield from _settings(value, f"{under}{key}.")
+        else:
+            yield f"{under}{key}={str(value).lower() if isinstance(value, bool) else shown(value)}"
+
+
+def _clipped(text: str) -> str:
+    """The beginning of a prompt, and its end: what is learned follows on it."""
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[: LONGEST // 2]} [..] {text[-LONGEST // 2 :]}"

@@ -42,7 +42,8 @@ def private_texts(records: Iterable[Any]) -> dict[str, str]:
         if is_path(text) and len(text) >= _SHORTEST:
             file, colon, name = text.rpartition(":") if ".py:" in text else (text, "", "")
             found[text] = f"{Path(file).name}{colon}{name}"
-            found[str(Path(file).parent) + "/"] = ""
+            if Path(file).is_absolute():
+                found[f"{Path(file).parent}/"] = ""
     found |= {f"{Path.home()}/": "", f"{Path.cwd()}/": ""}
     return {text: shown for text, shown in found.items() if len(text) >= _SHORTEST}
 

@@ -54,3 +54,20 @@ def test_unknown_backends_and_keys_are_told_with_the_nearest_name() -> None:
         decode_table({"kind": "fake", "modle": "x"}, FakeSettings, "[backends.x]")
     with pytest.raises(UsageError, match=r"\[backends\.x\]: delay_s: a number is expected, not text in quotes"):
         decode_table({"kind": "fake", "delay_s": "soon"}, FakeSettings, "[backends.x]")
+
+
+def test_a_wrong_type_is_told_with_file_table_and_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tests.support.front_door import bench
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BENCH_HOME", str(tmp_path / "home"))
+    for line, said in (
+        ('model = "m"\nrpm = "fast"', "[backends.y]: rpm: a number is expected, not text in quotes."),
+        ("rpm = 3", "[backends.y]: the key 'model' is missing."),
+        ('model = "m"\nprice = { input = "free" }', "[backends.y]: price.input: a number is expected, not text"),
+    ):
+        write(tmp_path, f'[backends.y]\nkind = "openai"\n{line}\n')
+        assert bench("run", "--task", "agnews", "--data", "embedded", "--backends", "y") == 2
+        assert f"{tmp_path / 'bench.toml'}: {said}" in capsys.readouterr().err

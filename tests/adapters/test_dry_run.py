@@ -51,3 +51,14 @@ def test_the_verb_prints_json_for_machines_and_writes_nothing(
     text = CliRunner().invoke(train, args, catch_exceptions=False).stdout
     assert "held back from them for validation" in text and "padding" in text
     assert not (tmp_path / "home").exists()
+
+
+def test_the_text_of_a_dry_run_fits_a_screen(base: Path, rows: Path) -> None:
+    plan = dry_run(TrainOptions("agnews", str(base), "tiny-agnews", ("batch=4", "lora.r=2"), str(rows)))
+    lines = plan.text.splitlines()
+    assert len(lines) <= 24
+    assert lines[0].startswith("base ")
+    assert "batch=4, " in plan.text
+    assert "lora.r=2" in plan.text
+    assert plan.text.count("--- learned: ") == 1
+    assert len(plan.record["examples"]) == 3

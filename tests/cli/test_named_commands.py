@@ -1,0 +1,82 @@
+"""Every `bench ..` command that a message of the source names can be typed: its verb and its options exist."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from harness.cli.main import cli, meant
+
+ROOT = Path(__file__).parents[2]
+PLACEHOLDER = "X"
+
+NAMED = re.compile(
+    r"`(bench (?:[^`])+)`|(?:next|then): (bench [^\n]+)|\((bench [a-z][^()]*)\)|^ *(bench [a-z-]+ [^\n]+)", re.M
+)
+"""A command in backticks, behind `next:`, alone in brackets, or on a line of its own (help pages)."""
+
+
+def texts(path: Path) -> Iterator[tuple[int, str]]:
+    """The string literals of a file with their lines; what an f-string fills in is a placeholder."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.JoinedStr):
+            parts = (p.value if isinstance(p, ast.Constant) else PLACEHOLDER for p in node.values)
+            yield node.lineno, "".join(map(str, parts))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.lineno, node.value
+
+
+def commands() -> dict[str, str]:
+    """Command -> where it is named."""
+    found = {}
+    for folder in ("harness", "adapters", "reports", "tasks"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for line, text in texts(path):
+                for match in NAMED.finditer(text.replace("\\\n", " ")):
+                    command = next(filter(None, match.groups()))
+                    for one in re.split(r"&&|\|\||;| #", command):
+                        if one.strip().startswith("bench "):
+                            found.setdefault(one.strip(" .,:"), f"{path.relative_to(ROOT)}:{line}")
+    return found
+
+
+COMMANDS = commands()
+
+
+def problem(command: str) -> str | None:
+    """What cannot be typed of a command; None: nothing."""
+    words = meant([word.strip(",;") for word in command.split()[1:]])
+    here: click.Command = cli
+    context = click.Context(cli, info_name="bench")
+    while isinstance(here, click.Group):
+        if not words or words[0].startswith("-") or words[0].isupper() or words[0] in ("..", "..."):
+            break
+        verbs = [here.get_command(context, name) for name in words[0].split("|")]
+        if verbs[0] is None or None in verbs:
+            return f"no verb '{words[0]}'"
+        here, words = verbs[0], words[1:]
+        context = click.Context(here, info_name=here.name, parent=context)
+    known = {"--help", "--version", *(o for p in here.params for o in (*p.opts, *p.secondary_opts))}
+    unknown = [word for word in words if re.fullmatch(r"--[a-z][a-z-]*", word) and word not in known]
+    return f"no option {unknown[0]}" if unknown else None
+
+
+def test_messages_name_commands() -> None:
+    assert len(COMMANDS) > 40
+    assert any(command.startswith("bench train --task") for command in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [("bench tran --task X", "no verb 'tran'"), ("bench run --tsk X", "no option --tsk"), ("bench data split X", None)],
+)
+def test_a_command_that_cannot_be_typed_is_found(command: str, said: str | None) -> None:
+    assert problem(command) == said
+
+
+def test_every_command_that_a_message_names_can_be_typed() -> None:
+    wrong = {f"{where}: `{command}`": said for command, where in COMMANDS.items() if (said := problem(command))}
+    assert not wrong
