@@ -24,6 +24,8 @@ def warnings_of(pairings: list[Pairing], settings: GateSettings) -> list[str]:
     found += _wide_margins(pairings, settings)
     for pairing in pairings:
         candidate, reference = pairing.sides
+        if pairing.candidates:
+            found.append(_of_selection(pairing))
         if stopped_early(pairing):
             found.append(f"{pairing.backend}: asking stopped early, once the answer was known.")
         if candidate.unanswered:
@@ -34,6 +36,15 @@ def warnings_of(pairings: list[Pairing], settings: GateSettings) -> list[str]:
         if reference.unanswered:
             found.append(f"the reference {reference.info.backend} lacks {reference.unanswered} answers: not compared.")
     return found
+
+
+def _of_selection(pairing: Pairing) -> str:
+    name, count = pairing.sides[0].info.backend, len(pairing.candidates)
+    return (
+        f"{name} is the best of {count} candidates of this run ({', '.join(pairing.candidates)}): its intervals are "
+        f"widened to hold for the best of {count}. A candidate that is named beforehand (`bench run --candidate "
+        f"{name}`) needs no correction."
+    )
 
 
 def checks_off(pairings: list[Pairing], settings: GateSettings) -> tuple[str, ...]:

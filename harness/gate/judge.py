@@ -1,7 +1,7 @@
 """The gate itself: a run against a baseline file, against another run, or one backend of a run against another."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -12,6 +12,7 @@ from harness.metrics import Metric
 from harness.records import Row
 from harness.results import CostResult, Latency, Summary
 from harness.runlog import RunLog
+from harness.summary.contenders import chosen_among
 from harness.summary.outcomes import RowTable
 
 from .absent import fill_missing
@@ -143,7 +144,9 @@ def judge(
     metrics = candidate.evaluation.metrics
     rows = RowTable.of(candidate.rows, candidate.evaluation.labels)
     _refuse_unknown_slices(settings, rows)
-    pairings = [_pair(rows, c, r, metrics) for c, r in sides]
+    pairings = [
+        replace(_pair(rows, c, r, metrics), candidates=chosen_from(candidate, reference, c, r)) for c, r in sides
+    ]
     tests = len(pairings) * sum(terms.margin is not None for terms in settings.terms.values())
     checks: list[CheckResult] = []
     seen: list[Diagnostic] = []
@@ -230,6 +233,22 @@ def _pair(rows: RowTable, candidate: Side, reference: Side, metrics: tuple[Metri
     same_name = candidate.info.backend == reference.info.backend
     backend = candidate.info.backend if same_name else f"{candidate.info.backend} against {reference.info.backend}"
     return Pairing(backend, rows, mine, other, (candidate, reference), metrics)
+
+
+def chosen_from(candidate: Source, reference: Source, mine: Side, theirs: Side) -> tuple[str, ...]:
+    """Backends of the candidate's run among which it may have been picked for its figure on these rows.
+
+    Empty where the run itself was told its candidate, where backends are matched by name, or where it is the only one.
+    """
+    log, name, other = candidate.origin, mine.info.backend, theirs.info.backend
+    if not isinstance(log, RunLog) or candidate.summary is None or name == other or not candidate.evaluation.metrics:
+        return ()
+    if log.manifest.verdict is not None and log.manifest.verdict.candidate == name:
+        return ()
+    incumbent = other if candidate is reference else None
+    headline = candidate.evaluation.metrics[0]
+    found = chosen_among(name, incumbent, log.manifest.backends, candidate.summary.backends, headline)
+    return found if len(found) > 1 else ()
 
 
 def _probes(pairing: Pairing, runs: Sequence[RunLog]) -> tuple[list[tuple[Latency | None, Latency | None]], bool]:

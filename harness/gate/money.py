@@ -110,7 +110,7 @@ def _against_a_known_price(pairing: Pairing, costs: Array, quotient: float) -> t
 
 def _method(high: float) -> str:
     if math.isfinite(high):
-        return "mean cost of the rows, bound corrected for skewness (Hall)"
+        return "mean cost, bound corrected for skewness (Hall); no row far dearer than those seen"
     return f"no bound: it takes {FEWEST} rows or groups with a price"
 
 

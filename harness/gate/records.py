@@ -54,7 +54,8 @@ class CheckResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     name: "llama-ft: accuracy, against the reference". difference: candidate - reference (paired) or their quotient
     (ratio); low, high: its interval at `level` (absolute checks: the interval of the candidate's own figure).
     p: two-sided, of "no difference" (mid_p: McNemar's mid-p); harm_p: one-sided, of "not worse", exact for right or
-    wrong; harm_p_holm: over all checks. margin: the largest loss that may go unnoticed; limit: the bound of an
+    wrong; harm_p_holm: over all checks. candidates: among so many the candidate is the best on these rows; the
+    interval then holds for all of them at once. margin: the largest loss that may go unnoticed; limit: the bound of an
     absolute or ratio check.
     needed_rows: rows in all that would probably decide an inconclusive check (80 % power, if the figures stay), and
     needed_verdict: how; resolves: the smallest margin that these rows pass with 80 % power when there is no true
@@ -73,6 +74,7 @@ class CheckResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     low: float | None = None
     high: float | None = None
     level: float = 0.9
+    candidates: int = 1
     method: str = ""
     margin: float | None = None
     limit: float | None = None

@@ -71,6 +71,25 @@ def rows_to_pass(margin: float, discordance: float, loss: float = 0.0, power: fl
     return _least_rows(lambda n: margin_power(n, margin, discordance, loss), power)
 
 
+def rows_to_fail(loss: float, discordance: float, alpha: float = ALPHA, power: float = POWER) -> int:
+    """Rows on which the exact one-sided McNemar test shows a loss with the given power at `alpha`.
+
+    With many rows R. J. Connor's formula (Biometrics 1987, 43:207), one-sided.
+    """
+    psi = max(discordance, loss)
+    root = float(ndtri(1 - alpha)) * math.sqrt(psi) + float(ndtri(power)) * math.sqrt(psi - loss * loss)
+    rows = math.ceil(root * root / loss**2)
+    if rows * psi >= FEW:
+        return rows
+    return _least_rows(lambda n: _harm_power(n, loss, psi, alpha), power) or rows
+
+
+def _harm_power(rows: int, loss: float, discordance: float, alpha: float) -> float:
+    b, c, chance = _tables(rows, discordance, loss)
+    p = bdtr(c, (b + c).astype(np.int64), 0.5)
+    return float(chance[(p <= alpha) & (b > c)].sum())
+
+
 def rows_to_see(difference: float, discordance: float, power: float = POWER) -> int:
     """Rows on which McNemar's exact test finds the difference with the given power at 5 % two-sided."""
     rows = rows_for_difference(difference, discordance, power=power)

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from scipy.special import ndtri
 
+from harness.statistics.exact_power import rows_to_fail, rows_to_pass
 from harness.statistics.noninferiority import ALPHA
 from harness.statistics.power import POWER
 
@@ -37,31 +38,36 @@ def rows_to_decide(
     *,
     proportion: bool,
     tests: int = 1,
-    alpha: float = ALPHA,
     power: float = POWER,
 ) -> RowsNeeded | None:
     """The smaller of the rows to pass and the rows to fail, if gain and variance stay as they are.
 
-    gain: candidate minus reference, better positive; variance: of a row's difference, around its mean. With l the loss:
-    pass: (z_{1-alpha} + z_power)^2 variance / (margin - l)^2, where l < margin;
-    fail: (z_{1-alpha/tests} sqrt(variance + l^2) + z_power sqrt(variance))^2 / l^2, where l > 0 (R. J. Connor,
-    Biometrics 1987, 43:207, one-sided; `tests`: over how many checks harm is corrected).
-    A rate (`proportion`) of rows that are right or wrong also needs the least rows of an exact bound, and as many rows
-    that got worse as an exact sign test needs. None where neither is in reach: a graded figure without any spread.
+    gain: candidate minus reference, better positive; variance: of a row's difference, around its mean; tests: over how
+    many checks harm is corrected. With l the loss, of a graded figure
+    pass: (z_0.95 + z_power)^2 variance / (margin - l)^2, where l < margin;
+    fail: (z_{1-0.05/tests} + z_power)^2 variance / l^2, where l > 0.
+    A rate (`proportion`) of rows that are right or wrong has its own tests, Tango's bound and McNemar's exact test, and
+    where few rows differ their exact power. None where neither is in reach: a graded figure without any spread.
     """
     loss = max(0.0, -gain)
+    discordance = min(1.0, variance + loss * loss)
     found = []
-    if loss < margin and (proportion or variance > 0):
-        z = float(ndtri(1 - alpha) + ndtri(power))
-        rows = math.ceil(z * z * variance / (margin - loss) ** 2)
-        found.append(RowsNeeded(max(rows, least_rows_to_pass(margin, alpha) if proportion else 1), "pass"))
-    if loss > 0:
-        null, seen = math.sqrt(variance + loss * loss), math.sqrt(variance)
-        rows = math.ceil((float(ndtri(1 - alpha / tests)) * null + float(ndtri(power)) * seen) ** 2 / loss**2)
-        worse = (variance + loss * loss + loss) / 2  # of right/wrong rows, the share that only the candidate got wrong
-        least = math.ceil(math.log2(tests / alpha) / worse) if proportion else 1
-        found.append(RowsNeeded(max(rows, least), "fail"))
+    if loss < margin and proportion:
+        rows = rows_to_pass(margin, discordance, loss, power)
+        found += [] if rows is None else [RowsNeeded(max(rows, least_rows_to_pass(margin)), "pass")]
+    elif loss < margin and variance > 0:
+        found.append(RowsNeeded(_rows(margin - loss, variance, ALPHA, power), "pass"))
+    if loss > 0 and proportion:
+        found.append(RowsNeeded(rows_to_fail(loss, discordance, ALPHA / tests, power), "fail"))
+    elif loss > 0:
+        found.append(RowsNeeded(_rows(loss, variance, ALPHA / tests, power), "fail"))
     return min(found, default=None)
+
+
+def _rows(distance: float, variance: float, alpha: float, power: float) -> int:
+    """Rows that tell a mean from a point at this distance, one-sided."""
+    z = float(ndtri(1 - alpha) + ndtri(power))
+    return max(1, math.ceil(z * z * variance / distance**2))
 
 
 def two_digits(rows: int) -> int:

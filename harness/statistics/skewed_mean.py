@@ -14,8 +14,9 @@ from scipy.special import stdtrit
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
-FEWEST = 50
-"""Values (or groups) below which the tail of a distribution cannot be judged from them."""
+FEWEST = 100
+"""Values (or groups) below which they do not show what the tail of a distribution is like. Dear values that are rarer
+than about 3 in this number may be missing among them, and no interval knows what was not drawn."""
 
 
 def skewed_mean_interval(values: Array, clusters: Codes | None = None, level: float = 0.9) -> tuple[float, float]:

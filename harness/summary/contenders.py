@@ -47,6 +47,19 @@ def contenders(
     return Contenders(incumbent, _best(among, results, metric), among)
 
 
+def chosen_among(
+    name: str,
+    incumbent: str | None,
+    identities: Mapping[str, Identity],
+    results: Mapping[str, BackendResult],
+    metric: Metric,
+) -> tuple[str, ...]:
+    """Backends of one kind with `name` among which its figure is the best, so that it may have been picked for that;
+    `name` alone where another one is better."""
+    among = tuple(n for n in results if n != incumbent and _kind(identities[n]) == _kind(identities[name]))
+    return among if _best(among, results, metric) == name else (name,)
+
+
 def _kind(identity: Identity) -> int:
     if identity.adapter is not None or identity.training_usd is not None or identity.model.startswith("ft:"):
         return TUNED

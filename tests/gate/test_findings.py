@@ -2,14 +2,21 @@
 
 from pathlib import Path
 
+import msgspec
+import numpy as np
 import pytest
 
 from harness.gate.annotations import annotations
 from harness.gate.junit import junit_xml
 from harness.gate.markdown import markdown
 from harness.gate.records import GateResult
+from harness.identity import Identity
+from harness.results import VerdictTerms
+from harness.statistics.noninferiority import LEVEL
 from harness.statistics.rows_needed import two_digits
-from tests.gate.building import ONE_IN_TEN, ROWS, judged, only, right_but, runs, shifted
+from harness.statistics.selection import selection_level
+from harness.statistics.tango import tango_interval
+from tests.gate.building import ONE_IN_TEN, ROWS, finished, judged, make_run, only, right_but, runs, shifted
 from tests.support.front_door import bench
 
 
@@ -102,3 +109,41 @@ def test_a_loss_near_the_margin_says_after_how_many_rows_it_would_fail(tmp_path:
     assert (check.verdict, check.needed_verdict, check.differing) == ("inconclusive", "fail", 3)
     assert check.needed_rows is not None and check.needed_rows < 500
     assert f"({two_digits(check.needed_rows):,} in all) would show it to be too bad" in check.sentence
+
+
+def test_the_best_of_several_candidates_is_said_and_judged_by_wider_intervals(tmp_path: Path) -> None:
+    tuned = {
+        name: Identity(kind="local", model="base", decode="generate", adapter=name, adapter_sha256=name * 8)
+        for name in ("ft1", "ft2", "ft3")
+    }
+    wrong = {"ft1": range(0, 900, 9), "ft2": range(4, 900, 9), "ft3": range(5, 900, 10), "api": range(1, 900, 10)}
+    answers = {name: right_but(*rows) for name, rows in wrong.items()}
+    run = finished(make_run(tmp_path / "r", answers, 900, identities=tuned))
+    best = judged(tmp_path, run, candidate="ft3", reference="api", table={"accuracy": {"margin": 0.03}})
+    check = only(best)
+    assert (check.candidates, check.level) == (3, pytest.approx(1 - 0.1 / 3))
+    assert any("ft3 is the best of 3 candidates of this run (ft1, ft2, ft3)" in line for line in best.warnings)
+    other = only(judged(tmp_path, run, candidate="ft1", reference="api", table={"accuracy": {"margin": 0.03}}))
+    assert (other.candidates, other.level) == (1, pytest.approx(0.9)), "nobody picks one that is not the best"
+    terms = VerdictTerms(candidate="ft3", incumbent="api")
+    run.update_manifest(msgspec.structs.replace(run.manifest, verdict=terms))
+    named = only(judged(tmp_path, run, candidate="ft3", reference="api", table={"accuracy": {"margin": 0.03}}))
+    assert named.candidates == 1 and check.low is not None and named.low is not None and named.low > check.low
+
+
+def test_the_best_of_five_at_the_margin_passes_in_one_of_twenty() -> None:
+    """Each is 2 points worse than the reference; plain intervals pass the best of them far more often."""
+    rng = np.random.default_rng(9)
+    n, runs_made, passed, plain = 500, 600, 0, 0
+    for _ in range(runs_made):
+        reference = rng.random(n) < 0.9
+        found = []
+        for _ in range(5):
+            better, worse = ~reference & (rng.random(n) < 0.3), reference & (rng.random(n) < 0.05 / 0.9)
+            found.append((int(worse.sum()), int(better.sum())))
+        worse_rows, better_rows = min(found, key=lambda pair: pair[0] - pair[1])
+        for_five = tango_interval(worse_rows, better_rows, n, selection_level(LEVEL, 5))
+        passed += for_five[0] > -0.02
+        plain += tango_interval(worse_rows, better_rows, n, LEVEL)[0] > -0.02
+    assert passed / runs_made <= 0.05 + 3 * (0.05 * 0.95 / runs_made) ** 0.5
+    assert plain / runs_made > 0.08

@@ -17,7 +17,7 @@ def needed(margin: float, loss: float, discordance: float, tests: int = 1) -> Ro
 def test_a_loss_on_the_margin_never_passes_and_fails_all_the_same() -> None:
     found = needed(0.03, 0.03, 0.04)
     assert found is not None and found.verdict == "fail"
-    assert found.rows == pytest.approx(270, abs=10)
+    assert found.rows == pytest.approx(300, abs=5)  # 270 by the formula, which promises too much of few differing rows
 
 
 def test_just_inside_the_margin_failing_comes_long_before_passing() -> None:
