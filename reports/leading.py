@@ -128,7 +128,7 @@ def _constant_row(constant: ConstantAnswer, metrics: tuple[Metric, ...]) -> tupl
     dash = Cell(text="-")
     return (
         Cell(text=""),
-        Cell(text=constant_name(constant), below="the commonest label on every row, for comparison", sort="~"),
+        Cell(text=constant_name(constant), below="the commonest label", sort="~"),
         dash,
         *(
             Cell(text=NOT_APPLICABLE) if f is None else Cell(text=number(f, m), sort=f)

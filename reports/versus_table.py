@@ -12,6 +12,7 @@ from harness.results import PairResult
 from harness.runlog import RunLog
 from harness.summary.stored_verdict import NO_DIFFERENCE
 from harness.summary.verdict_sentence import verdict_details, verdict_sentence
+from harness.summary.verdict_settings import DEFAULT_SOURCE
 
 from .table import new_table
 from .visible import one_line
@@ -57,7 +58,10 @@ def statements(found: Versus, metrics: Mapping[str, Metric]) -> list[Statement]:
             )
             continue
         metric = metrics.get(verdict.metric) or Metric(name=verdict.metric)
-        details = tuple(one_line(line, 600) for line in verdict_details(verdict, metric))
+        lines = verdict_details(verdict, metric)
+        if said and verdict.margin_source == DEFAULT_SOURCE:  # whose the margin is stands below the first two sides
+            lines = lines[:-1]
+        details = tuple(one_line(line, 600) for line in lines)
         said.append(Statement(one_line(verdict_sentence(verdict, metric), 600), details))
     return said
 

@@ -8,8 +8,8 @@ from harness.results import PairResult, ReplacementVerdict, VerdictTerms
 from harness.summary.comparison import Comparison, compare_all
 from harness.summary.detectable import detectable_of_pair
 from harness.summary.outcomes import RowTable
-from harness.summary.replacement_verdict import fixed_bounds, verdict_of_bounds
-from harness.summary.standings import correct_pairs
+from harness.summary.replacement_verdict import GainBounds, fixed_bounds, not_better, verdict_of_bounds
+from harness.summary.standings import better_of, correct_pairs
 
 from .comparable import metric_refusals
 from .judge import Source, match_names
@@ -62,7 +62,7 @@ def versus(a: Source, b: Source, a_name: str | None, b_name: str | None) -> Vers
     ids = [a.ids[n] for n in same]
     sides: list[tuple[Side, Side]] = []
     everything: dict[tuple[str, str], dict[str, Comparison]] = {}
-    verdicts: list[ReplacementVerdict] = []
+    bounds: dict[tuple[str, str], GainBounds] = {}
     notes: list[str] = []
     for mine, theirs in names:
         x, y = a.side(mine), b.side(theirs)
@@ -74,10 +74,8 @@ def versus(a: Source, b: Source, a_name: str | None, b_name: str | None) -> Vers
         of_runs = f"{mine} of {x.info.run}", f"{theirs} of {y.info.run}"
         everything[of_runs] = compared
         if metrics:
-            bounds = fixed_bounds(metrics[0], rows, (left, right), (mine, theirs))
-            verdicts += (
-                [] if bounds is None else [verdict_of_bounds(bounds, metrics[0], of_runs, _terms(a, metrics[0]))]
-            )
+            found = fixed_bounds(metrics[0], rows, (left, right), (mine, theirs))
+            bounds |= {} if found is None else {of_runs: found}
         values = [{n: getattr(c, f"value_{side}") for n, c in compared.items()} for side in "ab"]
         sides.append(
             (
@@ -92,7 +90,7 @@ def versus(a: Source, b: Source, a_name: str | None, b_name: str | None) -> Vers
         sides=tuple(sides),
         pairs=pairs,
         resolves=detectable_of_pair(pairs[0]) if pairs else None,
-        verdicts=tuple(verdicts),
+        verdicts=_verdicts(bounds, pairs, a, metrics),
         notes=(*_notes(a, b, len(same), sides), *filter(None, [rows.copies_remark()]), *notes),
     )
 
@@ -111,6 +109,20 @@ def _refuse(a: Source, b: Source) -> None:
             raise NotComparableError(f"the {what} differ ({here} and {there}): their scores mean different things.")
     if other := metric_refusals(a.evaluation, b.evaluation):
         raise NotComparableError(" ".join(other))
+
+
+def _verdicts(
+    bounds: dict[tuple[str, str], GainBounds],
+    pairs: tuple[PairResult, ...],
+    source: Source,
+    metrics: tuple[Metric, ...],
+) -> tuple[ReplacementVerdict, ...]:
+    """For each two sides with bounds, whether the first may replace the second."""
+    better = {(p.a, p.b) for p in pairs if p.metric == metrics[0].name and better_of(p) == p.a} if metrics else set()
+    return tuple(
+        verdict_of_bounds(b if names in better else not_better(b), metrics[0], names, _terms(source, metrics[0]))
+        for names, b in bounds.items()
+    )
 
 
 def _terms(source: Source, metric: Metric) -> VerdictTerms:

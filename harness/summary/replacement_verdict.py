@@ -192,6 +192,12 @@ def verdict_of_bounds(
     return verdict if c is None else _with_fixed_rows(verdict, c)
 
 
+def not_better(bounds: GainBounds) -> GainBounds:
+    """The bounds where the two-sided test, corrected over all pairs, does not call the candidate better: the sentence
+    must not say more than the table below it."""
+    return replace(bounds, low=min(bounds.low, 0.0))
+
+
 def _outcome(bounds: GainBounds, margin: float | None) -> VerdictOutcome:
     if not math.isfinite(bounds.low):
         return "no bound"
@@ -227,9 +233,13 @@ def _with_fixed_rows(verdict: ReplacementVerdict, c: Comparison) -> ReplacementV
 
 @dataclass(frozen=True)
 class Duel:
-    """Candidate and incumbent of a run, in this order, with all that the verdict on them rests on."""
+    """Candidate and incumbent of a run, in this order, with all that the verdict on them rests on.
+
+    better: whether the test of this pair, corrected over all pairs, calls the candidate better.
+    """
 
     contenders: Contenders
+    better: bool
     sides: tuple[Outcomes, Outcomes]
     results: tuple[BackendResult, BackendResult]
     trained_on: Codes
@@ -249,6 +259,7 @@ def replacement_verdict(metric: Metric, rows: RowTable, duel: Duel, terms: Verdi
     )
     if bounds is None:
         return _without_bound(metric, names, terms, "no bound", (*lacking, "no row was answered by both."))
+    bounds = bounds if duel.better else not_better(bounds)
     verdict = verdict_of_bounds(bounds, metric, names, terms, candidates)
     return msgspec.structs.replace(verdict, outcome="incomplete", remarks=lacking) if lacking else verdict
 

@@ -68,6 +68,11 @@ def as_pair(a: str, b: str, c: Comparison, p_holm: float) -> PairResult:
     )
 
 
+def better_of(pair: PairResult) -> str | None:
+    """Which of the two is better; None without a significant difference."""
+    return {"a better": pair.a, "b better": pair.b}.get(pair.verdict)
+
+
 def ranks(headline: Metric, pairs: tuple[PairResult, ...], results: dict[str, BackendResult]) -> dict[str, int]:
     """1 + the number of backends that are shown to be better; without a figure there is no place."""
     measured = [n for n, r in results.items() if r.metrics.get(headline.name, Estimate(value=None)).value is not None]

@@ -11,17 +11,17 @@ import numpy as np
 from harness.data.contamination import Findings, Overlap, read_findings
 from harness.likeness import read_likeness
 from harness.metrics import ACCURACY, Metric
-from harness.results import BackendResult, ClassResult, Confusion, ReplacementVerdict, Summary, VerdictTerms
+from harness.results import BackendResult, ClassResult, Confusion, PairResult, ReplacementVerdict, Summary, VerdictTerms
 from harness.runlog import Manifest, RunLog
 from harness.summary.answer_findings import answer_findings, constant_answer
 from harness.summary.answer_hashes import Hashes
 from harness.summary.cautions import warnings_of
-from harness.summary.contenders import contenders
+from harness.summary.contenders import Contenders, contenders
 from harness.summary.estimates import confusion_record, estimate_all
 from harness.summary.outcomes import Outcomes, RowTable
 from harness.summary.replacement_verdict import Duel, replacement_verdict
 from harness.summary.slices import slice_estimates
-from harness.summary.standings import alone_detectable, letters, pair_results, ranks
+from harness.summary.standings import alone_detectable, better_of, letters, pair_results, ranks
 from harness.summary.tally import Tally, tally_of
 
 
@@ -54,7 +54,7 @@ def summarise(
     headline = metrics[0] if metrics else ACCURACY
     pairs = pair_results(metrics, rows, outcomes)
     places = ranks(headline, pairs, results)
-    verdict = _verdict(manifest, headline, rows, outcomes, results, findings)
+    verdict = _verdict(manifest, headline, rows, outcomes, results, findings, pairs)
     answers = answer_findings(manifest.backends, metrics, rows, outcomes, hashes)
     resolved = alone_detectable(headline, results) if verdict is None else verdict.detectable
     return Summary(
@@ -90,6 +90,7 @@ def _verdict(
     outcomes: dict[str, Outcomes],
     results: dict[str, BackendResult],
     findings: Findings,
+    pairs: tuple[PairResult, ...],
 ) -> ReplacementVerdict | None:
     """The verdict on the run's candidate; None with fewer than two backends."""
     terms = manifest.verdict or VerdictTerms()
@@ -100,11 +101,16 @@ def _verdict(
     overlap = findings.overlaps.get(found.candidate)
     duel = Duel(
         contenders=found,
+        better=any(better_of(p) == found.candidate for p in pairs if p.metric == headline.name and _is_pair(p, found)),
         sides=(outcomes[found.candidate], outcomes[found.incumbent]),
         results=(results[found.candidate], results[found.incumbent]),
         trained_on=np.array([] if overlap is None else overlap.rows, dtype=np.int64),
     )
     return replacement_verdict(headline, rows, duel, terms)
+
+
+def _is_pair(pair: PairResult, found: Contenders) -> bool:
+    return {pair.a, pair.b} == {found.candidate, found.incumbent}
 
 
 def _best_first(places: dict[str, int], results: dict[str, BackendResult], headline: Metric) -> list[str]:
