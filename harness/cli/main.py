@@ -22,7 +22,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "compare": ("harness.cli.compare:compare", "Two runs side by side, on the rows they share."),
     "gate": ("harness.cli.gate:gate", "May the candidate ship? The exit code says so."),
     "baseline": ("harness.cli.baseline:baseline", "Accept a run as what later ones must not fall behind."),
-    "power": ("harness.cli.power:power", "How many rows a question needs; what the present rows resolve."),
+    "power": ("harness.cli.power:power", "How many rows a question needs; what the present rows can detect."),
     "adapter": ("harness.cli.adapter:adapter", "Show, check, report, merge, push or remove trained adapters."),
     "judge": ("harness.cli.judge:judge", "One backend compares the answers of the others, in both orders."),
     "data": ("harness.cli.data:data", "Look at rows before trusting them; make rows."),

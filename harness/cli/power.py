@@ -13,7 +13,7 @@ MARGINS = (0.005, 0.01, 0.02, 0.03, 0.05)
 
 @click.command()
 @click.argument("run", metavar="[RUN]", shell_complete=runs, required=False)
-@click.option("--rows", metavar="N", type=click.IntRange(min=1), help="What N rows resolve.")
+@click.option("--rows", metavar="N", type=click.IntRange(min=1), help="What N rows can detect.")
 @click.option(
     "--margin", metavar="X", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Only this margin."
 )
@@ -46,7 +46,7 @@ def power(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Rows needed to pass a margin or to see a difference, and what the present rows resolve.
+    """Rows needed to pass a margin or to see a difference, and what the present rows can detect.
 
     \b
     bench power --margin 0.02 --discordance 0.05

@@ -8,8 +8,8 @@ from harness.metrics import Metric
 from harness.statistics.exact_power import smallest_margin
 from harness.statistics.noninferiority import LEVEL, noninferiority_verdict
 from harness.statistics.power import resolvable_margin
-from harness.statistics.rows_needed import RowsNeeded, rows_to_decide
 from harness.summary.comparison import Comparison, comparable, compare_all
+from harness.summary.detectable import deciding_rows, detectable
 
 from .absent import undefined
 from .limits import error_rate_check, limit_check
@@ -84,7 +84,7 @@ def _paired(pairing: Pairing, metric: Metric, margin: float, c: Comparison | Non
     low, high = sorted((sign * c.low, sign * c.high))
     resolves = _resolved_margin(c)
     verdict = noninferiority_verdict(c.low, c.high, margin, 1.0)
-    needed = _needed(c, margin, tests) if verdict == "inconclusive" else None
+    needed = deciding_rows(c, margin, tests) if verdict == "inconclusive" else None
     return msgspec.structs.replace(
         result,
         verdict=verdict,
@@ -102,6 +102,7 @@ def _paired(pairing: Pairing, metric: Metric, margin: float, c: Comparison | Non
         mid_p=c.mid_p,
         harm_p=min(1.0, c.harm_p * (1 - LEVEL) / (1 - pairing.level_of_one)),
         resolves=resolves,
+        detectable=detectable(c),
         needed_rows=None if needed is None else needed.rows,
         needed_verdict=None if needed is None else needed.verdict,
     )
@@ -114,15 +115,6 @@ def _resolved_margin(c: Comparison) -> float | None:
     if c.only_a is not None and c.only_b is not None:
         return smallest_margin(c.rows, (c.only_a + c.only_b) / c.rows)
     return resolvable_margin(c.rows, c.variance)
-
-
-def _needed(c: Comparison, margin: float, tests: int) -> RowsNeeded | None:
-    """Rows in all that would probably decide, whichever way."""
-    if math.isnan(c.variance):
-        return None
-    single = c.only_a is not None  # right or wrong on independent rows: `variance` is around 0 there
-    around_mean = max(0.0, c.variance - c.gain**2) if single else c.variance
-    return rows_to_decide(margin, c.gain, around_mean, proportion=single, tests=tests)
 
 
 def _say(result: CheckResult, sentence: str) -> CheckResult:

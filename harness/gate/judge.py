@@ -14,6 +14,7 @@ from harness.results import CostResult, Latency, Summary
 from harness.runlog import RunLog
 from harness.summary.contenders import chosen_among
 from harness.summary.outcomes import RowTable
+from harness.summary.verdict_sentence import detects, verdict_sentence
 
 from .absent import fill_missing
 from .checks import checks_of
@@ -31,6 +32,7 @@ from .gate_warnings import cannot_pass, checks_off, notes_of, warnings_of
 from .latency import latency_checks
 from .pairing import Pairing
 from .records import CheckResult, Diagnostic, Flip, GateResult, OverallVerdict
+from .replacement import findings_of, verdicts_of
 from .sequential import sequential_checks, stopped_early
 from .settings import GateSettings
 from .side import Evaluation, Side, read_ids, run_evaluation, run_side, run_summary
@@ -168,10 +170,15 @@ def judge(
     warnings += drift_warnings(checks) + warnings_of(pairings, settings)
     checks = settle_drift(checks, all(same_answers(pairing) for pairing in pairings))
     checks = [sentence(check) for check in checks]
+    warnings = [finding.sentence for finding in findings_of(candidate.summary, pairings)] + warnings
     warnings += cannot_pass(checks, metrics)
+    verdicts = verdicts_of(checks, pairings, metrics[0]) if metrics else ()
+    detected = [detects(v.rows, v.detectable, metrics[0]) for v in verdicts[:1]]
     result = msgspec.structs.replace(
         blank,
-        resolution=resolution(checks),
+        resolution=" ".join(filter(None, [resolution(checks), *detected])),
+        verdicts=verdicts,
+        sentences=tuple(verdict_sentence(v, metrics[0]) for v in verdicts),
         checks=tuple(checks),
         diagnostics=tuple(seen),
         flips=tuple(lost[:10]),

@@ -23,6 +23,8 @@ def markdown(result: GateResult) -> str:
     """The whole page, with the marker first; flips and diagnostics are left out where it would pass COMMENT_BYTES."""
     head = [MARKER, f"## {SIGNS[result.verdict]} Bench gate: {markdown_cell(result.headline, 600)}", ""]
     head += _sides(result)
+    for line in result.sentences:
+        head += [markdown_cell(line, 600), ""]
     if result.resolution:
         head += [markdown_cell(result.resolution, 400), ""]
     head += [f"- {markdown_cell(reason, 600)}" for reason in result.reasons]

@@ -73,13 +73,15 @@ def plan(
     Raises UsageError where the run's headline is not right/wrong, IncompleteRunError where it has not ended.
     """
     pairs: list[tuple[str, int, float]] = []
+    named = False
     if log is not None:
-        pairs = _pairs_of(log, run_summary(log))
+        summary = run_summary(log)
+        pairs, named = _pairs_of(log, summary), summary.verdict is not None
         rows = log.manifest.rows if rows is None and not pairs else rows
     share, basis = discordance, "as given"
     if share is None and pairs:
-        name, _, share = max(pairs, key=lambda pair: pair[2])
-        basis = f"of {name}, the largest of the run"
+        name, _, share = pairs[0] if named else max(pairs, key=lambda pair: pair[2])
+        basis = f"of {name}, the pair of the run's verdict" if named else f"of {name}, the largest of the run"
     if not share:
         share, basis = USUAL_DISCORDANCE, "assumed"
     if rows is not None:
@@ -96,7 +98,7 @@ def plan(
                 rows=n,
                 discordance=d,
                 margin=smallest_margin(n, d or share, power=power),
-                difference=smallest_difference(n, d or share, power=power),
+                difference=smallest_difference(n, d, power=power),
             )
             for name, n, d in pairs
         ),
@@ -116,20 +118,22 @@ def _need(margin: float, share: float, loss: float, power: float) -> Need:
 
 
 def _pairs_of(log: RunLog, summary: Summary) -> list[tuple[str, int, float]]:
+    """Name, rows and discordance of each pair, that of the verdict first."""
     metric = next((m for m in summary.metrics if m.name == summary.headline), Metric(name=summary.headline))
     if not metric.proportion or metric.kind != "mean":
         raise UsageError(f"{log.path}: {metric.name} is not right or wrong row by row; say --discordance and --rows.")
+    asked = set() if summary.verdict is None else {summary.verdict.candidate, summary.verdict.incumbent}
+    pairs = [p for p in summary.pairs if p.metric == summary.headline and p.only_a is not None and p.only_b is not None]
     return [
-        (f"{p.a} and {p.b}", p.rows, (p.only_a + p.only_b) / p.rows)
-        for p in summary.pairs
-        if p.metric == summary.headline and p.only_a is not None and p.only_b is not None
+        (f"{p.a} and {p.b}", p.rows, ((p.only_a or 0) + (p.only_b or 0)) / p.rows)
+        for p in sorted(pairs, key=lambda p: {p.a, p.b} != asked)
     ]
 
 
 def show_plan(found: Plan, console: Console) -> None:
     """The plan as two small tables."""
     if found.resolved:
-        table = Table(title="What the present rows resolve", title_justify="left", show_edge=False, pad_edge=False)
+        table = Table(title="What the present rows can detect", title_justify="left", show_edge=False, pad_edge=False)
         for title in ("pair", "rows", "one right only", "smallest margin passed", "smallest difference seen"):
             table.add_column(title, justify="left" if title == "pair" else "right")
         for r in found.resolved:

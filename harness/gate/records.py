@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 from harness.records import Record
+from harness.results import ReplacementVerdict
 
 SCHEMA = 2
 
@@ -58,8 +59,9 @@ class CheckResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     interval then holds for all of them at once. margin: the largest loss that may go unnoticed; limit: the bound of an
     absolute or ratio check.
     needed_rows: rows in all that would probably decide an inconclusive check (80 % power, if the figures stay), and
-    needed_verdict: how; resolves: the smallest margin that these rows pass with 80 % power when there is no true
-    difference. shown_worse: a pass whose loss within the margin is real. sentence: the finding in words.
+    needed_verdict: how; detectable: the smallest difference that the rows detect; resolves: the smallest margin that
+    they pass with 80 % power when there is no true difference. shown_worse: a pass whose loss within the margin is
+    real. sentence: the finding in words.
     """
 
     name: str
@@ -85,6 +87,7 @@ class CheckResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     harm_p: float | None = None
     harm_p_holm: float | None = None
     resolves: float | None = None
+    detectable: float | None = None
     needed_rows: int | None = None
     needed_verdict: Literal["pass", "fail"] | None = None
     shown_worse: bool = False
@@ -117,6 +120,7 @@ class Flip(Record, frozen=True, kw_only=True, omit_defaults=False):
 class GateResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     """gate.json.
 
+    verdicts: for each two sides what the check of the headline metric bounds, and sentences: in words.
     verdict "incomplete": too few answers for any verdict; reasons: why the sides cannot be compared, or why no
     verdict was given. exit_code: what the command ends with under `on_inconclusive`. notes: how the gate was
     set up, where nothing needs to be done about it. checks_off: figures that the
@@ -131,6 +135,8 @@ class GateResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     on_inconclusive: Literal["warn", "block"] = "warn"
     headline: str = ""
     resolution: str = ""
+    verdicts: tuple[ReplacementVerdict, ...] = ()
+    sentences: tuple[str, ...] = ()
     sides: tuple[tuple[SideInfo, SideInfo], ...] = ()
     contamination: tuple[tuple[Contamination, Contamination], ...] = ()
     checks: tuple[CheckResult, ...] = ()

@@ -16,6 +16,8 @@ def show(result: GateResult, console: Console) -> None:
     for candidate, reference in result.sides:
         pair = f"{_who(candidate.backend, candidate.model)} against {_who(reference.backend, reference.model)}"
         console.print(Text(f"{pair} of {one_line(reference.run or reference.source, 120)}"))
+    for line in result.sentences:
+        console.print(Text(one_line(line, 600), style="bold"))
     if result.resolution:
         console.print(Text(result.resolution))
     if result.checks:

@@ -150,7 +150,7 @@ def test_power_plans_from_nothing_from_flags_and_from_a_run(tmp_path: Path, caps
     run = finished(make_run(tmp_path / "r", {"a": right_but(*range(6)), "b": right_but(*range(3, 9))}, 60))
     assert bench("power", str(run.path), "--json") == 0
     plan = json.loads(capsys.readouterr().out)
-    assert plan["basis"] == "of a and b, the largest of the run" and plan["discordance"] == pytest.approx(0.1)
+    assert plan["basis"] == "of a and b, the pair of the run's verdict" and plan["discordance"] == pytest.approx(0.1)
     assert plan["resolved"][0]["rows"] == 60
     assert bench("power", "--margin", "0.02", "--loss", "0.02") == 0
     shown = capsys.readouterr().out
