@@ -75,7 +75,7 @@ def test_five_rows_are_no_proof_of_a_better_candidate(tmp_path: Path) -> None:
 
 def test_an_answer_that_the_candidate_is_missing_counts_as_wrong(tmp_path: Path) -> None:
     answers = {"new": right_but(error=(0, 1, 2)), "old": right_but(*range(10, 20))}
-    found = verdict_of(summarise(make_run(tmp_path / "run", answers, 600, changes=named()), (ACCURACY,)))
+    found = verdict_of(summarise(make_run(tmp_path / "run", answers, 600, changes=named()), METRICS))
     assert (found.rows, found.value_candidate) == (600, pytest.approx(597 / 600))
 
 
