@@ -18,6 +18,7 @@ from harness.adapter import (
 from harness.errors import UsageError
 from harness.gate.untrusted import one_line
 from harness.local.base import check_safetensors, find_base
+from harness.wording import count_noun
 from harness.workspace import Workspace
 
 from .hosted import said as hosted
@@ -49,6 +50,7 @@ def _described(workspace: Workspace, folder: Path, m: AdapterManifest) -> list[t
     label = f" ({m.data['label']})" if m.data.get("label") else ""
     scores = ", ".join(f"{k.removeprefix('validation_')} {v:.3f}" for k, v in m.metrics.items() if "validation" in k)
     machine = ", ".join(m.hardware.get("gpus", [])) or m.hardware.get("cpu", "an unknown machine")
+    held = count_noun(m.selection.get("rows", 0), "row")
     lines = {
         "adapter": f"{m.id}{' (current)' if is_current(workspace, m) else ''}",
         "task": f"{m.task} (version {m.task_version})",
@@ -57,7 +59,7 @@ def _described(workspace: Workspace, folder: Path, m: AdapterManifest) -> list[t
         "recipe": f"{m.recipe_name} (seed {m.seed})",
         "rows": f"{m.data.get('rows', 0):,} of {m.data.get('source', '?')}{label}",
         **_work(m, machine),
-        "selection": f"{scores or 'no score'} on {m.selection.get('rows', 0):,} rows held back from training",
+        "selection": f"{scores or 'no score'} on {held} held back from training",
         "made": made,
         "folder": str(folder),
     }

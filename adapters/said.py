@@ -6,6 +6,7 @@ from typing import Any
 from harness.adapter import AdapterManifest
 from harness.adapter_group import Candidate, Group
 from harness.validation_findings import constant_line, validation_findings
+from harness.wording import count_noun
 
 from .hosted import said as hosted
 from .rows import OWN_ROWS
@@ -22,7 +23,7 @@ def trained(folder: Path, manifest: AdapterManifest, task: str | None = None) ->
     named = f" ({data['label']})" if data.get("label") else ""
     lines = [
         f"adapter {folder}",
-        f"  {data['rows']:,} rows of {data['source']}{named}, {_work(manifest)}{manifest.duration_s:.0f} s",
+        f"  {count_noun(data['rows'], 'row')} of {data['source']}{named}, {_work(manifest)}{manifest.duration_s:.0f} s",
     ]
     if manifest.training_cost_usd is not None:
         lines.append(f"  {manifest.device_hours:.2f} device-hours, {manifest.training_cost_usd:.2f} USD")
@@ -31,7 +32,7 @@ def trained(folder: Path, manifest: AdapterManifest, task: str | None = None) ->
         what = f"checkpoint of step {chosen['step']}" if "step" in chosen else f"C = {chosen['c']:g}"
         constant = constant_line(manifest)
         beside = f"; {constant}" if constant else ""
-        held = f"{chosen['rows']:,} rows held back from training ({what})"
+        held = f"{count_noun(chosen['rows'], 'row')} held back from training ({what})"
         lines.append(f"  {chosen['metric']} {score:.3f} on {held}{beside}")
     lines += [f"  ! {finding}" for finding in validation_findings(manifest)]
     where = f" --data {_evaluated(str(data['source']))}" if data["source"] != OWN_ROWS else ""

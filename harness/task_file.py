@@ -19,6 +19,7 @@ from harness.prompting.prompts import PromptTemplate, named_in_prompt
 from harness.records import Completion, Request, Sample, Score
 from harness.settings import decode_table, read_toml
 from harness.text_normalization import comparable_text
+from harness.wording import agreeing
 
 OF_ONE_CLASS = ("f1", "precision", "recall")
 KNOWN = {m.name: m for m in CLASSIFICATION}
@@ -112,7 +113,7 @@ class FileTask:
     def _sample(self, row: DataRow, split: str) -> Sample:
         inputs = {name: self._input(row, name) for name in sorted(self._prompt.names)}
         if not any(text.strip() for text in inputs.values()):
-            raise UsageError(f"{row.place}: {' and '.join(inputs)} are empty.")
+            raise UsageError(f"{row.place}: {' and '.join(inputs)} {agreeing(len(inputs), 'is')} empty.")
         reference = self._reference(row) if self.file.reference else ""
         taught = self._target.names - {*inputs, self.file.reference} if self._target else frozenset()
         if split != "train":  # rows that nobody trains on need no target

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from harness.adapter import AdapterManifest, HostedTraining
 from harness.api.settings import OPENAI_URL
+from harness.wording import count_noun
 
 from ..rows import OWN_ROWS
 
@@ -17,7 +18,7 @@ def trained(folder: Path, manifest: AdapterManifest, hosted: HostedTraining, tas
     lines = [
         f"adapter {folder}",
         f"  model {manifest.model} at {hosted.base_url}",
-        f"  {data['rows']:,} rows of {data['source']}{named}, {work(hosted)}; {cost(hosted)}",
+        f"  {count_noun(data['rows'], 'row')} of {data['source']}{named}, {work(hosted)}; {cost(hosted)}",
         "next, in bench.toml:",
         *(f"  {line}" for line in backend_table(manifest, hosted)),
         f"then: bench run --task {task or manifest.task} --backends tuned{where}",

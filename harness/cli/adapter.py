@@ -8,6 +8,7 @@ import click
 from harness.cli.completion import adapters, tasks
 from harness.cli.options import json_option, quiet_anyway
 from harness.errors import ExitCode, UsageError
+from harness.wording import count_noun
 
 
 @click.group()
@@ -143,7 +144,7 @@ def merge(name: str, out: Path, rows: int, task: str | None, as_json: bool) -> N
 
     folder = find_adapter(Workspace.current(), name)
     done = load("harness.adapters.merge:merge")(folder, out, rows, task)
-    said = f"{done.folder}: the merged model gave the adapter's answer on all of {done.rows} rows"
+    said = f"{done.folder}: the merged model gave the adapter's answer on all of {count_noun(done.rows, 'row')}"
     _tell({"path": str(done.folder), "rows": done.rows}, said, as_json)
 
 

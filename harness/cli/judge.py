@@ -9,6 +9,7 @@ import click
 from harness.cli.completion import backends, runs
 from harness.cli.options import config_option, json_option, limit_option, quiet_option, split_names
 from harness.errors import ExitCode
+from harness.wording import count_noun
 
 if TYPE_CHECKING:
     from harness.judging.verdicts import Verdicts
@@ -81,13 +82,14 @@ def sentences(verdicts: "Verdicts") -> list[str]:
     said = []
     for pair in verdicts.pairs:
         said.append(
-            f"{pair.a} against {pair.b}, {pair.judged} rows: {pair.a} wins {pair.wins_a}, {pair.b} wins {pair.wins_b}, "
+            f"{pair.a} against {pair.b}, {count_noun(pair.judged, 'row')}: "
+            f"{pair.a} wins {pair.wins_a}, {pair.b} wins {pair.wins_b}, "
             f"{pair.ties} ties; difference {_figure(pair.difference)}"
             + (f", p = {pair.p:.3g} ({pair.p_method})" if pair.p is not None else "")
             + f": {pair.verdict}."
         )
         if pair.unjudged:
-            said.append(f"  {pair.unjudged} rows have no readable verdict in both orders.")
+            said.append(f"  {count_noun(pair.unjudged, 'row')} without a readable verdict in both orders.")
         said.append(f"  the longer answer won {_figure(pair.longer)} of the decided rows.")
     said.append(
         f"{verdicts.judge} ({verdicts.model}): the same verdict in both orders {_figure(verdicts.consistent)}, for the "

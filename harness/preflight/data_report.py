@@ -11,6 +11,7 @@ from harness.prompting.targets import invalid_targets
 from harness.records import Record, Sample
 from harness.task import Task
 from harness.text_normalization import comparable_text
+from harness.wording import agreeing, count_noun
 
 TRAIN, TEST = "train", "test"
 
@@ -55,11 +56,10 @@ class DataReport(Record, frozen=True, kw_only=True, omit_defaults=False):
                 said.append(f"{name}: {split.missing}")
                 continue
             repeats = split.rows - split.distinct
-            also = f", {repeats} repeat the inputs of another" if repeats else ""
+            also = f", {repeats:,} {agreeing(repeats, 'repeats', 'repeat')} the inputs of another" if repeats else ""
             classes = "; ".join(f"{label} {count:,}" for label, count in split.classes.items())
-            said.append(
-                f"{name}: {split.rows:,} rows{also}, {split.groups:,} groups" + (f" ({classes})" if classes else "")
-            )
+            sizes = f"{count_noun(split.rows, 'row')}{also}, {count_noun(split.groups, 'group')}"
+            said.append(f"{name}: {sizes}" + (f" ({classes})" if classes else ""))
             said += split.remarks
         if self.invalid_targets:
             said.append(f"{len(self.invalid_targets)} of {self.splits[TRAIN].rows} training targets are invalid:")
