@@ -33,7 +33,7 @@ from .latency import latency_checks
 from .pairing import Pairing
 from .records import CheckResult, Diagnostic, Flip, GateResult, OverallVerdict
 from .replacement import findings_of, verdicts_of
-from .sequential import sequential_checks, stopped_early
+from .sequential import doubt_first_order, sequential_checks, stopped_early
 from .settings import GateSettings
 from .side import Evaluation, Side, read_ids, run_evaluation, run_side, run_summary
 from .unchanged import same_answers, settle_unchanged, unchanged_warnings
@@ -155,7 +155,8 @@ def judge(
     lost: list[Flip] = []
     for pairing in pairings:
         if stopped_early(pairing):
-            checks += sequential_checks(pairing, settings, tests)
+            found = sequential_checks(pairing, settings, tests)
+            checks += found if candidate.evaluation.order > 1 else doubt_first_order(found, candidate.rows)
         else:
             checks += checks_of(pairing, settings, tests, _run_costs(pairing, latency_runs))
             checks += clean_checks(pairing, settings, tests)

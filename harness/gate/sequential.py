@@ -4,9 +4,14 @@ Tests of a fixed number of rows do not hold where the number was chosen by looki
 decided in sequence is left out and said to be.
 """
 
+from collections import Counter
+from collections.abc import Sequence
+
 import msgspec
+import numpy as np
 
 from harness.gate.early_stop import EarlyStopTerms
+from harness.records import Row
 from harness.statistics.sequential import LEVEL
 from harness.summary.comparison import comparable
 from harness.summary.optional_stopping import method_of
@@ -25,6 +30,9 @@ from .money import cost_checks
 from .pairing import Pairing
 from .records import CheckResult, Verdict
 from .settings import COST, LATENCY, GateSettings, Terms
+
+FEW_ROWS = 10
+"""A reference of fewer rows is rare."""
 
 FIXED = "the run stopped early: tests of a fixed number of rows do not apply."
 
@@ -143,3 +151,22 @@ def _as_check(pairing: Pairing, result: SequentialResult) -> CheckResult:
         rows=result.rows,
         differing=result.differing,
     )
+
+
+def doubt_first_order(checks: list[CheckResult], rows: Sequence[Row]) -> list[CheckResult]:
+    """Checks of a run whose rows were drawn by the first version of the order, in which references of few rows come
+    late: a pass is open where the rows that are lacking could have cost more than half of the margin."""
+    counts = Counter(row.sample.reference for row in rows)
+    rare = np.array([counts[row.sample.reference] < FEW_ROWS for row in rows])
+    found = []
+    for check in checks:
+        lacking = rare.mean() - rare[: check.rows].mean() if check.kind == "sequential" and check.rows else 0.0
+        if check.verdict == "pass" and check.margin is not None and lacking > check.margin / 2:
+            sentence = (
+                f"{int(rare.sum())} of {len(rows)} rows have references of fewer than {FEW_ROWS} rows, and an earlier "
+                f"version of Bench asked them late: {int(rare[: check.rows].sum())} of the {check.rows} rows asked are "
+                "among them. Run it again."
+            )
+            check = msgspec.structs.replace(check, verdict="inconclusive", sentence=sentence)
+        found.append(check)
+    return found

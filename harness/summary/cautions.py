@@ -79,7 +79,8 @@ def _incomplete(name: str, result: BackendResult) -> list[str]:
         found.append(f"{name}: {result.missing} of {result.asked} answers are missing; finish with --resume.")
     if early:
         found.append(
-            f"{name}: intervals and tests of a fixed number of rows do not hold for it; `bench gate` judges it."
+            f"{name}: its number of rows was chosen by looking at the answers: its intervals are confidence sequences, "
+            "which hold wherever asking stops, and figures that have none stand without an interval."
         )
     if result.stopped is not None:
         found.append(f"{name} stopped early: {result.stopped.get('message', '')}")
