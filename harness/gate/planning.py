@@ -85,7 +85,7 @@ def plan(
     if not share:
         share, basis = USUAL_DISCORDANCE, "assumed"
     if rows is not None:
-        pairs = [(f"{rows} rows", rows, share)]
+        pairs = [(f"{rows:,} row{'' if rows == 1 else 's'}", rows, share)]
     return Plan(
         power=power,
         discordance=share,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-STAKES = np.geomspace(0.04, 0.9, 8)
+STAKES = np.geomspace(0.08, 0.8, 6)
 """The best stake is about the distance from the supposed mean over the variance. Below 1 the wealth stays positive."""
 
 BISECTIONS = 25
