@@ -137,7 +137,8 @@ class PairResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     difference: a - b; p: of the named test; p_holm: corrected over all pairs of this metric;
     only_a, only_b: rows only a (only b) got right, for right/wrong metrics;
     detectable: the smallest difference that these rows detect with 80 % power at 5 %;
-    verdict: "a better", "b better" or "not distinguishable" (at 5 %, after Holm).
+    verdict: "a better", "b better" or "not distinguishable" (at 5 %, after Holm); no_verdict: why nothing may be
+    concluded from these rows, in words without a full stop ("" where it may; then p does not decide).
     """
 
     a: str
@@ -152,6 +153,7 @@ class PairResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     only_b: int | None = None
     detectable: float | None = None
     verdict: Literal["a better", "b better", "not distinguishable"] = "not distinguishable"
+    no_verdict: str = ""
 
 
 class VerdictTerms(Record, frozen=True, kw_only=True, omit_defaults=False):

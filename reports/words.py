@@ -9,7 +9,7 @@ NOT_APPLICABLE = "n/a"
 
 def is_share(metric: Metric) -> bool:
     """Whether values lie in 0..1 and read best as percentages."""
-    return metric.proportion or metric.kind == "confusion"
+    return metric.in_points
 
 
 def unit(metric: Metric) -> str:

@@ -83,8 +83,8 @@ def _paired(pairing: Pairing, metric: Metric, margin: float, c: Comparison | Non
     sign = 1 if metric.direction == "higher" else -1
     low, high = sorted((sign * c.low, sign * c.high))
     resolves = _resolved_margin(c)
-    verdict = noninferiority_verdict(c.low, c.high, margin, 1.0)
-    needed = deciding_rows(c, margin, tests) if verdict == "inconclusive" else None
+    verdict = "inconclusive" if c.no_verdict else noninferiority_verdict(c.low, c.high, margin, 1.0)
+    needed = deciding_rows(c, margin, tests) if verdict == "inconclusive" and not c.no_verdict else None
     return msgspec.structs.replace(
         result,
         verdict=verdict,
@@ -100,7 +100,9 @@ def _paired(pairing: Pairing, metric: Metric, margin: float, c: Comparison | Non
         differing=c.differing,
         p=c.p,
         mid_p=c.mid_p,
-        harm_p=min(1.0, c.harm_p * (1 - LEVEL) / (1 - pairing.level_of_one)),
+        harm_p=None if c.no_verdict else min(1.0, c.harm_p * (1 - LEVEL) / (1 - pairing.level_of_one)),
+        unit=metric.difference_unit,
+        no_verdict=c.no_verdict,
         resolves=resolves,
         detectable=detectable(c),
         needed_rows=None if needed is None else needed.rows,

@@ -11,8 +11,9 @@ from harness.statistics.clustered import clustered_mean
 from harness.statistics.noninferiority import LEVEL
 from harness.statistics.proportions import clopper_pearson, exact_upper, rows_for_zero_failures
 from harness.statistics.rows_needed import RowsNeeded
-from harness.summary.estimates import estimate_all
+from harness.summary.estimates import estimate_all, few_groups, group_bounds, worth
 from harness.summary.outcomes import HAS_NO_FORMAT, cluster_codes
+from harness.summary.requirements import graded_shortfall, group_words, labels_shortfall
 
 from .absent import undefined
 from .pairing import Pairing
@@ -20,6 +21,8 @@ from .records import CheckResult, Verdict
 from .settings import ERRORS, Terms
 
 EXACT = "Clopper-Pearson, one-sided 95 % bounds"
+GROUPS_FOR_A_LIMIT = 60
+"""One-sided bounds need more groups than intervals of both sides: what few groups miss is all on one side."""
 
 
 def limit_check(pairing: Pairing, metric: Metric, terms: Terms) -> CheckResult:
@@ -43,9 +46,25 @@ def limit_check(pairing: Pairing, metric: Metric, terms: Terms) -> CheckResult:
     if lacking:
         sentence = f"{metric.name} is not defined for {lacking} of {len(pairing.rows)} rows."
         return msgspec.structs.replace(result, sentence=sentence)
+    if estimate.value is not None and estimate.low is None and not metric.proportion:
+        return msgspec.structs.replace(
+            result,
+            verdict="inconclusive",
+            candidate=estimate.value,
+            method=estimate.method,
+            rows=estimate.n,
+            unit=metric.difference_unit,
+            no_verdict=estimate.method,
+        )
     if estimate.value is None or estimate.low is None or estimate.high is None:
         return msgspec.structs.replace(result, sentence=f"{metric.name}: {estimate.method}.")
-    verdict = against_limit(estimate.low, estimate.high, terms)
+    shortfall = ""
+    if metric.bounds is None:
+        shortfall = graded_shortfall(metric, estimate.n, estimate.n, "rows")
+    elif metric.kind == "confusion":
+        sizes = np.bincount(pairing.rows.references, minlength=len(pairing.rows.labels)).astype(np.float64)
+        shortfall = labels_shortfall(metric, sizes)
+    verdict = "inconclusive" if shortfall else against_limit(estimate.low, estimate.high, terms)
     needed = None
     if estimate.method == EXACT and verdict == "inconclusive":
         wrong = (estimate.value, limit) if terms.at_most is not None else (1 - estimate.value, 1 - limit)
@@ -53,6 +72,8 @@ def limit_check(pairing: Pairing, metric: Metric, terms: Terms) -> CheckResult:
     return msgspec.structs.replace(
         result,
         verdict=verdict,
+        unit=metric.difference_unit,
+        no_verdict=shortfall,
         candidate=estimate.value,
         low=estimate.low,
         high=estimate.high,
@@ -77,7 +98,12 @@ def _own_estimate(pairing: Pairing, metric: Metric) -> Estimate:
     groups = cluster_codes(pairing.rows, chosen)
     trials, method = float(estimate.n), EXACT
     if groups is not None or not np.isin(values[chosen], (0, 1)).all():
-        trials = clustered_mean(values[chosen], groups).trials(pairing.level)
+        mean = clustered_mean(values[chosen], groups)
+        if few_groups(mean, GROUPS_FOR_A_LIMIT):
+            low, high = group_bounds(values[chosen], groups, 0.0, 1.0, pairing.level)
+            method = f"betting, one-sided 95 % bounds {group_words(mean, 'groups')}"
+            return msgspec.structs.replace(estimate, low=low, high=high, method=method)
+        trials = worth(mean, pairing.level)
         method = f"{EXACT}, worth {trials:,.0f} answers on their own"
     low, high = clopper_pearson(estimate.value * trials, trials, pairing.level)
     return msgspec.structs.replace(estimate, low=low, high=high, method=method)
@@ -97,6 +123,7 @@ def error_rate_check(pairing: Pairing, terms: Terms) -> CheckResult:
         metric=ERRORS,
         kind="absolute",
         verdict=verdict,
+        unit="points",
         candidate=rate,
         low=low,
         high=high,

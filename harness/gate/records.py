@@ -61,7 +61,8 @@ class CheckResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     needed_rows: rows in all that would probably decide an inconclusive check (80 % power, if the figures stay), and
     needed_verdict: how; detectable: the smallest difference that the rows detect; resolves: the smallest margin that
     they pass with 80 % power when there is no true difference. shown_worse: a pass whose loss within the margin is
-    real. sentence: the finding in words.
+    real. unit: of differences, "points" for figures in 0..1; no_verdict: why these rows decide nothing, in words
+    without a full stop ("" where they may). sentence: the finding in words.
     """
 
     name: str
@@ -91,6 +92,8 @@ class CheckResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     needed_rows: int | None = None
     needed_verdict: Literal["pass", "fail"] | None = None
     shown_worse: bool = False
+    unit: str = ""
+    no_verdict: str = ""
     sentence: str = ""
 
 

@@ -141,6 +141,7 @@ def _as_check(pairing: Pairing, result: SequentialResult) -> CheckResult:
         made,
         verdict=verdict,
         sentence=sentence,
+        unit=check.metric.difference_unit,
         candidate=result.candidate,
         reference=result.reference,
         difference=None if result.reference is None else result.candidate - result.reference,

@@ -59,8 +59,7 @@ def figure(check: CheckResult, value: float | None) -> str:
 
 
 def _is_share(check: CheckResult) -> bool:
-    known = [v for v in (check.candidate, check.reference) if v is not None]
-    return bool(known) and all(0 <= v <= 1 for v in known)
+    return check.unit == "points"
 
 
 def change(check: CheckResult, value: float | None) -> str:
@@ -85,7 +84,7 @@ def interval(check: CheckResult) -> str:
 def bound(check: CheckResult) -> str:
     """The margin or limit as it was asked for."""
     if check.margin is not None:
-        return points(check.margin) if _is_share(check) else f"{check.margin:g}"
+        return points(check.margin) if _is_share(check) else f"{check.margin:g} {check.unit}".rstrip()
     if check.limit is None:
         return "-"
     if check.kind == "ratio":
@@ -141,6 +140,8 @@ def plural(count: int, noun: str) -> str:
 
 
 def _needed(check: CheckResult) -> str:
+    if check.no_verdict:
+        return f"; {check.no_verdict}"
     if check.verdict != "inconclusive":
         return ""
     exact = check.differing == 0 or (check.kind == "absolute" and check.candidate == 0)

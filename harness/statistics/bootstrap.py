@@ -1,4 +1,4 @@
-"""Bootstrap of functions of confusion tables, single or paired: multinomial draws within each gold class.
+"""Bootstrap of functions of confusion tables, single or paired: multinomial draws of units, within their strata.
 
 Efron and Tibshirani, An Introduction to the Bootstrap, 1993; percentile intervals. Both sides of a pair are
 redrawn together, row by row, so their correlation is kept.
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from harness.statistics.units import Units
 
@@ -65,11 +66,39 @@ def monte_carlo_error(values: Array, level: float = 0.95) -> float:
     return float(max(points[1] - points[0], points[3] - points[2]) / 2)
 
 
+def bias_corrected_interval(
+    estimate: float, values: Array, degrees: float, level: float = 0.95, least_se: float = 0.0
+) -> tuple[float, float]:
+    """Estimate -+ t x standard deviation of the draws, around the estimate and around it without its bias.
+
+    Where labels have few rows an F1 is biased, and each resample is biased once more, so that percentiles lie where
+    no truth does (B. Efron, JASA 1987, 82:171). The bias that the draws show, their mean minus the estimate, is taken
+    off; since it is estimated itself the interval reaches over both centres. least_se: the deviation is no smaller.
+    """
+    half = float(stdtrit(degrees, 0.5 + level / 2)) * max(float(values.std(ddof=1)), least_se)
+    centres = estimate, 2 * estimate - float(values.mean())
+    return min(centres) - half, max(centres) + half
+
+
+def jackknife_se(units: Units, function: Function, side: int = 0) -> float:
+    """Standard error of one side's figure by leaving out one unit at a time: needs no seed."""
+    return _jackknife(units, lambda tables: function(tables)[..., side])
+
+
 def jackknife_difference_se(units: Units, function: Function) -> float:
     """Standard error of side 0 minus side 1 by leaving out one unit at a time: needs no seed.
 
     Stratified: the stratum that lost a unit is scaled up to its size again. Strata of one unit add nothing.
     """
+
+    def difference(tables: Array) -> Array:
+        sides = function(tables)
+        return sides[..., 0] - sides[..., 1]
+
+    return _jackknife(units, difference)
+
+
+def _jackknife(units: Units, function: Function) -> float:
     total, variance = units.total, 0.0
     for stratum in np.unique(units.strata):
         members = units.strata == stratum
@@ -78,7 +107,6 @@ def jackknife_difference_se(units: Units, function: Function) -> float:
         if n < 2:
             continue
         whole = np.tensordot(weights, tables, axes=1)
-        sides = function(total - whole + (whole - tables) * n / (n - 1))
-        values = sides[..., 0] - sides[..., 1]
+        values = function(total - whole + (whole - tables) * n / (n - 1))
         variance += (n - 1) / n * float(weights @ (values - weights @ values / n) ** 2)
     return float(np.sqrt(variance))

@@ -1,9 +1,8 @@
 """Metrics of a confusion table, each named as the `Metric` it computes, for any number of tables at once.
 
 A table has shape (..., labels, answers): rows are references, columns answers. Columns stand in the order of
-the labels; one more column at the end, "(no label)", holds the answers without a label. The label set is fixed:
-a class without rows still counts in a macro average, and a division by zero gives 0, so that no draw of a
-bootstrap changes what is averaged. All functions return an array of shape (...).
+the labels; one more column at the end, "(no label)", holds the answers without a label. A macro average is taken
+over the labels that have rows; a division by zero gives 0. All functions return an array of shape (...).
 """
 
 from collections.abc import Callable
@@ -59,8 +58,12 @@ def accuracy(tables: Array) -> Array:
 
 
 def macro_f1(tables: Array) -> Array:
-    """F1 averaged over the label set, every class alike."""
-    return np.asarray(f1_per_class(tables).mean(axis=-1))
+    """F1 averaged over the labels that have rows, every one alike: 0 where none has any.
+
+    A label without rows has no F1: 0 would lower the figure of a candidate that never errs.
+    """
+    present = support_per_class(tables) > 0
+    return _ratio((f1_per_class(tables) * present).sum(axis=-1), present.sum(axis=-1).astype(np.float64))
 
 
 def weighted_f1(tables: Array) -> Array:

@@ -20,7 +20,8 @@ class Units:
 
     tables: (kinds, sides, labels, answers), what one unit of a kind adds to the table of each side (one side for a
     single candidate, two for a pair); counts: (kinds,), how many such units there are; strata: (kinds,), units
-    are redrawn within their stratum (the gold class), so that every resample keeps the class sizes.
+    are redrawn within their stratum: the gold class, so that every resample keeps the class sizes, or all in one where
+    a class has too few rows to be redrawn on its own (its one row would never vary).
     """
 
     tables: Array
@@ -31,6 +32,16 @@ class Units:
     def total(self) -> Array:
         """The tables themselves: (sides, labels, answers)."""
         return np.asarray(np.tensordot(self.counts.astype(np.float64), self.tables, axes=1))
+
+    @property
+    def sizes(self) -> Array:
+        """Rows of each unit, (n,): 1 of a row with its repeats, more of a group."""
+        return np.repeat(self.tables[:, 0].sum(axis=(1, 2)), self.counts)
+
+    @property
+    def grouped(self) -> bool:
+        """Whether some unit holds several rows."""
+        return bool((self.tables[:, 0].sum(axis=(1, 2)) > 1 + 1e-9).any())
 
     @property
     def n(self) -> int:

@@ -1,35 +1,33 @@
 """Two candidates on the same rows, one metric at a time: difference, interval, tests.
 
-The statistics follow the kind of figure: right/wrong on independent rows by McNemar and Tango; means over
-repeats, groups or graded values by clustered standard errors or, with few clusters, sign flips; functions of
-the confusion table by paired bootstrap and approximate randomisation.
+The statistics follow the kind of figure: right/wrong on independent rows by McNemar and Tango; right/wrong over
+repeats or groups by clustered standard errors; graded values by betting within their range; functions of the confusion
+table by paired bootstrap and approximate randomisation.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.metrics import Metric
 from harness.statistics.bootstrap import (
     DRAWS,
+    Function,
     bootstrap,
     jackknife_difference_se,
     monte_carlo_error,
-    percentile_interval,
 )
-from harness.statistics.clustered import ClusteredMean, clustered_mean
+from harness.statistics.bounded_mean import bounded_mean_interval, bounded_mean_p
+from harness.statistics.clustered import ClusteredMean, clustered_mean, effective_groups
 from harness.statistics.confidence_sequence import anytime_p, confidence_sequence
 from harness.statistics.confusion import confusion_metric
 from harness.statistics.mcnemar import exact_p, harm_p, mid_p
-from harness.statistics.proportions import exact_upper
 from harness.statistics.randomisation import randomisation_p
 from harness.statistics.signflip import TIE, SignFlip, cluster_sums
 from harness.statistics.tango import tango_interval
 from harness.statistics.units import Units
-from harness.summary.estimates import percent, seed_of
+from harness.summary.estimates import group_means, left_out, percent, seed_of, table_hits, table_interval
 from harness.summary.optional_stopping import (
     NO_INTERVAL,
     P_METHOD,
@@ -40,10 +38,20 @@ from harness.summary.optional_stopping import (
     units_of,
 )
 from harness.summary.outcomes import HAS_NO_FORMAT, Array, Codes, Outcomes, RowTable, cluster_codes
-from harness.summary.rare import RARE, hidden_loss
+from harness.summary.rare import RARE, widened_difference
+from harness.summary.requirements import (
+    MIN_ROWS,
+    MOST_SMALL,
+    graded_shortfall,
+    group_words,
+    groups_shortfall,
+    labels_shortfall,
+    small_share,
+)
 from harness.summary.tables import confusion_units
 
-FEW_CLUSTERS = 30
+MANY_ALIKE = 30
+"""Groups that all have one mean: so many of them say as much as all."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,8 @@ class Comparison:
     only_a, only_b: rows only that side got right (single right/wrong answers). differing: units (rows or
     groups) on which the sides differ. variance: of a row's difference as far as it decides the number of rows
     needed (SE^2 x rows; SE of table metrics by the jackknife, which needs no seed). mid_p: McNemar's, less
-    conservative than p. monte_carlo: standard error of the bounds that comes from the number of draws.
+    conservative than p. monte_carlo: standard error of the bounds that comes from the number of draws. no_verdict: why
+    nothing may be concluded, in words without a full stop ("" where it may).
     """
 
     metric: Metric
@@ -74,6 +83,7 @@ class Comparison:
     only_a: int | None = None
     only_b: int | None = None
     monte_carlo: float = 0.0
+    no_verdict: str = ""
 
 
 def comparable(metric: Metric, a: Outcomes, b: Outcomes) -> bool:
@@ -111,16 +121,26 @@ def compare_means(
     """A metric of row values; None where no row has a value on both sides."""
     if metric.name not in a.values or metric.name not in b.values:
         return None  # a side that was measured before the metric was there
-    both = ~(np.isnan(a.values[metric.name]) | np.isnan(b.values[metric.name]))
+    values = a.values[metric.name], b.values[metric.name]
+    if (a.sequential or b.sequential) and not np.isnan(values[0] + values[1]).all():
+        return _at_the_stop(metric, rows, *values, level)
+    return _compare_values(metric, rows, values, names, level)
+
+
+def _compare_values(
+    metric: Metric, rows: RowTable, values: tuple[Array, Array], names: tuple[str, str], level: float
+) -> Comparison | None:
+    """Row values (n,) of both sides, nan where there is none; None where no row has one on both."""
+    both = ~(np.isnan(values[0]) | np.isnan(values[1]))
     if not both.any():
         return None
-    x, y = a.values[metric.name][both], b.values[metric.name][both]
-    if a.sequential or b.sequential:
-        return _at_the_stop(metric, rows, a.values[metric.name], b.values[metric.name], level)
+    x, y = values[0][both], values[1][both]
     groups = cluster_codes(rows, both)
-    if metric.proportion and groups is None and np.isin(x, (0, 1)).all() and np.isin(y, (0, 1)).all():
+    if not metric.proportion and metric.kind == "mean":
+        return _graded(metric, x, y, groups, level)
+    if groups is None and np.isin(x, (0, 1)).all() and np.isin(y, (0, 1)).all():
         return _right_or_wrong(metric, x, y, level)
-    return _graded(metric, x, y, groups, names, level)
+    return _rates(metric, x, y, groups, names, level)
 
 
 def _at_the_stop(metric: Metric, rows: RowTable, x: Array, y: Array, level: float) -> Comparison:
@@ -174,33 +194,31 @@ def _right_or_wrong(metric: Metric, x: Array, y: Array, level: float) -> Compari
     )
 
 
-def _graded(
+def _rates(
     metric: Metric, x: Array, y: Array, groups: Codes | None, names: tuple[str, str], level: float
 ) -> Comparison:
+    """Rates over repeats or groups: Student's t with the bias-reduced standard error, as wide at least as Tango's
+    interval over the units where few of them differ."""
     gains = x - y if metric.direction == "higher" else y - x
     mean = clustered_mean(gains, groups)
     sums, sizes = cluster_sums(gains, np.arange(len(gains)) if groups is None else groups)
     unit = "rows" if groups is None else "groups"
     better, worse = int((sums > TIE).sum()), int((sums < -TIE).sum())
+    low, high = mean.interval(level)
     tests: SignFlip | ClusteredMean = mean
-    if len(sums) < FEW_CLUSTERS or mean.constant:  # t knows nothing of differences without any spread
-        # Without spread any few groups have the mean of all: no pattern needs to hold a million of them.
-        tests = SignFlip(sums[:FEW_CLUSTERS], sizes[:FEW_CLUSTERS], seed=seed_of(*names, metric.name))
-        low, high = tests.interval(level)
-        method, p_method = f"sign flips {percent(level)} over {len(sums)} {unit}", f"sign flips of {unit}"
-    else:
-        low, high = mean.interval(level)
-        method, p_method = f"Student {percent(level)} over {len(sums)} {unit}", f"Student's t over {unit}"
-        if better + worse < RARE:  # three of a thousand, all worse: t would call that significant
-            differ = np.abs(sums) > TIE
-            tests, p_method = SignFlip(sums[differ], sizes[differ]), f"sign flips of the {unit} that differ"
-    if metric.proportion and better + worse < RARE:
+    method, p_method = f"Student {percent(level)} {group_words(mean, unit)}", f"Student's t over {unit}"
+    if mean.constant:  # t knows nothing of differences without any spread
+        tests, p_method = (
+            SignFlip(sums[:MANY_ALIKE], sizes[:MANY_ALIKE], seed=seed_of(*names, metric.name)),
+            f"sign flips of {unit}",
+        )
+    elif better + worse < RARE:  # three of a thousand, all worse: t would call that significant
+        differ = np.abs(sums) > TIE
+        tests, p_method = SignFlip(sums[differ], sizes[differ]), f"sign flips of the {unit} that differ"
+    if better + worse < RARE or mean.constant:
         rare_low, rare_high = tango_interval(worse, better, len(sums), level)
         low, high = min(low, rare_low), max(high, rare_high)
         method += f", widened: only {better + worse} differ"
-    elif better + worse == 0:  # graded values without any difference bound nothing
-        low, high = -math.inf, math.inf
-        method = "no interval: no row differs"
     return Comparison(
         metric=metric,
         rows=len(gains),
@@ -214,8 +232,55 @@ def _graded(
         p_method=p_method,
         harm_p=tests.p_below(0.0),
         differing=better + worse,
-        variance=mean.se**2 * mean.n if mean.clusters > 1 else math.nan,
+        variance=_variance(mean),
+        no_verdict="" if groups is None else groups_shortfall(mean.effective, mean.clusters),
     )
+
+
+def _variance(mean: ClusteredMean) -> float:
+    return mean.robust_se**2 * mean.n if mean.clusters > 1 else math.nan
+
+
+def _graded(metric: Metric, x: Array, y: Array, groups: Codes | None, level: float) -> Comparison:
+    """Graded values: the betting interval and test of the mean difference, which lies within twice the range."""
+    gains = x - y if metric.direction == "higher" else y - x
+    mean = clustered_mean(gains, groups)
+    means, sizes = group_means(gains, groups)
+    unit = "rows" if groups is None else "groups"
+    differing = int((np.abs(means) > TIE).sum())
+    found = Comparison(
+        metric=metric,
+        rows=len(gains),
+        value_a=float(x.mean()),
+        value_b=float(y.mean()),
+        gain=mean.mean,
+        low=-math.inf,
+        high=math.inf,
+        method=f"no interval: {len(means)} {unit}, fewer than {MIN_ROWS}",
+        p=1.0,
+        p_method="",
+        harm_p=1.0,
+        differing=differing,
+        variance=_variance(mean),
+        no_verdict=graded_shortfall(metric, len(means), differing, unit)
+        or ("" if groups is None else groups_shortfall(mean.effective, mean.clusters)),
+    )
+    if metric.bounds is None and not differing:  # values without bounds and without any difference bound nothing
+        return replace(found, method="no interval: no row differs")
+    if len(means) < MIN_ROWS:
+        return found
+    over = group_words(mean, unit)
+    if metric.bounds is None:
+        low, high = mean.interval(level)
+        method, p_method = f"Student {percent(level)} {over}, no range declared", f"Student's t over {unit}"
+        p, harm = mean.p_two_sided(), mean.p_below(0.0)
+    else:
+        span = metric.bounds[1] - metric.bounds[0]
+        low, high = bounded_mean_interval(means, -span, span, level, sizes)
+        method, p_method = f"betting {percent(level)} {over}", f"betting over {unit}"
+        sides = (bounded_mean_p(means, -span, span, 0.0, side, 0.025, sizes) for side in ("above", "below"))
+        p, harm = min(1.0, 2 * min(sides)), bounded_mean_p(means, -span, span, 0.0, "below", 0.05, sizes)
+    return replace(found, low=low, high=high, method=method, p=p, p_method=p_method, harm_p=harm)
 
 
 def compare_tables(
@@ -227,49 +292,88 @@ def compare_tables(
     level: float,
     draws: int,
 ) -> dict[str, Comparison]:
-    """Metrics of the confusion table, all on the same draws; empty where no row was answered by both."""
+    """Metrics of the confusion table, all on the same draws; empty where no row was answered by both.
+
+    Weighted recall is accuracy, and recall of a label that of its rows: they are compared as rates.
+    """
     units = confusion_units(rows, (a, b))
     if not units.n:
         return {}
-    functions = {m.name: confusion_metric(m, rows.labels) for m in metrics}
     if a.sequential or b.sequential:
-        return {m.name: _without_interval(m, units, functions[m.name]) for m in metrics}
+        return {m.name: _without_interval(m, units, confusion_metric(m, rows.labels)) for m in metrics}
+    rates = {m.name: c for m in metrics if (c := _as_rate(m, rows, a, b, names, level)) is not None}
+    others = [m for m in metrics if m.name not in rates]
+    if not others:
+        return rates
+    functions = {m.name: confusion_metric(m, rows.labels) for m in others}
     drawn = bootstrap(units, functions, draws, seed_of(*names))
     tests = randomisation_p(units, functions, draws, seed_of(*names, "randomisation"))
+    return rates | {
+        m.name: _compare_table(m, rows.labels, units, functions[m.name], drawn[m.name], tests[m.name], level)
+        for m in others
+    }
+
+
+def _as_rate(
+    metric: Metric, rows: RowTable, a: Outcomes, b: Outcomes, names: tuple[str, str], level: float
+) -> Comparison | None:
+    if metric.name not in ("weighted_recall", "recall"):
+        return None
+    hits = [table_hits(rows, side) for side in (a, b)]
+    if metric.name == "recall":
+        if metric.positive not in rows.labels:
+            return None
+        gold = rows.references == rows.labels.index(metric.positive)
+        hits = [np.where(gold, values, np.nan) for values in hits]
+    return _compare_values(metric, rows, (hits[0], hits[1]), names, level)
+
+
+def _compare_table(
+    metric: Metric,
+    labels: tuple[str, ...],
+    units: Units,
+    function: Function,
+    drawn: Array,
+    tests: tuple[float, float],
+    level: float,
+) -> Comparison:
+    """drawn: the figure on each draw, (draws, 2)."""
+    sign = 1 if metric.direction == "higher" else -1
+    gains = sign * (drawn[:, 0] - drawn[:, 1])
+    value_a, value_b = (float(v) for v in function(units.total))
+    gain = sign * (value_a - value_b)
+    sizes = units.total[0].sum(axis=-1)
     differs = (units.tables[:, 0] != units.tables[:, 1]).any(axis=(1, 2))
     differing = int(units.counts[differs].sum())
-    allowance = _rare_allowance(units, differs) if differing < RARE else 0.0
-    total = units.total
-    n = round(float(total[0].sum()))
-    found = {}
-    for metric in metrics:
-        sign = 1 if metric.direction == "higher" else -1
-        gains = sign * (drawn[metric.name][:, 0] - drawn[metric.name][:, 1])
-        low, high = percentile_interval(gains, level)
-        value_a, value_b = (float(v) for v in functions[metric.name](total))
-        gain = sign * (value_a - value_b)
-        two_sided, lower = tests[metric.name]
-        found[metric.name] = Comparison(
-            metric=metric,
-            rows=n,
-            value_a=value_a,
-            value_b=value_b,
-            gain=gain,
-            low=min(low, gain - allowance),
-            high=max(high, gain + allowance),
-            method=f"paired bootstrap {percent(level)}, {draws:,} draws"
-            + (", widened: few differ" if allowance else ""),
-            p=two_sided,
-            p_method=f"approximate randomisation, {draws:,} replicates",
-            harm_p=lower,
-            differing=differing,
-            variance=jackknife_difference_se(units, functions[metric.name]) ** 2 * n,
-            monte_carlo=monte_carlo_error(gains, level),
-        )
-    return found
+    se = jackknife_difference_se(units, function)
+    low, high, method = -math.inf, math.inf, "no interval: too many labels have one row"
+    if units.n > 1 and small_share(metric, sizes, 2) <= MOST_SMALL:
+        (low, high), method = table_interval(units, gain, gains, level, se if units.grouped else 0.0)
+        method = f"paired {method}"
+        if differing < RARE:
+            low, high = widened_difference(metric, labels, units, gain, low, high, level)
+            method += ", widened: few differ"
+    return Comparison(
+        metric=metric,
+        rows=round(float(sizes.sum())),
+        value_a=value_a,
+        value_b=value_b,
+        gain=gain,
+        low=low,
+        high=high,
+        method=method + left_out(labels, sizes),
+        p=tests[0],
+        p_method=f"approximate randomisation, {len(drawn):,} replicates",
+        harm_p=tests[1],
+        differing=differing,
+        variance=se**2 * float(sizes.sum()),
+        monte_carlo=monte_carlo_error(gains, level),
+        no_verdict=labels_shortfall(metric, sizes)
+        or (groups_shortfall(effective_groups(units.sizes), units.n) if units.grouped else ""),
+    )
 
 
-def _without_interval(metric: Metric, units: Units, function: Callable[[Array], Array]) -> Comparison:
+def _without_interval(metric: Metric, units: Units, function: Function) -> Comparison:
     """A metric of the table where asking stopped early: the figures alone."""
     value_a, value_b = (float(v) for v in function(units.total))
     differs = (units.tables[:, 0] != units.tables[:, 1]).any(axis=(1, 2))
@@ -288,19 +392,3 @@ def _without_interval(metric: Metric, units: Units, function: Callable[[Array], 
         differing=int(units.counts[differs].sum()),
         variance=math.nan,
     )
-
-
-def _rare_allowance(units: Units, differs: NDArray[np.bool_]) -> float:
-    """What few differing units may hide of an F1 (macro, weighted or of a class), generously.
-
-    u bounds the share of units that differ (Clopper-Pearson, 95 %, within each class). A row that turns wrong
-    costs its own class recall and another class precision, so a macro average moves by at most about twice the
-    mean of u over classes. Drawing only seen differences, a bootstrap would call 0 out of 5 a certainty.
-    """
-    shares = []
-    for stratum in np.unique(units.strata):
-        members = units.strata == stratum
-        shares.append(exact_upper(int(units.counts[members & differs].sum()), int(units.counts[members].sum())))
-    if len(shares) > 1:
-        return 2 * float(np.mean(shares))
-    return hidden_loss(units, differs)

@@ -3,18 +3,30 @@
 import zlib
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.metrics import Metric
 from harness.results import ClassResult, Confusion, Estimate
 from harness.statistics import confusion
-from harness.statistics.bootstrap import DRAWS, bootstrap, percentile_interval
-from harness.statistics.clustered import clustered_mean
+from harness.statistics.bootstrap import (
+    DRAWS,
+    bias_corrected_interval,
+    bootstrap,
+    jackknife_se,
+    percentile_interval,
+)
+from harness.statistics.bounded_mean import bounded_mean_interval
+from harness.statistics.clustered import ClusteredMean, clustered_mean, degrees_of_freedom, effective_groups
 from harness.statistics.proportions import wilson
 from harness.statistics.units import Units
 from harness.summary.optional_stopping import NO_INTERVAL, sequential_estimate
-from harness.summary.outcomes import HAS_NO_FORMAT, Outcomes, RowTable, cluster_codes
+from harness.summary.outcomes import HAS_NO_FORMAT, NOT_ANSWERED, Array, Codes, Outcomes, RowTable, cluster_codes
 from harness.summary.rare import widened
+from harness.summary.requirements import MIN_ROWS, MOST_SMALL, group_words, small_labels, small_share
 from harness.summary.tables import confusion_units
+
+ENOUGH_GROUPS = 30
+"""With fewer effective groups the spread between them is too uncertain for an interval of a rate."""
 
 
 def seed_of(*names: str) -> list[int]:
@@ -39,26 +51,31 @@ def estimate_all(
     found = {m.name: mean_estimate(m, rows, outcomes, level) for m in metrics if m.kind == "mean"}
     tables = [m for m in metrics if m.kind == "confusion"]
     if tables:
-        units = confusion_units(rows, (outcomes,))
         estimate = _unbounded_estimates if outcomes.sequential else _confusion_estimates
-        found |= estimate(tables, rows, units, name, draws, level)
+        found |= estimate(tables, rows, outcomes, name, draws, level)
     return {m.name: found[m.name] for m in metrics}
 
 
 def mean_estimate(metric: Metric, rows: RowTable, outcomes: Outcomes, level: float = 0.95) -> Estimate:
-    """A mean of row values: Wilson for a rate (with repeats or groups: over as many answers as these are worth), else
-    Student's t over rows or groups."""
+    """A mean of row values: Wilson for a rate (with repeats or groups: over as many answers as these are worth), the
+    betting interval for graded values, Student's t where they declare no range."""
     if metric.about_format and outcomes.decode in HAS_NO_FORMAT:
         return Estimate(value=None, method=f"n/a for {outcomes.decode}")
     values = outcomes.values[metric.name]
     chosen = ~np.isnan(values)
-    values = values[chosen]
-    if not len(values):
+    if not chosen.any():
         return Estimate(value=None, method="no rows")
     if outcomes.sequential:
         return sequential_estimate(metric, rows, outcomes, level)
-    groups = cluster_codes(rows, chosen)
-    if metric.proportion and groups is None and outcomes.repeats == 1:
+    values, groups = values[chosen], cluster_codes(rows, chosen)
+    if metric.proportion:
+        return rate_estimate(values, groups, level)
+    return _graded_estimate(metric, values, groups, level)
+
+
+def rate_estimate(values: Array, groups: Codes | None, level: float) -> Estimate:
+    """A rate of rows worth 0 to 1 (n,), n > 0. `groups` as in clustered_mean."""
+    if groups is None and np.isin(values, (0, 1)).all():
         low, high = wilson(float(values.sum()), len(values), level)
         return Estimate(
             value=float(values.mean()), low=low, high=high, method=f"Wilson {percent(level)}", n=len(values)
@@ -67,21 +84,64 @@ def mean_estimate(metric: Metric, rows: RowTable, outcomes: Outcomes, level: flo
     unit = "rows" if groups is None else "groups"
     if mean.clusters < 2:
         return Estimate(value=mean.mean, method=f"no interval: one of the {unit} only", n=mean.n)
-    if metric.proportion:  # t would cover a rate near 0 or 1 too seldom
-        trials = mean.trials(level)
+    if few_groups(mean):
+        low, high = group_bounds(values, groups, 0.0, 1.0, level)
+        method = f"betting {percent(level)} {group_words(mean, unit)}"
+    else:  # t would cover a rate near 0 or 1 too seldom
+        trials = worth(mean, level)
         low, high = wilson(mean.mean * trials, trials, level)
-        method = f"Wilson {percent(level)} over {mean.clusters} {unit}"
+        method = f"Wilson {percent(level)} {group_words(mean, unit)}"
         method += "" if mean.constant else f", worth {trials:,.0f} answers on their own"
-    else:
-        low, high = mean.interval(level)
-        method = f"Student {percent(level)} over {mean.clusters} {unit}"
+    return Estimate(value=mean.mean, low=low, high=high, method=method, n=mean.n)
+
+
+def few_groups(mean: ClusteredMean, enough: int = ENOUGH_GROUPS) -> bool:
+    """Whether the rows stand in so few effective groups that only a bound over whole groups holds."""
+    return mean.effective < min(enough, mean.n / 2)
+
+
+def worth(mean: ClusteredMean, level: float) -> float:
+    """How many answers on their own the rows of a rate say as much as; of few rows no more than their groups."""
+    trials = mean.trials(level)
+    return min(trials, mean.effective) if mean.clusters < mean.n and mean.effective < ENOUGH_GROUPS else trials
+
+
+def group_bounds(values: Array, groups: Codes | None, low: float, high: float, level: float) -> tuple[float, float]:
+    """The betting interval of a mean over rows, or over groups of rows as wholes."""
+    means, sizes = group_means(values, groups)
+    return bounded_mean_interval(means, low, high, level, weights=sizes)
+
+
+def group_means(values: Array, groups: Codes | None) -> tuple[Array, Array | None]:
+    """Mean and number of rows of each group; the values and None where every row is its own."""
+    if groups is None:
+        return values, None
+    _, codes = np.unique(groups, return_inverse=True)
+    sizes = np.bincount(codes).astype(np.float64)
+    return np.bincount(codes, weights=values) / sizes, sizes
+
+
+def _graded_estimate(metric: Metric, values: Array, groups: Codes | None, level: float) -> Estimate:
+    mean = clustered_mean(values, groups)
+    unit = "rows" if groups is None else "groups"
+    if mean.clusters < MIN_ROWS:
+        return Estimate(value=mean.mean, method=f"no interval: {mean.clusters} {unit}, fewer than {MIN_ROWS}", n=mean.n)
+    over = group_words(mean, unit)
+    if metric.bounds is not None:
+        low, high = group_bounds(values, groups, *metric.bounds, level)
+        return Estimate(value=mean.mean, low=low, high=high, method=f"betting {percent(level)} {over}", n=mean.n)
+    if mean.constant:
+        return Estimate(value=mean.mean, method="no interval: all values are the same", n=mean.n)
+    low, high = mean.interval(level)
+    method = f"Student {percent(level)} {over}, no range declared"
     return Estimate(value=mean.mean, low=low, high=high, method=method, n=mean.n)
 
 
 def _unbounded_estimates(
-    metrics: list[Metric], rows: RowTable, units: Units, _name: str, _draws: int, _level: float
+    metrics: list[Metric], rows: RowTable, outcomes: Outcomes, _name: str, _draws: int, _level: float
 ) -> dict[str, Estimate]:
     """Of a run that stopped early: the figures without intervals."""
+    units = confusion_units(rows, (outcomes,))
     total = units.total
     n = round(float(total.sum())) if units.n else 0
     return {
@@ -93,28 +153,97 @@ def _unbounded_estimates(
 
 
 def _confusion_estimates(
-    metrics: list[Metric], rows: RowTable, units: Units, name: str, draws: int, level: float
+    metrics: list[Metric], rows: RowTable, outcomes: Outcomes, name: str, draws: int, level: float
 ) -> dict[str, Estimate]:
+    units = confusion_units(rows, (outcomes,))
     if not units.n:
         return {m.name: Estimate(value=None, method="no rows") for m in metrics}
-    functions = {m.name: confusion.confusion_metric(m, rows.labels) for m in metrics}
-    drawn = bootstrap(units, functions, draws, seed_of(name))
+    rates = {m.name: found for m in metrics if (found := _as_rate(m, rows, outcomes, level)) is not None}
+    others = [m for m in metrics if m.name not in rates]
+    functions = {m.name: confusion.confusion_metric(m, rows.labels) for m in others}
+    drawn = bootstrap(units, functions, draws, seed_of(name)) if others else {}
     total = units.total
-    by = "groups" if rows.groups is not None else "class"
-    found = {}
-    for metric in metrics:
-        function = functions[metric.name]
-        seen = percentile_interval(drawn[metric.name][:, 0], level)
-        low, high = widened(units, function, *seen)
-        found[metric.name] = Estimate(
-            value=float(function(total)[0]),
-            low=low,
-            high=high,
-            method=f"bootstrap {percent(level)} by {by}, {draws:,} draws"
-            + (", widened: nearly all alike" if (low, high) != seen else ""),
-            n=round(float(total.sum())),
-        )
+    return rates | {
+        m.name: _table_estimate(m, rows.labels, units, float(functions[m.name](total)[0]), drawn[m.name][:, 0], level)
+        for m in others
+    }
+
+
+def _as_rate(metric: Metric, rows: RowTable, outcomes: Outcomes, level: float) -> Estimate | None:
+    """A figure of the table that is a rate of rows, with the interval of one; None for the others.
+
+    Weighted recall is the accuracy of the table; recall of a label that of its rows, precision that of its answers;
+    F1 of a label is 2 J / (1 + J), J the share of hits among rows that have the label as reference or answer.
+    """
+    hits, asked = table_hits(rows, outcomes), outcomes.answered
+    if metric.name == "weighted_recall":
+        return rate_estimate(hits[asked], cluster_codes(rows, asked), level)
+    if metric.positive not in rows.labels or (outcomes.repeats > 1 and metric.name != "recall"):
+        return None
+    label = rows.labels.index(metric.positive)
+    gold, answered = rows.references == label, (outcomes.answers == label).any(axis=1)
+    chosen = asked & {"recall": gold, "precision": answered}.get(metric.name, gold | answered)
+    if not (asked & gold).any():
+        return Estimate(value=None, method=f"no row has the label {metric.positive}")
+    if not chosen.any():
+        return Estimate(value=0.0, method=f"no interval: no answer is {metric.positive}", n=int(asked.sum()))
+    found = rate_estimate(hits[chosen], cluster_codes(rows, chosen), level)
+    if metric.name == "f1":
+        value, low, high = (None if j is None else 2 * j / (1 + j) for j in (found.value, found.low, found.high))
+        method = f"{found.method}, of hits among rows with the label"
+        return Estimate(value=value, low=low, high=high, method=method, n=int(asked.sum()))
     return found
+
+
+def table_hits(rows: RowTable, outcomes: Outcomes) -> Array:
+    """(n,) share of a row's answers that are its reference label; nan without an answer."""
+    given = outcomes.answers != NOT_ANSWERED
+    right = (outcomes.answers == rows.references[:, None]) & given
+    counts = given.sum(axis=1)
+    return np.asarray(np.divide(right.sum(axis=1), counts, out=np.full(len(rows), np.nan), where=counts > 0))
+
+
+def _table_estimate(
+    metric: Metric, labels: tuple[str, ...], units: Units, value: float, drawn: Array, level: float
+) -> Estimate:
+    sizes = units.total[0].sum(axis=-1)
+    n = round(float(sizes.sum()))
+    if small_share(metric, sizes, 2) > MOST_SMALL:
+        ones = small_labels(sizes, 2)
+        return Estimate(value=value, method=f"no interval: {ones} labels have one row" + left_out(labels, sizes), n=n)
+    if units.n < 2:
+        return Estimate(value=value, method="no interval: one row or group only", n=n)
+    function = confusion.confusion_metric(metric, labels)
+    seen, method = table_interval(units, value, drawn, level, jackknife_se(units, function) if units.grouped else 0.0)
+    low, high = widened(metric, labels, units, value, *seen, level)
+    if (low, high) != seen:
+        method += ", widened: nearly all alike"
+    return Estimate(value=value, low=low, high=high, method=method + left_out(labels, sizes), n=n)
+
+
+def table_interval(
+    units: Units, value: float, drawn: NDArray[np.float64], level: float, least_se: float
+) -> tuple[tuple[float, float], str]:
+    """The bootstrap interval of a figure, and how it was made: percentiles where every class could be redrawn on its
+    own, else the bias-corrected one over rows or groups."""
+    name = f"{percent(level)} by {{}}, {len(drawn):,} draws"
+    if len(np.unique(units.strata)) > 1:
+        return percentile_interval(drawn, level), f"bootstrap {name.format('class')}"
+    sizes = units.sizes
+    found = bias_corrected_interval(value, drawn, degrees_of_freedom(sizes), level, least_se)
+    if not units.grouped:
+        return found, f"bias-corrected bootstrap {name.format('row')}"
+    over = f" over {units.n} groups, {effective_groups(sizes):.1f} effective"
+    return found, f"bias-corrected bootstrap {name.format('group')}{over}"
+
+
+def left_out(labels: tuple[str, ...], sizes: Array) -> str:
+    """That labels without rows are in no average, by name."""
+    absent = [label for label, size in zip(labels, sizes, strict=True) if not size]
+    if not absent:
+        return ""
+    shown = ", ".join(absent[:3]) + (f" and {len(absent) - 3} more" if len(absent) > 3 else "")
+    return f"; without labels that have no rows: {shown}"
 
 
 def confusion_record(rows: RowTable, outcomes: Outcomes) -> tuple[Confusion, dict[str, ClassResult]]:

@@ -179,7 +179,23 @@ class OutcomeBuilder:
                     "says that each is 0 or 1: give the Metric proportion=False, then go on with `bench run --resume`."
                 )
             values.keep(name, means)
+        for metric in self.metrics:
+            if metric.name in self._readers and metric.name not in shares and metric.bounds is not None:
+                _refuse_outside(metric, values[metric.name])
         return Outcomes(self.decode, values, self._answers, self.watched, self.sequential)
+
+
+def _refuse_outside(metric: Metric, values: Array) -> None:
+    """Raises UsageError where a graded value lies outside of the range that its metric declares."""
+    assert metric.bounds is not None
+    low, high = metric.bounds
+    slack = 1e-9 * (high - low)
+    if (values < low - slack).any() or (values > high + slack).any():
+        raise UsageError(
+            f"the metric {metric.name} has values from {np.nanmin(values):g} to {np.nanmax(values):g}, and its task "
+            f"says that they lie from {low:g} to {high:g}: correct low and high of the Metric, then go on with "
+            "`bench run --resume`."
+        )
 
 
 def _applies(metric: Metric, decode: str) -> bool:

@@ -1,41 +1,62 @@
 """What few differing rows hide: with hardly an error seen, an interval made from what was seen is too narrow."""
 
-from collections.abc import Callable
-
 import numpy as np
-from numpy.typing import NDArray
 
-from harness.statistics.proportions import exact_upper
-from harness.statistics.units import Units
-
-Array = NDArray[np.float64]
+from harness.metrics import Metric
+from harness.statistics.proportions import wilson
+from harness.statistics.tango import tango_interval
+from harness.statistics.units import Array, Units
 
 RARE = 10
 """With fewer units than this that differ (or are wrong), large-sample intervals are widened."""
 
 
-def hidden_loss(units: Units, seen: NDArray[np.bool_]) -> float:
-    """The most that an F1 (macro, weighted or of a class) may change by units like the kinds marked `seen`, generously.
+def largest_change(metric: Metric, labels: tuple[str, ...], total: Array, rows: float) -> float:
+    """The most that a figure of the table `total` (labels, answers) moves when `rows` of its rows change.
 
-    The exact upper limit (95 %) of their share in all units; all of them may fall into the smallest class, and a
-    row that is wrong costs its own class recall and another class precision. Drawing only what was seen, a
-    bootstrap would call 0 out of 5 a certainty.
+    A row that turns wrong takes from its own label's F1 and from that of the answer, together about 1 / rows of the
+    label; of an average over labels the smallest ones lose theirs first.
     """
-    share = exact_upper(int(units.counts[seen].sum()), units.n)
-    sizes = units.total[0].sum(axis=-1)
-    present = sizes[sizes > 0]
-    return 2 * share * float(sizes.sum() / (len(present) * present.min()))
+    sizes = total.sum(axis=-1)
+    present = np.sort(sizes[sizes > 0])
+    if metric.positive is not None:
+        label = labels.index(metric.positive)
+        involved = float(sizes[label] + total[:, label].sum())
+        return float(min(1.0, 2 * rows / involved)) if involved else 1.0
+    if metric.name.startswith("macro"):
+        lost = np.minimum(1.0, np.maximum(0.0, rows - (np.cumsum(present) - present)) / present)
+        return float(lost.mean()) if len(present) else 1.0
+    return float(min(1.0, rows / sizes.sum())) if sizes.sum() else 1.0
 
 
-def widened(units: Units, function: Callable[[Array], Array], low: float, high: float) -> tuple[float, float]:
-    """The interval of one candidate's figure, down to what few wrong units hide and up to what few right ones do."""
+def widened(
+    metric: Metric, labels: tuple[str, ...], units: Units, value: float, low: float, high: float, level: float
+) -> tuple[float, float]:
+    """The interval of one candidate's figure, as wide at least as what its accuracy leaves open where few units are
+    wrong (or right)."""
     tables = units.tables[:, 0]
     hits = np.trace(tables, axis1=-2, axis2=-1)
     wrong, right = hits < tables.sum(axis=(-2, -1)) - 1e-9, hits > 0
-    if units.counts[wrong].sum() < RARE:
-        best = np.zeros_like(tables[0])
-        np.fill_diagonal(best, units.total[0].sum(axis=-1))
-        low = max(0.0, min(low, float(function(best)) - hidden_loss(units, wrong)))
-    if units.counts[right].sum() < RARE:
-        high = min(1.0, max(high, hidden_loss(units, right)))
-    return low, high
+    if min(units.counts[wrong].sum(), units.counts[right].sum()) >= RARE:
+        return low, high
+    n, correct = units.n, float(units.counts @ (hits / tables.sum(axis=(-2, -1))))
+    least, most = wilson(correct, n, level)
+    rows = float(units.total[0].sum())
+    shares = correct / n - least, most - correct / n
+    down, up = (largest_change(metric, labels, units.total[0], rows * share) for share in shares)
+    return max(0.0, min(low, value - down)), min(1.0, max(high, value + up))
+
+
+def widened_difference(
+    metric: Metric, labels: tuple[str, ...], units: Units, gain: float, low: float, high: float, level: float
+) -> tuple[float, float]:
+    """The interval of a difference, as wide at least as Tango's of the few units that got worse or better."""
+    hits = np.trace(units.tables, axis1=-2, axis2=-1)
+    change = hits[:, 0] - hits[:, 1]
+    better, worse = (int(units.counts[kinds].sum()) for kinds in (change > 1e-9, change < -1e-9))
+    n = units.n
+    least, most = tango_interval(worse, better, n, level)
+    seen, rows = (better - worse) / n, float(units.total[0].sum())
+    shares = seen - least, most - seen
+    down, up = (largest_change(metric, labels, units.total[0], rows * share) for share in shares)
+    return max(-1.0, min(low, gain - down)), min(1.0, max(high, gain + up))

@@ -44,7 +44,7 @@ def as_pair(a: str, b: str, c: Comparison, p_holm: float) -> PairResult:
     sign = 1 if c.metric.direction == "higher" else -1
     low, high = sorted((sign * c.low, sign * c.high))
     verdict: Verdict = "not distinguishable"
-    if p_holm <= ALPHA and c.gain != 0:
+    if p_holm <= ALPHA and c.gain != 0 and not c.no_verdict:
         verdict = "a better" if c.gain > 0 else "b better"
     return PairResult(
         a=a,
@@ -65,6 +65,7 @@ def as_pair(a: str, b: str, c: Comparison, p_holm: float) -> PairResult:
         only_b=c.only_b,
         detectable=detectable(c),
         verdict=verdict,
+        no_verdict=c.no_verdict,
     )
 
 

@@ -1,19 +1,32 @@
 """From outcomes to the units that a bootstrap of confusion tables redraws."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from harness.statistics.units import Answer, Units, count_units, weigh_units
 from harness.summary.outcomes import NOT_ANSWERED, Codes, Outcomes, RowTable
 
+STRATUM_ROWS = 50
+"""A class with fewer rows varies too little when it is redrawn on its own."""
+
 
 def confusion_units(rows: RowTable, sides: tuple[Outcomes, ...]) -> Units:
     """Units of the rows that every side has answered, one table a side.
 
-    Rows on their own are drawn within their gold class; rows of a group are drawn together, then without strata
-    (a group may span classes). A row's repeats weigh one row together.
+    Rows on their own are drawn within their gold class where every class that has rows has STRATUM_ROWS at least,
+    else without strata; rows of a group are drawn together, without strata (a group may span classes). A row's
+    repeats weigh one row together.
     """
+    units = _units(rows, sides)
+    sizes = units.total[0].sum(axis=-1) if len(units.counts) else np.zeros(0)
+    if (sizes[sizes > 0] < STRATUM_ROWS).any():
+        return replace(units, strata=np.zeros_like(units.strata))
+    return units
+
+
+def _units(rows: RowTable, sides: tuple[Outcomes, ...]) -> Units:
     chosen = np.flatnonzero(np.logical_and.reduce([side.answered for side in sides]))
     answers = [side.answers[chosen] for side in sides]
     references = rows.references[chosen]
