@@ -103,6 +103,7 @@ class BackendResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     any denominator); error_examples: the first message of each kind; missing: never sent;
     stopped: why the backend ended early; format_errors: rows by kind;
     cut_off_thinking: answers that the length limit ended before the model had done with its reasoning;
+    only_reasoning: answers that ended by themselves and hold reasoning alone;
     contaminated: evaluated rows that also stand in the adapter's training rows (None: not known);
     clean: the metrics without those rows (empty where there are none); servers: by URL, where there were several.
     """
@@ -123,6 +124,7 @@ class BackendResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     usage: dict[str, int] = {}
     truncated_prompts: int = 0
     cut_off_thinking: int = 0
+    only_reasoning: int = 0
     contaminated: int | None = None
     clean: dict[str, Estimate] = {}
     probe: Latency | None = None

@@ -373,3 +373,16 @@ def test_a_run_of_too_few_rows_for_the_default_gate_says_how_many_it_takes(tmp_p
     assert few is not None and [w for w in few.warnings if "cannot pass with fewer than 268 rows" in w]
     enough = finished(make_run(tmp_path / "enough", {"a": right_but(), "b": right_but(3)}, 268)).summary()
     assert enough is not None and not [w for w in enough.warnings if "cannot pass" in w]
+
+
+def test_answers_that_are_thoughts_alone_are_called_out(tmp_path: Path) -> None:
+    def thinking(name: str, k: int, done: Completion) -> Completion:
+        if k > 3:
+            return done
+        return msgspec.structs.replace(done, text="", reasoning="Is it", finish="length" if k else "stop")
+
+    summary = summarise(make_run(tmp_path / "r", {"a": right_but()}, completion=thinking), CLASSIFICATION)
+    result = summary.backends["a"]
+    assert (result.cut_off_thinking, result.only_reasoning) == (3, 1)
+    assert any("3 of 60 answers were cut off while the model was still reasoning" in w for w in summary.warnings)
+    assert any("1 of 60 answers hold reasoning alone" in w for w in summary.warnings)

@@ -6,7 +6,6 @@ body is decoded to plain values and read field by field: what has another shape 
 """
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -51,8 +50,7 @@ class ReportedError(Exception):
         self.usage = usage
 
 
-@dataclass(frozen=True)
-class ChatAnswer:
+class ChatAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """One whole answer. `raw` is the text as it came, before thoughts were taken out of it."""
 
     text: str

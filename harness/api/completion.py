@@ -20,7 +20,10 @@ def completion_of(
     clean: takes secrets out of what a server echoed.
     """
     separated = separate_reasoning(answer.raw, prompt=(message.content for message in request.messages))
-    text = answer.text if answer.finish == "refusal" else separated.answer
+    text, reasoning = answer.text if answer.finish == "refusal" else separated.answer, answer.reasoning
+    if settings.template.get("enable_thinking") is False and answer.finish == "stop" and not text.strip():
+        # Some reasoning parsers take the whole answer for thoughts where thinking is off (vllm-project/vllm #17357).
+        text, reasoning = reasoning, ""
     whole_json = decode == "json" and answer.finish in ("stop", "length")
     unwrapped = unwrap(request, text) if whole_json else text
     scores = None
@@ -31,7 +34,7 @@ def completion_of(
         id=request.id,
         repeat=request.repeat,
         text=clean(unwrapped),
-        reasoning=clean(answer.reasoning),
+        reasoning=clean(reasoning),
         finish=answer.finish,
         usage=answer.usage or Usage(),
         label_scores=scores,

@@ -51,8 +51,8 @@ _NAMES = ("type", "reason", "finish_reason", "stop_reason", "value", "name", "ki
 def ending_of(reason: Any) -> Ending:
     """What a `finish_reason` means, in whatever spelling or shape: "MAX_TOKENS", "FinishReason.STOP",
     {"type": "stop"}. A shape that holds no word is as if it were missing."""
-    word = _word(reason)
-    return _ENDINGS.get(word, "unknown")
+    known = _ENDINGS.get(reason) if isinstance(reason, str) else None  # nearly all come in a word as it stands
+    return known or _ENDINGS.get(_word(reason), "unknown")
 
 
 def _word(reason: Any) -> str:

@@ -104,6 +104,12 @@ def _of_work(manifest: Manifest, name: str, result: BackendResult) -> list[str]:
         )
     if manifest.probe_rows and result.probe is None:
         found.append(f"{name}: the latency probe has no answer: its latency one request at a time is not known.")
+    if result.only_reasoning:
+        found.append(
+            f"{name}: {result.only_reasoning} of {result.answered} answers hold reasoning alone: the model stopped "
+            "there, or the server's reasoning parser takes answers for thoughts; switch reasoning off (template = "
+            "{ enable_thinking = false }), or start the server without that parser."
+        )
     if load.counters.get("client_bound"):
         lag = load.counters.get("client_lag_s", 0.0)
         advice = "measure latency with a probe, or lower concurrency"

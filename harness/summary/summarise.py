@@ -162,6 +162,7 @@ def _backend_result(
         usage=dict(tally.usage),
         truncated_prompts=tally.truncated,
         cut_off_thinking=tally.cut_off_thinking,
+        only_reasoning=tally.only_reasoning,
         contaminated=contaminated,
         probe=tally.probe.latency(),
         load=tally.load(sessions),

@@ -104,6 +104,7 @@ class Tally:
     attempts: int = 0
     truncated: int = 0
     cut_off_thinking: int = 0
+    only_reasoning: int = 0
     tokens: int = 0
     queue_s: float = 0.0
     retry_s: float = 0.0
@@ -140,6 +141,7 @@ class Tally:
         self.truncated += line.prompt_truncated
         thought = bool(line.reasoning or line.usage.reasoning_tokens)
         self.cut_off_thinking += thought and line.finish == "length" and not line.text.strip()
+        self.only_reasoning += bool(line.reasoning) and line.finish == "stop" and not line.text.strip()
         self.outcomes.add(line)
         self.prices.add(line)
         self.hashes[line.n, line.repeat] = text_hash(line.text)

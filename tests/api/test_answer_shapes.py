@@ -173,6 +173,14 @@ def test_reasoning_is_no_part_of_the_answer_wherever_it_stands(tmp_path: Path) -
         assert (answer.text, answer.reasoning) == ("World", "Sports or World?"), body
 
 
+def test_a_parser_that_takes_the_answer_for_thoughts_loses_it_only_where_thinking_is_on(tmp_path: Path) -> None:
+    body = chat({"content": None, "reasoning_content": "World"})
+    on = answered(body, tmp_path).by_id["r0"]
+    assert (on.text, on.reasoning) == ("", "World")
+    off = answered(body, tmp_path, template={"enable_thinking": False}).by_id["r0"]
+    assert (off.text, off.reasoning) == ("World", "")
+
+
 def test_thoughts_that_took_all_tokens_leave_no_answer(tmp_path: Path) -> None:
     usage = {"prompt_tokens": 20, "completion_tokens": 8, "completion_tokens_details": {"reasoning_tokens": 8}}
     for message in ({"content": None, "reasoning_content": "Is it"}, {"content": "<think>Is it"}, {"content": ""}):
