@@ -6,9 +6,10 @@ import msgspec
 import torch
 import transformers
 
+from harness.errors import UsageError
 from harness.local.architecture import read_config
 from harness.local.base import BaseFiles
-from harness.local.loading import DTYPES, Placement
+from harness.local.loading import DTYPES, LOAD_ERRORS, Placement, first_line, model_loading
 
 from .model import trainable_weights, with_adapter
 from .recipe import Recipe
@@ -32,14 +33,23 @@ class Sizes(NamedTuple):
 
 
 def sizes(files: BaseFiles, recipe: Recipe, labels: int) -> Sizes:
-    """Counted on the meta device: nothing is loaded."""
+    """Counted on the meta device: nothing is loaded. Raises UsageError where the adapter does not fit the base."""
     config = read_config(files)
     kind: Any = transformers.AutoModelForCausalLM
     if recipe.objective == "head":
         kind, config.num_labels = transformers.AutoModelForSequenceClassification, labels
     plain = msgspec.structs.replace(recipe, quantization="none")
+    try:
+        with model_loading(), torch.device("meta"):
+            base = kind.from_config(config)
+    except LOAD_ERRORS as error:
+        what = "classification head" if recipe.objective == "head" else "causal language model"
+        raise UsageError(
+            f"base model {files.name}: transformers makes no {what} of model_type '{config.model_type}' "
+            f"({first_line(error)[:120]}): name another base."
+        ) from None
     with torch.device("meta"):
-        model = with_adapter(kind.from_config(config), plain)
+        model = with_adapter(base, plain)
     inner = config.get_text_config()
     trained = sum(p.numel() for p in trainable_weights(model).values())
     everything = sum(p.numel() for p in model.parameters())

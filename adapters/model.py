@@ -59,7 +59,7 @@ def with_adapter(model: Any, recipe: Recipe) -> Any:
         r=lora.r,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
-        target_modules=lora.targets,
+        target_modules=_linear_layers(model) if lora.targets == "all-linear" and _has_experts(model) else lora.targets,
         use_rslora=lora.rslora,
         use_dora=lora.dora,
     )
@@ -68,10 +68,32 @@ def with_adapter(model: Any, recipe: Recipe) -> Any:
             wrapped = get_peft_model(model, config)
     except ValueError as error:
         raise UsageError(f"recipe: [lora] does not fit the base: {first_line(error)}.") from error
+    fused = sorted(getattr(wrapped.peft_config["default"], "target_parameters", None) or [])
+    if fused:
+        raise UsageError(
+            f"recipe: [lora] targets reach the fused weights of experts ({', '.join(fused)}), and such an adapter "
+            "could be neither asked nor merged: say --set lora.targets=all-linear, which trains the layers beside them."
+        )
     for parameter in wrapped.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
     return wrapped
+
+
+def _has_experts(model: Any) -> bool:
+    """Whether the model keeps the weights of its experts fused in tensors [experts, .., ..], which are no layers."""
+    return any(p.dim() == 3 and "expert" in name for name, p in model.named_parameters())
+
+
+def _linear_layers(model: Any) -> list[str]:
+    """Names of all linear layers but for the output layer: PEFT's "all-linear" would add an experts' fused weights.
+
+    Layers of attention by their last name, as servers know them; those beside experts by the whole one, because PEFT
+    takes `gate_proj` alone for the experts' weights.
+    """
+    outer = {id(model.get_output_embeddings()), id(getattr(model, "score", None))}
+    linear = [n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and id(m) not in outer]
+    return sorted({name.rpartition(".")[2] if "attn" in name or "attention" in name else name for name in linear})
 
 
 @contextlib.contextmanager

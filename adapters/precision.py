@@ -17,16 +17,21 @@ def precision_arguments(dtype: str, device: str) -> dict[str, Any]:
     return {"bf16": dtype == "bfloat16", "fp16": dtype == "float16" and device != "cpu"}
 
 
-def check_card(recipe: Recipe, placement: Placement) -> None:
-    """Refuse what needs a CUDA card where there is none. Raises UsageError."""
+def check_device(recipe: Recipe, placement: Placement) -> None:
+    """Refuse what the device cannot do. Raises UsageError."""
     if placement.device.startswith("cuda"):
         return
-    plain = "--set quantization=none --set optimizer=adamw_torch"
-    if recipe.quantization == "nf4":
-        raise UsageError(f"a training on 4-bit weights wants a CUDA card, and there is none here: say {plain}.")
-    if "8bit" in recipe.optimizer or "paged" in recipe.optimizer:
-        raise UsageError(
-            f"optimizer {recipe.optimizer} wants a CUDA card, and there is none here: say --set optimizer=adamw_torch."
-        )
+    if recipe.quantization == "nf4" and placement.device != "cpu":
+        raise UsageError(f"4-bit weights run on CUDA cards and CPUs, not on {placement.device}: set quantization=none.")
     if recipe.dtype == "float16":
         raise UsageError("float16 trains on a card only: say --set dtype=bfloat16, or float32.")
+
+
+def slow_on(recipe: Recipe, device: str) -> list[str]:
+    """What to expect of a device, in sentences; usually nothing."""
+    if recipe.quantization != "nf4" or device != "cpu":
+        return []
+    return [
+        "4-bit weights are unpacked at every step, which takes a CPU several times as long as whole weights "
+        "(--set quantization=none)."
+    ]

@@ -36,7 +36,7 @@ from .memory import Sizes, free_bytes, needed, recomputes, sizes
 from .model import load_base, with_adapter
 from .not_finite import LossNotFiniteError
 from .options import TrainOptions
-from .precision import check_card
+from .precision import check_device, slow_on
 from .progress import TrainingProgress
 from .recipe import Recipe, load_recipe
 from .rows import Rows, choose_rows
@@ -112,6 +112,7 @@ def prepare(options: TrainOptions, rows: Rows | None = None) -> Prepared:
     small = sum(path.stat().st_size for path in files.weights) < SMALL_BYTES
     placement = place(ranks.device(), recipe.dtype, best_attention(files), "none", 1 if small else None)
     ranks.share(recipe)  # refused here where processes cannot share a step equally
+    sizes(files, recipe, len(task.labels))  # and here where the adapter does not fit the base
     tokenizer = load_tokenizer(files)
     renderer = Renderer(tokenizer, recipe.template)
     rows = rows or choose_rows(task, options.data, recipe, options.limit)
@@ -120,7 +121,7 @@ def prepare(options: TrainOptions, rows: Rows | None = None) -> Prepared:
     held, _ = encode(task, rows.validation, renderer, recipe, context)
     if not train:
         raise UsageError("no training row fits the base's context: raise max_length, or choose --set too_long=cut.")
-    remarks = [*rows.remarks, *remarks, *renderer.remarks]
+    remarks = [*rows.remarks, *remarks, *renderer.remarks, *slow_on(recipe, placement.device)]
     return Prepared(options, task, name, recipe, files, placement, tokenizer, renderer, rows, train, held, remarks)
 
 
@@ -138,8 +139,8 @@ def train(
     the checkpoint kept; KeyboardInterrupt after Ctrl-C, with a checkpoint.
     """
     check_tracker(options.track)
+    _fit_to_start(load_recipe(options.recipe or options.load_task().recipe, options.overrides))
     job = prepare(options, rows)
-    _fit_to_start(job)
     first = ranks.rank() == 0
     if not first:
         console = Console(quiet=True)
@@ -158,16 +159,16 @@ def train(
     return kept
 
 
-def _fit_to_start(job: Prepared) -> None:
+def _fit_to_start(recipe: Recipe) -> None:
     """What a dry run need not have: raises UsageError where this machine or launch cannot do what the recipe asks."""
-    place(ranks.device(), job.recipe.dtype, "auto", job.recipe.quantization, None)  # 4-bit weights need bitsandbytes
-    check_card(job.recipe, job.placement)
-    if job.recipe.sharding == "fsdp2" and ranks.world() == 1:
+    placement = place(ranks.device(), recipe.dtype, "auto", recipe.quantization, None)  # 4 bits need bitsandbytes
+    check_device(recipe, placement)
+    if recipe.sharding == "fsdp2" and ranks.world() == 1:
         raise UsageError(
             'sharding = "fsdp2" wants several processes: bench train .. --launch accelerate --num-processes N, '
             "or --set sharding=none."
         )
-    if job.recipe.sharding == "fsdp2" and job.recipe.quantization == "nf4":
+    if recipe.sharding == "fsdp2" and recipe.quantization == "nf4":
         raise UsageError("4-bit weights cannot be sharded: say --set sharding=none, or --set quantization=none.")
 
 

@@ -1,5 +1,6 @@
 """`bench train`: which kind of training a recipe asks for."""
 
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -137,6 +138,7 @@ def _trainer(objective: str) -> "Train":
 
 def need_local() -> None:
     """Raise UsageError where the extra `local` is not installed."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # its advice about optional kernels
     try:
         import peft  # noqa: F401  (the extra `local` brings it; better said now than in the middle)
         import torch  # noqa: F401

@@ -3,6 +3,7 @@
 import errno
 import sys
 import traceback
+import warnings
 from typing import Any
 
 import click
@@ -103,7 +104,18 @@ def cli() -> None:
 def main(argv: list[str] | None = None) -> None:
     """Run a verb and end the process with its exit code."""
     prepare_streams()
+    _quiet_libraries()
     sys.exit(_run(sys.argv[1:] if argv is None else argv))
+
+
+def _quiet_libraries() -> None:
+    """Deprecations and advice inside libraries are for programmers: shown on request (python -W, PYTHONWARNINGS)."""
+    if sys.warnoptions:
+        return
+    for kind in (FutureWarning, DeprecationWarning, PendingDeprecationWarning):
+        warnings.simplefilter("ignore", kind)
+    libraries = "torch|transformers|peft|accelerate|bitsandbytes|huggingface_hub"
+    warnings.filterwarnings("ignore", category=UserWarning, module=rf"({libraries})(\.|$)")
 
 
 def _run(argv: list[str]) -> int:

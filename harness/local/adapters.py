@@ -140,7 +140,8 @@ def _check_kind(config: Any, folder: Path) -> None:
     other = [
         field.name
         for field in dataclasses.fields(config)
-        if field.name not in KEPT and getattr(config, field.name) != getattr(plain, field.name)
+        if field.name not in KEPT
+        and (getattr(config, field.name) or None) != (getattr(plain, field.name) or None)  # an empty list is none
     ]
     if config.init_lora_weights not in PLAIN_BEGINNINGS:
         other.append("init_lora_weights")

@@ -27,11 +27,15 @@ MARGIN = 4
 
 
 class Answer:
-    """One row while it is being written; `matcher` keeps it inside a grammar. lost: its logits became no numbers."""
+    """One row while it is being written, with at most `most` tokens; `matcher` keeps it inside a grammar.
 
-    def __init__(self, item: Item, net: Net, ends: frozenset[int], matcher: Any = None) -> None:
+    lost: its logits became no numbers.
+    """
+
+    def __init__(self, item: Item, net: Net, ends: frozenset[int], most: int, matcher: Any = None) -> None:
         self.item = item
         self.request = item.request
+        self.most = most
         self.matcher = matcher
         self.tokens: list[int] = []
         self.lost = False
@@ -56,8 +60,8 @@ class Answer:
         self.tokens.append(token)
         if self.lost or token in self._ends or (self.request.stop and self._stopped()) or self._complete(token):
             self.finish = "stop"
-        elif len(self.tokens) >= self.request.max_tokens:
-            self.finish = "length"
+        elif len(self.tokens) >= self.most:  # a value that may end here is whole
+            self.finish = "stop" if self.matcher is not None and self.matcher.is_accepting() else "length"
 
     def _complete(self, token: int) -> bool:
         """Whether the grammar allows nothing further."""
@@ -128,15 +132,21 @@ class Generate:
         configured = getattr(net.model.generation_config, "eos_token_id", None)
         ends = configured if isinstance(configured, list) else [configured]
         self.ends = frozenset(int(e) for e in (*ends, net.renderer.end_id) if e is not None)
+        self._longest: dict[tuple[str, ...], int] = {}
         self._constraints = Constraints(net.renderer, net.vocabulary, self.ends) if constrained else None
 
     def extra(self, request: Request) -> int:
-        """Tokens a row takes besides its prompt: its answer, at most."""
-        return request.max_tokens
+        """Tokens a row takes besides its prompt: its answer, at most; inside a label set no label is cut off."""
+        if self._constraints is None or request.schema is not None or not request.labels:
+            return request.max_tokens
+        if request.labels not in self._longest:
+            lengths = [len(self.net.renderer.encode_answer(f" {label}")) for label in request.labels]
+            self._longest[request.labels] = max(lengths) + 1
+        return max(request.max_tokens, self._longest[request.labels])
 
     def room(self, request: Request) -> int:
         """Tokens a prompt may have."""
-        return self.net.context - request.max_tokens
+        return self.net.context - self.extra(request)
 
     def key(self, request: Request) -> None:
         """Any rows go together."""
@@ -154,7 +164,7 @@ class Generate:
     def answer(self, items: list[Item], prefix: Prefix) -> list[Completion]:
         """Read all prompts, then write one token a step for the rows still being written."""
         begun = time.perf_counter()
-        answers = [Answer(item, self.net, self.ends, self._matcher(item.request)) for item in items]
+        answers = [self._begin(item) for item in items]
         cache, logits, valid, positions = self._read(items, prefix)
         writing = answers
         first_token_s = 0.0
@@ -177,7 +187,7 @@ class Generate:
     def answer_singly(self, item: Item) -> Completion:
         """The same by transformers' own `generate`."""
         begun = time.perf_counter()
-        answer = Answer(item, self.net, self.ends, self._matcher(item.request))
+        answer = self._begin(item)
         first_token_s = 0.0
 
         def pick(logits: Tensor) -> int:
@@ -187,8 +197,8 @@ class Generate:
             first_token_s = first_token_s or time.perf_counter() - begun
             return token
 
-        most, cached = item.request.max_tokens, caches_exactly(self.net)
-        write(self.net.model, item.prompt.ids, most, pick, lambda: answer.finish is not None, cached=cached)
+        cached = caches_exactly(self.net)
+        write(self.net.model, item.prompt.ids, answer.most, pick, lambda: answer.finish is not None, cached=cached)
         return answer.completion(0, first_token_s)
 
     def _read(self, items: list[Item], prefix: Prefix) -> Read:
@@ -196,7 +206,7 @@ class Generate:
         skip = len(prefix.ids)
         rows = [item.prompt.ids[skip:] for item in items]
         widest = max(map(len, rows))
-        longest = max(item.request.max_tokens for item in items)
+        longest = max(self.extra(item.request) for item in items)
         stores = new_stores(self.net, len(rows), skip + widest + longest - 1)
         valid = torch.zeros(len(rows), skip + widest, dtype=torch.bool, device=self.net.device)
         logits, positions = [], []
@@ -210,8 +220,9 @@ class Generate:
         whole = window(stores, slice(0, len(rows)), 0, NO_LAYERS, used=skip + widest)
         return Read(whole, torch.cat(logits), valid, torch.cat(positions))
 
-    def _matcher(self, request: Request) -> Any:
-        return self._constraints.matcher(request) if self._constraints else None
+    def _begin(self, item: Item) -> Answer:
+        matcher = self._constraints.matcher(item.request) if self._constraints else None
+        return Answer(item, self.net, self.ends, self.extra(item.request), matcher)
 
     def _next(self, answers: Sequence[Answer], logits: Tensor) -> list[int]:
         """One token a row."""

@@ -18,6 +18,8 @@ from .architecture import batched_limit, context_of
 from .base import BaseFiles
 from .net import Net
 
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it advises about optional kernels when PEFT imports it
+
 _LOADING = threading.RLock()
 """Held while a model or an adapter is made: transformers changes torch for the whole process meanwhile."""
 

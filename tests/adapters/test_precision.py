@@ -3,7 +3,6 @@
 import io
 import json
 import sys
-import types
 from pathlib import Path
 
 import pytest
@@ -102,8 +101,6 @@ def test_activations_are_recomputed_where_the_recipe_or_memory_asks_for_it() -> 
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
-        ("quantization=nf4", "wants a CUDA card"),
-        ("optimizer=paged_adamw_8bit", "optimizer paged_adamw_8bit wants a CUDA card"),
         ("dtype=float16", "float16 trains on a card only"),
         ("sharding=fsdp2", "wants several processes"),
     ],
@@ -112,8 +109,41 @@ def test_what_this_machine_cannot_train_is_told_before_it_starts(
     setting: str, said: str, base: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setitem(sys.modules, "bitsandbytes", types.ModuleType("bitsandbytes"))
     wanted = options(base, rows, setting)
     assert prepare(wanted).steps == 52, "a dry run may plan what another machine will do"
     with pytest.raises(UsageError, match=said):
         train(wanted, Workspace(tmp_path), Console(file=io.StringIO()))
+
+
+def test_refusals_come_before_rows_are_read(
+    base: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    monkeypatch.setattr("harness.adapters.train.prepare", lambda *_: pytest.fail("rows were read"))
+    with pytest.raises(UsageError, match="needs bitsandbytes"):
+        train(options(base, rows, "quantization=nf4"), Workspace(tmp_path), Console(file=io.StringIO()))
+
+
+def test_an_adapter_that_does_not_fit_the_base_is_told_before_anything_is_loaded(base: Path, rows: Path) -> None:
+    with pytest.raises(UsageError, match=r"\[lora\] does not fit the base"):
+        prepare(options(base, rows, "lora.targets=no_such_layer"))
+
+
+def test_4_bit_weights_train_on_a_cpu_and_are_asked_there(base: Path, rows: Path, tmp_path: Path) -> None:
+    bits = pytest.importorskip("bitsandbytes")
+    said = io.StringIO()
+    settings = ("quantization=nf4", "optimizer=paged_adamw_8bit", "max_steps=2", "validation_rows=4")
+    wanted = options(base, rows, *settings)
+    workspace = Workspace(tmp_path)
+    _, manifest = train(wanted, workspace, Console(file=said, width=500))
+    assert manifest.steps == 2
+    assert "4-bit weights are unpacked at every step" in said.getvalue()
+    from harness.local.base import find_base
+    from harness.local.loading import load
+
+    placed = place("cpu", "auto", "auto", "nf4", 1)
+    net = load(find_base(str(base)), placed)
+    layers = [m for m in net.model.modules() if isinstance(m, bits.nn.Linear4bit)]
+    assert layers and all(m.weight.dtype == torch.uint8 and m.weight.quant_type == "nf4" for m in layers)
+    half = layers[0].in_features * layers[0].out_features // 2
+    assert layers[0].weight.numel() == half, "two weights in a byte"

@@ -74,3 +74,20 @@ def test_a_schema_that_cannot_be_kept_is_refused_beforehand(base: Path, tmp_path
             model=str(base),
             decode="json",
         )
+
+
+def test_no_label_is_cut_off_by_a_short_limit(base: Path, tmp_path: Path) -> None:
+    labels = ("profit robot border season bank", "treaty coach oil rocket vote league")
+    answers = ask(Workspace(tmp_path), news_requests(4, labels=labels, max_tokens=2), model=str(base), decode="json")
+    assert {a.text.strip() for a in answers.values()} <= set(labels)
+    assert all(a.finish == "stop" for a in answers.values())
+
+
+def test_a_value_that_may_end_where_the_tokens_end_is_whole(base: Path, tmp_path: Path) -> None:
+    schema = {"type": "string", "pattern": "^a*$"}
+    answers = ask(
+        Workspace(tmp_path), news_requests(3, labels=(), schema=schema, max_tokens=9), model=str(base), decode="json"
+    )
+    for answer in answers.values():
+        whole = answer.text.endswith('"') and len(answer.text) > 1
+        assert answer.finish == ("stop" if whole else "length")

@@ -92,7 +92,7 @@ MISSING = (
 )
 """Without a tiny configuration: their defaults do not shrink by these names."""
 
-REFUSED = ("cpmant", "xlnet")
+REFUSED = ("cpmant", "prophetnet", "xlm", "xlnet")
 """No causal language models: later tokens change what is computed for earlier ones."""
 
 
@@ -117,9 +117,11 @@ def _fixed(kind: type, key: str) -> bool:
     return isinstance(found, property) and found.fset is None
 
 
-def tiny_model(name: str, vocabulary: int, seed: int = 0) -> Any:
-    """A random model in float32, evaluating."""
+def tiny_model(name: str, vocabulary: int, seed: int = 0, **changes: Any) -> Any:
+    """A random model in float32, evaluating. changes: of the configuration."""
     config = tiny_config(name, vocabulary)
+    for key, value in changes.items():
+        setattr(config, key, value)
     torch.manual_seed(seed)
     model = transformers.AutoModelForCausalLM.from_config(config)
     return model.float().eval()
