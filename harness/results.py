@@ -8,7 +8,8 @@ from typing import Any, Literal
 from harness.metrics import Metric
 from harness.records import Record
 
-SCHEMA = 1
+SCHEMA = 2
+"""2: `resolution` is that of the pair that `verdict` names; 1: of the worst of all pairs."""
 
 
 class Estimate(Record, frozen=True, kw_only=True, omit_defaults=False):

@@ -58,6 +58,7 @@ def _verdict(check: CheckResult, pairing: Pairing, metric: Metric) -> Replacemen
             method=check.method,
             n=check.rows,
         ),
+        level=(1 + check.level) / 2,
         rows=check.rows,
         basis=f"that {candidate.backend} was not trained on" if check.scope == "clean" else "",
         sequential=check.kind == "sequential",

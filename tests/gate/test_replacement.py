@@ -36,6 +36,7 @@ def test_run_power_and_gate_say_the_same_of_the_same_rows(tmp_path: Path) -> Non
     assert gate.sentences == (verdict_sentence(summary.verdict, ACCURACY),)
     assert gate.sentences[0].startswith("small is at most 3.1 points less accurate than big (95 %, 600 rows); at a")
     assert gate.verdicts[0].loss.high == summary.verdict.loss.high
+    assert gate.verdicts[0].level == summary.verdict.level == 0.95
     said = detects(600, summary.resolution, ACCURACY)
     assert said and gate.resolution.endswith(said)
     planned = plan(log, None, None, (0.02,), 0.0, 0.8)
