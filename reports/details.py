@@ -200,14 +200,20 @@ def preferences(found: "list[Preference]", agreements: "list[Agreement]") -> lis
             Cell(text=one_line(p.b)),
             *(Cell(text=count(v)) for v in (p.wins_a, p.wins_b, p.ties)),
             _share(p.share),
-            _p(p.p),
+            _p(p.p if p.p_holm is None else p.p_holm),
+            Cell(text=f"{one_line(p.verdict)}{f' ({p.no_verdict})' if p.no_verdict else ''}"),
             Cell(text=", ".join(one_line(j) for j in p.judges)),
         )
         for p in found
     )
-    headings = ("a preferred", "b preferred", "ties", "a among decided %", "p, sign test")
+    headings = ("a preferred", "b preferred", "ties", "a among decided %", "p, after Holm")
     names = (Column(title="a", numeric=False), Column(title="b", numeric=False))
-    columns = (*names, *(Column(title=h) for h in headings), Column(title="judges", numeric=False))
+    columns = (
+        *names,
+        *(Column(title=h) for h in headings),
+        Column(title="verdict", numeric=False),
+        Column(title="judges", numeric=False),
+    )
     grids = [
         Grid(
             caption="Which answer is better (rows; a row goes to whom more judges preferred)",

@@ -7,6 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from harness.data.contamination import read_findings
+from harness.data.row_groups import RowGroupsBuilder
 from harness.files import write_whole
 from harness.judging.pairs import JUDGEMENTS, read_judgements
 from harness.local_paths import private_texts, without_private
@@ -111,8 +112,12 @@ def _preferences(log: RunLog) -> list[Grid]:
         preferences,
     )
 
-    judged = read_judgements(log.path)
-    return details.preferences(preferences(judged), agreements(judged))
+    judged, builder = read_judgements(log.path), RowGroupsBuilder()
+    for row in log.rows():
+        builder.add(row.sample)
+    codes = builder.build().codes
+    groups = {} if codes is None else {n: str(code) for n, code in enumerate(codes.tolist())}
+    return details.preferences(preferences(judged, groups), agreements(judged))
 
 
 def _rows(log: RunLog, summary: Summary, book: RowBook) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from harness.errors import ExitCode
 from harness.wording import count_noun
 
 if TYPE_CHECKING:
-    from harness.judging.verdicts import Verdicts
+    from harness.judging.verdicts import PairVerdict, Verdicts
     from harness.results import CostResult, Estimate
 
 
@@ -77,6 +77,16 @@ def judge(
     return int(ExitCode.DONE if verdicts.answered == verdicts.asked else ExitCode.INCOMPLETE)
 
 
+def _after_holm(pair: "PairVerdict") -> str:
+    if pair.p_holm is None or pair.p_holm == pair.p:
+        return f"{pair.p:.3g}"
+    return f"{pair.p_holm:.3g} after Holm over all pairs"
+
+
+def _why_not(pair: "PairVerdict") -> str:
+    return f" ({pair.no_verdict})" if pair.no_verdict else ""
+
+
 def sentences(verdicts: "Verdicts") -> list[str]:
     """The verdicts in words."""
     said = []
@@ -85,8 +95,8 @@ def sentences(verdicts: "Verdicts") -> list[str]:
             f"{pair.a} against {pair.b}, {count_noun(pair.judged, 'row')}: "
             f"{pair.a} wins {pair.wins_a}, {pair.b} wins {pair.wins_b}, "
             f"{pair.ties} ties; difference {_figure(pair.difference)}"
-            + (f", p = {pair.p:.3g} ({pair.p_method})" if pair.p is not None else "")
-            + f": {pair.verdict}."
+            + (f", p = {_after_holm(pair)} ({pair.p_method})" if pair.p is not None else "")
+            + f": {pair.verdict}{_why_not(pair)}."
         )
         if pair.unjudged:
             said.append(f"  {count_noun(pair.unjudged, 'row')} without a readable verdict in both orders.")

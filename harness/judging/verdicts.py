@@ -3,23 +3,25 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+import msgspec
 import numpy as np
 
 from harness.judging.pairs import Judgement, Pair
+from harness.judging.preference import WORTH, PreferenceTest, corrected_verdicts, rate, test_of_preference
 from harness.records import Record
 from harness.results import CostResult, Estimate
-from harness.statistics.clustered import clustered_mean
-from harness.statistics.mcnemar import exact_p
-from harness.statistics.proportions import wilson
-from harness.statistics.tango import tango_interval
 
 SCHEMA = 1
 
 
 class PairVerdict(Record, frozen=True, kw_only=True, omit_defaults=False):
-    """a against b. difference: (wins of a - wins of b) / judged; p: exact sign test over the decided rows (Student's
-    t over groups where rows share one); unjudged: rows without a readable verdict; longer: of the decided rows,
-    the share won by the longer answer (near 1: the judge may be counting words)."""
+    """a against b.
+
+    difference: (wins of a - wins of b) / judged; p: exact sign test over the decided rows (Student's t or sign flips
+    over groups where rows share one); p_holm: corrected over all pairs; unjudged: rows without a readable verdict;
+    longer: of the decided rows, the share won by the longer answer (near 1: the judge may be counting words); verdict:
+    at 5 % after Holm; no_verdict: why nothing may be concluded, in words ("" where it may).
+    """
 
     a: str
     b: str
@@ -33,6 +35,8 @@ class PairVerdict(Record, frozen=True, kw_only=True, omit_defaults=False):
     p_method: str
     longer: Estimate
     verdict: str
+    p_holm: float | None = None
+    no_verdict: str = ""
 
 
 class Verdicts(Record, frozen=True, kw_only=True, omit_defaults=False):
@@ -63,83 +67,72 @@ def pair_verdicts(pairs: Sequence[Pair], judgements: Sequence[Judgement]) -> tup
     by_names: dict[tuple[str, str], list[tuple[Pair, Judgement]]] = {}
     for pair, one in zip(pairs, judgements, strict=True):
         by_names.setdefault((pair.a, pair.b), []).append((pair, one))
-    return tuple(_tally(a, b, found) for (a, b), found in by_names.items())
-
-
-def _tally(a: str, b: str, found: list[tuple[Pair, Judgement]]) -> PairVerdict:
-    judged = [(pair, one) for pair, one in found if one.winner is not None]
-    count = Counter(one.winner for _, one in judged)
-    wins_a, wins_b, n = count["a"], count["b"], len(judged)
-    difference, p, p_method = _difference(judged, wins_a, wins_b)
-    decided = [(pair, one) for pair, one in judged if one.winner != "tie" and len(pair.text_a) != len(pair.text_b)]
-    longer = sum((one.winner == "a") == (len(pair.text_a) > len(pair.text_b)) for pair, one in decided)
-    verdict = "not distinguishable"
-    if p is not None and p < 0.05:
-        verdict = f"{a if (difference.value or 0) > 0 else b} preferred"
-    return PairVerdict(
-        a=a,
-        b=b,
-        judged=n,
-        wins_a=wins_a,
-        wins_b=wins_b,
-        ties=count["tie"],
-        unjudged=len(found) - n,
-        difference=difference,
-        p=p,
-        p_method=p_method,
-        longer=rate(longer, len(decided)),
-        verdict=verdict,
+    tallies = [_tally(a, b, of_pair) for (a, b), of_pair in by_names.items()]
+    verdicts = corrected_verdicts([(tally.a, tally.b, test) for tally, test in tallies])
+    return tuple(
+        msgspec.structs.replace(tally, p_holm=p_holm, verdict=verdict)
+        for (tally, _), (p_holm, verdict) in zip(tallies, verdicts, strict=True)
     )
 
 
-def _difference(judged: list[tuple[Pair, Judgement]], wins_a: int, wins_b: int) -> tuple[Estimate, float | None, str]:
-    n = len(judged)
-    if not n:
-        return Estimate(value=None, method="no verdict"), None, ""
-    groups = [pair.group if pair.group is not None else f"row {pair.n}" for pair, _ in judged]
-    if len(set(groups)) == n:
-        low, high = tango_interval(wins_b, wins_a, n, 0.95)
-        method, p, p_method = "Tango 95 %", exact_p(wins_b, wins_a), "exact sign test"
-    else:
-        values = np.array([{"a": 1.0, "b": -1.0}.get(str(one.winner), 0.0) for _, one in judged])
-        mean = clustered_mean(values, np.unique(groups, return_inverse=True)[1])
-        low, high = mean.interval()
-        p, p_method = mean.p_two_sided(), "Student's t over groups"
-        method = f"Student 95 % over {mean.clusters} groups"
-    return Estimate(value=(wins_a - wins_b) / n, low=low, high=high, method=method, n=n), p, p_method
+def _tally(a: str, b: str, found: list[tuple[Pair, Judgement]]) -> tuple[PairVerdict, PreferenceTest]:
+    judged = [(pair, one) for pair, one in found if one.winner is not None]
+    count = Counter(one.winner for _, one in judged)
+    test = test_of_preference([WORTH[one.winner or "tie"] for _, one in judged], [_group(pair) for pair, _ in judged])
+    decided = [(pair, one) for pair, one in judged if one.winner != "tie" and len(pair.text_a) != len(pair.text_b)]
+    longer = np.array([(one.winner == "a") == (len(pair.text_a) > len(pair.text_b)) for pair, one in decided])
+    return (
+        PairVerdict(
+            a=a,
+            b=b,
+            judged=len(judged),
+            wins_a=count["a"],
+            wins_b=count["b"],
+            ties=count["tie"],
+            unjudged=len(found) - len(judged),
+            difference=test.difference,
+            p=test.p,
+            p_method=test.p_method,
+            longer=rate(longer, [_group(pair) for pair, _ in decided]),
+            verdict="",
+            no_verdict=test.no_verdict,
+        ),
+        test,
+    )
+
+
+def _group(pair: Pair) -> str:
+    return f"row {pair.n}" if pair.group is None else f"group {pair.group}"
 
 
 def consistency(judgements: Iterable[Judgement]) -> Estimate:
     """Share of the asked pairs on which both orders gave the same verdict."""
     both = [one for one in judgements if one.first is not None and one.second is not None]
-    return rate(sum(one.first == one.second for one in both), len(both))
+    return rate([one.first == one.second for one in both], [str(one.n) for one in both])
 
 
 def first_wins(judgements: Iterable[Judgement]) -> Estimate:
     """Of verdicts that name a winner, the share that name the answer shown first."""
-    named = [(one.first, "a") for one in judgements] + [(one.second, "b") for one in judgements]
-    decided = [(given, shown) for given, shown in named if given in ("a", "b")]
-    return rate(sum(given == shown for given, shown in decided), len(decided))
+    known = list(judgements)
+    named = [(one.n, one.first, "a") for one in known] + [(one.n, one.second, "b") for one in known]
+    decided = [(n, given, shown) for n, given, shown in named if given in ("a", "b")]
+    return rate([given == shown for _, given, shown in decided], [str(n) for n, _, _ in decided])
 
 
 def agreement(judgements: Iterable[Judgement], votes: Iterable[Judgement]) -> Estimate:
-    """Share of people's votes that a judge agrees with, on the pairs both have judged."""
+    """Share of people's votes that a judge agrees with, on the pairs both have judged; votes on one row count as one
+    group."""
     by_pair = {(one.n, one.a, one.b): one.winner for one in judgements if one.winner is not None}
     swap = {"a": "b", "b": "a", "tie": "tie"}
-    same = []
+    same: list[bool] = []
+    rows: list[str] = []
     for vote in votes:
         if vote.winner is None:
             continue
         if (vote.n, vote.a, vote.b) in by_pair:
             same.append(by_pair[(vote.n, vote.a, vote.b)] == vote.winner)
+            rows.append(str(vote.n))
         elif (vote.n, vote.b, vote.a) in by_pair:
             same.append(by_pair[(vote.n, vote.b, vote.a)] == swap[vote.winner])
-    return rate(sum(same), len(same))
-
-
-def rate(count: int, n: int) -> Estimate:
-    """A proportion with Wilson's interval; undefined for no rows."""
-    if not n:
-        return Estimate(value=None, method="no rows")
-    low, high = wilson(count, n)
-    return Estimate(value=count / n, low=low, high=high, method="Wilson 95 %", n=n)
+            rows.append(str(vote.n))
+    return rate(same, rows)

@@ -1,7 +1,7 @@
 """People's votes on two answers: taken in from a voting page's export, and what all verdicts on a run add up to."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import Literal
@@ -10,11 +10,10 @@ from msgspec.structs import replace
 
 from harness.errors import UsageError, did_you_mean
 from harness.judging.pairs import Judgement, Winner, append_judgements
+from harness.judging.preference import WORTH, PreferenceTest, corrected_verdicts, test_of_preference
 from harness.records import Record
 from harness.results import Estimate
 from harness.runlog import RunLog, decode_schema
-from harness.statistics.mcnemar import exact_p
-from harness.statistics.proportions import wilson
 
 SCHEMA = 1
 
@@ -57,7 +56,10 @@ class Agreement(Record, frozen=True, kw_only=True, omit_defaults=False):
 class Preference(Record, frozen=True, kw_only=True, omit_defaults=False):
     """a against b, as people together or one judging model see it. A row goes to whom more people preferred.
 
-    p: two-sided exact sign test over rows that went to one of the two; share: of these rows, those that went to a.
+    p: two-sided, of the exact sign test over rows that went to one of the two (Student's t or sign flips over groups
+    where rows share one: p_method); p_holm: corrected over all pairs of these judges; share: of these rows, those
+    that went to a; verdict: "a preferred" by name or "not distinguishable", at 5 % after Holm; no_verdict: why nothing
+    may be concluded, in words ("" where it may).
     """
 
     a: str
@@ -68,6 +70,10 @@ class Preference(Record, frozen=True, kw_only=True, omit_defaults=False):
     share: Estimate
     p: float
     judges: tuple[str, ...]
+    p_method: str = "exact sign test"
+    p_holm: float | None = None
+    verdict: str = "not distinguishable"
+    no_verdict: str = ""
 
 
 def add_votes(log: RunLog, path: Path) -> int:
@@ -107,12 +113,22 @@ def _judgement(file: VoteFile, vote: Vote) -> Judgement:
     )
 
 
-def preferences(judgements: Iterable[Judgement]) -> list[Preference]:
-    """One per pair of backends for the people, and one per judging model; verdicts without a winner are left out."""
-    groups: dict[tuple[str, str, str], list[Judgement]] = defaultdict(list)
+def preferences(judgements: Iterable[Judgement], groups: Mapping[int, str] | None = None) -> list[Preference]:
+    """One per pair of backends for the people, and one per judging model; verdicts without a winner are left out.
+
+    groups: of rows that stand or fall together, their group; the other rows are on their own.
+    """
+    found: dict[tuple[str, str, str], list[Judgement]] = defaultdict(list)
     for one in _turned(judgements):
-        groups[one.a, one.b, "" if one.kind == "person" else one.by].append(one)
-    return [_preference(a, b, found) for (a, b, _), found in sorted(groups.items())]
+        found[one.a, one.b, "" if one.kind == "person" else one.by].append(one)
+    tallies = {key: _preference(*key[:2], of_pair, groups or {}) for key, of_pair in sorted(found.items())}
+    corrected: dict[tuple[str, str, str], Preference] = {}
+    for judge in {key[2] for key in tallies}:
+        keys = [key for key in tallies if key[2] == judge]
+        verdicts = corrected_verdicts([(key[0], key[1], tallies[key][1]) for key in keys])
+        for key, (p_holm, verdict) in zip(keys, verdicts, strict=True):
+            corrected[key] = replace(tallies[key][0], p_holm=p_holm, verdict=verdict)
+    return [corrected[key] for key in tallies]
 
 
 def agreements(judgements: Iterable[Judgement]) -> list[Agreement]:
@@ -129,7 +145,6 @@ def agreements(judgements: Iterable[Judgement]) -> list[Agreement]:
 
 
 SWAPPED: dict[Winner, Winner] = {"a": "b", "b": "a", "tie": "tie"}
-WORTH = {"a": 1, "b": -1, "tie": 0}
 
 
 def _turned(judgements: Iterable[Judgement]) -> list[Judgement]:
@@ -141,23 +156,27 @@ def _turned(judgements: Iterable[Judgement]) -> list[Judgement]:
     ]
 
 
-def _preference(a: str, b: str, found: list[Judgement]) -> Preference:
+def _preference(a: str, b: str, found: list[Judgement], groups: Mapping[int, str]) -> tuple[Preference, PreferenceTest]:
     rows: dict[int, int] = defaultdict(int)
     for judgement in found:
         rows[judgement.n] += WORTH[judgement.winner or "tie"]
-    wins_a, wins_b = sum(v > 0 for v in rows.values()), sum(v < 0 for v in rows.values())
-    decided = wins_a + wins_b
-    low, high = wilson(wins_a, decided) if decided else (None, None)
-    share = wins_a / decided if decided else None
-    return Preference(
-        a=a,
-        b=b,
-        wins_a=wins_a,
-        wins_b=wins_b,
-        ties=len(rows) - decided,
-        share=Estimate(value=share, low=low, high=high, method="Wilson 95 %", n=decided),
-        p=exact_p(wins_a, wins_b),
-        judges=tuple(sorted({j.by for j in found})),
+    leaning = [(value > 0) - (value < 0) for value in rows.values()]
+    names = [f"group {groups[n]}" if n in groups else f"row {n}" for n in rows]
+    test = test_of_preference(leaning, names)
+    return (
+        Preference(
+            a=a,
+            b=b,
+            wins_a=leaning.count(1),
+            wins_b=leaning.count(-1),
+            ties=leaning.count(0),
+            share=test.share,
+            p=1.0 if test.p is None else test.p,
+            judges=tuple(sorted({j.by for j in found})),
+            p_method=test.p_method,
+            no_verdict=test.no_verdict,
+        ),
+        test,
     )
 
 
