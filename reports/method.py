@@ -31,6 +31,9 @@ FORMULAE = {
     "SE = (1/n) √(Σ_g (Σ_(i in g) (d_i - d̄))²), with Student's t of G - 1 degrees of freedom. E. Miller, 2024.",
     "sign": "Sign-flip permutation: the sign of each group's difference is flipped at random.",
     "student": "Student's t interval of a mean: mean ± t s / √n.",
+    "confidence sequence": "Confidence sequence of a mean of values in a known range: all means m against which the "
+    "wealth Π (1 + θ (y_i / m - 1)), averaged over fixed stakes θ, never reached 1 / α, and the same from above; it "
+    "holds however often one looks. I. Waudby-Smith and A. Ramdas, J. R. Stat. Soc. B 2024.",
     "holm": "Holm's correction: the k-th smallest of m p values is multiplied by m - k + 1, and never falls below the "
     "one before it. S. Holm, Scand. J. Stat. 1979.",
 }

@@ -52,8 +52,9 @@ def _sides(result: GateResult) -> list[str]:
 def _checks(result: GateResult) -> str:
     if not result.checks:
         return ""
+    levels = " or ".join(f"{100 * level:g}" for level in sorted({check.level for check in result.checks}))
     lines = [
-        "| check | candidate | reference | change [90 % interval] | margin or limit | verdict | rows |",
+        f"| check | candidate | reference | change [{levels} % interval] | margin or limit | verdict | rows |",
         "| --- | ---: | ---: | ---: | ---: | --- | ---: |",
     ]
     return "\n".join([*lines, *(_check(check) for check in result.checks), ""])
