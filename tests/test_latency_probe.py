@@ -69,7 +69,7 @@ def test_a_backend_that_never_answered_is_left_after_its_first_error() -> None:
     assert [name for name, _ in calls].count("a") == 11
     sentences = told(backends)
     assert sentences[0] == "latency probe: 12 requests to a, b, one at a time, $2.750000"
-    assert "b: the latency probe ended after 1 requests (connection: nobody listens)" in sentences[1]
+    assert "b: the latency probe ended after 1 request (connection: nobody listens)" in sentences[1]
 
 
 def test_a_few_errors_of_one_kind_end_it_and_single_ones_of_several_kinds_do_not() -> None:

@@ -90,5 +90,6 @@ def told(backends: Mapping[str, Probed]) -> list[str]:
     for name, probed in backends.items():
         if probed.ended is not None:
             left = "its latency is not measured" if not probed.answers else "the answers so far count"
-            found.append(f"{name}: the latency probe ended after {probed.requests} requests ({probed.ended}); {left}")
+            count = f"{probed.requests} request{'' if probed.requests == 1 else 's'}"
+            found.append(f"{name}: the latency probe ended after {count} ({probed.ended}); {left}")
     return found
