@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError, did_you_mean
-from harness.user_code import fault_of_users_code
+from harness.user_code import described, place_in_users_code
 
 TASKS = "bench.tasks"
 BACKENDS = "bench.backends"
@@ -71,5 +71,5 @@ def _from_package(name: str, what: str) -> Any:
 
 
 def _say(error: BaseException) -> str:
-    where = None if isinstance(error, SyntaxError) else fault_of_users_code(error)
-    return where or f"{type(error).__name__}: {error}".rstrip(".")
+    place = None if isinstance(error, SyntaxError) else place_in_users_code(error)
+    return described(error) + (f" ({place})" if place else "")

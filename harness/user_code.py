@@ -12,7 +12,19 @@ GROUPS = ("bench.tasks", "bench.backends")
 
 
 def fault_of_users_code(error: BaseException) -> str | None:
-    """A sentence naming file, line and function where the user's own code raised; None where Bench itself did.
+    """A clause naming file, line and function where the user's own code raised, and the error; None where Bench did."""
+    place = place_in_users_code(error)
+    return None if place is None else f"{place}: {described(error)}"
+
+
+def described(error: BaseException) -> str:
+    """`KeyError: 'team'`, as one line."""
+    said = " ".join(str(error).split())
+    return (type(error).__name__ + (f": {said}" if said else "")).rstrip(".")
+
+
+def place_in_users_code(error: BaseException) -> str | None:
+    """`tickets.py:31, in score` where the user's own code raised; None where Bench itself did.
 
     An error that a library raises is the user's when it was the user's code that called the library.
     """
@@ -21,10 +33,8 @@ def fault_of_users_code(error: BaseException) -> str | None:
     if not ours or _is_bench(Path(ours[-1].filename)):
         return None
     frame = ours[-1]
-    said = " ".join(str(error).split())
-    what = type(error).__name__ + (f": {said}" if said else "")
     function = "" if frame.name == "<module>" else f", in {frame.name}"
-    return f"{_shown(Path(frame.filename))}:{frame.lineno}{function}: {what.rstrip('.')}"
+    return f"{_shown(Path(frame.filename))}:{frame.lineno}{function}"
 
 
 def _shown(path: Path) -> str:

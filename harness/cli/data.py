@@ -65,7 +65,7 @@ def check(task: str, data: str | None, as_json: bool) -> None:
 @json_option
 @quiet_anyway
 def split(file: Path, out: Path, share: float, group: str | None, seed: int, as_json: bool) -> None:
-    """Split FILE into training and test rows, for tasks whose data has no splits.
+    """Split one FILE into training and test rows.
 
     \b
     bench data split reviews.csv --out reviews/

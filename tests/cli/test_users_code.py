@@ -62,7 +62,11 @@ def test_the_task_of_these_tests_is_whole(tmp_path: Path, monkeypatch: pytest.Mo
         ("request", "return 1 / 0", "mine.py:12, in request: ZeroDivisionError: division by zero"),
         ("request", "return Request(id=sample.id, message='x')", "mine.py:12, in request: TypeError: "),
         ("score", "return completion.txt", "mine.py:16, in score: AttributeError: "),
-        ("above", "import nothing_of_this_name", "mine.py:3: ModuleNotFoundError: No module named"),
+        (
+            "above",
+            "import nothing_of_this_name",
+            "mine.py cannot be loaded: ModuleNotFoundError: No module named 'nothing_of_this_name' (mine.py:3)",
+        ),
     ],
 )
 def test_an_exception_in_a_users_file_names_its_line(
