@@ -8,7 +8,7 @@ from .pairing import Pairing
 from .records import CheckResult
 from .sequential import stopped_early
 from .settings import DEFAULT_FORMAT_MARGIN, DEFAULT_MARGIN, GateSettings
-from .words import points
+from .words import plural, points
 
 WIDE_MARGIN = 0.1
 """A margin of a share above it lets nearly everything pass."""
@@ -30,11 +30,12 @@ def warnings_of(pairings: list[Pairing], settings: GateSettings) -> list[str]:
             found.append(f"{pairing.backend}: asking stopped early, once the answer was known.")
         if candidate.unanswered:
             found.append(
-                f"{candidate.info.backend}: {candidate.unanswered} of {candidate.asked} answers are missing; "
-                "they count as wrong."
+                f"{candidate.info.backend}: {candidate.unanswered} of {candidate.asked} answers "
+                f"{'is missing; it counts' if candidate.unanswered == 1 else 'are missing; they count'} as wrong."
             )
         if reference.unanswered:
-            found.append(f"the reference {reference.info.backend} lacks {reference.unanswered} answers: not compared.")
+            lacking = plural(reference.unanswered, "answer")
+            found.append(f"the reference {reference.info.backend} lacks {lacking}: not compared.")
     return found
 
 

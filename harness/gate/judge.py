@@ -1,5 +1,6 @@
 """The gate itself: a run against a baseline file, against another run, or one backend of a run against another."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,7 +39,7 @@ from .settings import GateSettings
 from .side import Evaluation, Side, read_ids, run_evaluation, run_side, run_summary
 from .unchanged import same_answers, settle_unchanged, unchanged_warnings
 from .verdict import correct_harm, exit_code, overall
-from .words import headline, resolution, sentence
+from .words import headline, plural, resolution, sentence
 
 
 @dataclass(frozen=True)
@@ -225,8 +226,14 @@ def too_few_answers(side: Side, most: float) -> str | None:
         return None
     return (
         f"{side.info.backend} ({side.info.run}) lacks {side.unanswered} of {side.asked} answers "
-        f"({side.errors} infrastructure errors), more than {100 * most:g} %: finish the run with --resume."
+        f"({plural(side.errors, 'infrastructure error')}), more than {100 * most:g} %: {_finish_it(side)}"
     )
+
+
+def _finish_it(side: Side) -> str:
+    if not Path(side.info.source).is_dir():
+        return "accept a run without so many gaps."
+    return f"finish it with `bench run --resume {shlex.quote(side.info.source)}`."
 
 
 def _refuse_unknown_slices(settings: GateSettings, rows: RowTable) -> None:

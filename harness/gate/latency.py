@@ -16,6 +16,7 @@ from harness.statistics.noninferiority import LEVEL
 
 from .records import CheckResult
 from .settings import GateSettings
+from .words import plural
 
 ENOUGH_RUNS = 5
 FIELDS = {"latency_p50": "p50_s", "latency_p95": "p95_s"}
@@ -57,8 +58,9 @@ def _check(backend: str, metric: str, ratio: float, both: list[tuple[float, floa
         difference=math.exp(float(logs.mean())),
     )
     if not same_runs or len(both) < ENOUGH_RUNS:
+        where = "" if same_runs else " on different occasions"
         sentence = (
-            f"advice only: {len(both)} run(s) with both sides probed{'' if same_runs else ' on different occasions'}; "
+            f"advice only: {plural(len(both), 'run')} with both sides probed{where}; "
             f"a verdict needs {ENOUGH_RUNS} runs that each probe both (--latency-run)."
         )
         return msgspec.structs.replace(result, sentence=sentence)

@@ -22,7 +22,7 @@ def show(result: GateResult, console: Console) -> None:
         console.print(Text(result.resolution))
     if result.checks:
         console.print(_table(result))
-    for line in (*result.reasons, *result.warnings):
+    for line in (*result.reasons[1:], *result.warnings):  # the headline is the first reason
         console.print(Text(f"! {one_line(line, 400)}", style="yellow"))
     for line in result.notes:
         console.print(Text(one_line(line, 400), style="dim"))
