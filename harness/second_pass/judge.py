@@ -9,6 +9,7 @@ from harness.asking.plan import Plan, ask, make_backends
 from harness.asking.together import Observer, ask_everyone
 from harness.backend import RunContext
 from harness.data.contamination import Findings
+from harness.data.sampling import order_version
 from harness.errors import InterruptedRunError, UsageError, did_you_mean
 from harness.files import write_json
 from harness.hashing import digest
@@ -54,6 +55,11 @@ def judge_run(
     """
     names = _candidates(log, between)
     rows = list(log.rows())[:limit]
+    if len(rows) < log.manifest.rows and order_version(log.manifest.data) == 1:
+        (observer or Observer()).remark(
+            f"{log.path} was drawn by version 1 of the row order: its first rows hold references of few rows in "
+            "another share than all rows do; judge all of them, or run it again."
+        )
     pairs = pairs_of(rows, {name: _answers_of(log, name, rows) for name in names}, names)
     if not pairs:
         raise UsageError(f"{log.path}: no row was answered by two of {', '.join(names)}: there is nothing to compare.")
