@@ -38,6 +38,10 @@ class UsageError(BenchError):
     """A wrong flag, setting, name or input file."""
 
 
+class UnreachableError(UsageError):
+    """A server that cannot be reached, or an address at which none answers as one."""
+
+
 class IncompleteRunError(BenchError):
     """Rows are missing, or too many infrastructure errors for a verdict."""
 

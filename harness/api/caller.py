@@ -145,7 +145,7 @@ class Caller:
             self.halt(error.kind, said)
             return self._failure(call, error.kind, str(error))
         finally:
-            self.purse.scouted(call)
+            self.purse.ended(call)
 
     def _at(self, call: Call) -> str:
         """The backend and the address that was asked last."""
@@ -153,7 +153,7 @@ class Caller:
 
     async def _turn(self, call: Call) -> Endpoint | None:
         """Budget reserved, slot taken, pace kept; None (and nothing held) where the backend stopped."""
-        await self.purse.wait_for_scout(call, self.stopped, self._halted)
+        await self.purse.wait_for_first(call, self.stopped, self._halted)
         call.most = self.most(call.request)  # what has been learned may have changed it
         if not await self.purse.reserve(call.most, self.stopped):
             if not self.stopped():
@@ -203,7 +203,7 @@ class Caller:
         except BadBodyError as error:
             endpoint.reached()
             transient = self._bad_body(call, endpoint, error)
-            await self._weigh(call, endpoint, transient)
+            await self._check_reach(call, endpoint, transient)
             raise transient from None
         except Exception as error:
             if self._adapted(call, endpoint, error):
@@ -214,9 +214,9 @@ class Caller:
             try:
                 completion = self._refused(call, endpoint, verdict)
             except (RowError, TransientError) as failed:
-                await self._weigh(call, endpoint, failed)
+                await self._check_reach(call, endpoint, failed)
                 raise failed from None
-            await self._weigh_end(call, endpoint, completion)
+            await self._check_reach_of_end(call, endpoint, completion)
             return completion
         return self._whole(call, endpoint, reply)
 
@@ -249,7 +249,7 @@ class Caller:
             self._said.add(text)
             self.remark(self.clean(text))
 
-    async def _weigh(self, call: Call, endpoint: Endpoint, failed: RowError | TransientError) -> None:
+    async def _check_reach(self, call: Call, endpoint: Endpoint, failed: RowError | TransientError) -> None:
         """Find out whether a failure of unknown reach concerns all rows. Raises FatalError where it does."""
         if isinstance(failed, RowError):
             doubtful = failed.undecided and self._evidence.refused()
@@ -258,19 +258,19 @@ class Caller:
         if not doubtful:
             return
         async with self._controlling:
-            if self.stopped() or self._evidence.calm():
+            if self.stopped() or self._evidence.settled():
                 return
             if await self._control_fails(call, endpoint, failed.kind):
                 raise FatalError(failed.kind, str(failed)) from None
             self._evidence.cleared()
 
-    async def _weigh_end(self, call: Call, endpoint: Endpoint, ended: Completion) -> None:
+    async def _check_reach_of_end(self, call: Call, endpoint: Endpoint, ended: Completion) -> None:
         """Rows that end without an answer, and none that is answered: a server that ends even a harmless request so
         does it for another reason than the rows. Raises FatalError then."""
         if not self._evidence.ended():
             return
         async with self._controlling:
-            if not self.stopped() and not self._evidence.calm():
+            if not self.stopped() and not self._evidence.settled():
                 if await self._control_fails(call, endpoint, str(ended.finish)):
                     said = f"even a harmless request ends so: {ended.notes.get('server', '')}"
                     raise FatalError("invalid request", said) from None

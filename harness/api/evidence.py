@@ -46,7 +46,7 @@ class Evidence:
         self._ends += 1
         return not self.answers and self._ends >= self._next_end
 
-    def calm(self) -> bool:
+    def settled(self) -> bool:
         """Whether nothing calls for a control request any longer (an answer came, or another one was just sent)."""
         if self.answers:
             return self._refusals < self._next_refusal

@@ -32,30 +32,30 @@ class Purse:
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
         self.maybe_billed = 0.0
-        self._scout: object | None = None
-        self._scouted = budget.ceiling is None
-        self._over = asyncio.Event()
+        self._first: object | None = None
+        self._bound_seen = budget.ceiling is None
+        self._first_ended = asyncio.Event()
 
-    async def wait_for_scout(self, call: object, stopped: Callable[[], bool], halted: asyncio.Event) -> None:
+    async def wait_for_first(self, call: object, stopped: Callable[[], bool], halted: asyncio.Event) -> None:
         """Under a ceiling the first request goes alone: its usage tells whether the bound holds (some servers bill
         thoughts beyond max_tokens)."""
-        while not self._scouted and self._scout not in (None, call) and not stopped():
-            waits = [asyncio.ensure_future(event.wait()) for event in (self._over, halted)]
+        while not self._bound_seen and self._first not in (None, call) and not stopped():
+            waits = [asyncio.ensure_future(event.wait()) for event in (self._first_ended, halted)]
             try:
                 await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 for wait in waits:
                     wait.cancel()
-        if not self._scouted and self._scout is None:
-            self._scout = call
-            self._over.clear()
+        if not self._bound_seen and self._first is None:
+            self._first = call
+            self._first_ended.clear()
 
-    def scouted(self, call: object) -> None:
+    def ended(self, call: object) -> None:
         """A request has ended: where it was the first one, the others may go."""
-        if self._scout is call:
-            self._scout = None
-            self._scouted = True
-            self._over.set()
+        if self._first is call:
+            self._first = None
+            self._bound_seen = True
+            self._first_ended.set()
 
     async def reserve(self, most: float | None, stopped: Callable[[], bool]) -> bool:
         """Set `most` aside. False where it can not be had even when everything in flight has been settled."""

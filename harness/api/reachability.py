@@ -9,7 +9,7 @@ import msgspec
 import openai
 
 from harness.api.answer import first_words
-from harness.errors import UsageError
+from harness.errors import UnreachableError
 
 LOOK_S = 2.5
 """How long a server may take to be reached, and to list its models; one that is slow to list them is asked all the
@@ -32,7 +32,7 @@ class _Models(msgspec.Struct):
 async def served_models(where: str, url: str, client: openai.AsyncOpenAI, *, strict: bool = True) -> list[ServedModel]:
     """The models that a server lists; none where it lists none, is slow to, or wants a key first.
 
-    strict: raises UsageError, with the address and the cause, where nothing can be reached there, or where what
+    strict: raises UnreachableError, with the address and the cause, where nothing can be reached there, or where what
     answers is no such server (with the address of the one beside it, if there is one).
     """
     try:
@@ -42,7 +42,9 @@ async def served_models(where: str, url: str, client: openai.AsyncOpenAI, *, str
     except (openai.APIConnectionError, httpx2.HTTPError, aiohttp.ClientError) as error:
         cause = unreachable(error)
         if strict and cause is not None:
-            raise UsageError(f"{where}: no server answers at {url} ({cause}): start it, or correct base_url.") from None
+            raise UnreachableError(
+                f"{where}: no server answers at {url} ({cause}): start it, or correct base_url."
+            ) from None
         return []
     except (msgspec.MsgspecError, UnicodeDecodeError):
         said = first_words(body)
@@ -58,12 +60,12 @@ async def served_models(where: str, url: str, client: openai.AsyncOpenAI, *, str
 
 
 async def _refuse_foreign(where: str, url: str, client: openai.AsyncOpenAI, said: str) -> None:
-    """Raises UsageError where chats are not answered at this address either. Some real servers list no models."""
+    """Raises UnreachableError where chats are not answered at this address either. Some real servers list no models."""
     if url.endswith(CHAT):
         right = url.removesuffix(CHAT)
-        raise UsageError(f'{where}: base_url ends before {CHAT}: write base_url = "{right}".')
+        raise UnreachableError(f'{where}: base_url ends before {CHAT}: write base_url = "{right}".')
     if not url.endswith("/v1") and await _lists_models(f"{url}/v1/models", client):
-        raise UsageError(f'{where}: {url} is no API ({said}), {url}/v1 is one: write base_url = "{url}/v1".')
+        raise UnreachableError(f'{where}: {url} is no API ({said}), {url}/v1 is one: write base_url = "{url}/v1".')
     try:
         answer = await client.post(CHAT, body={}, cast_to=httpx2.Response, options={"timeout": LOOK_S})
     except openai.APIStatusError as error:
@@ -77,7 +79,9 @@ async def _refuse_foreign(where: str, url: str, client: openai.AsyncOpenAI, said
             return
         said = first_words(answer.content)
     hint = "" if url.endswith("/v1") else f"; most such addresses end in /v1: try {url}/v1"
-    raise UsageError(f"{where}: what answers at {url} is no OpenAI-compatible server ({said}): correct base_url{hint}.")
+    raise UnreachableError(
+        f"{where}: what answers at {url} is no OpenAI-compatible server ({said}): correct base_url{hint}."
+    )
 
 
 async def _lists_models(url: str, client: openai.AsyncOpenAI) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from harness.backend import Backend, Needs
-from harness.errors import BackendStopped
+from harness.errors import BackendStopped, UnreachableError
 from harness.identity import Identity
 from harness.records import Completion, Failure, Record, Request
 
@@ -20,7 +20,8 @@ class Reply(Record, frozen=True, kw_only=True, omit_defaults=False):
 
 
 async def ask_all(backends: dict[str, Backend], request: Request) -> list[Reply]:
-    """Check all backends, then ask them at the same time; one that stops does not keep the others.
+    """Check all backends, then ask them at the same time; one that stops, or cannot be reached, does not keep the
+    others from answering.
 
     Raises UsageError before anything is sent.
     """
@@ -33,19 +34,36 @@ async def ask_all(backends: dict[str, Backend], request: Request) -> list[Reply]
         messages=request.messages,
     )
     try:
-        for backend in backends.values():
-            await backend.check(needs)
-        return list(await asyncio.gather(*(_ask(name, backend, request) for name, backend in backends.items())))
+        down = await _unreachable(backends, needs)
+        return list(
+            await asyncio.gather(*(_ask(name, backend, request, down.get(name)) for name, backend in backends.items()))
+        )
     finally:
         for backend in backends.values():
             await backend.aclose()
 
 
-async def _ask(name: str, backend: Backend, request: Request) -> Reply:
+async def _unreachable(backends: dict[str, Backend], needs: Needs) -> dict[str, UnreachableError]:
+    """Check all; the backends whose server cannot be reached, where others' can."""
+    down = {}
+    for name, backend in backends.items():
+        try:
+            await backend.check(needs)
+        except UnreachableError as error:
+            down[name] = error
+    if down and len(down) == len(backends):
+        raise next(iter(down.values()))
+    return down
+
+
+async def _ask(name: str, backend: Backend, request: Request, down: UnreachableError | None) -> Reply:
     async def only() -> AsyncIterator[Request]:
         yield request
 
     completion = Completion(id=request.id, error=Failure(kind="no answer", message="the backend gave no answer"))
+    if down is not None:
+        completion = Completion(id=request.id, error=Failure(kind="connection", message=str(down)))
+        return Reply(backend=name, identity=backend.identity(), completion=completion)
     with tempfile.TemporaryDirectory() as folder:
         try:
             async for answer in backend.stream(only(), Path(folder)):
