@@ -4,6 +4,7 @@ import io
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from harness.adapter import WEIGHTS
-from harness.adapters import kernels
+from harness.adapters import kernels, loop
 from harness.adapters.kernels import kernel_arguments
 from harness.adapters.memory import recomputes
 from harness.adapters.model import load_base, trainable_weights, with_adapter
@@ -23,8 +24,11 @@ from harness.adapters.recipe import Recipe
 from harness.adapters.sharding import sharding_arguments
 from harness.adapters.train import prepare, train
 from harness.errors import UsageError
-from harness.local.loading import place
+from harness.local.base import find_base
+from harness.local.loading import load, place
 from harness.workspace import Workspace
+from tests.local.asking import ask
+from tests.support.tiny_llama import news_requests
 
 QUICK = ("batch=8", "accumulate=1", "epochs=4", "validation_rows=16", "evaluations=1", "lora.r=2", "learning_rate=0.01")
 
@@ -129,21 +133,30 @@ def test_an_adapter_that_does_not_fit_the_base_is_told_before_anything_is_loaded
         prepare(options(base, rows, "lora.targets=no_such_layer"))
 
 
-def test_4_bit_weights_train_on_a_cpu_and_are_asked_there(base: Path, rows: Path, tmp_path: Path) -> None:
+def test_4_bit_weights_train_on_a_cpu_are_resumed_and_asked_there(
+    base: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bits = pytest.importorskip("bitsandbytes")
     said = io.StringIO()
     settings = ("quantization=nf4", "optimizer=paged_adamw_8bit", "max_steps=2", "validation_rows=4")
-    wanted = options(base, rows, *settings)
-    workspace = Workspace(tmp_path)
-    _, manifest = train(wanted, workspace, Console(file=said, width=500))
+    wanted, workspace, console = options(base, rows, *settings), Workspace(tmp_path), Console(file=said, width=500)
+    step = loop.AnswerTrainer.training_step
+
+    def interrupted(self: Any, *args: Any) -> Any:
+        next(c for c in self.callback_handler.callbacks if isinstance(c, loop.Interrupt)).asked = True
+        return step(self, *args)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop.AnswerTrainer, "training_step", interrupted)
+        train(wanted, workspace, console)
+    _, manifest = train(wanted, workspace, console)
     assert manifest.steps == 2
     assert "4-bit weights are unpacked at every step" in said.getvalue()
-    from harness.local.base import find_base
-    from harness.local.loading import load
-
-    placed = place("cpu", "auto", "auto", "nf4", 1)
-    net = load(find_base(str(base)), placed)
+    assert "continuing after checkpoint at step 1" in said.getvalue()
+    net = load(find_base(str(base)), place("cpu", "auto", "auto", "nf4", 1))
     layers = [m for m in net.model.modules() if isinstance(m, bits.nn.Linear4bit)]
     assert layers and all(m.weight.dtype == torch.uint8 and m.weight.quant_type == "nf4" for m in layers)
     half = layers[0].in_features * layers[0].out_features // 2
     assert layers[0].weight.numel() == half, "two weights in a byte"
+    answers = ask(workspace, news_requests(2), model=str(base), adapter=manifest.id, decode="choose")
+    assert all(a.error is None for a in answers.values())

@@ -88,6 +88,7 @@ SPECIAL: dict[str, dict[str, Any]] = {
 MISSING = (
     *("blt", "cohere_compass_text", "dbrx", "dots3_note", "dots3_note_text", "falcon_h1", "fuyu", "gemma3", "gemma3n"),
     *("gemma4_assistant", "gemma4_unified_assistant", "git", "got_ocr2", "kimi_linear", "moss_transcribe_diarize"),
+    *("inkling2_loop_text", "inkling2_text", "inkling_text"),
     *("musicgen", "musicgen_melody", "phi4_multimodal", "qwen4_exp", "qwen4_exp_text", "zamba", "zamba2", "zaya"),
 )
 """Without a tiny configuration: their defaults do not shrink by these names."""
