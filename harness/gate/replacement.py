@@ -47,6 +47,7 @@ def _verdict(check: CheckResult, pairing: Pairing, metric: Metric) -> Replacemen
     return ReplacementVerdict(
         incumbent=f"{reference.backend} of {reference.run}" if same else reference.backend,
         candidate=f"{candidate.backend} of {candidate.run}" if same else candidate.backend,
+        candidates=check.candidates,
         metric=metric.name,
         outcome=_outcome(check, low),
         value_incumbent=check.reference,

@@ -123,6 +123,7 @@ def test_the_best_of_several_candidates_is_said_and_judged_by_wider_intervals(tm
     check = only(best)
     assert (check.candidates, check.level) == (3, pytest.approx(1 - 0.1 / 3))
     assert any("ft3 is the best of 3 candidates of this run (ft1, ft2, ft3)" in line for line in best.warnings)
+    assert "for the best of 3" in best.sentences[0]
     other = only(judged(tmp_path, run, candidate="ft1", reference="api", table={"accuracy": {"margin": 0.03}}))
     assert (other.candidates, other.level) == (1, pytest.approx(0.9)), "nobody picks one that is not the best"
     terms = VerdictTerms(candidate="ft3", incumbent="api")
