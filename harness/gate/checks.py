@@ -82,7 +82,7 @@ def _paired(pairing: Pairing, metric: Metric, margin: float, c: Comparison | Non
         return _say(result, f"no row has a {metric.name} on both sides.")
     sign = 1 if metric.direction == "higher" else -1
     low, high = sorted((sign * c.low, sign * c.high))
-    resolves = _resolved_margin(c)
+    resolves = None if c.no_verdict else _resolved_margin(c)
     verdict = "inconclusive" if c.no_verdict else noninferiority_verdict(c.low, c.high, margin, 1.0)
     needed = deciding_rows(c, margin, tests) if verdict == "inconclusive" and not c.no_verdict else None
     return msgspec.structs.replace(

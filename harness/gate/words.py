@@ -97,10 +97,15 @@ def sentence(check: CheckResult) -> CheckResult:
     if check.sentence or check.candidate is None:
         return check
     if check.kind in ("paired", "sequential"):
-        text = f"{change(check, check.difference)} {interval(check)} against a margin of {bound(check)}"
+        text = f"{change(check, check.difference)}{_span(check)} against a margin of {bound(check)}"
     else:
-        text = f"{figure(check, check.candidate)} {interval(check)} against a limit of {bound(check)}"
+        text = f"{figure(check, check.candidate)}{_span(check)} against a limit of {bound(check)}"
     return msgspec.structs.replace(check, sentence=f"{text}{_harm(check)}{_shown_worse(check)}{_needed(check)}.")
+
+
+def _span(check: CheckResult) -> str:
+    found = interval(check)
+    return f" {found}" if found else ""
 
 
 def _harm(check: CheckResult) -> str:

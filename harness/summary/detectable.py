@@ -23,7 +23,9 @@ def detectable(c: Comparison) -> float | None:
         if c.rows < fewest_discordant():
             return None
         return smallest_difference(c.rows, (c.only_a + c.only_b) / c.rows)
-    if not c.variance > 0 or c.p_method == P_METHOD:  # the number of rows was chosen by looking at the answers
+    if c.no_verdict or not c.variance > 0:
+        return None
+    if c.p_method == P_METHOD:  # the number of rows was chosen by looking at the answers
         return None
     return detectable_mean_difference(math.sqrt(c.variance / c.rows))
 

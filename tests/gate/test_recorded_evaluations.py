@@ -7,7 +7,9 @@ import pytest
 
 from benchmarks.statistics_grid.recordings import (
     Evaluation,
+    five_graded_rows,
     memorised,
+    one_row_a_label,
     rare_references,
 )
 from harness.gate.records import SCHEMA, GateResult
@@ -42,6 +44,23 @@ def test_a_candidate_that_is_worse_only_on_rare_references_fails_with_a_limit(mo
     (check,) = result.checks
     assert (result.verdict, code, check.rows) == ("fail", 1, 400)
     assert check.difference is not None and check.difference == pytest.approx(-0.05, abs=0.02)
+
+
+def test_labels_with_one_row_each_get_no_verdict_on_macro_f1(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One row a label never varies when rows are drawn within their label: +1.73 [+1.73, +1.73] would be a pass."""
+    result, code = gated(one_row_a_label(), monkeypatch)
+    (check,) = result.checks
+    assert (result.verdict, code, check.verdict) == ("inconclusive", 0, "inconclusive")
+    assert check.low is None and check.high is None
+    assert "77 labels have fewer than 5 rows" in check.sentence
+
+
+def test_five_graded_rows_of_which_four_tie_are_inconclusive(monkeypatch: pytest.MonkeyPatch) -> None:
+    result, code = gated(five_graded_rows(), monkeypatch)
+    (check,) = result.checks
+    assert (result.verdict, code, check.rows, check.differing) == ("inconclusive", 0, 5, 1)
+    assert "5 rows, and a graded metric needs at least 20" in check.sentence
+    assert check.resolves is None, "five rows pass no margin of a graded metric"
 
 
 def test_a_candidate_that_is_right_only_on_rows_it_was_trained_on_does_not_pass(
