@@ -77,6 +77,8 @@ class FileTask:
         self.labels = _labels(file)
         self.recipe = file.recipe
         self._form = _form(file, self.labels, path)
+        if file.delimiter is not None and (len(file.delimiter) != 1 or file.delimiter in '"\r\n'):
+            raise UsageError(f"{path}: delimiter '{file.delimiter}' is not one character (write ';' or '\\t').")
         self._prompt = PromptTemplate(file.prompt, file.system, place=f"{path}: prompt")
         self._target = PromptTemplate(file.target, place=f"{path}: target") if file.target else None
         if file.reference and file.reference in self._prompt.names:

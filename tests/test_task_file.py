@@ -114,6 +114,7 @@ def test_a_run_of_a_task_file_is_resumed_from_any_folder(tmp_path: Path, monkeyp
         ('data = "rows"', "", "this task has no data of its own: name a file with --data PATH"),
         ('data = "rows"', "data = 3", r"tickets\.toml: data: text in quotes is expected, not a whole number"),
         ('data = "rows"', "data =", r"tickets\.toml is not valid TOML"),
+        ('data = "rows"', 'data = "rows"\ndelimiter = "::"', r"tickets\.toml: delimiter '::' is not one character"),
     ],
 )
 def test_what_is_wrong_in_a_task_file_is_told_in_a_sentence(tmp_path: Path, old: str, new: str, said: str) -> None:

@@ -104,7 +104,7 @@ def run(
 
     \b
     bench run --task agnews --backends llama-ft,gpt4 --limit 500
-    bench run --task agnews --backends llama-ft,gpt4 --incumbent gpt4 --candidate llama-ft
+    bench run --task agnews --backends llama-ft,gpt4 --incumbent gpt4
     bench run --resume last
     """
     from rich.console import Console
