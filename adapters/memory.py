@@ -9,7 +9,8 @@ import transformers
 from harness.errors import UsageError
 from harness.local.architecture import read_config
 from harness.local.base import BaseFiles
-from harness.local.loading import DTYPES, LOAD_ERRORS, Placement, first_line, model_loading
+from harness.local.loading import DTYPES, LOAD_ERRORS, Placement, first_line
+from harness.local.model_loading import model_loading
 
 from .model import trainable_weights, with_adapter
 from .recipe import Recipe

@@ -16,7 +16,8 @@ from harness.errors import BenchError, UsageError
 from harness.local.architecture import best_attention
 from harness.local.base import find_base
 from harness.local.engine import LocalEngine
-from harness.local.loading import DTYPES, LOAD_ERRORS, first_line, load_tokenizer, model_loading, place
+from harness.local.loading import DTYPES, LOAD_ERRORS, first_line, load_tokenizer, place
+from harness.local.model_loading import model_loading
 from harness.records import Completion, Request
 from harness.task import Task
 

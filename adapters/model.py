@@ -11,7 +11,8 @@ from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_t
 
 from harness.errors import UsageError
 from harness.local.base import BaseFiles
-from harness.local.loading import DTYPES, LOAD_ERRORS, Placement, first_line, model_loading, quantized
+from harness.local.loading import DTYPES, LOAD_ERRORS, Placement, first_line, quantized
+from harness.local.model_loading import model_loading
 
 from .recipe import Recipe
 

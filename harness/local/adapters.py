@@ -13,8 +13,8 @@ from harness.adapter import WEIGHTS
 from harness.errors import BackendStopped
 
 from .base import check_safetensors
-from .loading import model_loading
 from .lora import fused
+from .model_loading import model_loading
 
 BASE = ""
 """The name under which no adapter is active."""

@@ -7,6 +7,7 @@ import transformers
 from harness.errors import UsageError
 
 from .base import BaseFiles
+from .model_loading import model_loading
 
 LENGTHS = (
     "max_position_embeddings",
@@ -38,9 +39,10 @@ class Windows(NamedTuple):
 def read_config(files: BaseFiles) -> Any:
     """The configuration. Raises UsageError for a kind of model that the installed transformers does not know."""
     try:
-        return transformers.AutoConfig.from_pretrained(
-            str(files.folder), local_files_only=True, trust_remote_code=False
-        )
+        with model_loading():
+            return transformers.AutoConfig.from_pretrained(
+                str(files.folder), local_files_only=True, trust_remote_code=False
+            )
     except (ValueError, KeyError, OSError, TypeError, AttributeError) as error:
         line = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise UsageError(

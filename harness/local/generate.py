@@ -19,7 +19,7 @@ from .constrain import Constraints
 from .exactness import caches_exactly
 from .failing import not_a_number, overflowed
 from .net import Net
-from .plain import write
+from .plain import rewrite, write
 from .prefix import Prefix
 
 MARGIN = 4
@@ -185,7 +185,7 @@ class Generate:
             logits = self.net.step([answer.tokens[-1] for answer in writing], positions, valid, cache)
 
     def answer_singly(self, item: Item) -> Completion:
-        """The same by transformers' own `generate`."""
+        """The same without batch, prefix and mask of ours."""
         begun = time.perf_counter()
         answer = self._begin(item)
         first_token_s = 0.0
@@ -197,8 +197,8 @@ class Generate:
             first_token_s = first_token_s or time.perf_counter() - begun
             return token
 
-        cached = caches_exactly(self.net)
-        write(self.net.model, item.prompt.ids, answer.most, pick, lambda: answer.finish is not None, cached=cached)
+        way = write if caches_exactly(self.net) else rewrite
+        way(self.net.model, item.prompt.ids, answer.most, pick, lambda: answer.finish is not None)
         return answer.completion(0, first_token_s)
 
     def _read(self, items: list[Item], prefix: Prefix) -> Read:

@@ -1,10 +1,6 @@
 """Weights and tokenizer from the base's files, placed where and how the settings say. Runs in the engine's thread."""
 
-import contextlib
-import logging
 import os
-import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,12 +12,8 @@ from harness.prompting.rendering import Renderer
 
 from .architecture import batched_limit, context_of
 from .base import BaseFiles
+from .model_loading import model_loading
 from .net import Net
-
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it advises about optional kernels when PEFT imports it
-
-_LOADING = threading.RLock()
-"""Held while a model or an adapter is made: transformers changes torch for the whole process meanwhile."""
 
 Quantization = Literal["none", "nf4"]
 Attention = Literal["auto", "sdpa", "eager"]
@@ -123,26 +115,6 @@ def load(files: BaseFiles, placement: Placement) -> Net:
     except LOAD_ERRORS as error:
         raise BackendStopped(f"base model {files.name} cannot be loaded: {first_line(error)}.", "model") from error
     return as_net(model.eval(), tokenizer)
-
-
-@contextlib.contextmanager
-def model_loading() -> Iterator[None]:
-    """Around whatever makes a model or an adapter: one at a time in a process, and without the libraries' own words.
-
-    Tables of weights, progress bars and advice of transformers, PEFT and bitsandbytes stay away; what matters to a
-    user is said in a sentence.
-    """
-    with _LOADING:
-        noisy = [logging.getLogger(name) for name in ("transformers", "bitsandbytes", "peft")]
-        before = [log.level for log in noisy]
-        transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        for log in noisy:
-            log.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for log, level in zip(noisy, before, strict=True):
-                log.setLevel(level)
 
 
 def as_net(model: Any, tokenizer: Any, template: dict[str, Any] | None = None) -> Net:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
+Ended = Callable[[], bool]
+
 
 def continued(model: Any, prompt: Sequence[int], tail: Sequence[int]) -> Tensor:
     """Logits behind the prompt and behind each token of `tail`: [1 + len(tail), vocabulary]."""
@@ -18,23 +20,22 @@ def continued(model: Any, prompt: Sequence[int], tail: Sequence[int]) -> Tensor:
     return model(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 :]  # type: ignore[no-any-return]
 
 
-def write(
-    model: Any,
-    prompt: Sequence[int],
-    most: int,
-    pick: Callable[[Tensor], int],
-    ended: Callable[[], bool] = lambda: False,
-    *,
-    cached: bool,
-) -> None:
-    """Tokens one after another by `model.generate`: `pick` takes one from logits [1, vocabulary], until `ended`.
+def rewrite(model: Any, prompt: Sequence[int], most: int, pick: Callable[[Tensor], int], ended: Ended) -> None:
+    """Tokens one after another, each computed from the whole text before it.
 
-    cached: keys, values and states of earlier tokens are kept.
+    `pick` takes a token from logits [1, vocabulary], until `ended`.
     """
+    ids = list(prompt)
+    while len(ids) < len(prompt) + most and not ended():
+        ids.append(pick(continued(model, ids, [])))
+
+
+def write(model: Any, prompt: Sequence[int], most: int, pick: Callable[[Tensor], int], ended: Ended) -> None:
+    """The same by `model.generate`, which keeps what it has read in a cache of the model's own kind."""
     ids = torch.tensor([list(prompt)], device=model.device)
     # Nothing of the checkpoint's own: penalties and sampling are the request's affair.
     plain = GenerationConfig(  # type: ignore[no-untyped-call]
-        max_new_tokens=most, do_sample=False, num_beams=1, use_cache=cached, pad_token_id=0, eos_token_id=None
+        max_new_tokens=most, do_sample=False, num_beams=1, use_cache=True, pad_token_id=0, eos_token_id=None
     )
     own, model.generation_config = model.generation_config, plain
     try:
