@@ -67,6 +67,8 @@ def bounds_of_comparison(c: Comparison, level: float = 1 - ALPHA, basis: str = "
     The exact test has a say in who is better: five rows that all speak for one side move Tango's interval off 0, and a
     two-sided exact test of five rows reaches 5 % never. Worse is what the gate's one-sided exact test calls worse.
     """
+    if c.no_verdict and c.differing:  # an interval may be shown, and nothing may be concluded from it
+        c = replace(c, low=-math.inf, high=math.inf)
     alpha = 1 - level + 1e-12
     better = c.p / 2 <= alpha and c.gain > 0
     if c.only_a is not None and c.only_b is not None:
@@ -261,6 +263,9 @@ def replacement_verdict(metric: Metric, rows: RowTable, duel: Duel, terms: Verdi
         return _without_bound(metric, names, terms, "no bound", (*lacking, "no row was answered by both."))
     bounds = bounds if duel.better else not_better(bounds)
     verdict = verdict_of_bounds(bounds, metric, names, terms, candidates)
+    if bounds.comparison is not None and bounds.comparison.no_verdict:
+        lacking_evidence = bounds.comparison.no_verdict
+        verdict = msgspec.structs.replace(verdict, remarks=(*verdict.remarks, f"{lacking_evidence}."))
     return msgspec.structs.replace(verdict, outcome="incomplete", remarks=lacking) if lacking else verdict
 
 
