@@ -38,4 +38,4 @@ def backend_of(run: Path, name: str) -> BackendResult:
 
 def texts_of(run: Path, name: str) -> dict[str, str]:
     """The answers of a backend by row id."""
-    return {line.id: line.text for line in RunLog.open(run).lines(name) if line.error is None}
+    return {line.id: line.text for line in RunLog.open(run).lines(name).values() if line.error is None}

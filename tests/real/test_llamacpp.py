@@ -35,8 +35,8 @@ def test_closed_labels_are_whole_in_every_decode_mode(work: Path, llamacpp: Serv
         assert answer in LABELS, "the label without its envelope"
         scores = line.label_scores or {}
         assert set(scores) <= set(LABELS)
-        if scores:  # read where the label stands: the label that was written is the likeliest
-            assert max(scores, key=lambda label: scores[label]) == answer
+        if scores:  # as the model alone would have it: the grammar may have forced another label
+            assert answer in scores and all(value <= 0 for value in scores.values())
 
 
 def test_a_latency_probe_reads_the_stream(work: Path, llamacpp: Server) -> None:
