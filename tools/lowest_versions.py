@@ -52,9 +52,9 @@ def bounds(extras: list[str]) -> dict[str, str]:
 
 
 def pinned(name: str, least: str) -> str:
-    """The requirement for the lowest version that a bound allows: "2024.11" is met by 2024.11.6."""
-    exact = re.fullmatch(r"\d+(?:\.\d+)+", least) is not None and least.count(".") >= 2
-    return f"{name}=={least}" if exact else f"{name}>={least},<={least}.99999"
+    """The requirement for the lowest version that a bound allows: "2024.11" is met by 2024.11.6, "3" by 3.0.x."""
+    series = least if "." in least else f"{least}.0"
+    return f"{name}=={least}" if least.count(".") >= 2 else f"{name}>={least},<={series}.99999"
 
 
 def main() -> None:
