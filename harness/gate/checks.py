@@ -7,9 +7,9 @@ import msgspec
 from harness.metrics import Metric
 from harness.statistics.exact_power import smallest_margin
 from harness.statistics.noninferiority import LEVEL, noninferiority_verdict
-from harness.statistics.power import resolvable_margin
+from harness.statistics.rows_needed import distance_told
 from harness.summary.comparison import Comparison, comparable, compare_all
-from harness.summary.detectable import deciding_rows, detectable
+from harness.summary.detectable import betting_span, deciding_rows, detectable
 
 from .absent import undefined
 from .limits import error_rate_check, limit_check
@@ -116,7 +116,7 @@ def _resolved_margin(c: Comparison) -> float | None:
         return None
     if c.only_a is not None and c.only_b is not None:
         return smallest_margin(c.rows, (c.only_a + c.only_b) / c.rows)
-    return resolvable_margin(c.rows, c.variance)
+    return distance_told(c.rows, c.variance, betting_span(c.metric))
 
 
 def _say(result: CheckResult, sentence: str) -> CheckResult:

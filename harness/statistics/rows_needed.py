@@ -13,6 +13,11 @@ from harness.statistics.exact_power import rows_to_fail, rows_to_pass
 from harness.statistics.noninferiority import ALPHA
 from harness.statistics.power import POWER
 
+BETTING = 1.1
+"""Rows that bets within a range take beyond a normal test: this times log(1 / alpha) x range / distance. A stake stays
+below 1 / range, so that even without any spread the wealth grows by distance / range a row at most (Waudby-Smith and
+Ramdas, arXiv 2010.09686). Simulated at spreads of 0.02 to 0.2 and margins of 0.02 and 0.05: 85 to 95 % power."""
+
 
 class RowsNeeded(NamedTuple):
     """Rows in all that would probably decide, and how."""
@@ -39,13 +44,15 @@ def rows_to_decide(
     proportion: bool,
     tests: int = 1,
     power: float = POWER,
+    span: float = 0.0,
 ) -> RowsNeeded | None:
     """The smaller of the rows to pass and the rows to fail, if gain and variance stay as they are.
 
     gain: candidate minus reference, better positive; variance: of a row's difference, around its mean; tests: over how
-    many checks harm is corrected. With l the loss, of a graded figure
-    pass: (z_0.95 + z_power)^2 variance / (margin - l)^2, where l < margin;
-    fail: (z_{1-0.05/tests} + z_power)^2 variance / l^2, where l > 0.
+    many checks harm is corrected; span: of a graded figure within a range, that range (see `BETTING`). With l the loss,
+    of a graded figure
+    pass: (z_0.95 + z_power)^2 variance / (margin - l)^2 + BETTING log(20) span / (margin - l), where l < margin;
+    fail: (z_{1-0.05/tests} + z_power)^2 variance / l^2 + BETTING log(20 tests) span / l, where l > 0.
     A rate (`proportion`) of rows that are right or wrong has its own tests, Tango's bound and McNemar's exact test, and
     where few rows differ their exact power. None where neither is in reach: a graded figure without any spread.
     """
@@ -56,18 +63,25 @@ def rows_to_decide(
         rows = rows_to_pass(margin, discordance, loss, power)
         found += [] if rows is None else [RowsNeeded(max(rows, least_rows_to_pass(margin)), "pass")]
     elif loss < margin and variance > 0:
-        found.append(RowsNeeded(_rows(margin - loss, variance, ALPHA, power), "pass"))
+        found.append(RowsNeeded(_rows(margin - loss, variance, ALPHA, power, span), "pass"))
     if loss > 0 and proportion:
         found.append(RowsNeeded(rows_to_fail(loss, discordance, ALPHA / tests, power), "fail"))
     elif loss > 0:
-        found.append(RowsNeeded(_rows(loss, variance, ALPHA / tests, power), "fail"))
+        found.append(RowsNeeded(_rows(loss, variance, ALPHA / tests, power, span), "fail"))
     return min(found, default=None)
 
 
-def _rows(distance: float, variance: float, alpha: float, power: float) -> int:
+def _rows(distance: float, variance: float, alpha: float, power: float, span: float) -> int:
     """Rows that tell a mean from a point at this distance, one-sided."""
     z = float(ndtri(1 - alpha) + ndtri(power))
-    return max(1, math.ceil(z * z * variance / distance**2))
+    return max(1, math.ceil(z * z * variance / distance**2 + BETTING * math.log(1 / alpha) * span / distance))
+
+
+def distance_told(rows: int, variance: float, span: float, alpha: float = ALPHA, power: float = POWER) -> float:
+    """The distance of a mean from a point that so many rows tell, one-sided: the same formula solved for it."""
+    z = float(ndtri(1 - alpha) + ndtri(power))
+    reach = BETTING * math.log(1 / alpha) * span
+    return (reach + math.sqrt(reach * reach + 4 * rows * z * z * variance)) / (2 * rows)
 
 
 def two_digits(rows: int) -> int:

@@ -2,11 +2,13 @@
 
 import math
 
+from harness.metrics import Metric
 from harness.results import PairResult
 from harness.statistics.exact_power import smallest_difference
 from harness.statistics.mcnemar import fewest_discordant
+from harness.statistics.noninferiority import ALPHA
 from harness.statistics.power import detectable_mean_difference
-from harness.statistics.rows_needed import RowsNeeded, rows_to_decide
+from harness.statistics.rows_needed import RowsNeeded, distance_told, rows_to_decide
 from harness.summary.comparison import Comparison
 from harness.summary.optional_stopping import P_METHOD
 
@@ -27,7 +29,13 @@ def detectable(c: Comparison) -> float | None:
         return None
     if c.p_method == P_METHOD:  # the number of rows was chosen by looking at the answers
         return None
-    return detectable_mean_difference(math.sqrt(c.variance / c.rows))
+    return distance_told(c.rows, c.variance, betting_span(c.metric), ALPHA / 2)
+
+
+def betting_span(metric: Metric) -> float:
+    """The range of a graded row value that is judged by bets; 0 for figures that are not."""
+    graded = metric.kind == "mean" and not metric.proportion and metric.bounds is not None
+    return metric.bounds[1] - metric.bounds[0] if graded and metric.bounds is not None else 0.0
 
 
 def deciding_rows(c: Comparison, margin: float, tests: int = 1) -> RowsNeeded | None:
@@ -39,7 +47,7 @@ def deciding_rows(c: Comparison, margin: float, tests: int = 1) -> RowsNeeded | 
         return None
     single = c.only_a is not None  # right or wrong on independent rows: `variance` is around 0 there
     around_mean = max(0.0, c.variance - c.gain**2) if single else c.variance
-    return rows_to_decide(margin, c.gain, around_mean, proportion=single, tests=tests)
+    return rows_to_decide(margin, c.gain, around_mean, proportion=single, tests=tests, span=betting_span(c.metric))
 
 
 def detectable_of_pair(pair: PairResult) -> float | None:

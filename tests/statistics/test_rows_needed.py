@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from harness.statistics.bounded_mean import bounded_mean_interval
 from harness.statistics.mcnemar import harm_p
 from harness.statistics.noninferiority import LEVEL, noninferiority_verdict
-from harness.statistics.rows_needed import RowsNeeded, least_rows_to_pass, rows_to_decide, two_digits
+from harness.statistics.rows_needed import RowsNeeded, distance_told, least_rows_to_pass, rows_to_decide, two_digits
 from harness.statistics.selection import selection_level, selection_p
 from harness.statistics.tango import tango_interval
 
@@ -43,6 +44,24 @@ def test_the_default_margins_need_268_and_133_rows() -> None:
 
 def test_a_graded_figure_without_spread_is_never_decided() -> None:
     assert rows_to_decide(0.5, 0.0, 0.0, proportion=False) is None
+
+
+@pytest.mark.parametrize(("spread", "margin"), [(0.03, 0.03), (0.2, 0.1)])
+def test_the_rows_planned_for_a_graded_figure_pass_by_bets_on_its_range(spread: float, margin: float) -> None:
+    """A normal formula would promise 7 and 25 rows; the range alone takes 3 / margin."""
+    found = rows_to_decide(margin, 0.0, spread**2, proportion=False, span=1.0)
+    assert found is not None and found.verdict == "pass" and found.rows > 3 / margin
+    rng = np.random.default_rng(5)
+    drawn = np.clip(rng.normal(0, spread, (40, found.rows)), -1, 1)
+    passed = [bounded_mean_interval(row, -1, 1, LEVEL)[0] > -margin for row in drawn]
+    assert np.mean(passed) >= 0.65  # 80 % are promised, of 40
+
+
+def test_the_distance_that_rows_tell_is_the_formula_turned_round() -> None:
+    found = rows_to_decide(0.02, 0.0, 0.04, proportion=False, span=1.0)
+    assert found is not None
+    assert distance_told(found.rows, 0.04, 1.0) == pytest.approx(0.02, rel=2e-3)
+    assert distance_told(100, 0.04, 0.0) == pytest.approx(2.4865 * 0.02, rel=1e-3)
 
 
 def test_correction_over_more_checks_takes_more_rows_to_fail() -> None:
