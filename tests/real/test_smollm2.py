@@ -1,6 +1,5 @@
 """A pretrained Llama on this machine: asked in every decode mode, trained, merged. Light: a few rows each."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +31,7 @@ def test_the_plain_model_is_asked_in_every_decode_mode(settings: Path, smollm2: 
     assert {b.answered for b in asked.values()} == {6}
     assert asked["json"].format_errors == {}, "constrained to the labels, no answer can be malformed"
     assert set(texts_of(run, "choose").values()) <= set(LABELS)
-    for text in texts_of(run, "json").values():
-        assert json.loads(text)["answer"] in LABELS
+    assert set(texts_of(run, "json").values()) <= set(LABELS)
     assert texts_of(run, "generate") == _by_transformers(run, smollm2)
 
 
