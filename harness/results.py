@@ -163,13 +163,15 @@ class VerdictTerms(Record, frozen=True, kw_only=True, omit_defaults=False):
     """What a run was asked about replacing one backend by another; None where nobody said.
 
     margin: the largest loss of the headline metric that would be accepted, in the metric's own units (shares: 0.02 is
-    2 points); margin_source: whose it is, in words.
+    2 points); margin_source: whose it is, in words; checks: margins of `[gate]` over which a gate corrects a harm, so
+    that rows needed are the same figure in both.
     """
 
     incumbent: str | None = None
     candidate: str | None = None
     margin: float | None = None
     margin_source: str = ""
+    checks: int = 1
 
 
 class LossPosterior(Record, frozen=True, kw_only=True, omit_defaults=False):

@@ -5,6 +5,7 @@ from harness.hashing import digest
 from harness.metrics import Metric
 from harness.records import Record, Row
 from harness.results import PairResult, ReplacementVerdict, VerdictTerms
+from harness.runlog import RunLog
 from harness.summary.comparison import Comparison, compare_all
 from harness.summary.detectable import detectable_of_pair
 from harness.summary.outcomes import RowTable
@@ -126,11 +127,11 @@ def _verdicts(
 
 
 def _terms(source: Source, metric: Metric) -> VerdictTerms:
-    """The margin that the first run was asked by, where it was by this metric."""
-    asked = None if source.summary is None else source.summary.verdict
-    if asked is None or asked.metric != metric.name:
+    """The terms that the first run was asked by, where they are of this metric."""
+    asked = source.origin.manifest.verdict if isinstance(source.origin, RunLog) else None
+    if asked is None or source.evaluation.metrics[0] != metric:
         return VerdictTerms()
-    return VerdictTerms(margin=asked.margin, margin_source=asked.margin_source)
+    return VerdictTerms(margin=asked.margin, margin_source=asked.margin_source, checks=asked.checks)
 
 
 def _notes(a: Source, b: Source, common: int, sides: list[tuple[Side, Side]]) -> list[str]:

@@ -191,7 +191,7 @@ def verdict_of_bounds(
         margin=margin,
         margin_source=source,
     )
-    return verdict if c is None else _with_fixed_rows(verdict, c)
+    return verdict if c is None else _with_fixed_rows(verdict, c, terms.checks)
 
 
 def not_better(bounds: GainBounds) -> GainBounds:
@@ -211,8 +211,11 @@ def _outcome(bounds: GainBounds, margin: float | None) -> VerdictOutcome:
     return "worse" if found == "not shown" and bounds.high < 0 else found
 
 
-def _with_fixed_rows(verdict: ReplacementVerdict, c: Comparison) -> ReplacementVerdict:
-    """What only a fixed number of rows can say: rows needed, the smallest difference detected, the posterior."""
+def _with_fixed_rows(verdict: ReplacementVerdict, c: Comparison, checks: int) -> ReplacementVerdict:
+    """What only a fixed number of rows can say: rows needed, the smallest difference detected, the posterior.
+
+    checks: margins of the gate over which harm is corrected.
+    """
     discordant = fewest = posterior = None
     if c.only_a is not None and c.only_b is not None:
         discordant, fewest = c.only_a + c.only_b, fewest_discordant(ALPHA)
@@ -221,7 +224,7 @@ def _with_fixed_rows(verdict: ReplacementVerdict, c: Comparison) -> ReplacementV
             posterior = LossPosterior(probability=probability, prior=PRIOR)
     needed = None
     if verdict.outcome == "not shown" and verdict.margin is not None:
-        needed = deciding_rows(c, verdict.margin)
+        needed = deciding_rows(c, verdict.margin, checks)
     return msgspec.structs.replace(
         verdict,
         needed_rows=None if needed is None else needed.rows,

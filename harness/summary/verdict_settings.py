@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from harness.errors import UsageError, did_you_mean
-from harness.gate.settings import DEFAULT_MARGIN
+from harness.gate.settings import DEFAULT_MARGIN, gate_settings
 from harness.metrics import Metric
 from harness.results import VerdictTerms
 from harness.settings import Settings, decode_table
@@ -63,7 +63,17 @@ def verdict_terms(
     """
     where, table = _table(settings)
     margin, source = _margin(settings, table, metrics, where)
-    return VerdictTerms(incumbent=named[0], candidate=named[1], margin=margin, margin_source=source)
+    checks = _gate_checks(settings, metrics)
+    return VerdictTerms(incumbent=named[0], candidate=named[1], margin=margin, margin_source=source, checks=checks)
+
+
+def _gate_checks(settings: Settings, metrics: tuple[Metric, ...]) -> int:
+    """How many margins a gate of these settings checks; 1 where `[gate]` does not fit the task, as the gate reports."""
+    try:
+        terms = gate_settings(settings.gate, metrics).terms.values()
+    except UsageError:
+        return 1
+    return max(1, sum(term.margin is not None for term in terms))
 
 
 def _table(settings: Settings) -> tuple[str, VerdictSettings]:

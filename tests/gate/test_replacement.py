@@ -11,8 +11,10 @@ from harness.gate.terminal import show
 from harness.metrics import ACCURACY, CLASSIFICATION
 from harness.results import VerdictTerms
 from harness.runlog import RunLog
+from harness.settings import Settings
 from harness.summary.summarise import summarise
 from harness.summary.verdict_sentence import detects, verdict_sentence
+from harness.summary.verdict_settings import verdict_terms
 from tests.gate.building import finished, judged, make_run, right_but
 
 NAMED = {"verdict": VerdictTerms(incumbent="big", candidate="small", margin=0.02, margin_source="[gate]")}
@@ -42,6 +44,20 @@ def test_run_power_and_gate_say_the_same_of_the_same_rows(tmp_path: Path) -> Non
     planned = plan(log, None, None, (0.02,), 0.0, 0.8)
     assert planned.resolved[0].difference == summary.resolution == summary.verdict.detectable
     assert planned.basis == "of small and big, the pair of the run's verdict"
+
+
+def test_the_run_needs_as_many_more_rows_as_a_gate_of_its_settings(tmp_path: Path) -> None:
+    terms = verdict_terms(Settings(path=None, backends={}), CLASSIFICATION, ("big", "small"))
+    assert terms.checks == 2  # accuracy and format errors, over which the gate corrects a harm
+    answers = {"small": right_but(*range(21)), "big": right_but(*range(100, 113))}
+    log = finished(make_run(tmp_path / "run", answers, 600, changes={"verdict": terms}))
+    summary = log.summary()
+    assert summary is not None and summary.verdict is not None
+    gate = judged(tmp_path, log, candidate="small", reference="big", table={})
+    check = next(c for c in gate.checks if c.metric == "accuracy")
+    assert check.needed_rows is not None
+    assert summary.verdict.needed_rows == check.needed_rows
+    assert gate.sentences == (verdict_sentence(summary.verdict, ACCURACY),)
 
 
 def test_the_sentence_stands_before_the_checks_in_terminal_and_markdown(tmp_path: Path) -> None:
