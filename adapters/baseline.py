@@ -84,8 +84,7 @@ def train_baseline(
         hardware=hardware.hardware(),
         adapter_sha256=weights_digest(where.aside),
     )
-    where.settle(manifest, workspace, current=options.current)
-    return where.folder, manifest
+    return where.folder, where.settle(manifest, workspace, current=options.current)
 
 
 def _fit(

@@ -42,8 +42,11 @@ class Place:
         aside.mkdir(parents=True)
         return cls(adapter_id, folder, aside, now, options)
 
-    def settle(self, manifest: AdapterManifest, workspace: Workspace, *, current: bool) -> None:
-        """Write the manifest, put the folder in place, and mark the adapter current where it should be."""
+    def settle(self, manifest: AdapterManifest, workspace: Workspace, *, current: bool) -> AdapterManifest:
+        """Write the manifest, put the folder in place, and mark the adapter current where it should be.
+
+        Returns the manifest as it was written: with the places of what the training was given.
+        """
         places = places_of(self.options.task, manifest.base, self.options.data)
         manifest = msgspec.structs.replace(manifest, places=places)
         write_manifest(self.aside, manifest)
@@ -52,6 +55,7 @@ class Place:
         self.aside.rename(self.folder)
         if current:
             mark_current(workspace, manifest)
+        return manifest
 
 
 def write_rows(folder: Path, task: Task, rows: Rows) -> None:

@@ -244,8 +244,7 @@ def _keep(
     write_json(where.aside / "history.json", trainer.state.log_history)
     _write_story(job, trainer, where.aside)
     manifest = _manifest(job, trainer, where, seconds)
-    where.settle(manifest, workspace, current=job.options.current)
-    return where.folder, manifest
+    return where.folder, where.settle(manifest, workspace, current=job.options.current)
 
 
 def _write_story(job: Prepared, trainer: AnswerTrainer, folder: Path) -> None:

@@ -26,8 +26,7 @@ def keep(
     write_rows(where.aside, job.task, job.rows)
     write_json(where.aside / "history.json", history)
     manifest = _manifest(job, done, history, where)
-    where.settle(manifest, workspace, current=job.options.out is None)
-    return where.folder, manifest
+    return where.folder, where.settle(manifest, workspace, current=job.options.out is None)
 
 
 def hosted_facts(job: Prepared, done: FineTuningJob) -> HostedTraining:

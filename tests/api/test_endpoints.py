@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.errors import UnreachableError
 from tests.api.asking import ask, rows
 from tests.support.openai_server import OpenAIServer, ServerConfig
+from tests.support.processes import wait_until
 
 
 @pytest.fixture
@@ -50,10 +52,25 @@ def test_a_server_that_comes_back_is_used_again(two: list[OpenAIServer], tmp_pat
     assert two[1].stats().answered > 0
 
 
-def test_when_no_server_answers_rows_end_as_errors_with_a_name(two: list[OpenAIServer], tmp_path: Path) -> None:
+def test_when_no_server_answers_nothing_is_asked_and_the_address_is_named(
+    two: list[OpenAIServer], tmp_path: Path
+) -> None:
     urls = [s.url for s in two]
     for server in two:
         server.stop()
-    asked = ask("", tmp_path, rows(5), base_url=urls, max_attempts=2)
-    assert asked.errors == {"connection": 5}
+    with pytest.raises(UnreachableError, match="no server answers at http://127.0.0.1:"):
+        ask("", tmp_path, rows(5), base_url=urls, max_attempts=2)
+
+
+def test_when_all_servers_go_away_rows_end_as_errors_with_a_name(two: list[OpenAIServer], tmp_path: Path) -> None:
+    def stop() -> None:
+        wait_until(lambda: sum(server.stats().answered for server in two) >= 10)
+        for server in two:
+            server.stop()
+
+    urls = [s.url for s in two]
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    asked = ask("", tmp_path, rows(40), base_url=urls, max_attempts=2, hold=(20, stopper))
+    assert asked.errors.keys() == {"connection"}
     assert asked.stop is None
