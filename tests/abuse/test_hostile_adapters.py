@@ -117,7 +117,7 @@ def test_code_that_comes_with_a_base_is_never_run(tmp_path: Path, known: bool) -
     if known:
         assert len(ask(Workspace(tmp_path), news_requests(2), model=str(base), decode="choose")) == 2
     else:
-        with pytest.raises(BenchError, match="cannot be loaded|cannot read its config"):
+        with pytest.raises(BenchError, match=r"cannot be loaded|cannot read its config"):
             ask(Workspace(tmp_path), news_requests(2), model=str(base), decode="choose")
     assert not trap.exists()
 

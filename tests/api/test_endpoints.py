@@ -58,7 +58,7 @@ def test_when_no_server_answers_nothing_is_asked_and_the_address_is_named(
     urls = [s.url for s in two]
     for server in two:
         server.stop()
-    with pytest.raises(UnreachableError, match="no server answers at http://127.0.0.1:"):
+    with pytest.raises(UnreachableError, match=r"no server answers at http://127\.0\.0\.1:"):
         ask("", tmp_path, rows(5), base_url=urls, max_attempts=2)
 
 
