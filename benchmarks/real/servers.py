@@ -22,6 +22,10 @@ OFFLINE = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "LITELLM_LOCAL_MOD
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_CPU_KVCACHE_SPACE": "1"}
 
 
+OPEN_GATEWAY = {"LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true"}
+"""LiteLLM's proxy wants a master key, or to be told that it is for nobody else: it listens on loopback only."""
+
+
 class ServerFailedError(Exception):
     """A server that ended, or did not answer in time; the message holds the end of what it printed."""
 
@@ -128,7 +132,7 @@ def litellm(rpm: int, answer: str, limit_s: float = 300) -> Iterator[Server]:
             "--port",
             str(port),
         ]
-        with _process(command, {}) as (process, log):
+        with _process(command, OPEN_GATEWAY) as (process, log):
             server = Server(f"http://127.0.0.1:{port}/v1", process)
             _wait(server, log, limit_s)
             yield server
