@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -11,11 +12,11 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from benchmarks.real.environments import gguf_file, model_folder, program
+from benchmarks.real.environments import gguf_file, program
 
 ROOT = Path(__file__).resolve().parents[2]
 OFFLINE = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
@@ -68,35 +69,10 @@ def llamacpp(model: Path | None = None, limit_s: float = 120) -> Iterator[Server
 
 
 @contextlib.contextmanager
-def vllm(
-    adapters: dict[str, Path] | None = None,
-    model: Path | None = None,
-    words: Sequence[str] = (),
-    port: int | None = None,
-    limit_s: float = 600,
-) -> Iterator[Server]:
-    """vLLM over a folder, by default SmolLM2's, in float32 on one thread.
-
-    adapters: LoRA adapters by the name under which they are served. words: further flags.
-    """
-    port = port or free_port()
-    lora = [f"{name}={folder}" for name, folder in (adapters or {}).items()]
-    command = [
-        str(program("vllm", "vllm")), "serve", str(model or model_folder()), "--served-model-name", "smollm2",
-        "--host", "127.0.0.1", "--port", str(port), "--max-model-len", "1024", "--dtype", "float32", "--enforce-eager",
-        *(["--enable-lora", "--max-lora-rank", "64", "--lora-modules", *lora] if lora else []), *words,
-    ]  # fmt: skip
-    with _process(command, ONE_THREAD) as (process, log):
-        server = Server(f"http://127.0.0.1:{port}/v1", process)
-        _wait(server, log, limit_s)
-        yield server
-
-
-@contextlib.contextmanager
 def vllm_command(line: str, limit_s: float = 600) -> Iterator[Server]:
-    """vLLM by a command line that Bench printed, with what a CPU and this loopback need besides."""
+    """vLLM by the command of `bench adapter check --for vllm`, in float32, on one thread and on loopback."""
     port = free_port()
-    words = line.split()
+    words = shlex.split(line)
     command = [
         str(program("vllm", words[0])), *words[1:], "--host", "127.0.0.1", "--port", str(port),
         "--max-model-len", "1024", "--dtype", "float32", "--enforce-eager",

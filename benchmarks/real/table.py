@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from benchmarks.real import environments, servers
 from harness.adapter import read_manifest
+from harness.adapters.serving import for_vllm
 from harness.results import Estimate, PairResult, Summary
 from harness.runlog import RunLog
 
@@ -127,7 +128,9 @@ class Workbench:
             tuned = adapters.get("smollm2-generate")
             if served and tuned is not None and environments.missing("vllm") is None:
                 served_id = read_manifest(tuned).id
-                server = running.enter_context(servers.vllm({served_id: tuned}))
+                line = for_vllm(tuned, 64).command
+                assert line is not None, "vLLM serves what these recipes train"
+                server = running.enter_context(servers.vllm_command(line))
                 tables.append(_served("vllm-adapter", server, served_id))
             if served and environments.missing("llamacpp") is None:
                 tables.append(_served("llamacpp-q4-plain", running.enter_context(servers.llamacpp()), "smollm2"))
