@@ -104,7 +104,8 @@ def test_pairs_without_explanations_train_nothing_and_say_how_to_get_them(
     lines = [json.dumps({**r.inputs, "label": int(r.reference)}) for r in rows]
     file = tmp_path / "pairs.jsonl"
     file.write_text("\n".join(lines))
-    code = bench("train", "--task", "qqp-explained", "--base", str(base), "--data", str(file), *dry)
+    whole = ("--set", "quantization=none")
+    code = bench("train", "--task", "qqp-explained", "--base", str(base), "--data", str(file), *whole, *dry)
     assert code == ExitCode.USAGE
     said = capfd.readouterr().err.strip()
     assert "none of the 20 training rows can be trained on" in said and len(said.splitlines()) == 1
