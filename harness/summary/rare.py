@@ -5,7 +5,8 @@ import numpy as np
 from harness.metrics import Metric
 from harness.statistics.proportions import wilson
 from harness.statistics.tango import tango_interval
-from harness.statistics.units import Array, Units
+from harness.statistics.units import Units
+from harness.summary.outcomes import Array
 
 RARE = 10
 """With fewer units than this that differ (or are wrong), large-sample intervals are widened."""
