@@ -1,22 +1,23 @@
-"""`bench train --dry-run`: rows, tokens, steps, memory and time of a training, and what three targets look like."""
+"""`bench train --dry-run`: rows, tokens, steps, memory and time, of one training or of a sweep."""
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from textwrap import wrap
 from typing import Any, NamedTuple
 
 import msgspec
 import torch
 
-from harness.local.loading import DTYPES
-
-from .examples import GroupedByLength, padding_share
-from .memory import sizes
-from .options import TrainOptions
-from .rows import Rows
-from .said import shown
-from .story import SHOWN, target_of
-from .train import Prepared, prepare
+from harness.adapters.lora_training import PreparedTraining, prepare
+from harness.adapters.memory_estimate import sizes
+from harness.adapters.report_samples import SHOWN, target_of
+from harness.adapters.sweep import Point, SweepPlan, plan_group
+from harness.adapters.text_summary import columns, shown
+from harness.adapters.train_options import TrainOptions
+from harness.adapters.training_examples import GroupedByLength, padding_share
+from harness.adapters.training_rows import Rows
+from harness.backends.local.weight_loading import DTYPES
 
 WIDTH = 100
 LONGEST = 600
@@ -66,7 +67,7 @@ def dry_run(options: TrainOptions, rows: Rows | None = None) -> DryRun:
     return DryRun(record, _text(record))
 
 
-def _flops_per_s(job: Prepared) -> float:
+def _flops_per_s(job: PreparedTraining) -> float:
     """What a training reaches here: four tenths of what a plain matrix product of the same type does."""
     if job.placement.threads:
         torch.set_num_threads(job.placement.threads)
@@ -115,3 +116,51 @@ def _clipped(text: str) -> str:
     if len(text) <= LONGEST:
         return text
     return f"{text[: LONGEST // 2]} [..] {text[-LONGEST // 2 :]}"
+
+
+def sweep_dry_run(options: TrainOptions, sweeps: tuple[str, ...], seeds: int) -> DryRun:
+    """Resolve everything and read the rows. Raises UsageError as the trainings themselves would."""
+    plan = plan_group(options, sweeps, seeds)
+    took: dict[str, dict[str, Any]] = {}  # the seeds of a point take the same
+    for point, rows in zip(plan.points, plan.rows, strict=True):
+        if str(point.settings) not in took:
+            took[str(point.settings)] = dry_run(replace(options, overrides=point.overrides), rows).record
+    trainings = [_training(point, took[str(point.settings)]) for point in plan.points]
+    first = took[str(plan.points[0].settings)]
+    record = {
+        "task": first["task"],
+        "base": first["base"],
+        "recipe_name": first["recipe_name"],
+        "metric": plan.metric.name,
+        "validation_rows": len(plan.rows[0].validation),
+        "trainings": trainings,
+        "steps": sum(t["steps"] for t in trainings),
+        "seconds": round(sum(t["seconds"] for t in trainings), 1),
+        "device": first["device"],
+        "remarks": first["remarks"],
+    }
+    return DryRun(record, _sweep_text(record, plan))
+
+
+def _training(point: Point, record: dict[str, Any]) -> dict[str, Any]:
+    taken = {key: record[key] for key in ("steps", "tokens", "seconds")}
+    return {"number": point.number, "settings": point.settings, "seed": point.seed, **taken}
+
+
+def _sweep_text(record: dict[str, Any], plan: SweepPlan) -> str:
+    swept = list(plan.points[0].settings)
+    rows = []
+    for t in record["trainings"]:
+        figures = (f"{t['steps']:,}", f"{t['tokens']:,}", f"{t['seconds']:,.0f} s")
+        rows.append([str(t["number"]), *(shown(t["settings"][key]) for key in swept), str(t["seed"]), *figures])
+    return "\n".join(
+        [
+            f"recipe {record['recipe_name']} on base {record['base']}, {len(rows)} trainings, one after the other:",
+            *columns([["no.", *swept, "seed", "steps", "tokens", "about"], *rows], words=len(swept) + 1),
+            f"together: {record['steps']:,} steps, about {record['seconds']:,.0f} s on {record['device']}, validation "
+            "aside (a rough estimate)",
+            f"ranked by {record['metric']} on {record['validation_rows']:,} validation rows carved from the training "
+            "split, the same for all",
+            *(f"note: {remark}" for remark in record["remarks"]),
+        ]
+    )

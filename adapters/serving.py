@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from harness.adapter import WEIGHTS, AdapterManifest, read_manifest
+from harness.adapter_manifest import WEIGHTS, AdapterManifest, read_manifest
+from harness.backends.local.base_files import check_safetensors
 from harness.errors import UsageError
-from harness.local.base import check_safetensors
 
 CONFIG = "adapter_config.json"
 

@@ -21,10 +21,10 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from harness.asking.plan import ask, load_rows, load_task
 from harness.data.rows import EMBEDDED, DataSource
 from harness.errors import UsageError
-from harness.prompting.rendering import Renderer
+from harness.execution.run_plan import ask, load_rows, load_task
+from harness.prompting.chat_rendering import Renderer
 from harness.records import Sample
 from harness.task import Task
 

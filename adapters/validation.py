@@ -2,18 +2,17 @@
 
 from typing import Any
 
-from harness.adapter_examples import Answers
-from harness.asking.plan import ask
-from harness.local.engine import LocalEngine
+from harness.adapters import distributed
+from harness.adapters.lora_model import whole_outside_layers
+from harness.adapters.report_samples import Answered, few
+from harness.backends.local.engine import LocalEngine
+from harness.execution.run_plan import ask
 from harness.metrics import Metric
 from harness.records import Decode, Sample, Score
 from harness.task import Task
-from harness.validation_findings import ANSWER_SHARE, commonest_share
+from harness.training_record import ANSWER_SHARE, StepAnswers, commonest_share
 
-from . import ranks
 from .recipe import Recipe
-from .sharding import whole_outside_layers
-from .story import Answered, few
 
 
 class Validation:
@@ -30,7 +29,7 @@ class Validation:
         self.sharded = recipe.sharding != "none"
         self.requests = [ask(task, sample) for sample in samples]
         self.metric = task.metrics[0]
-        self.shown = Answers()
+        self.shown = StepAnswers()
 
     def scores(self, model: Any, tokenizer: Any) -> list[Score]:
         """One verdict a row; rows that the machine could not answer (out of memory) are left out.
@@ -38,7 +37,9 @@ class Validation:
         Processes that train together share the rows, and each gets all verdicts. Where they share the weights too,
         all ask all rows in step, because a layer is whole only while everybody needs it; process 0's verdicts count.
         """
-        mine = range(0 if self.sharded else ranks.rank(), len(self.samples), 1 if self.sharded else ranks.world())
+        mine = range(
+            0 if self.sharded else distributed.rank(), len(self.samples), 1 if self.sharded else distributed.world()
+        )
         engine = LocalEngine.from_live(model, tokenizer, self.template)
         with whole_outside_layers(model):
             completions = engine.answer([self.requests[n] for n in mine], decode=self.decode, labels=self.task.labels)
@@ -49,7 +50,7 @@ class Validation:
                 score = self.task.score(sample, completion)
                 value = row_value(self.metric, score)
                 answered.append((n, Answered(sample, request, completion.text, score, value)))
-        answered = ranks.told(answered) if self.sharded else ranks.gathered(answered)
+        answered = distributed.told(answered) if self.sharded else distributed.gathered(answered)
         in_order = [a for _, a in sorted(answered, key=lambda pair: pair[0])]
         self.shown = few(self.task, self.metric, in_order)
         return [a.score for a in in_order]

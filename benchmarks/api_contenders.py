@@ -73,8 +73,8 @@ async def bare_openai(url: str, rows: int, concurrency: int) -> dict[str, Any]:
 
 async def bench_backend(url: str, rows: int, concurrency: int, cache: str = "", **settings: Any) -> dict[str, Any]:
     """Bench's backend: pacing, retries, money, timings, and the cache where a folder is given."""
-    from harness.backend import Needs, RunContext
-    from harness.backends.openai import OpenAIBackend
+    from harness.backend import RunContext, RunRequirements
+    from harness.backends.openai_backend import OpenAIBackend
     from harness.records import Message, Request
     from harness.settings import decode_table
     from harness.workspace import Workspace
@@ -88,7 +88,7 @@ async def bench_backend(url: str, rows: int, concurrency: int, cache: str = "", 
     with tempfile.TemporaryDirectory() as folder:
         context = RunContext(Workspace(Path(cache or folder)), use_cache=bool(cache))
         backend = OpenAIBackend("b", decode_table(table | settings, OpenAIBackend.Settings, "b"), "t", context)
-        await backend.check(Needs(task="t", rows=rows))
+        await backend.check(RunRequirements(task="t", rows=rows))
         asking = time.process_time()
         seconds, errors, queued, wasted, spent = [], {}, 0.0, 0.0, 0.0
         async for c in backend.stream(requests(), Path(folder)):

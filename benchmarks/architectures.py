@@ -19,9 +19,9 @@ import torch
 import transformers
 from rich.console import Console
 
-from harness.adapters.merge import merge
-from harness.adapters.options import TrainOptions
-from harness.adapters.train import train
+from harness.adapters.lora_training import train
+from harness.adapters.merging import merge
+from harness.adapters.train_options import TrainOptions
 from harness.errors import BenchError
 from harness.workspace import Workspace
 from tests.local.asking import ask

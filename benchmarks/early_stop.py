@@ -11,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.runlog import RunLog
-from harness.statistics.confidence_sequence import Units
-from harness.statistics.power import rows_for_margin
-from harness.statistics.sequential import decide
+from harness.runs.run_log import RunLog
+from harness.statistics.confidence_sequence import SequentialUnits, decide
+from harness.statistics.power_analysis import rows_for_margin
 
 MARGIN = 0.02
 POOL = 4000
@@ -22,7 +21,7 @@ POOL = 4000
 
 def simulate(differences: np.ndarray) -> tuple[str, int]:
     """Decision ("pass", "fail" or "none") and the rows asked for it."""
-    rows = Units(differences.astype(float), np.ones(len(differences)), -1.0, 1.0)
+    rows = SequentialUnits(differences.astype(float), np.ones(len(differences)), -1.0, 1.0)
     found = decide(rows, -MARGIN, 0.0)
     return ("none", len(differences)) if found is None else (found.decision, found.units)
 

@@ -195,8 +195,8 @@ class Benchmark:
         """Four fixed shots: tokens computed against the ideal."""
         from transformers import AutoTokenizer
 
-        from harness.local.prefix import shared_length
-        from harness.prompting.rendering import Renderer
+        from harness.backends.local.kv_cache import shared_length
+        from harness.prompting.chat_rendering import Renderer
 
         rows = self.args.rows[0]
         job = self.job("choose", rows, shots=4, batch=self.best_batch("choose", "lm-eval"))

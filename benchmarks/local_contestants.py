@@ -23,10 +23,10 @@ Answer = dict[str, Any]
 
 def bench(job: Job) -> Answer:
     """Bench's local backend, as `bench run` drives it; with `adapters`, a handle on the base and one on each."""
-    from harness.adapter import AdapterManifest, weights_digest, write_manifest
-    from harness.backend import Needs, RunContext
-    from harness.backends.local import LocalBackend, LocalSettings
-    from harness.records import Message, Passage, Request
+    from harness.adapter_manifest import AdapterManifest, weights_digest, write_manifest
+    from harness.backend import RunContext, RunRequirements
+    from harness.backends.local_backend import LocalBackend, LocalSettings
+    from harness.records import InputSpan, Message, Request
     from harness.workspace import Workspace
 
     labels = tuple(job["labels"])
@@ -53,7 +53,7 @@ def bench(job: Job) -> Answer:
             Request(
                 id=str(n),
                 messages=(Message(role="user", content=prompt),),
-                passages=(Passage(message=0, start=start, end=start + len(text)),),
+                passages=(InputSpan(message=0, start=start, end=start + len(text)),),
                 labels=labels,
                 max_tokens=job["max_tokens"],
             )
@@ -68,7 +68,7 @@ def bench(job: Job) -> Answer:
             model=job["base"], adapter=adapter, decode=job["kind"], device="cpu", threads=job["threads"]
         )
         backend = LocalBackend("bench", settings, "bench", context)
-        await backend.check(Needs(task="bench", rows=len(requests), labels=labels))
+        await backend.check(RunRequirements(task="bench", rows=len(requests), labels=labels))
         found = {int(c.id): c async for c in backend.stream(each(), folder)}
         counters = backend.counters()
         texts = [found[n].text for n in range(len(requests))]

@@ -14,7 +14,7 @@ from local import LABELS, prompt
 from local_models import VOCABULARY, shape, train_tokenizer
 from transformers import LlamaForCausalLM
 
-from harness.local.engine import LocalEngine
+from harness.backends.local.engine import LocalEngine
 from harness.records import Decode, Message, Request
 
 REPEATS = 5

@@ -22,12 +22,12 @@ from pathlib import Path
 import psutil
 import scale_workers
 
-from harness.answers.labels import score_label
-from harness.asking.together import Observer
 from harness.data.rows import DataSource
+from harness.execution.executor import Observer
 from harness.metrics import CLASSIFICATION
-from harness.records import Completion, LogLine, Message, Passage, Request, Sample, Score
+from harness.records import Completion, InputSpan, LogLine, Message, Request, Sample, Score
 from harness.runner import run
+from harness.scoring.label_parsing import score_label
 from harness.settings import load_settings
 from harness.workspace import Workspace
 
@@ -57,7 +57,7 @@ class MadeUp:
         return Request(
             id=sample.id,
             messages=(Message(role="user", content=f"{text}\nTopic:"),),
-            passages=(Passage(message=0, start=0, end=len(text)),),
+            passages=(InputSpan(message=0, start=0, end=len(text)),),
             labels=LABELS,
         )
 

@@ -14,12 +14,11 @@ from pathlib import Path
 
 import msgspec
 
-from harness.asking.plan import ask, load_task
-from harness.executors.ray_line import Asker, Line, Window
-from harness.executors.ray_worker import PIECES, Piece
-from harness.identity import Identity
-from harness.records import Completion, Request, Sample, Score, Timing, Usage
-from harness.runlog import Manifest, RunLog
+from harness.backends.ray.ray_worker import PIECES, Piece
+from harness.backends.ray.worker_pool import Asker, RowWindow, WindowQueue
+from harness.execution.run_plan import ask, load_task
+from harness.records import BackendIdentity, Completion, Request, Sample, Score, Timing, Usage
+from harness.runs.run_log import Manifest, RunLog
 from harness.summary.summarise import summarise
 
 LABELS = ("World", "Sports", "Business", "Sci/Tech")
@@ -49,16 +48,16 @@ def answer(request: Request, n: int) -> Completion:
     )
 
 
-def out(requests: list[Request], windows: list[Window]) -> None:
+def out(requests: list[Request], windows: list[RowWindow]) -> None:
     """Requests into windows and onto the wire."""
-    asker = Asker(Line(room=1), b"")
+    asker = Asker(WindowQueue(room=1), b"")
     for start in range(0, len(requests), WINDOW):
-        window = Window(b"", {(r.id, r.repeat): r for r in requests[start : start + WINDOW]}, asker)
+        window = RowWindow(b"", {(r.id, r.repeat): r for r in requests[start : start + WINDOW]}, asker)
         window.rows()
         windows.append(window)
 
 
-def back(wire: list[bytes], windows: list[Window]) -> None:
+def back(wire: list[bytes], windows: list[RowWindow]) -> None:
     """Pieces from the wire, handed to whoever asked."""
     for raw, window in zip(wire, windows, strict=True):
         for piece in PIECES.decode(raw):
@@ -93,12 +92,12 @@ async def measure(folder: Path, count: int) -> None:
         parser=task.version,
         labels=task.labels,
         rows=count,
-        backends={"ray": Identity(kind="local", model="m", decode="choose")},
+        backends={"ray": BackendIdentity(kind="local", model="m", decode="choose")},
     )
     began = time.process_time()
     log = RunLog.create(folder / "run", manifest, zip(rows, requests, strict=True))
     note("write samples.jsonl", began)
-    windows: list[Window] = []
+    windows: list[RowWindow] = []
     began = time.process_time()
     out(requests, windows)
     note("into windows, onto the wire", began)

@@ -15,9 +15,9 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-from harness.executors.ray_cluster import Cluster, import_ray, reply
-from harness.executors.ray_pool import Pool
-from harness.executors.ray_worker import Worker
+from harness.backends.ray.ray_cluster import Cluster, import_ray, reply
+from harness.backends.ray.ray_worker import Worker
+from harness.backends.ray.worker_pool import WorkerPool
 from harness.records import Completion, Message, Request, Usage
 
 BATCH = 32
@@ -58,7 +58,7 @@ async def rate(workers: int, rows: int, row_s: float, window: int) -> tuple[floa
         await reply(one.greet.remote())
         return "here"
 
-    pool = Pool(lambda: actor.remote(row_s), admit, workers, 120.0)
+    pool = WorkerPool(lambda: actor.remote(row_s), admit, workers, 120.0)
     try:
         await pool.start()
         async for _ in pool.stream(b"warm", requests(workers * BATCH), BATCH):

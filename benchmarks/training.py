@@ -36,9 +36,9 @@ PAIRS = {
 
 def texts(data: str, rows: int) -> tuple[list[Any], list[Any]]:
     """Training and held-out samples (a fifth as many), the same for everybody."""
-    from harness.asking.plan import load_rows, load_task
     from harness.data.rows import DataSource
     from harness.data.sampling import seeded_order
+    from harness.execution.run_plan import load_rows, load_task
 
     samples = seeded_order(load_rows(load_task("agnews"), DataSource(location=data, split="train")), SEED)
     short = [s for s in samples if len(s.inputs["text"]) < 600]  # fits 128 tokens or nearly: nobody cuts an answer
@@ -101,11 +101,11 @@ def bench_trainer(args: argparse.Namespace, out: str, head: bool) -> Any:
     import transformers
     from peft import get_peft_model
 
-    from harness.adapters.examples import encode
-    from harness.adapters.loop import make_trainer
     from harness.adapters.recipe import Recipe
-    from harness.asking.plan import load_task
-    from harness.prompting.rendering import Renderer
+    from harness.adapters.trainer import make_trainer
+    from harness.adapters.training_examples import encode
+    from harness.execution.run_plan import load_task
+    from harness.prompting.chat_rendering import Renderer
 
     model, tokenizer = fresh(args, head)
     recipe = Recipe(objective="head" if head else "generate")
@@ -120,7 +120,7 @@ def trl_trainer(args: argparse.Namespace, out: str, head: bool, packed: bool = F
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    from harness.asking.plan import ask, load_task
+    from harness.execution.run_plan import ask, load_task
 
     model, tokenizer = fresh(args, head)
     task = load_task("agnews")
@@ -145,7 +145,7 @@ def padded_trainer(args: argparse.Namespace, out: str, head: bool) -> Any:
     import transformers
     from peft import get_peft_model
 
-    from harness.asking.plan import load_task
+    from harness.execution.run_plan import load_task
 
     model, tokenizer = fresh(args, head)
     labels = load_task("agnews").labels
@@ -181,10 +181,10 @@ def held_out_loss(model: Any, tokenizer: Any, held: list[Any], head: bool) -> fl
     """Cross-entropy a target token (a class) on rows nobody trained on, with Bench's own encoding."""
     import torch
 
-    from harness.adapters.examples import IGNORED, collate, encode
     from harness.adapters.recipe import Recipe
-    from harness.asking.plan import load_task
-    from harness.prompting.rendering import Renderer
+    from harness.adapters.training_examples import IGNORED, collate, encode
+    from harness.execution.run_plan import load_task
+    from harness.prompting.chat_rendering import Renderer
 
     recipe = Recipe(objective="head" if head else "generate")
     examples, _ = encode(load_task("agnews"), held, Renderer(tokenizer), recipe, 1024)

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness.backend import Backend
     from harness.records import Completion, Request, Sample, Score
-    from harness.runlog import RunLog
     from harness.runner import resume, run
+    from harness.runs.run_log import RunLog
     from harness.task import Task
 
 _WHERE = {
     "Backend": "harness.backend",
     "Completion": "harness.records",
     "Request": "harness.records",
-    "RunLog": "harness.runlog",
+    "RunLog": "harness.runs.run_log",
     "Sample": "harness.records",
     "Score": "harness.records",
     "Task": "harness.task",

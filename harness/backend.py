@@ -5,13 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness.asking.budget import Budget
-from harness.identity import Identity
-from harness.records import Completion, Message, Record, Request
+from harness.execution.budget import Budget
+from harness.records import BackendIdentity, Completion, Message, Record, Request
 from harness.workspace import Workspace
 
 
-class Needs(Record, frozen=True, kw_only=True):
+class RunRequirements(Record, frozen=True, kw_only=True):
     """What a run is about to ask for, so that a backend can refuse before anyone has paid.
 
     messages: those of the first row, as an example of all.
@@ -60,11 +59,11 @@ class Backend(Protocol):
 
     name: str
 
-    def identity(self) -> Identity:
+    def identity(self) -> BackendIdentity:
         """What answers; complete after `check`."""
         ...
 
-    async def check(self, needs: Needs) -> None:
+    async def check(self, needs: RunRequirements) -> None:
         """Refuse early: called for all backends before any of them sends. Raises UsageError."""
         ...
 

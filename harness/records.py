@@ -30,7 +30,7 @@ class Message(Record, frozen=True, kw_only=True):
     content: str
 
 
-class Passage(Record, frozen=True, kw_only=True):
+class InputSpan(Record, frozen=True, kw_only=True):
     """A span of the row's own text inside the messages: `messages[message].content[start:end]`.
 
     Classification heads and the classical baseline read only passages; only passages may be cut
@@ -86,7 +86,7 @@ class Request(Record, frozen=True, kw_only=True):
     id: str
     repeat: int = 0
     messages: tuple[Message, ...]
-    passages: tuple[Passage, ...] = ()
+    passages: tuple[InputSpan, ...] = ()
     labels: tuple[str, ...] = ()
     schema: dict[str, Any] | None = None
     stop: tuple[str, ...] = ()
@@ -236,3 +236,39 @@ def number_repeats(samples: Iterable[Sample]) -> Iterable[Sample]:
 def numbered(sample: Sample, k: int) -> Sample:
     """The k-th sample of the same inputs: from the second on its id says so."""
     return sample if k == 1 else msgspec.structs.replace(sample, id=f"{sample.id}-{k}")
+
+
+class BackendIdentity(Record, frozen=True, kw_only=True):
+    """What answered: stands in the manifest, in the cache key, and decides what may be compared.
+
+    `price` is USD per million tokens as used; `settings` are further facts (dtype, device, adapter path,
+    base URL, limits), never a secret; `training_usd` is what its adapter's training cost, with
+    all `trainings` that it was chosen from;
+    `retired` is the model's shut-down date where one is known.
+    """
+
+    kind: str
+    model: str
+    decode: Decode
+    adapter: str | None = None
+    adapter_sha256: str | None = None
+    base_sha256: str | None = None
+    price: dict[str, Any] | None = None
+    device_hour_usd: float | None = None
+    training_usd: float | None = None
+    trainings: int = 1
+    retired: str | None = None
+    settings: dict[str, Any] = {}
+
+
+def user_message(head: str, *own: tuple[str, str]) -> tuple[tuple[Message, ...], tuple[InputSpan, ...]]:
+    """The messages and passages of a request that is one user message: `head`, then each own text with what stands
+    behind it.
+
+    `user_message("Q: ", (question, " A: "), (answer, "\\nRight?"))` marks question and answer.
+    """
+    content, passages = head, []
+    for text, after in own:
+        passages.append(InputSpan(message=0, start=len(content), end=len(content) + len(text)))
+        content += text + after
+    return (Message(role="user", content=content),), tuple(passages)

@@ -10,8 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UsageError, did_you_mean
-from harness.user_code import described, place_in_users_code
+from harness.errors import UsageError, described, did_you_mean, place_in_users_code
 
 TASKS = "bench.tasks"
 BACKENDS = "bench.backends"

@@ -9,26 +9,23 @@ from typing import Any
 
 import msgspec
 
-from harness.asking.budget import Budget
-from harness.asking.plan import Plan, RunOptions, make_backends, plan_resume, plan_run, resumed_tables
-from harness.asking.together import Observer, ask_everyone
 from harness.backend import RunContext
 from harness.data.contamination import Findings
 from harness.errors import ExitCode, InterruptedRunError
-from harness.gate.early_setup import early_stop_terms, watch_of
-from harness.gate.early_stop import KIND as EARLY_STOP
-from harness.identity import Identity
-from harness.likeness import write_likeness
-from harness.preflight.overlaps import find_overlaps, refuse_contaminated
-from harness.prompting.leak_probe import Probe
-from harness.prompting.questions import Questions
+from harness.execution.budget import Budget
+from harness.execution.executor import Observer, run_backends
+from harness.execution.preflight import find_overlaps, refuse_contaminated
+from harness.execution.run_plan import RunOptions, RunPlan, make_backends, plan_resume, plan_run, resumed_tables
+from harness.gate.early_stop_setup import early_stop_terms, watch_of
+from harness.gate.early_stopping import KIND as EARLY_STOP
+from harness.prompting.prompt_variants import Probe, Questions
+from harness.records import BackendIdentity
 from harness.results import Summary
-from harness.runlog import RunLog
-from harness.second_pass.embedding import check_open, measure, why_not
+from harness.runs.object_storage import is_url, local_folder
+from harness.runs.run_log import RunLog, write_likeness
+from harness.runs.storage_mirror import Mirror
+from harness.scoring.embedding_similarity import check_open, measure, why_not
 from harness.settings import Settings, load_settings
-from harness.storage.bucket import is_url
-from harness.storage.mirror import Mirror
-from harness.storage.place import local_folder
 from harness.summary.summarise import summarise
 from harness.summary.verdict_settings import named_backends, verdict_terms
 from harness.workspace import Workspace
@@ -162,20 +159,20 @@ def _booked(log: RunLog, backend: str) -> float:
 
 
 def _carry_out(
-    plan: Plan, tables: dict[str, dict[str, Any]], context: RunContext, observer: Observer, mirror: Mirror | None
+    plan: RunPlan, tables: dict[str, dict[str, Any]], context: RunContext, observer: Observer, mirror: Mirror | None
 ) -> RunLog:
     with mirror.during(observer.remark) if mirror is not None else nullcontext():
         return _ask_and_summarise(plan, tables, context, observer)
 
 
 def _ask_and_summarise(
-    plan: Plan, tables: dict[str, dict[str, Any]], context: RunContext, observer: Observer
+    plan: RunPlan, tables: dict[str, dict[str, Any]], context: RunContext, observer: Observer
 ) -> RunLog:
     backends = make_backends(tables, plan.task.name, context)
     probing = replace(context, probing=True, use_cache=False)
     probers = make_backends(tables, plan.task.name, probing) if plan.manifest.probe_rows else {}
 
-    def inspect(identities: dict[str, Identity]) -> Findings:
+    def inspect(identities: dict[str, BackendIdentity]) -> Findings:
         if early is not None:
             early.decodes({name: identity.decode for name, identity in identities.items()})
         findings = find_overlaps(plan, identities, context.workspace)
@@ -188,7 +185,7 @@ def _ask_and_summarise(
 
     early = watch_of(plan.manifest, plan.rows, plan.task.metrics, context.workspace)
     try:
-        log = asyncio.run(ask_everyone(plan, backends, probers, observer, inspect, early))
+        log = asyncio.run(run_backends(plan, backends, probers, observer, inspect, early))
     except KeyboardInterrupt:
         if not (plan.path / "manifest.json").is_file():
             raise InterruptedRunError("interrupted before anything was asked; nothing was written.") from None
@@ -211,7 +208,7 @@ def _compact(log: RunLog, observer: Observer) -> None:
             observer.remark(f"{name}: its log stays as JSON lines ({error.strerror or error}).")
 
 
-def _with_embedding(plan: Plan, model: str | None, observer: Observer) -> Plan:
+def _with_embedding(plan: RunPlan, model: str | None, observer: Observer) -> RunPlan:
     """The plan with its embedding model; what is missing for it is said before anything is asked, and stops nothing."""
     model = model or plan.manifest.embedding
     if model is None:

@@ -7,19 +7,19 @@ from typing import Any
 
 import msgspec
 
-from harness.answers.forms import AnswerForm, LabelForm, PatternForm, SchemaForm, TextForm
-from harness.answers.labels import READING
-from harness.answers.references import NoReferenceError, check_values
+from harness.data.row import kind_of
 from harness.data.rows import DataRow, DataSource, open_rows
 from harness.data.split_files import split_files
-from harness.data.values import kind_of
 from harness.errors import UsageError, did_you_mean
 from harness.metrics import ACCURACY, CLASSIFICATION, FORMAT_ERROR_RATE, LENIENT_ACCURACY, Metric
-from harness.prompting.prompts import PromptTemplate, named_in_prompt
+from harness.prompting.templates import PromptTemplate, named_in_prompt
 from harness.records import Completion, Request, Sample, Score
+from harness.scoring.answer_forms import AnswerForm, LabelForm, PatternForm, SchemaForm, TextForm
+from harness.scoring.label_parsing import READING
+from harness.scoring.references import NoReferenceError, check_values
 from harness.settings import decode_table, read_toml
+from harness.text_format import agreeing
 from harness.text_normalization import comparable_text
-from harness.wording import agreeing
 
 OF_ONE_CLASS = ("f1", "precision", "recall")
 KNOWN = {m.name: m for m in CLASSIFICATION}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import UsageError
-from harness.storage.bucket import is_url
+from harness.runs.object_storage import is_url
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Workspace:
         """The run a person means by a path, a (short) id, `last`, or a URL of object storage, from where it is fetched.
         Raises UsageError."""
         if is_url(word):
-            from harness.storage.fetch import fetch_run
+            from harness.runs.object_storage import fetch_run
 
             return fetch_run(word, self.root)
         path = Path(word)

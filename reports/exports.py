@@ -1,4 +1,4 @@
-"""The summary for other tools: JSON as it stands, CSV with one figure a line, Markdown for a pull request."""
+"""The summary for other tools: JSON, CSV with one figure per line, Markdown."""
 
 import csv
 import io
@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 import msgspec
 
-from harness.errors import UsageError
+from harness.errors import IncompleteRunError, UsageError
+from harness.reports.leaderboard_rows import all_metrics, leaderboard
+from harness.reports.table_model import Grid, TableCell
+from harness.reports.verdict_section import answer
 from harness.results import BackendResult, Summary
+from harness.runs.run_log import RunLog
 from harness.summary.stored_verdict import by_rank
-
-from .answer import answer
-from .grid import Cell, Grid
-from .leading import all_metrics, leaderboard
-from .visible import one_line, visible
+from harness.text_sanitize import visible, visible_line
 
 HEADER = ("run", "task", "backend", "model", "decode", "figure", "value", "low", "high", "method", "n")
 
@@ -72,11 +72,11 @@ _MARKDOWN = re.compile(r"([\\`*_\[\]|~>])")
 
 def _escape(text: str) -> str:
     """Text that Markdown shows as it is: no link, tag, mention, table cell or emphasis."""
-    escaped = _MARKDOWN.sub(r"\\\1", one_line(text, 500)).replace("&", "&amp;").replace("<", "&lt;")
+    escaped = _MARKDOWN.sub(r"\\\1", visible_line(text, 500)).replace("&", "&amp;").replace("<", "&lt;")
     return escaped.replace("@", "@\u2060")  # a word joiner: GitHub would ring somebody's bell
 
 
-def _figure(cell: Cell) -> str:
+def _figure(cell: TableCell) -> str:
     return " ".join(_escape(part) for part in (cell.text, cell.note) if part)
 
 
@@ -114,3 +114,13 @@ def export(summary: Summary, suffix: str) -> str:
         what = f"'{suffix}' files" if suffix else "a file without a suffix"
         raise UsageError(f"cannot write {what}: --out takes a name that ends in {_or(['.html', *EXPORTS])}.")
     return found(summary)
+
+
+def summary_of(log: RunLog) -> Summary:
+    """The summary of a run. Raises IncompleteRunError where it has none yet."""
+    found = log.summary()
+    if found is None:
+        raise IncompleteRunError(
+            f"{log.path} has no summary yet: finish it with `bench run --resume {log.path}` first."
+        )
+    return found

@@ -3,13 +3,12 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from harness.answers.labels import score_label
-from harness.answers.references import read_label
 from harness.data.rows import DataRow, DataSource, HubDataset, open_rows
 from harness.errors import UsageError
 from harness.metrics import CLASSIFICATION
-from harness.prompting.user_message import user_message
-from harness.records import Completion, Request, Sample, Score
+from harness.records import Completion, Request, Sample, Score, user_message
+from harness.scoring.label_parsing import score_label
+from harness.scoring.references import read_label
 
 INSTRUCTION = (
     "Classify the news item into one topic: World, Sports, Business or Sci/Tech. "

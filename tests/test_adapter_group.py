@@ -6,8 +6,8 @@ import msgspec
 import pytest
 from scipy.stats import t as student
 
-from harness.adapter import AdapterManifest
 from harness.adapter_group import Training, best_seed, rank, spread
+from harness.adapter_manifest import AdapterManifest
 
 
 def trainings(*scores: float | None, settings: str = "a", first: int = 1) -> list[Training]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.adapter import AdapterManifest, mark_current, unmark
+from harness.adapter_manifest import AdapterManifest, mark_current, unmark
 from harness.workspace import Workspace
 
 

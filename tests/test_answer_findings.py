@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.identity import Identity
 from harness.metrics import ACCURACY, FORMAT_ERROR_RATE, MACRO_F1
-from harness.records import Sample
+from harness.records import BackendIdentity, Sample
 from harness.results import Summary
-from harness.runlog import RunLog
+from harness.runs.run_log import RunLog
 from harness.summary.summarise import summarise
 from tests.gate.building import LABELS, Answer, make_run, right_but, sample
 
@@ -81,13 +80,13 @@ def test_the_constant_line_scores_every_metric_that_it_can(tmp_path: Path) -> No
     assert summary.constant.metrics == pytest.approx({"accuracy": 0.5, "format_error_rate": 0.0, "macro_f1": 2 / 3 / 3})
 
 
-def two(tmp_path: Path, a: Identity, b: Identity, wrong: tuple[int, ...] = (1, 5, 9)) -> list[str]:
+def two(tmp_path: Path, a: BackendIdentity, b: BackendIdentity, wrong: tuple[int, ...] = (1, 5, 9)) -> list[str]:
     answers = {"one": right_but(*wrong), "two": right_but(*wrong)}
     return sentences(make_run(tmp_path / "r", answers, 60, identities={"one": a, "two": b}))
 
 
-def local(adapter: str | None = None, model: str = "llama") -> Identity:
-    return Identity(kind="local", model=model, decode="generate", adapter=adapter)
+def local(adapter: str | None = None, model: str = "llama") -> BackendIdentity:
+    return BackendIdentity(kind="local", model=model, decode="generate", adapter=adapter)
 
 
 def test_a_tuned_model_that_answers_as_its_base_raises_a_question(tmp_path: Path) -> None:

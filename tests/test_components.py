@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.data.components import shared_groups
+from harness.data.leakage_groups import shared_groups
 
 
 def test_a_chain_of_shared_texts_is_one_group() -> None:

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 import harness
-from harness.adapter import AdapterManifest, write_manifest
-from harness.asking.plan import ask, load_rows
+from harness.adapter_manifest import AdapterManifest, write_manifest
 from harness.data.contamination import Findings, Overlap, Signatures, find_overlap, read_findings, write_findings
 from harness.data.rows import DataSource
 from harness.errors import UsageError
-from harness.prompting.targets import invalid_targets
+from harness.execution.run_plan import ask, load_rows
 from harness.records import Sample
-from harness.reports.finished import summary_of as summary
-from harness.runlog import RunLog
+from harness.reports.exports import summary_of as summary
+from harness.runs.run_log import RunLog
 from harness.settings import Settings
+from harness.task import invalid_targets
 from harness.tasks.persona_json import PersonaJson
 from harness.tasks.qqp import QqpExplained
 from harness.workspace import Workspace

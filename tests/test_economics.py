@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.money.economics import Place, at_utilisation, break_even, pareto, total_cost
+from harness.money.break_even import CostQualityPoint, at_utilisation, break_even, pareto, total_cost
 
 
 def test_training_pays_back_where_both_ways_cost_the_same() -> None:
@@ -30,11 +30,11 @@ def test_a_device_that_idles_half_its_hours_doubles_the_price_of_an_answer() -> 
 
 def test_the_frontier_holds_exactly_those_that_nobody_dominates() -> None:
     places = {
-        "cheap": Place(0.01, 0.80),
-        "good": Place(0.40, 0.95),
-        "dearer-and-worse": Place(0.50, 0.90),
-        "as-dear-but-worse": Place(0.40, 0.94),
-        "twin-of-good": Place(0.40, 0.95),
+        "cheap": CostQualityPoint(0.01, 0.80),
+        "good": CostQualityPoint(0.40, 0.95),
+        "dearer-and-worse": CostQualityPoint(0.50, 0.90),
+        "as-dear-but-worse": CostQualityPoint(0.40, 0.94),
+        "twin-of-good": CostQualityPoint(0.40, 0.95),
     }
     assert pareto(places) == ["cheap", "good", "twin-of-good"]
     assert pareto({}) == []

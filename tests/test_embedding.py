@@ -7,13 +7,12 @@ import msgspec
 import pytest
 
 from harness import runner
-from harness.asking.plan import load_rows, load_task
-from harness.asking.together import Observer
 from harness.data.rows import DataSource
 from harness.errors import UsageError
-from harness.likeness import FILE, read_likeness
-from harness.runlog import RunLog
-from harness.second_pass import embedding
+from harness.execution.executor import Observer
+from harness.execution.run_plan import load_rows, load_task
+from harness.runs.run_log import FILE, RunLog, read_likeness
+from harness.scoring import embedding_similarity
 from harness.settings import Settings
 from harness.workspace import Workspace
 
@@ -96,7 +95,7 @@ def test_an_answer_equal_to_its_reference_has_one_and_an_empty_one_has_nothing(
 def test_values_are_cosines_of_the_model_whatever_the_batch(
     settings: Settings, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedding, "BATCH", 3)
+    monkeypatch.setattr(embedding_similarity, "BATCH", 3)
     log = ask(settings, tmp_path, str(model))
     encoder = st.SentenceTransformer(str(model))
     rows = {row.n: row.sample.reference for row in log.rows()}
@@ -162,5 +161,5 @@ def test_tasks_with_labels_refuse_it(tmp_path: Path, settings: Settings) -> None
 @pytest.mark.parametrize("text", ["\ud800 half", "\0", "[" * 100_000, "  "])
 def test_no_text_of_an_answer_breaks_the_comparison(model: Path, text: str) -> None:
     encoder = st.SentenceTransformer(str(model))
-    (value,) = embedding._cosines(encoder, [(text, "A reference.")])
+    (value,) = embedding_similarity._cosines(encoder, [(text, "A reference.")])
     assert -1.0 <= value <= 1.0

@@ -6,15 +6,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 ROOMS = {"tasks": "harness.tasks", "adapters": "harness.adapters", "reports": "harness.reports"}
 ENGINE = (
-    "harness.api",
-    "harness.asking",
     "harness.backend",
     "harness.backends",
-    "harness.executors",
-    "harness.local",
-    "harness.preflight",
+    "harness.execution",
+    "harness.judging.judge_run",
     "harness.runner",
-    "harness.second_pass",
+    "harness.scoring.embedding_similarity",
+    "harness.synthetic_data",
 )
 
 

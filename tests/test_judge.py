@@ -10,16 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import harness
-from harness.backend import Needs, RunContext
+from harness.backend import RunContext, RunRequirements
 from harness.cli.judge import sentences
 from harness.errors import BackendStopped, UsageError
-from harness.identity import Identity
-from harness.judging.pairs import JUDGEMENTS, Judgement, JudgeTask, Pair, judgement, read_judgements
-from harness.judging.verdicts import Verdicts, pair_verdicts
+from harness.judging.answer_pairs import JUDGEMENTS, AnswerPair, Judgement, JudgeTask, judgement, read_judgements
+from harness.judging.judge_run import judge_run
+from harness.judging.pairwise_preference import Verdicts, pair_verdicts
 from harness.judging.votes import add_votes
-from harness.records import Completion, Cost, Request
-from harness.runlog import RunLog
-from harness.second_pass.judge import judge_run
+from harness.records import BackendIdentity, Completion, Cost, Request
+from harness.runs.run_log import RunLog
 from harness.settings import Settings
 from harness.task import Task
 from harness.workspace import Workspace
@@ -42,10 +41,10 @@ class FakeJudge:
     def __init__(self, name: str, settings: JudgeSettings, task_name: str, context: RunContext) -> None:
         self.name, self.settings = name, settings
 
-    def identity(self) -> Identity:
-        return Identity(kind="fake", model="judge-1", decode="generate")
+    def identity(self) -> BackendIdentity:
+        return BackendIdentity(kind="fake", model="judge-1", decode="generate")
 
-    async def check(self, needs: Needs) -> None:
+    async def check(self, needs: RunRequirements) -> None:
         assert needs.labels == ("A", "B", "tie")
 
     async def stream(self, requests: AsyncIterator[Request], state_dir: Path) -> AsyncIterator[Completion]:
@@ -232,9 +231,9 @@ ANSWERS = st.sampled_from(["A", "B", "tie", None])
 
 @given(ANSWERS, ANSWERS)
 def test_a_winner_wins_in_both_orders(first: str | None, second: str | None) -> None:
-    pair = Pair(n=0, id="x", a="one", b="two", text_a="p", text_b="q")
+    pair = AnswerPair(n=0, id="x", a="one", b="two", text_a="p", text_b="q")
     one = judgement(pair, (first, second), "j")
-    other = judgement(Pair(n=0, id="x", a="two", b="one", text_a="q", text_b="p"), (second, first), "j")
+    other = judgement(AnswerPair(n=0, id="x", a="two", b="one", text_a="q", text_b="p"), (second, first), "j")
     swap = {"a": "b", "b": "a", "tie": "tie", None: None}
     assert other.winner == swap[one.winner]  # names do not matter
     assert (one.winner is None) == (first is None or second is None)
@@ -243,7 +242,9 @@ def test_a_winner_wins_in_both_orders(first: str | None, second: str | None) -> 
 
 
 def test_rows_of_a_group_are_not_independent() -> None:
-    pairs = [Pair(n=n, id=str(n), a="one", b="two", text_a="p", text_b="qq", group=f"g{n // 10}") for n in range(40)]
+    pairs = [
+        AnswerPair(n=n, id=str(n), a="one", b="two", text_a="p", text_b="qq", group=f"g{n // 10}") for n in range(40)
+    ]
     won = [judgement(p, ("A", "B") if p.n < 30 else ("B", "A"), "j") for p in pairs]
     [grouped] = pair_verdicts(pairs, won)
     [single] = pair_verdicts([msgspec.structs.replace(p, group=None) for p in pairs], won)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.answers.labels import find_labels, score_label
 from harness.records import Completion
+from harness.scoring.label_parsing import find_labels, score_label
 from harness.tasks.agnews import AgNews
 
 LABELS = AgNews.labels

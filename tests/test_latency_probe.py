@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 import harness
-from harness.asking.latency_probe import SAME_ERRORS, Probed, probe_in_turns, told
-from harness.cli.progress import ProbeProgress
+from harness.cli.run_display import ProbeProgress
 from harness.errors import BackendStopped
+from harness.execution.executor import SAME_ERRORS, Probed, probe_in_turns, told
 from harness.records import Completion, Cost, Failure, LogLine
 from harness.settings import Settings
 from harness.workspace import Workspace

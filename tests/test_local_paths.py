@@ -3,13 +3,13 @@
 import html
 import json
 
-from harness.identity import Identity
-from harness.local_paths import ADDRESS, is_path, private_texts, without_private
+from harness.path_redaction import ADDRESS, is_path, private_texts, without_private
+from harness.records import BackendIdentity
 
 
 def test_paths_are_shown_by_their_last_part_and_addresses_not_at_all() -> None:
     records = [
-        Identity(
+        BackendIdentity(
             kind="local", decode="generate", model="/data/models/tiny & co", settings={"url": "http://10.1.2.3:8000/v1"}
         ),
         {"source": "./rows/reviews.csv", "task_spec": "/home/ann/tasks/t.py:Reviews", "label": "n/a", "name": "agnews"},

@@ -5,13 +5,13 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from harness.judging.pairs import Judgement, Pair, judgement
-from harness.judging.preference import test_of_preference as preference_of
-from harness.judging.verdicts import pair_verdicts
+from harness.judging.answer_pairs import AnswerPair, Judgement, judgement
+from harness.judging.pairwise_preference import pair_verdicts
+from harness.judging.pairwise_preference import test_of_preference as preference_of
 from harness.judging.votes import preferences
 
 
-def _verdict(pair: Pair, value: int) -> Judgement:
+def _verdict(pair: AnswerPair, value: int) -> Judgement:
     return judgement(pair, {1: ("A", "B"), -1: ("B", "A"), 0: ("tie", "tie")}[value], "judge")
 
 
@@ -41,7 +41,7 @@ def test_six_equal_candidates_have_no_preferred_pair_in_nineteen_of_twenty_runs(
         pairs, said = [], []
         for i, j in combinations(range(6), 2):
             for n in range(60):
-                pair = Pair(n=n, id=str(n), a=names[i], b=names[j], text_a="p", text_b="qq")
+                pair = AnswerPair(n=n, id=str(n), a=names[i], b=names[j], text_a="p", text_b="qq")
                 pairs.append(pair)
                 said.append(_verdict(pair, int(np.sign(quality[i, n] - quality[j, n]))))
         found = pair_verdicts(pairs, said)

@@ -9,16 +9,15 @@ from hypothesis import strategies as st
 from jinja2 import Environment
 
 import harness
-from harness.asking.plan import ask, load_rows, load_task
 from harness.data.rows import DataSource
 from harness.data.sampling import seeded_order
 from harness.errors import UsageError
-from harness.prompting.leak_probe import Probe, fill_passages, probe_requests
-from harness.prompting.prompts import PromptTemplate
-from harness.prompting.shots import draw_shots, with_shots
+from harness.execution.run_plan import ask, load_rows, load_task
+from harness.prompting.prompt_variants import Probe, draw_shots, fill_passages, probe_requests, with_shots
+from harness.prompting.templates import PromptTemplate
 from harness.records import Request, Sample
-from harness.reports.answer import answer
-from harness.runlog import RunLog
+from harness.reports.verdict_section import answer
+from harness.runs.run_log import RunLog
 from harness.settings import Settings
 from harness.workspace import Workspace
 

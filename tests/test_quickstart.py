@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from harness.asking.plan import ask, load_rows
 from harness.data.rows import EMBEDDED, DataSource
+from harness.execution.run_plan import ask, load_rows
 from harness.records import Completion, Sample
 from harness.tasks.agnews import AgNews
 from harness.workspace import Workspace
@@ -30,7 +30,7 @@ def evaluation_rows(count: int) -> list[Sample]:
 
 
 def answers(model: Any, tokenizer: Any, samples: list[Sample]) -> list[Completion]:
-    from harness.local.engine import LocalEngine
+    from harness.backends.local.engine import LocalEngine
 
     torch.set_num_threads(1)
     requests = [ask(AgNews(), s) for s in samples]
@@ -66,8 +66,8 @@ def test_the_untrained_base_knows_the_format_and_nothing_else() -> None:
 def test_the_tuned_model_stops_by_itself_and_has_learned_on_rows_it_never_saw(tmp_path: Path) -> None:
     from peft import PeftModel
 
-    from harness.adapters.options import TrainOptions
-    from harness.adapters.train import train
+    from harness.adapters.lora_training import train
+    from harness.adapters.train_options import TrainOptions
 
     short = ("rows=640", "validation_rows=0")
     options = TrainOptions("agnews", str(TINY), "tiny-agnews", short, EMBEDDED)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.answers.reasoning import BLOCKS, separate_reasoning
+from harness.scoring.reasoning import BLOCKS, separate_reasoning
 
 
 @pytest.mark.parametrize(("begin", "end"), BLOCKS)

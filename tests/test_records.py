@@ -2,15 +2,15 @@
 
 import msgspec
 
-from harness.prompting.rendering import cut_passages
-from harness.records import Message, Passage, Request
+from harness.prompting.chat_rendering import cut_passages
+from harness.records import InputSpan, Message, Request
 
 
 def request(**changes: object) -> Request:
     whole = Request(
         id="r",
         messages=(Message(role="user", content="Say: alpha and beta."),),
-        passages=(Passage(message=0, start=5, end=10), Passage(message=0, start=15, end=19)),
+        passages=(InputSpan(message=0, start=5, end=10), InputSpan(message=0, start=15, end=19)),
         labels=("a", "b"),
     )
     return msgspec.structs.replace(whole, **changes)

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from harness.answers.forms import PatternForm, SchemaForm
-from harness.answers.references import NoReferenceError, label_reference
-from harness.asking.plan import load_rows, load_task
 from harness.data.rows import DataSource
 from harness.errors import UsageError
+from harness.execution.run_plan import load_rows, load_task
 from harness.records import Completion
+from harness.scoring.answer_forms import PatternForm, SchemaForm
+from harness.scoring.references import NoReferenceError, label_reference
 
 YES_NO = 'prompt = "{{ text }}?"\nreference = "label"\nlabels = ["yes", "no"]\n'
 

@@ -8,13 +8,13 @@ import pytest
 
 from harness.data.contamination import Findings, Overlap, write_findings
 from harness.errors import UsageError
-from harness.gate.early_stop import KIND as EARLY_STOP
-from harness.identity import Identity
+from harness.gate.early_stopping import KIND as EARLY_STOP
 from harness.metrics import ACCURACY, FORMAT_ERROR_RATE, Metric
+from harness.records import BackendIdentity
 from harness.results import ReplacementVerdict, Summary, VerdictTerms
-from harness.runlog import Session
+from harness.runs.run_log import Session
 from harness.settings import Settings
-from harness.statistics.posterior import probability_of_loss_below
+from harness.statistics.noninferiority import probability_of_loss_below
 from harness.statistics.tango import tango_interval
 from harness.summary.summarise import summarise
 from harness.summary.verdict_settings import DEFAULT_SOURCE, named_backends, verdict_terms
@@ -28,8 +28,8 @@ def verdict_of(summary: Summary) -> ReplacementVerdict:
     return summary.verdict
 
 
-def identity(kind: str = "openai", adapter: str | None = None, **fields: Any) -> Identity:
-    return Identity(kind=kind, model=fields.pop("model", "m"), decode="generate", adapter=adapter, **fields)
+def identity(kind: str = "openai", adapter: str | None = None, **fields: Any) -> BackendIdentity:
+    return BackendIdentity(kind=kind, model=fields.pop("model", "m"), decode="generate", adapter=adapter, **fields)
 
 
 def named(candidate: str = "new", incumbent: str = "old", margin: float = 0.02) -> dict[str, VerdictTerms]:
@@ -121,7 +121,7 @@ def test_the_best_of_several_candidates_has_a_wider_bound(tmp_path: Path) -> Non
     assert (picked.loss.high or 0.0) > (alone.loss.high or 0.0)
 
 
-KINDS: list[tuple[dict[str, Identity], tuple[str, str]]] = [
+KINDS: list[tuple[dict[str, BackendIdentity], tuple[str, str]]] = [
     ({"api": identity(), "ft": identity("local", "a1")}, ("ft", "api")),
     ({"ft": identity("local", "a1"), "base": identity("local")}, ("ft", "base")),
     ({"local": identity("local"), "api": identity()}, ("local", "api")),
@@ -133,7 +133,7 @@ KINDS: list[tuple[dict[str, Identity], tuple[str, str]]] = [
 
 @pytest.mark.parametrize(("kinds", "pair"), KINDS)
 def test_the_tuned_or_local_one_would_replace_the_api(
-    tmp_path: Path, kinds: dict[str, Identity], pair: tuple[str, str]
+    tmp_path: Path, kinds: dict[str, BackendIdentity], pair: tuple[str, str]
 ) -> None:
     answers = {name: right_but(k) for k, name in enumerate(kinds)}
     log = make_run(tmp_path / "run", answers, 40, identities=kinds)

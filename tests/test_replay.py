@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from harness.backend import Needs, RunContext
-from harness.backends.replay import ReplayBackend
+from harness.backend import RunContext, RunRequirements
+from harness.backends.replay_backend import ReplayBackend
 from harness.errors import UsageError
 from harness.hashing import digest
 from harness.records import Completion, Message, Request
@@ -32,7 +32,7 @@ def replay(path: Path, requests: list[Request], **settings: Any) -> list[Complet
         backend = ReplayBackend(
             "old", decode_table(table, ReplayBackend.Settings, "x"), "t", RunContext(Workspace(path.parent))
         )
-        await backend.check(Needs(task="t", rows=len(requests)))
+        await backend.check(RunRequirements(task="t", rows=len(requests)))
         assert backend.identity().settings["sha256"]
         return [c async for c in backend.stream(each(requests), path.parent)]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.data.row_groups import RowGroups, RowGroupsBuilder, group_names
+from harness.data.leakage_groups import RowGroups, RowGroupsBuilder, group_names
 from harness.metrics import ACCURACY, CLASSIFICATION
 from harness.records import Message, Request, Row, Sample, Score, number_repeats
 from harness.summary.comparison import compare_means

@@ -7,7 +7,7 @@ import pytest
 
 from harness.errors import UsageError
 from harness.records import Completion, Failure, Key, Message, Request, Sample, Score
-from harness.runlog import Manifest, RunLog, Session
+from harness.runs.run_log import Manifest, RunLog, Session
 
 
 def make(path: Path, rows: int = 3) -> RunLog:

@@ -9,11 +9,11 @@ import msgspec
 import pytest
 
 import harness
-from harness.asking.together import Observer
 from harness.errors import ExitCode, IncompleteRunError, InterruptedRunError, UsageError
-from harness.reports.finished import summary_of as summary
-from harness.runlog import LogWriter, RunLog
+from harness.execution.executor import Observer
+from harness.reports.exports import summary_of as summary
 from harness.runner import exit_code
+from harness.runs.run_log import LogWriter, RunLog
 from harness.settings import Settings
 from harness.workspace import Workspace
 from tests.support.fakes import FakeBackend

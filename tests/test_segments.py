@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.errors import UsageError
-from harness.logs import parquet, segments
 from harness.records import (
     Completion,
     Cost,
@@ -28,14 +27,15 @@ from harness.records import (
     Timing,
     Usage,
 )
-from harness.runlog import Manifest, RunLog
+from harness.runs import backend_log, log_parquet
+from harness.runs.run_log import Manifest, RunLog
 
 ROWS = 95
 
 
 @pytest.fixture(autouse=True)
 def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segments, "SEGMENT_LINES", 10)
+    monkeypatch.setattr(backend_log, "SEGMENT_LINES", 10)
 
 
 def make(path: Path, rows: int = ROWS) -> RunLog:
@@ -71,9 +71,9 @@ def test_a_run_of_ordinary_size_keeps_one_file(tmp_path: Path) -> None:
 
 def test_a_log_begun_as_one_file_stays_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = make(tmp_path)
-    monkeypatch.setattr(segments, "SEGMENT_LINES", 1000)
+    monkeypatch.setattr(backend_log, "SEGMENT_LINES", 1000)
     fill(log, range(20))
-    monkeypatch.setattr(segments, "SEGMENT_LINES", 10)
+    monkeypatch.setattr(backend_log, "SEGMENT_LINES", 10)
     fill(log, range(20, 40))
     assert len(log.lines("b")) == 40 and not (tmp_path / "b").exists()
 
@@ -171,13 +171,13 @@ def test_a_segment_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     log = make(tmp_path / "run", 3)
     fill(log, range(3), Completion(id="i", text="a", finish="stop", usage=Usage(prompt_tokens=5)))
     lines, columns = log.log_path("b"), tmp_path / "old.parquet"
-    parquet.write(lines, columns)
+    log_parquet.write(lines, columns)
     table = pq.read_table(columns)
     kept = [f.name for f in table.schema.field("usage").type if f.name != "reasoning_tokens"]
     usage = pa.StructArray.from_arrays([pc.struct_field(table["usage"], name).combine_chunks() for name in kept], kept)
     at = table.schema.get_field_index("usage")
     pq.write_table(table.set_column(at, "usage", usage).drop_columns(["reasoning"]), columns)
-    assert list(parquet.read(columns)) == list(log.lines("b").values())
+    assert list(log_parquet.read(columns)) == list(log.lines("b").values())
 
 
 def test_a_kill_between_the_forms_of_a_segment_loses_nothing(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_kill_between_the_forms_of_a_segment_loses_nothing(tmp_path: Path) -> 
     fill(log, range(35))
     before = log.lines("b")
     lines = tmp_path / "b" / "00001.jsonl"
-    parquet.write(lines, lines.with_suffix(".parquet"))  # and the lines were not yet removed
+    log_parquet.write(lines, lines.with_suffix(".parquet"))  # and the lines were not yet removed
     (tmp_path / "b" / ".00002.parquet.aside").write_bytes(b"half")
     assert RunLog.open(tmp_path).lines("b") == before
     fill(log, range(35, 37))
@@ -202,7 +202,7 @@ def test_without_pyarrow_segments_stay_lines_and_parquet_is_refused_in_a_sentenc
     fill(log, range(25))
     log.compact("b")
     fill(log, range(25, 40))
-    monkeypatch.setattr(parquet, "available", lambda: False)
+    monkeypatch.setattr(log_parquet, "available", lambda: False)
     log.compact("b")
     assert "00003.jsonl" in names(log)
     with pytest.raises(UsageError, match=r"00000\.parquet: reading it needs pyarrow: python -m pip install"):
@@ -229,10 +229,10 @@ def test_a_line_about_no_row_of_the_run_is_told(tmp_path: Path) -> None:
 KILLED = """
 import sys
 from pathlib import Path
-from harness.logs import segments
+from harness.runs import segments
 segments.SEGMENT_LINES = 10
 from tests.test_segments import answer, fill
-from harness.runlog import RunLog
+from harness.runs.run_log import RunLog
 log = RunLog.open(Path(sys.argv[1]))
 with log.writer("b") as writer:
     for n in range(95):

@@ -5,11 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.data import line_sort, shelf
-from harness.data.drawing import draw
-from harness.data.line_sort import LineSorter
-from harness.data.sampling import fingerprint, seeded_order
-from harness.data.shelf import Shelf
+from harness.data import record_store, sampling
+from harness.data.record_store import SpooledRecords
+from harness.data.sampling import LineSorter, draw, fingerprint, seeded_order
 from harness.errors import UsageError
 from harness.hashing import digest, digest_each
 from harness.records import Sample, number_repeats
@@ -23,13 +21,13 @@ def samples(count: int) -> list[Sample]:
 @pytest.fixture(params=["in memory", "in a file"])
 def anywhere(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "in a file":
-        monkeypatch.setattr(shelf, "IN_MEMORY", 100)
-        monkeypatch.setattr(line_sort, "AT_ONCE", 7)
+        monkeypatch.setattr(record_store, "IN_MEMORY", 100)
+        monkeypatch.setattr(sampling, "AT_ONCE", 7)
 
 
 @pytest.mark.usefixtures("anywhere")
 def test_a_shelf_gives_back_what_was_put_there_in_any_order(tmp_path: Path) -> None:
-    kept = Shelf(Sample, tmp_path)
+    kept = SpooledRecords(Sample, tmp_path)
     everything = samples(400)
     for sample in everything:
         kept.append(sample)
@@ -40,7 +38,7 @@ def test_a_shelf_gives_back_what_was_put_there_in_any_order(tmp_path: Path) -> N
     assert kept[-1] == everything[-1] and kept[390:] == everything[390:]
     with (tmp_path / "copy").open("wb") as file:
         kept.copy_to(file)
-    assert list(Shelf.of_file(Sample, tmp_path / "copy")) == everything
+    assert list(SpooledRecords.of_file(Sample, tmp_path / "copy")) == everything
     assert [path.name for path in tmp_path.iterdir()] == ["copy"]
     with pytest.raises(IndexError):
         kept[400]
@@ -49,8 +47,8 @@ def test_a_shelf_gives_back_what_was_put_there_in_any_order(tmp_path: Path) -> N
 def test_a_broken_line_of_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "rows").write_text("{}\n{torn")
     with pytest.raises(UsageError, match="rows:1: not a line of this Bench"):
-        Shelf.of_file(Sample, tmp_path / "rows")[0]
-    assert len(Shelf.of_file(Sample, tmp_path / "rows")) == 1
+        SpooledRecords.of_file(Sample, tmp_path / "rows")[0]
+    assert len(SpooledRecords.of_file(Sample, tmp_path / "rows")) == 1
 
 
 @pytest.mark.usefixtures("anywhere")

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from harness.adapter import find_current, learned_rows
-from harness.asking.plan import ask, load_rows
-from harness.backend import Needs, RunContext
-from harness.backends.sklearn import SklearnBackend, SklearnSettings, TfidfClassifier
+from harness.adapter_manifest import find_current, learned_rows
+from harness.backend import RunContext, RunRequirements
+from harness.backends.sklearn_backend import SklearnBackend, SklearnSettings, TfidfClassifier
 from harness.data.rows import EMBEDDED, DataSource
 from harness.errors import UsageError
+from harness.execution.run_plan import ask, load_rows
 from harness.records import Completion, Request
 from harness.tasks.agnews import AgNews
 from harness.workspace import Workspace
@@ -22,13 +22,13 @@ from tests.support.streams import each
 
 pytest.importorskip("sklearn", reason="needs the extra 'local'")
 
-NEEDS = Needs(task="agnews", rows=10, labels=AgNews.labels)
+NEEDS = RunRequirements(task="agnews", rows=10, labels=AgNews.labels)
 
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    from harness.adapters.options import TrainOptions
-    from harness.adapters.verb import train
+    from harness.adapters.dispatch import train
+    from harness.adapters.train_options import TrainOptions
 
     home = Workspace(tmp_path_factory.mktemp("home"))
     train(TrainOptions("agnews", recipe="tfidf", data=EMBEDDED), home, Console(file=io.StringIO()))

@@ -11,7 +11,7 @@ from harness.statistics.confusion import OF_ALL
 from harness.summary.comparison import Comparison, compare_all
 from harness.summary.estimates import estimate_all
 from harness.summary.outcomes import Outcomes, RowTable
-from harness.summary.standings import as_pair
+from harness.summary.ranking import as_pair
 
 SCORE = Metric(name="overlap", row_value="overlap", proportion=False, low=0, high=1)
 MARKS = Metric(name="marks", row_value="marks", proportion=False, low=1, high=10)

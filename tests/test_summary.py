@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from harness.errors import UsageError
-from harness.identity import Identity
 from harness.metrics import CLASSIFICATION, Metric
-from harness.records import Completion, Cost, Failure, Key, Sample, Score, Timing
+from harness.records import BackendIdentity, Completion, Cost, Failure, Key, Sample, Score, Timing
 from harness.results import Summary
-from harness.runlog import RunLog, Session
+from harness.runs.run_log import RunLog, Session
 from harness.statistics.mcnemar import exact_p
 from harness.statistics.proportions import wilson
 from harness.statistics.tango import tango_interval
@@ -22,8 +21,8 @@ from harness.summary.summarise import summarise
 from tests.gate.building import LABELS, make_run, right_but, sample
 
 
-def _identity(**fields: object) -> Identity:
-    return Identity(**{"kind": "openai", "model": "m", "decode": "generate", **fields})  # type: ignore[arg-type]
+def _identity(**fields: object) -> BackendIdentity:
+    return BackendIdentity(**{"kind": "openai", "model": "m", "decode": "generate", **fields})  # type: ignore[arg-type]
 
 
 def test_rates_carry_wilsons_interval_and_wrong_format_is_wrong(tmp_path: Path) -> None:

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import harness
-from harness.answers.forms import AnswerForm, LabelForm, PatternForm, SchemaForm, TextForm
-from harness.asking.plan import ask, load_rows, load_task
 from harness.data.rows import DataSource
 from harness.errors import UsageError
-from harness.preflight.task_checks import task_problems
+from harness.execution.run_plan import ask, load_rows, load_task
 from harness.records import Completion
+from harness.scoring.answer_forms import AnswerForm, LabelForm, PatternForm, SchemaForm, TextForm
 from harness.settings import Settings
+from harness.task_checks import task_problems
 from harness.workspace import Workspace
 
 TICKETS = """

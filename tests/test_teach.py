@@ -11,18 +11,17 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.asking.plan import load_rows, load_task
-from harness.backend import Needs, RunContext
+from harness.backend import RunContext, RunRequirements
 from harness.cli.data import data
 from harness.data.rows import DataSource
 from harness.errors import BackendStopped, IncompleteRunError, UsageError
+from harness.execution.run_plan import load_rows, load_task
 from harness.hashing import digest
-from harness.identity import Identity
-from harness.preflight.task_checks import task_problems
-from harness.records import Completion, Cost, Failure, Request
-from harness.second_pass.teach import Order, Taught, Teaching
+from harness.records import BackendIdentity, Completion, Cost, Failure, Request
 from harness.settings import Settings
-from harness.tasks.persona_teacher import read_starters
+from harness.synthetic_data import Order, Taught, Teaching
+from harness.task_checks import task_problems
+from harness.tasks.persona_json import read_starters
 from harness.workspace import Workspace
 
 
@@ -43,10 +42,10 @@ class FakeTeacher:
     def __init__(self, name: str, settings: TeacherSettings, task_name: str, context: RunContext) -> None:
         self.name, self.settings = name, settings
 
-    def identity(self) -> Identity:
-        return Identity(kind="fake", model="teacher-1", decode="generate")
+    def identity(self) -> BackendIdentity:
+        return BackendIdentity(kind="fake", model="teacher-1", decode="generate")
 
-    async def check(self, needs: Needs) -> None:
+    async def check(self, needs: RunRequirements) -> None:
         pass
 
     async def stream(self, requests: AsyncIterator[Request], state_dir: Path) -> AsyncIterator[Completion]:

@@ -3,8 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.prompting.user_message import user_message
-from harness.records import Request
+from harness.records import Request, user_message
 
 
 @given(st.text(), st.lists(st.tuples(st.text(), st.text())))

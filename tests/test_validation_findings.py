@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from harness.adapter import AdapterManifest
-from harness.adapters.said import trained
+from harness.adapter_manifest import AdapterManifest
+from harness.adapters.text_summary import training_summary
 from harness.metrics import ACCURACY, MACRO_F1
 from harness.task_file import FileTask
-from harness.validation_findings import commonest_share, constant_facts, constant_line, validation_findings
+from harness.training_record import commonest_share, constant_facts, constant_line, validation_findings
 
 
 def manifest(
@@ -37,7 +37,7 @@ def test_a_score_below_the_constant_is_called_out_and_the_constant_stands_beside
         "accuracy 0.550 on 100 rows; always answering '0' gives 0.625: the training has learned nothing useful; try "
         "another learning rate, more rows or more epochs."
     ]
-    said = trained(Path("adapter"), found)
+    said = training_summary(Path("adapter"), found)
     assert "accuracy 0.550 on 100 rows held back from training (checkpoint of step 40); always answering '0'" in said
     assert "  ! accuracy 0.550 on 100 rows;" in said
 
@@ -46,7 +46,7 @@ def test_a_useful_training_is_not_called_out() -> None:
     found = manifest(0.9, share=0.63)
     assert validation_findings(found) == []
     assert constant_line(found) == "always answering '0' gives 0.625"
-    assert "!" not in trained(Path("adapter"), found)
+    assert "!" not in training_summary(Path("adapter"), found)
 
 
 def test_one_answer_everywhere_is_called_out() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.wording import agreeing, count_noun, two_digits
+from harness.text_format import agreeing, count_noun, two_digits
 
 
 @pytest.mark.parametrize(

@@ -14,16 +14,22 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from harness.answers.forms import SchemaForm
-from harness.answers.labels import score_label
-from harness.api.answer import BadBodyError, ReportedError, decode, read_answer
-from harness.api.completion import completion_of
-from harness.api.errors import FatalError, RowAnswer, RowError, TransientError, classify, of_status
-from harness.api.parameters import LearnedParameters
-from harness.api.server_error import server_error
-from harness.api.settings import OpenAISettings
-from harness.api.stream import read_stream
+from harness.backends.openai.answer_parsing import BadBodyError, ReportedError, completion_of, decode, read_answer
+from harness.backends.openai.error_body import server_error
+from harness.backends.openai.error_classification import (
+    FatalError,
+    RowAnswer,
+    RowError,
+    TransientError,
+    classify,
+    of_status,
+)
+from harness.backends.openai.openai_settings import OpenAISettings
+from harness.backends.openai.request_body import LearnedParameters
+from harness.backends.openai.streaming import read_stream
 from harness.records import Completion, Message, Request
+from harness.scoring.answer_forms import SchemaForm
+from harness.scoring.label_parsing import score_label
 
 LABELS = ("World", "Sports", "Sci/Tech")
 SETTINGS = OpenAISettings(model="m", logprobs=True)

@@ -20,11 +20,11 @@ import atheris
 SHM = Path("/dev/shm")
 
 with atheris.instrument_imports(include=["harness"]):
-    from harness.api import limit_headers
+    from harness.backends.openai import rate_limiter
     from harness.data.rows import DataSource
     from harness.errors import BenchError
     from harness.records import Completion
-    from harness.runlog import RunLog
+    from harness.runs.run_log import RunLog
     from harness.task_file import FileTask
     from tests.tasks.test_hostile_answers import READERS
 
@@ -54,11 +54,11 @@ def headers(data: bytes) -> None:
     """Any headers: a number that makes sense, or nothing."""
     provider = atheris.FuzzedDataProvider(data)
     given = {name: provider.ConsumeUnicodeNoSurrogates(24) for name in HEADERS}
-    wait = limit_headers.retry_after(given)
+    wait = rate_limiter.retry_after(given)
     if wait is not None and not wait >= 0:
         raise AssertionError(f"{given}: wait {wait}")
     for unit in ("requests", "tokens"):
-        told = limit_headers.told(given, unit)
+        told = rate_limiter.told(given, unit)
         if told is not None and not told.limit > 0:
             raise AssertionError(f"{given}: {told}")
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from safetensors.numpy import load_file
 
-from harness.runlog import RunLog
+from harness.runs.run_log import RunLog
 from tests.support.openai_server import OpenAIServer, ServerConfig
 
 ROWS = 300

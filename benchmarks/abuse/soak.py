@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.runlog import RunLog
+from harness.runs.run_log import RunLog
 from tests.support.openai_server import OpenAIServer, ServerConfig
 
 FAULTS = {"500": 0.03, "overload": 0.02, "cut": 0.02, "reset": 0.02, "stall": 0.01}

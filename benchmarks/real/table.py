@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.real import environments, servers
-from harness.adapter import read_manifest
+from harness.adapter_manifest import read_manifest
 from harness.adapters.serving import for_vllm
 from harness.results import Estimate, PairResult, Summary
-from harness.runlog import RunLog
+from harness.runs.run_log import RunLog
 
 DEVICE_HOUR_USD = 0.10
 """An assumed price of the machine; every cost in the table follows from it."""

@@ -6,8 +6,8 @@ from itertools import combinations
 
 import numpy as np
 
-from harness.judging.pairs import Judgement, Pair, Winner
-from harness.judging.verdicts import PairVerdict, pair_verdicts
+from harness.judging.answer_pairs import AnswerPair, Judgement, Winner
+from harness.judging.pairwise_preference import PairVerdict, pair_verdicts
 
 from .measure import ENDINGS, LEAST_RUNS, Cell, Label, coverage_of, share_of
 from .product import Codes, Interval
@@ -38,7 +38,7 @@ def _verdicts(rng: np.random.Generator, names: list[str], n: int, groups: int | 
         drawn = rng.choice(3, size=n, p=[(1 - TIES) / 2, (1 - TIES) / 2, TIES])[of_row]
         for k, winner in enumerate(drawn.tolist()):
             group = None if groups is None else f"group {of_row[k]}"
-            pairs.append(Pair(n=k, id=str(k), a=a, b=b, text_a=f"one {k}", text_b=f"another {k}", group=group))
+            pairs.append(AnswerPair(n=k, id=str(k), a=a, b=b, text_a=f"one {k}", text_b=f"another {k}", group=group))
             judgements.append(Judgement(n=k, id=str(k), a=a, b=b, winner=WINNERS[winner], by="judge"))
     return pair_verdicts(pairs, judgements)
 

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.gate import checks
+from harness.gate.arm import Arm
+from harness.gate.gate_result import ArmInfo, CheckResult
+from harness.gate.gate_settings import GateSettings, Terms
+from harness.gate.gate_verdict import correct_harm, doubt_equality, nothing_differs, overall
 from harness.gate.pairing import Pairing
-from harness.gate.records import CheckResult, SideInfo
-from harness.gate.settings import GateSettings, Terms
-from harness.gate.side import Side
-from harness.gate.verdict import correct_harm, doubt_equality, nothing_differs, overall
 from harness.metrics import ACCURACY, Metric
 from harness.summary.comparison import compare_all
 from harness.summary.estimates import estimate_all
@@ -75,9 +75,9 @@ def by_rows(metric: Metric, candidate: Array, reference: Array, groups: Codes | 
     return Drawn(rows, outcomes({metric.name: candidate}, answers), outcomes({metric.name: reference}, answers))
 
 
-def side(name: str, result: Outcomes, **known: Any) -> Side:
+def side(name: str, result: Outcomes, **known: Any) -> Arm:
     """A side of a gate that answered everything."""
-    info = SideInfo(source=name, run=name, backend=name, model=name, decode=result.decode)
+    info = ArmInfo(source=name, run=name, backend=name, model=name, decode=result.decode)
     fields: dict[str, Any] = {
         "info": info,
         "ids": [],
@@ -91,8 +91,8 @@ def side(name: str, result: Outcomes, **known: Any) -> Side:
         "probe": None,
         "answers_sha256": name,
     }
-    needed = {f.name for f in dataclasses.fields(Side)}
-    return Side(**{k: v for k, v in (fields | known).items() if k in needed})
+    needed = {f.name for f in dataclasses.fields(Arm)}
+    return Arm(**{k: v for k, v in (fields | known).items() if k in needed})
 
 
 def pairing(metrics: tuple[Metric, ...], drawn: Drawn) -> Pairing:
@@ -116,8 +116,8 @@ def costly(candidate: Array, reference: Array) -> Pairing:
 def decide(found: list[CheckResult], pair: Pairing | None = None) -> str:
     """The gate's verdict over the checks of one pairing, whose answers differ in some text."""
     found = correct_harm(found)
-    if pair is not None and importlib.util.find_spec("harness.gate.unchanged") is not None:
-        settle: Any = importlib.import_module("harness.gate.unchanged").settle_unchanged
+    if pair is not None and importlib.util.find_spec("harness.gate.gate_verdict") is not None:
+        settle: Any = importlib.import_module("harness.gate.gate_verdict").settle_unchanged
         found = settle(found, [pair])
     elif nothing_differs(found):  # before texts were compared, equal outcomes were no evidence
         found = doubt_equality(found)
@@ -152,12 +152,12 @@ def stop_early(metric: Metric, margin: float, drawn: Drawn) -> tuple[str, int]:
     """The decision of a run that may stop early on rows in the order asked, and after how many rows; "" and all rows
     where there is none."""
     mine, theirs = (side.values[metric.name] for side in (drawn.candidate, drawn.reference))
-    if importlib.util.find_spec("harness.gate.in_sequence") is None:  # before limits were watched too
-        rule: Any = importlib.import_module("harness.statistics.sequential").SequentialRule(margin)
+    if importlib.util.find_spec("harness.gate.sequential_checks") is None:  # before limits were watched too
+        rule: Any = importlib.import_module("harness.statistics.confidence_sequence").SequentialRule(margin)
         for difference in mine - theirs:
             rule.observe(float(difference))
         return rule.decision or "", rule.rows
-    watch = importlib.import_module("harness.gate.in_sequence")
+    watch = importlib.import_module("harness.gate.sequential_checks")
     answers = (watch.Answers.of(side) for side in (drawn.candidate, drawn.reference))
     checks_asked = watch.checks_of_terms({metric.name: Terms(margin=margin)}, (metric,))
     layout = watch.RowLayout.of(drawn.rows)

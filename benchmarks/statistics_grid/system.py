@@ -4,9 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from harness.gate.latency import latency_checks
-from harness.gate.money import cost_checks
-from harness.gate.settings import GateSettings, Terms
+from harness.gate.cost_and_latency import cost_checks, latency_checks
+from harness.gate.gate_settings import GateSettings, Terms
 from harness.results import Latency
 
 from .measure import Cell, Label, Quantity, share_of

@@ -1,7 +1,7 @@
 """docs/reference/recipes.md: the fields of a recipe."""
 
 from docs.generate.tables import record_sections, record_table, table
-from harness.adapters.hosted.recipe import HostedRecipe
+from harness.adapters.hosted.hosted_recipe import HostedRecipe
 from harness.adapters.recipe import Recipe, list_recipes
 
 INTRODUCTION = """# Recipes

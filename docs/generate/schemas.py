@@ -7,10 +7,10 @@ import msgspec
 from docs.generate.meanings import meanings, purpose
 from docs.generate.settings import backend_settings
 from docs.generate.tables import inner_records
-from harness.adapters.hosted.recipe import HostedRecipe
+from harness.adapters.hosted.hosted_recipe import HostedRecipe
 from harness.adapters.recipe import Recipe
-from harness.gate.records import GateResult
-from harness.gate.settings import GateKeys, Terms
+from harness.gate.gate_result import GateResult
+from harness.gate.gate_settings import GateKeys, Terms
 from harness.results import Summary
 from harness.settings import builtin_backends
 from harness.summary.verdict_settings import VerdictSettings

@@ -15,11 +15,11 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from rich.console import Console
 
-from harness.reports.board import write_leaderboard
-from harness.reports.finished import summary_of
-from harness.reports.page import write_report
-from harness.reports.table import print_summary
-from harness.runlog import RunLog
+from harness.reports.exports import summary_of
+from harness.reports.leaderboard_site import write_leaderboard
+from harness.reports.run_page import write_report
+from harness.reports.terminal_tables import print_summary
+from harness.runs.run_log import RunLog
 from tests.reports.browser import chromium, eventually, open_rows
 from tests.support.synthetic_run import synthetic_run
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
-from harness.cli.completion import adapters, tasks
 from harness.cli.options import json_option, quiet_anyway
+from harness.cli.shell_completion import adapters, tasks
 from harness.errors import ExitCode, UsageError
-from harness.wording import count_noun
+from harness.text_format import count_noun
 
 
 @click.group()
@@ -22,7 +22,7 @@ def adapter() -> None:
 @quiet_anyway
 def show(name: str, as_json: bool) -> None:
     """What ADAPTER (an id or a folder) is and how it was made."""
-    from harness.adapter import MANIFEST, find_adapter
+    from harness.adapter_manifest import MANIFEST, find_adapter
     from harness.cli.rooms import load
     from harness.workspace import Workspace
 
@@ -31,7 +31,7 @@ def show(name: str, as_json: bool) -> None:
     if as_json:
         click.echo((folder / MANIFEST).read_text("utf-8"), nl=False)
     else:
-        click.echo(load("harness.adapters.care:described")(workspace, folder))
+        click.echo(load("harness.adapters.inspection:described")(workspace, folder))
 
 
 @adapter.command()
@@ -45,7 +45,7 @@ def check(name: str, server: str | None, max_lora_rank: int | None, as_json: boo
 
     Exit code 2 where something is wrong, or where the server named by --for cannot serve it.
     """
-    from harness.adapter import find_adapter
+    from harness.adapter_manifest import find_adapter
     from harness.cli.rooms import load
     from harness.workspace import Workspace
 
@@ -54,7 +54,7 @@ def check(name: str, server: str | None, max_lora_rank: int | None, as_json: boo
         return _serving(folder, max_lora_rank or 16, as_json)
     if max_lora_rank is not None:
         raise UsageError("--max-lora-rank goes with --for vllm.")
-    wrong: list[str] = load("harness.adapters.care:check")(folder)
+    wrong: list[str] = load("harness.adapters.inspection:check")(folder)
     whole = f"{folder} is whole, and its base is the one it was trained on."
     _tell({"path": str(folder), "wrong": wrong}, "\n".join(wrong) or whole, as_json)
     return int(ExitCode.USAGE if wrong else ExitCode.DONE)
@@ -78,11 +78,11 @@ def _serving(folder: Path, max_rank: int, as_json: bool) -> int:
 @quiet_anyway
 def push(name: str, repo: str, public: bool, as_json: bool) -> None:
     """Upload ADAPTER to the Hub, with a model card. Rows stay here."""
-    from harness.adapter import find_adapter
+    from harness.adapter_manifest import find_adapter
     from harness.cli.rooms import load
     from harness.workspace import Workspace
 
-    done = load("harness.adapters.push:push")(find_adapter(Workspace.current(), name), repo, public=public)
+    done = load("harness.adapters.publishing:push")(find_adapter(Workspace.current(), name), repo, public=public)
     _tell(done._asdict(), f"{done.url} ({'public' if done.public else 'private'})", as_json)
 
 
@@ -99,7 +99,7 @@ def push(name: str, repo: str, public: bool, as_json: bool) -> None:
 @quiet_anyway
 def report(name: str, out: Path | None, redact: bool, as_json: bool) -> None:
     """Write the page about the training of ADAPTER. It shows curves, lengths, seeds, examples."""
-    from harness.adapter import find_adapter
+    from harness.adapter_manifest import find_adapter
     from harness.cli.rooms import TRAINING_REPORT, load
     from harness.workspace import Workspace
 
@@ -115,13 +115,13 @@ def report(name: str, out: Path | None, redact: bool, as_json: bool) -> None:
 @quiet_anyway
 def rm(name: str, as_json: bool) -> None:
     """Remove ADAPTER from the disk."""
-    from harness.adapter import find_adapter
+    from harness.adapter_manifest import find_adapter
     from harness.cli.rooms import load
     from harness.workspace import Workspace
 
     workspace = Workspace.current()
     folder = find_adapter(workspace, name)
-    load("harness.adapters.care:remove")(workspace, folder)
+    load("harness.adapters.inspection:remove")(workspace, folder)
     _tell({"removed": str(folder)}, f"removed {folder}", as_json)
 
 
@@ -138,12 +138,12 @@ def rm(name: str, as_json: bool) -> None:
 @quiet_anyway
 def merge(name: str, out: Path, rows: int, task: str | None, as_json: bool) -> None:
     """Write base and ADAPTER as one model. It must first answer N rows as the adapter does."""
-    from harness.adapter import find_adapter
+    from harness.adapter_manifest import find_adapter
     from harness.cli.rooms import load
     from harness.workspace import Workspace
 
     folder = find_adapter(Workspace.current(), name)
-    done = load("harness.adapters.merge:merge")(folder, out, rows, task)
+    done = load("harness.adapters.merging:merge")(folder, out, rows, task)
     said = f"{done.folder}: the merged model gave the adapter's answer on all of {count_noun(done.rows, 'row')}"
     _tell({"path": str(done.folder), "rows": done.rows}, said, as_json)
 

@@ -1,20 +1,23 @@
 """`bench ask`: one prompt, several backends, side by side."""
 
+import asyncio
 import sys
+import tempfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.completion import backends, tasks
+from harness.backend import Backend, RunRequirements
 from harness.cli.options import config_option, json_option, quiet_anyway, split_names
 from harness.cli.rooms import load
-from harness.errors import ExitCode, UsageError
+from harness.cli.shell_completion import backends, tasks
+from harness.errors import BackendStopped, ExitCode, UnreachableError, UsageError
+from harness.records import BackendIdentity, Completion, Failure, Record, Request
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from harness.asking.once import Reply
 
 
 @click.command()
@@ -71,10 +74,9 @@ def ask(
     import msgspec
     from rich.console import Console
 
-    from harness.asking.budget import Budget
-    from harness.asking.once import ask_all
-    from harness.asking.plan import RunOptions, backend_tables, make_backends
     from harness.backend import RunContext
+    from harness.execution.budget import Budget
+    from harness.execution.run_plan import RunOptions, backend_tables, make_backends
     from harness.hashing import digest
     from harness.records import Message, Request
     from harness.settings import load_settings
@@ -109,13 +111,13 @@ def _piped() -> str:
         raise UsageError(f"the prompt on standard input is not UTF-8 (byte {error.start}).") from None
 
 
-def _show(console: "Console", replies: "list[Reply]") -> None:
+def _show(console: "Console", replies: "list[AskReply]") -> None:
     """What a model says may hold control codes of the terminal: they are shown, not obeyed."""
     from rich.columns import Columns
     from rich.panel import Panel
     from rich.text import Text
 
-    visible, one_line = load("harness.reports.visible:visible"), load("harness.reports.visible:one_line")
+    visible, one_line = load("harness.text_sanitize:visible"), load("harness.text_sanitize:visible_line")
     width = max(30, console.width // max(1, min(len(replies), 3)) - 2)
     panels = [
         Panel(
@@ -130,14 +132,76 @@ def _show(console: "Console", replies: "list[Reply]") -> None:
     console.print(Columns(panels))
 
 
-def _said(reply: "Reply") -> str:
+def _said(reply: "AskReply") -> str:
     error = reply.completion.error
     return reply.completion.text if error is None else f"{error.kind}: {error.message}"
 
 
-def _facts(reply: "Reply") -> str:
+def _facts(reply: "AskReply") -> str:
     done = reply.completion
     cost = "cost unknown" if done.cost.list is None else f"{done.cost.list:.6f} USD"
     seconds = "from the cache" if done.cached else f"{done.timing.service_s:.2f} s"
     finish = done.finish if done.finish not in (None, "stop") else ""
     return ", ".join(filter(None, (finish, seconds, f"{done.usage.completion_tokens} tokens", cost)))
+
+
+class AskReply(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """What one backend said."""
+
+    backend: str
+    identity: BackendIdentity
+    completion: Completion
+
+
+async def ask_all(backends: dict[str, Backend], request: Request) -> list[AskReply]:
+    """Check all backends, then ask them at the same time; one that stops, or cannot be reached, does not keep the
+    others from answering.
+
+    Raises UsageError before anything is sent.
+    """
+    needs = RunRequirements(
+        task="",
+        rows=1,
+        labels=request.labels,
+        schema=request.schema,
+        max_tokens=request.max_tokens,
+        messages=request.messages,
+    )
+    try:
+        down = await _unreachable(backends, needs)
+        return list(
+            await asyncio.gather(*(_ask(name, backend, request, down.get(name)) for name, backend in backends.items()))
+        )
+    finally:
+        for backend in backends.values():
+            await backend.aclose()
+
+
+async def _unreachable(backends: dict[str, Backend], needs: RunRequirements) -> dict[str, UnreachableError]:
+    """Check all; the backends whose server cannot be reached, where others' can."""
+    down = {}
+    for name, backend in backends.items():
+        try:
+            await backend.check(needs)
+        except UnreachableError as error:
+            down[name] = error
+    if down and len(down) == len(backends):
+        raise next(iter(down.values()))
+    return down
+
+
+async def _ask(name: str, backend: Backend, request: Request, down: UnreachableError | None) -> AskReply:
+    async def only() -> AsyncIterator[Request]:
+        yield request
+
+    completion = Completion(id=request.id, error=Failure(kind="no answer", message="the backend gave no answer"))
+    if down is not None:
+        completion = Completion(id=request.id, error=Failure(kind="connection", message=str(down)))
+        return AskReply(backend=name, identity=backend.identity(), completion=completion)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            async for answer in backend.stream(only(), Path(folder)):
+                completion = answer
+        except BackendStopped as stop:
+            completion = Completion(id=request.id, error=Failure(kind=stop.kind, message=str(stop)))
+    return AskReply(backend=name, identity=backend.identity(), completion=completion)

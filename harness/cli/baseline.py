@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from harness.cli.completion import runs
 from harness.cli.options import json_option, quiet_option, split_names
+from harness.cli.shell_completion import runs
 
 
 @click.group()
@@ -34,8 +34,8 @@ def accept(run: str, backends: str | None, out: Path | None, as_json: bool, quie
     """
     import msgspec
 
-    from harness.gate.baseline import keep_first, make_baseline, write_baseline
-    from harness.runlog import RunLog
+    from harness.gate.baseline_file import keep_first, make_baseline, write_baseline
+    from harness.runs.run_log import RunLog
     from harness.workspace import Workspace
 
     log = RunLog.open(Workspace.current().find_run(run))

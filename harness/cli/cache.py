@@ -7,7 +7,7 @@ import click
 from harness.cli.options import json_option, quiet_anyway
 
 if TYPE_CHECKING:
-    from harness.asking.cache import AnswerCache
+    from harness.execution.answer_cache import AnswerCache
 
 
 @click.group()
@@ -51,7 +51,7 @@ def clear(model: str | None, as_json: bool) -> None:
 
 
 def _open() -> "AnswerCache":
-    from harness.asking.cache import AnswerCache
+    from harness.execution.answer_cache import AnswerCache
     from harness.workspace import Workspace
 
     return AnswerCache(Workspace.current().cache)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
-from harness.cli.completion import runs
 from harness.cli.options import json_option, quiet_option
 from harness.cli.rooms import load
+from harness.cli.shell_completion import runs
 
 
 @click.command()
@@ -42,20 +42,20 @@ def compare(
     import msgspec
     from rich.console import Console
 
-    from harness.gate.judge import Source
-    from harness.gate.versus import versus
-    from harness.runlog import RunLog
+    from harness.gate.compare_runs import versus
+    from harness.gate.evaluate import GateSource
+    from harness.runs.run_log import RunLog
     from harness.workspace import Workspace
 
     workspace = Workspace.current()
     logs = [RunLog.open(workspace.find_run(word)) for word in (a, b)]
-    found = versus(Source.of_run(logs[0]), Source.of_run(logs[1]), candidate, reference)
+    found = versus(GateSource.of_run(logs[0]), GateSource.of_run(logs[1]), candidate, reference)
     if as_json:
         sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
     people = Console(stderr=as_json, quiet=as_json and quiet)
-    load("harness.reports.versus_table:print_versus")(found, logs[0], people)
+    load("harness.reports.terminal_tables:print_versus")(found, logs[0], people)
     if out is not None:
-        load("harness.reports.versus:write_compare")(found, *logs, out, redact=redact)
+        load("harness.reports.compare_page:write_compare")(found, *logs, out, redact=redact)
     if out is not None and not quiet:
         people.print(str(out), markup=False, highlight=False, soft_wrap=True)
     return 0

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import click
 
-from harness.cli.completion import backends
 from harness.cli.options import (
     config_option,
     data_option,
@@ -15,6 +14,7 @@ from harness.cli.options import (
     seed_option,
     task_option,
 )
+from harness.cli.shell_completion import backends
 from harness.errors import UsageError
 from harness.files import read_text
 
@@ -37,8 +37,8 @@ def check(task: str, data: str | None, as_json: bool) -> None:
     """
     import msgspec
 
-    from harness.asking.plan import load_task
-    from harness.preflight.data_report import report_data
+    from harness.data.data_report import report_data
+    from harness.execution.run_plan import load_task
 
     report = report_data(load_task(task), data)
     if as_json:
@@ -73,8 +73,8 @@ def split(file: Path, out: Path, share: float, group: str | None, seed: int, as_
     import json
 
     from harness.data.rows import DataSource, open_rows
-    from harness.data.split_rows import split_rows
-    from harness.wording import count_noun
+    from harness.data.split_files import split_rows
+    from harness.text_format import count_noun
 
     counts = split_rows(lambda: open_rows(DataSource(location=str(file))), out, share, group, seed)
     if as_json:
@@ -167,10 +167,10 @@ def generate(
     import msgspec
     from rich.console import Console
 
-    from harness.asking.plan import load_task
-    from harness.cli.progress import observed
-    from harness.second_pass.teach import Order, Teaching
+    from harness.cli.run_display import observed
+    from harness.execution.run_plan import load_task
     from harness.settings import load_settings
+    from harness.synthetic_data import Order, Teaching
 
     instruction = None if system is None else _text_of(system)
     order = Order(teacher=teacher, rows=rows, data=data, system=instruction, seed=seed)

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import click
 
-from harness.cli.completion import backends
 from harness.cli.options import (
     base_option,
     batch_option,
@@ -21,8 +20,9 @@ from harness.cli.options import (
     split_names,
     task_option,
 )
-from harness.money.estimate import CostEstimate
-from harness.prompting.leak_probe import Probe
+from harness.cli.shell_completion import backends
+from harness.money.cost_estimate import CostEstimate
+from harness.prompting.prompt_variants import Probe
 
 NOTES = (
     "in, out: tokens; cost: answers as long as the reference answers (rows without one: as max_tokens allows); "
@@ -72,10 +72,10 @@ def estimate(
     import msgspec
     from rich.console import Console
 
-    from harness.asking.plan import RunOptions, make_backends, plan_run
     from harness.backend import RunContext
-    from harness.money.estimate import estimate as estimate_one
-    from harness.prompting.questions import Questions
+    from harness.execution.run_plan import RunOptions, make_backends, plan_run
+    from harness.money.cost_estimate import estimate as estimate_one
+    from harness.prompting.prompt_variants import Questions
     from harness.settings import load_settings
     from harness.workspace import Workspace
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.completion import backends, runs
 from harness.cli.options import config_option, json_option, limit_option, quiet_option, split_names
+from harness.cli.shell_completion import backends, runs
 from harness.errors import ExitCode
-from harness.wording import count_noun
+from harness.text_format import count_noun
 
 if TYPE_CHECKING:
-    from harness.judging.verdicts import PairVerdict, Verdicts
+    from harness.judging.pairwise_preference import PairVerdict, Verdicts
     from harness.results import CostResult, Estimate
 
 
@@ -50,9 +50,9 @@ def judge(
     import msgspec
     from rich.console import Console
 
-    from harness.cli.progress import observed
-    from harness.runlog import RunLog
-    from harness.second_pass.judge import judge_run
+    from harness.cli.run_display import observed
+    from harness.judging.judge_run import judge_run
+    from harness.runs.run_log import RunLog
     from harness.settings import load_settings
     from harness.workspace import Workspace
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import click
 
-from harness.cli.completion import runs
 from harness.cli.options import json_option, quiet_option
 from harness.cli.rooms import load
+from harness.cli.shell_completion import runs
 from harness.errors import UsageError
-from harness.runlog import RunLog
-from harness.storage.bucket import is_url
+from harness.runs.object_storage import is_url
+from harness.runs.run_log import RunLog
 from harness.workspace import Workspace
 
 
@@ -34,7 +34,7 @@ def leaderboard(runs: tuple[str, ...], out: Path, redact: bool, as_json: bool, q
 
     workspace = Workspace.current()
     logs = [RunLog.open(path) for word in runs for path in _runs_of(word, workspace)] if runs else _finished(workspace)
-    written = load("harness.reports.board:write_leaderboard")(logs, out, redact=redact)
+    written = load("harness.reports.leaderboard_site:write_leaderboard")(logs, out, redact=redact)
     if as_json:
         sys.stdout.buffer.write(msgspec.json.encode({"pages": [str(path) for path in written]}) + b"\n")
     if not quiet:
@@ -46,7 +46,7 @@ def leaderboard(runs: tuple[str, ...], out: Path, redact: bool, as_json: bool, q
 def _runs_of(word: str, workspace: Workspace) -> list[Path]:
     """The run that a word means; of a folder in object storage all that lie there."""
     if is_url(word):
-        from harness.storage.fetch import fetch_runs
+        from harness.runs.object_storage import fetch_runs
 
         return fetch_runs(word, workspace.root)
     return [workspace.find_run(word)]

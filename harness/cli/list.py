@@ -44,7 +44,7 @@ def listing(what: str, as_json: bool, quiet: bool) -> None:
 
 
 def _tasks() -> Rows:
-    from harness.asking.plan import load_task
+    from harness.execution.run_plan import load_task
     from harness.registry import TASKS, names
 
     rows = []
@@ -86,7 +86,7 @@ def _recipes() -> Rows:
 
 
 def _adapters() -> Rows:
-    from harness.adapter import adapter_folders, read_manifest
+    from harness.adapter_manifest import adapter_folders, read_manifest
     from harness.workspace import Workspace
 
     rows = []
@@ -101,7 +101,7 @@ def _adapters() -> Rows:
 
 
 def _runs() -> Rows:
-    from harness.runlog import RunLog
+    from harness.runs.run_log import RunLog
     from harness.workspace import Workspace
 
     rows = []

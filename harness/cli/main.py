@@ -1,18 +1,59 @@
-"""The front door: finds a verb by name and imports it only when it is called."""
+"""The `bench` command: finds a verb by name, imports it when called, and maps errors to exit codes."""
 
 import errno
+import io
+import os
 import sys
 import traceback
 import warnings
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 from click.shell_completion import CompletionItem
 
 from harness.cli.rooms import load
-from harness.cli.streams import prepare_streams
-from harness.errors import BenchError, ExitCode, did_you_mean
-from harness.user_code import fault_of_users_code
+from harness.errors import BenchError, ExitCode, did_you_mean, fault_of_users_code
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+
+class _Patient(io.FileIO):
+    """A file whose reader may go away (`bench list runs | head`): nobody misses what is written after that.
+
+    Not left to the callers: click and rich end the process with code 1 then, in the middle of a run or in the place
+    of a gate's own exit code.
+    """
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            if isinstance(error, BrokenPipeError):
+                return memoryview(data).nbytes
+            raise
+
+
+def prepare_streams() -> None:
+    """Put such streams in the place of `sys.stdout` and `sys.stderr`."""
+    sys.stdout, sys.stderr = _prepared(sys.stdout), _prepared(sys.stderr)
+
+
+def _prepared(stream: TextIO | None) -> TextIO:
+    if stream is None:  # closed by who started us: `bench run >&-`
+        return Path(os.devnull).open("w", encoding="utf-8")
+    if type(stream) is not io.TextIOWrapper or not isinstance(getattr(stream.buffer, "raw", stream.buffer), io.FileIO):
+        return stream  # a test's, or a console of Windows
+    stream.flush()
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Patient(stream.fileno(), "wb", closefd=False)),
+        encoding="utf-8",  # whatever the locale knows: a sign more must not end a run
+        errors="backslashreplace",
+        line_buffering=stream.line_buffering or stream.write_through,
+    )
+
 
 VERBS: dict[str, tuple[str, str]] = {
     "quickstart": ("harness.cli.quickstart:quickstart", "The whole story in three minutes, offline."),

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from harness.cli.completion import tasks
+from harness.cli.shell_completion import tasks
 from harness.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])

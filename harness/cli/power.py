@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from harness.cli.completion import runs
 from harness.cli.options import json_option, quiet_option
+from harness.cli.shell_completion import runs
 
 MARGINS = (0.005, 0.01, 0.02, 0.03, 0.05)
 
@@ -55,8 +55,8 @@ def power(
     import msgspec
     from rich.console import Console
 
-    from harness.gate.planning import plan, show_plan
-    from harness.runlog import RunLog
+    from harness.gate.power_report import plan, show_plan
+    from harness.runs.run_log import RunLog
     from harness.workspace import Workspace
 
     log = RunLog.open(Workspace.current().find_run(run)) if run else None

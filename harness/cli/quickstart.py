@@ -26,10 +26,10 @@ def quickstart(as_json: bool, quiet: bool) -> int:
     from rich.console import Console
 
     from harness import runner
-    from harness.cli.progress import observed
+    from harness.backends.local.base_files import missing_extra
     from harness.cli.rooms import TABLE, TRAINING_REPORT, load
+    from harness.cli.run_display import observed
     from harness.data.rows import EMBEDDED
-    from harness.local.base import missing_extra
     from harness.workspace import Workspace
 
     try:
@@ -41,9 +41,9 @@ def quickstart(as_json: bool, quiet: bool) -> int:
     base = str(resources.files("harness.adapters") / "tiny")
     workspace = Workspace.current()
     _say(people, "1/3 training an adapter for a tiny Llama (1 million weights) on the embedded sample")
-    with load("harness.adapters.loopback:loopback")(TASK, EMBEDDED) as server:
-        options = load("harness.adapters.options:TrainOptions")(TASK, base, "tiny-agnews", (), EMBEDDED)
-        folder, _ = load("harness.adapters.verb:train")(options, workspace, people)
+    with load("harness.adapters.loopback_server:loopback")(TASK, EMBEDDED) as server:
+        options = load("harness.adapters.train_options:TrainOptions")(TASK, base, "tiny-agnews", (), EMBEDDED)
+        folder, _ = load("harness.adapters.dispatch:train")(options, workspace, people)
         load(TRAINING_REPORT)(folder)
         _say(people, f"2/3 asking {', '.join(BACKENDS)} the same prompts, on rows that none of them has seen")
         with observed(people, quiet=quiet) as observer:
@@ -59,7 +59,7 @@ def quickstart(as_json: bool, quiet: bool) -> int:
     _say(people, "3/3 the result (embedded sample)")
     summary = log.summary()
     assert summary is not None
-    report = load("harness.reports.page:write_report")(log, log.path / "report.html")
+    report = load("harness.reports.run_page:write_report")(log, log.path / "report.html")
     if as_json:
         sys.stdout.buffer.write((log.path / "summary.json").read_bytes())
     load(TABLE)(summary, people if as_json else Console())

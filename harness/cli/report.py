@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from harness.cli.completion import runs
 from harness.cli.options import json_option, quiet_option, split_names
 from harness.cli.rooms import TABLE, load
+from harness.cli.shell_completion import runs
 from harness.errors import UsageError
 from harness.files import write_whole
-from harness.runlog import RunLog
+from harness.runs.run_log import RunLog
 from harness.workspace import Workspace
 
 
@@ -65,16 +65,16 @@ def report(
         return
     for path in votes:
         load("harness.judging.votes:add_votes")(log, path)
-    summary = load("harness.reports.finished:summary_of")(log)
+    summary = load("harness.reports.exports:summary_of")(log)
     target = out or log.path / ("report-redacted.html" if redact else "report.html")
     if target.suffix.lower() in (".html", ".htm"):
-        load("harness.reports.page:write_report")(log, target, redact=redact)
+        load("harness.reports.run_page:write_report")(log, target, redact=redact)
     else:
         text = load("harness.reports.exports:export")(summary, target.suffix)
         write_whole(target, text.encode())
     written = [target]
     if plots is not None:
-        written += load("harness.reports.plots:write_plots")(log, plots)
+        written += load("harness.reports.run_page:write_plots")(log, plots)
     if as_json:
         sys.stdout.write(load("harness.reports.exports:to_json")(summary))
     if not quiet:
@@ -88,5 +88,5 @@ def _write_voting(log: RunLog, vote: str, out: Path | None) -> Path:
     names = split_names(vote, "--vote")
     if len(names) != 2:
         raise UsageError("--vote takes two backends: --vote A,B.")
-    page: Path = load("harness.reports.voting:write_voting")(log, *names, out or log.path / "vote.html")
+    page: Path = load("harness.reports.voting_page:write_voting")(log, *names, out or log.path / "vote.html")
     return page

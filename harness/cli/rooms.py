@@ -3,9 +3,9 @@
 import importlib
 from typing import Any
 
-TABLE = "harness.reports.table:print_summary"
-PROGRESS = "harness.reports.progress:RunProgress"
-TRAINING_REPORT = "harness.reports.training:write_training_report"
+TABLE = "harness.reports.terminal_tables:print_summary"
+PROGRESS = "harness.reports.run_progress:RunProgress"
+TRAINING_REPORT = "harness.reports.training_page:write_training_report"
 RECIPES = "harness.adapters.recipe:list_recipes"
 RECIPE_NAMES = "harness.adapters.recipe:builtin_names"
 PAIRS = "harness.tasks.stackexchange:build_pairs"

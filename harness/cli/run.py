@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from harness.cli.completion import backends, runs, tasks
 from harness.cli.options import (
     base_option,
     batch_option,
@@ -22,6 +21,7 @@ from harness.cli.options import (
     shots_option,
     split_names,
 )
+from harness.cli.shell_completion import backends, runs, tasks
 from harness.errors import UsageError
 
 FROM_MANIFEST = (
@@ -110,10 +110,10 @@ def run(
     from rich.console import Console
 
     from harness import runner
-    from harness.cli.progress import observed
     from harness.cli.rooms import TABLE, load
+    from harness.cli.run_display import observed
+    from harness.runs.object_storage import remote_url
     from harness.settings import load_settings
-    from harness.storage.place import remote_url
     from harness.workspace import Workspace
 
     settings = load_settings(config)

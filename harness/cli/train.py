@@ -5,7 +5,6 @@ from typing import Any
 
 import click
 
-from harness.cli.completion import recipes
 from harness.cli.options import (
     data_option,
     json_option,
@@ -15,6 +14,7 @@ from harness.cli.options import (
     same_command,
     task_option,
 )
+from harness.cli.shell_completion import recipes
 from harness.errors import UsageError
 
 
@@ -97,19 +97,19 @@ def train(
 
     if seed is not None:
         overrides = (*overrides, f"seed={seed}")
-    options = load("harness.adapters.options:TrainOptions")(
+    options = load("harness.adapters.train_options:TrainOptions")(
         task, base, recipe, overrides, data, limit, out, prompt, max_cost=max_cost, track=track
     )
     if cancel:
-        said = load("harness.adapters.verb:cancel")(options, Workspace.current())
+        said = load("harness.adapters.dispatch:cancel")(options, Workspace.current())
         click.echo(_json({"said": said}) if as_json else said)
         return None
     if dry_run:
-        record, text = load("harness.adapters.verb:dry_run")(options, sweeps, seeds)
+        record, text = load("harness.adapters.dispatch:dry_run")(options, sweeps, seeds)
         click.echo(_json(record) if as_json else text)
         return None
     if launch is not None:
-        load("harness.adapters.verb:need_local")()
+        load("harness.adapters.dispatch:need_local")()
         words = same_command(without=("launch", "num_processes"))
         return int(load("harness.adapters.launch:launch")(words, num_processes))
     if num_processes is not None:
@@ -117,13 +117,13 @@ def train(
     console = Console(stderr=True, quiet=quiet)
     workspace = Workspace.current()
     if sweeps or seeds > 1:
-        done = load("harness.adapters.verb:train_group")(options, sweeps, seeds, workspace, console)
+        done = load("harness.adapters.dispatch:train_group")(options, sweeps, seeds, workspace, console)
         folder, manifest, folders = done.folder, done.manifest, done.folders
-        record, text = {"group": done.group}, load("harness.adapters.said:ranked")(done.group) + "\n"
+        record, text = {"group": done.group}, load("harness.adapters.text_summary:ranked")(done.group) + "\n"
     else:
-        folder, manifest = load("harness.adapters.verb:train")(options, workspace, console)
+        folder, manifest = load("harness.adapters.dispatch:train")(options, workspace, console)
         record, text, folders = {}, "", [folder]
-    if not load("harness.adapters.verb:speaks")():
+    if not load("harness.adapters.dispatch:speaks")():
         return None
     for trained in folders:
         load(TRAINING_REPORT)(trained)
@@ -131,7 +131,9 @@ def train(
     if as_json:
         click.echo(_json({"path": str(folder), "manifest": manifest, "report": str(report), **record}))
     else:
-        click.echo(f"{text}report: {report}\n{load('harness.adapters.said:trained')(folder, manifest, task)}")
+        click.echo(
+            f"{text}report: {report}\n{load('harness.adapters.text_summary:training_summary')(folder, manifest, task)}"
+        )
     return None
 
 

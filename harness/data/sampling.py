@@ -1,21 +1,61 @@
-"""Which rows, in which order: a seeded order in which every beginning keeps the split's class shares."""
+"""Sampling rows: a seeded order in which every prefix keeps the split's class shares; sorting beyond memory."""
 
 from __future__ import annotations
 
 import hashlib
+import heapq
+import tempfile
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
-from harness.data.line_sort import LineSorter
-from harness.records import Sample
+from harness.data.record_store import SpooledRecords
+from harness.records import Sample, numbered
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+AT_ONCE = 250_000
+"""Lines sorted in memory at a time."""
+
+
+class LineSorter:
+    """Takes lines without line ends in any order, gives them back sorted, once."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._pending: list[bytes] = []
+        self._pieces: list[IO[bytes]] = []
+
+    def add(self, line: bytes) -> None:
+        """Take in a line."""
+        self._pending.append(line)
+        if len(self._pending) >= AT_ONCE:
+            self._put_aside()
+
+    def _put_aside(self) -> None:
+        piece = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 (closed when it has been merged)
+        piece.writelines(line + b"\n" for line in sorted(self._pending))
+        self._pieces.append(piece)
+        self._pending.clear()
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._pending.sort()
+        yield from heapq.merge(self._pending, *map(_lines, self._pieces))
+
+
+def _lines(piece: IO[bytes]) -> Iterator[bytes]:
+    with piece:
+        piece.seek(0)
+        for line in piece:
+            yield line[:-1]
+
 
 MANY_CLASSES = 1000
 """With more distinct references than this, references are texts and not classes."""
@@ -147,3 +187,54 @@ def fingerprint(samples: Iterable[Sample]) -> str:
     for sample in samples:
         found.add(sample)
     return found.digest()
+
+
+class SampledRows:
+    """The rows drawn, in the order in which they are asked; `total` is how many the split holds."""
+
+    def __init__(
+        self, shelf: SpooledRecords[Sample], numbers: NDArray[np.uint32], positions: NDArray[np.int64]
+    ) -> None:
+        self.total = len(shelf)
+        self._shelf, self._numbers, self._positions = shelf, numbers, positions
+        self._latest: tuple[int, Sample] | None = None
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __getitem__(self, n: int) -> Sample:
+        if self._latest is None or self._latest[0] != n:  # a row is looked at, and then its request is made
+            position = int(self._positions[n])
+            self._latest = n, numbered(self._shelf[position], int(self._numbers[position]))
+        return self._latest[1]
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[n] for n in range(len(self)))
+
+
+def draw(samples: Iterable[Sample], seed: int, limit: int | None, folder: Path | None = None) -> SampledRows:
+    """The first `limit` rows of the seeded order. `folder`: where a large split is kept meanwhile."""
+    import numpy as np
+
+    shelf, order = SpooledRecords(Sample, folder), SeededOrder(seed)
+    for sample in samples:
+        shelf.append(sample)
+        order.add(sample.id, sample.reference)
+    numbers = _repeats(shelf, order)
+    for position in np.flatnonzero(numbers > 1).tolist():
+        order.rename(position, numbered(shelf[position], int(numbers[position])).id)
+    return SampledRows(shelf, numbers, order.positions()[:limit].copy())
+
+
+def _repeats(shelf: SpooledRecords[Sample], order: SeededOrder) -> NDArray[np.uint32]:
+    """k for every row that is, in file order, the k-th of its id."""
+    import numpy as np
+
+    numbers = np.ones(len(shelf), dtype=np.uint32)
+    for group in order.alike():
+        seen: Counter[str] = Counter()
+        for position in group:
+            sample_id = shelf[position].id
+            seen[sample_id] += 1
+            numbers[position] = seen[sample_id]
+    return numbers

@@ -1,22 +1,20 @@
-"""The checks of one backend: each figure against its reference by a margin, and its limits."""
+"""The checks of one backend against its reference and limits, and drift against the first baseline."""
 
 import math
 
 import msgspec
 
+from harness.gate.cost_and_latency import RunCosts, cost_checks
+from harness.gate.gate_result import CheckResult
+from harness.gate.gate_settings import COST, ERRORS, GateSettings
+from harness.gate.limits import error_rate_check, limit_check
+from harness.gate.pairing import Pairing, undefined
 from harness.metrics import Metric
-from harness.statistics.exact_power import smallest_margin
 from harness.statistics.noninferiority import LEVEL, noninferiority_verdict
+from harness.statistics.power_analysis import smallest_margin
 from harness.statistics.rows_needed import distance_told
 from harness.summary.comparison import Comparison, comparable, compare_all
-from harness.summary.detectable import betting_span, deciding_rows, detectable
-
-from .absent import undefined
-from .limits import error_rate_check, limit_check
-from .money import RunCosts, cost_checks
-from .pairing import Pairing
-from .records import CheckResult
-from .settings import COST, ERRORS, GateSettings
+from harness.summary.detectable_difference import betting_span, deciding_rows, detectable
 
 DRAWS = 10_000
 MORE_DRAWS = 100_000
@@ -121,3 +119,45 @@ def _resolved_margin(c: Comparison) -> float | None:
 
 def _say(result: CheckResult, sentence: str) -> CheckResult:
     return msgspec.structs.replace(result, sentence=sentence)
+
+
+def drift_checks(pairing: Pairing, settings: GateSettings, tests: int) -> list[CheckResult]:
+    """The margins of [gate] against the first accepted baseline (`pairing.sides[1]`)."""
+    first = pairing.sides[1].info
+    when = first.created[:10]
+    return [
+        msgspec.structs.replace(
+            check,
+            name=f"{pairing.backend}: {check.metric} against the first accepted baseline ({first.run}, {when})",
+            scope="first",
+        )
+        for check in metric_checks(pairing, settings, tests)
+        if check.kind == "paired"
+    ]
+
+
+def settle_drift(checks: list[CheckResult], unchanged: bool) -> list[CheckResult]:
+    """A drift that is shown fails the gate; one that is not shown is advice, and so is one that an unchanged candidate
+    cannot have brought about."""
+    return [
+        msgspec.structs.replace(check, verdict="advisory")
+        if check.scope == "first" and (check.verdict not in ("pass", "fail") or unchanged)
+        else check
+        for check in checks
+    ]
+
+
+def drift_warnings(checks: list[CheckResult]) -> list[str]:
+    """What to do about a drift that is shown."""
+    names = [check.metric for check in checks if check.scope == "first" and _lost(check)]
+    if not names:
+        return []
+    return [
+        f"{', '.join(dict.fromkeys(names))}: worse than in the first accepted baseline by more than the margin allows, "
+        "though each step since may have passed. If that is wanted, delete the baseline file and accept a run anew."
+    ]
+
+
+def _lost(check: CheckResult) -> bool:
+    """Whether the loss is shown: not inside the margin, and harm significant after Holm."""
+    return check.verdict == "fail"

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from harness.gate.gate_result import Diagnostic, Flip
 from harness.metrics import Metric
 from harness.records import Row
-from harness.statistics.false_discovery import benjamini_hochberg
+from harness.statistics.multiple_testing import benjamini_hochberg
 from harness.statistics.noninferiority import LEVEL
 from harness.summary.comparison import compare_means
 from harness.summary.outcomes import Codes
 
 from .pairing import Pairing
-from .records import Diagnostic, Flip
 
 MOST_VALUES = 20
 MOST_FLIPS = 10

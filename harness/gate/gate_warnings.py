@@ -1,14 +1,14 @@
 """What a reader of a verdict must know: margins nobody chose, checks that are off, answers that are missing."""
 
+from harness.gate.early_stopped_gate import stopped_early
+from harness.gate.formatting import plural, points
+from harness.gate.gate_result import CheckResult
+from harness.gate.gate_settings import DEFAULT_FORMAT_MARGIN, DEFAULT_MARGIN, GateSettings
 from harness.metrics import Metric
 from harness.statistics.rows_needed import least_rows_to_pass
 from harness.summary.outcomes import HAS_NO_FORMAT
 
 from .pairing import Pairing
-from .records import CheckResult
-from .sequential import stopped_early
-from .settings import DEFAULT_FORMAT_MARGIN, DEFAULT_MARGIN, GateSettings
-from .words import plural, points
 
 WIDE_MARGIN = 0.1
 """A margin of a share above it lets nearly everything pass."""

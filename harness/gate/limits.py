@@ -5,6 +5,9 @@ import math
 import msgspec
 import numpy as np
 
+from harness.gate.gate_result import CheckResult, Verdict
+from harness.gate.gate_settings import ERRORS, Terms
+from harness.gate.pairing import undefined
 from harness.metrics import Metric
 from harness.results import Estimate
 from harness.statistics.clustered import clustered_mean
@@ -13,12 +16,9 @@ from harness.statistics.proportions import clopper_pearson, exact_upper, rows_fo
 from harness.statistics.rows_needed import RowsNeeded
 from harness.summary.estimates import estimate_all, few_groups, group_bounds, worth
 from harness.summary.outcomes import HAS_NO_FORMAT, cluster_codes
-from harness.summary.requirements import graded_shortfall, group_words, labels_shortfall
+from harness.summary.small_count_bounds import graded_shortfall, group_words, labels_shortfall
 
-from .absent import undefined
 from .pairing import Pairing
-from .records import CheckResult, Verdict
-from .settings import ERRORS, Terms
 
 EXACT = "Clopper-Pearson, one-sided 95 % bounds"
 GROUPS_FOR_A_LIMIT = 60

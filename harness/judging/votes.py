@@ -9,11 +9,11 @@ from typing import Literal
 from msgspec.structs import replace
 
 from harness.errors import UsageError, did_you_mean
-from harness.judging.pairs import Judgement, Winner, append_judgements
-from harness.judging.preference import WORTH, PreferenceTest, corrected_verdicts, test_of_preference
+from harness.judging.answer_pairs import Judgement, Winner, append_judgements
+from harness.judging.pairwise_preference import WORTH, PreferenceTest, corrected_verdicts, test_of_preference
 from harness.records import Record
 from harness.results import Estimate
-from harness.runlog import RunLog, decode_schema
+from harness.runs.run_log import RunLog, decode_schema
 
 SCHEMA = 1
 

@@ -1,18 +1,74 @@
-"""Bootstrap of functions of confusion tables, single or paired: multinomial draws of units, within their strata.
+"""Stratified bootstrap of functions of confusion tables, over rows or clusters as resampling units."""
 
-Efron and Tibshirani, An Introduction to the Bootstrap, 1993; percentile intervals. Both sides of a pair are
-redrawn together, row by row, so their correlation is kept.
-"""
-
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from harness.statistics.units import Units
-
 Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ResamplingUnits:
+    """Resampling units, those with equal contributions counted together.
+
+    tables: (kinds, sides, labels, answers), what one unit of a kind adds to the table of each side (one side for a
+    single candidate, two for a pair); counts: (kinds,), how many such units there are; strata: (kinds,), units
+    are redrawn within their stratum: the gold class, so that every resample keeps the class sizes, or all in one where
+    a class has too few rows to be redrawn on its own (its one row would never vary).
+    """
+
+    tables: Array
+    counts: NDArray[np.int64]
+    strata: NDArray[np.int64]
+
+    @property
+    def total(self) -> Array:
+        """The tables themselves: (sides, labels, answers)."""
+        return np.asarray(np.tensordot(self.counts.astype(np.float64), self.tables, axes=1))
+
+    @property
+    def sizes(self) -> Array:
+        """Rows of each unit, (n,): 1 of a row with its repeats, more of a group."""
+        return np.repeat(self.tables[:, 0].sum(axis=(1, 2)), self.counts)
+
+    @property
+    def grouped(self) -> bool:
+        """Whether some unit holds several rows."""
+        return bool((self.tables[:, 0].sum(axis=(1, 2)) > 1 + 1e-9).any())
+
+    @property
+    def n(self) -> int:
+        """How many units there are."""
+        return int(self.counts.sum())
+
+
+Answer = tuple[int, int, int, float]
+"""(side, reference label, answer column, weight): what one answer adds. A row's weights add up to 1 a side."""
+
+
+def count_units(units: Iterable[tuple[int, tuple[Answer, ...]]], sides: int, labels: int) -> ResamplingUnits:
+    """Count units given as (stratum, answers). Columns 0..labels-1 are labels, column `labels` is "(no label)"."""
+    return weigh_units(Counter((stratum, tuple(sorted(answers))) for stratum, answers in units), sides, labels)
+
+
+def weigh_units(counted: Mapping[tuple[int, tuple[Answer, ...]], int], sides: int, labels: int) -> ResamplingUnits:
+    """Units that are counted already; the answers of each sorted."""
+    kinds = sorted(counted)
+    tables = np.zeros((len(kinds), sides, labels, labels + 1))
+    for k, (_, answers) in enumerate(kinds):
+        for side, reference, answer, weight in answers:
+            tables[k, side, reference, answer] += weight
+    return ResamplingUnits(
+        tables=tables,
+        counts=np.array([counted[kind] for kind in kinds], dtype=np.int64),
+        strata=np.array([stratum for stratum, _ in kinds], dtype=np.int64),
+    )
+
+
 Function = Callable[[Array], Array]
 
 DRAWS = 10_000
@@ -20,7 +76,7 @@ CELLS_AT_ONCE = 4_000_000
 """Bounds the memory of one batch of drawn tables (32 MB), whatever the label set."""
 
 
-def draw_tables(units: Units, draws: int, rng: np.random.Generator) -> Iterator[Array]:
+def draw_tables(units: ResamplingUnits, draws: int, rng: np.random.Generator) -> Iterator[Array]:
     """Resampled tables in batches of shape (batch, sides, labels, answers)."""
     kinds, width = len(units.counts), int(np.prod(units.tables.shape[1:]))
     flat = units.tables.reshape(kinds, width)
@@ -36,7 +92,7 @@ def draw_tables(units: Units, draws: int, rng: np.random.Generator) -> Iterator[
 
 
 def bootstrap(
-    units: Units, functions: dict[str, Function], draws: int = DRAWS, seed: int | list[int] = 0
+    units: ResamplingUnits, functions: dict[str, Function], draws: int = DRAWS, seed: int | list[int] = 0
 ) -> dict[str, Array]:
     """Each function's values on the same resamples: name to (draws, sides)."""
     rng = np.random.default_rng(seed)
@@ -80,12 +136,12 @@ def bias_corrected_interval(
     return min(centres) - half, max(centres) + half
 
 
-def jackknife_se(units: Units, function: Function, side: int = 0) -> float:
+def jackknife_se(units: ResamplingUnits, function: Function, side: int = 0) -> float:
     """Standard error of one side's figure by leaving out one unit at a time: needs no seed."""
     return _jackknife(units, lambda tables: function(tables)[..., side])
 
 
-def jackknife_difference_se(units: Units, function: Function) -> float:
+def jackknife_difference_se(units: ResamplingUnits, function: Function) -> float:
     """Standard error of side 0 minus side 1 by leaving out one unit at a time: needs no seed.
 
     Stratified: the stratum that lost a unit is scaled up to its size again. Strata of one unit add nothing.
@@ -98,7 +154,7 @@ def jackknife_difference_se(units: Units, function: Function) -> float:
     return _jackknife(units, difference)
 
 
-def _jackknife(units: Units, function: Function) -> float:
+def _jackknife(units: ResamplingUnits, function: Function) -> float:
     total, variance = units.total, 0.0
     for stratum in np.unique(units.strata):
         members = units.strata == stratum

@@ -1,20 +1,13 @@
-"""Bounds of a mean that hold however often one looks, and wherever one stops.
-
-Waudby-Smith and Ramdas, Estimating means of bounded random variables by betting, JRSSB 2024 (arXiv 2010.09686): for
-values y in [0, 1] and a supposed mean m, a bettor whose wealth is the product of 1 + theta (y / m - 1) cannot gain in
-expectation where the mean is m or less; by Ville's inequality such a wealth, which starts at 1, ever reaches 1/alpha
-with probability alpha at most. The means at which it never did are a confidence sequence. Here theta is not adapted:
-the wealth is the average over the fixed STAKES, so that it falls in m and the bound is found by bisection.
-
-Units (rows, or groups of rows that are answered alike) must come in random order. A unit of several rows bets with
-their sum, scaled by the size of the largest unit, so that the mean is that of the rows.
-"""
+"""Confidence sequences: bounds of a mean that hold at every look, and when to stop."""
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from harness.statistics.noninferiority import ALPHA as GATE_ALPHA
 
 Array = NDArray[np.float64]
 
@@ -25,7 +18,7 @@ BISECTIONS = 25
 
 
 @dataclass(frozen=True)
-class Units:
+class SequentialUnits:
     """Units in the order in which they came.
 
     totals: (n,) sum of the values of each unit's rows; sizes: (n,) its rows; low, high: the range of a row's value;
@@ -45,12 +38,12 @@ class Units:
         return float(self.totals.sum()) / rows if rows else math.nan
 
     @property
-    def mirrored(self) -> "Units":
+    def mirrored(self) -> "SequentialUnits":
         """The same with the sign of every value turned: bets that the mean is low become bets that it is high."""
-        return Units(-self.totals, self.sizes, -self.high, -self.low, self.most)
+        return SequentialUnits(-self.totals, self.sizes, -self.high, -self.low, self.most)
 
 
-def log_wealth(units: Units, null: float, stakes: Array = STAKES) -> Array:
+def log_wealth(units: SequentialUnits, null: float, stakes: Array = STAKES) -> Array:
     """(n,) logarithm of the wealth after each unit, from betting against "the mean of the rows is `null` or less".
 
     null lies in (low, high]; at low itself nothing can be bet against.
@@ -64,26 +57,26 @@ def log_wealth(units: Units, null: float, stakes: Array = STAKES) -> Array:
     return np.asarray(highest + np.log(np.exp(paths - highest[:, None]).mean(axis=1)))
 
 
-def anytime_p(units: Units, null: float) -> float:
+def anytime_p(units: SequentialUnits, null: float) -> float:
     """One-sided p of "the mean is `null` or less" that may be looked at after every unit."""
     if not len(units.totals):
         return 1.0
     return float(min(1.0, math.exp(-float(log_wealth(units, null).max()))))
 
 
-def first_crossing(units: Units, null: float, alpha: float) -> int | None:
+def first_crossing(units: SequentialUnits, null: float, alpha: float) -> int | None:
     """After how many units the wealth against "the mean is `null` or less" first reached 1/alpha."""
     reached = np.flatnonzero(log_wealth(units, null) >= -math.log(alpha))
     return int(reached[0]) + 1 if len(reached) else None
 
 
-def confidence_sequence(units: Units, level: float = 0.95) -> tuple[float, float]:
+def confidence_sequence(units: SequentialUnits, level: float = 0.95) -> tuple[float, float]:
     """The two-sided interval at the last unit: at every moment together it holds with probability `level`."""
     alpha = (1 - level) / 2
     return _lower(units, alpha), -_lower(units.mirrored, alpha)
 
 
-def _lower(units: Units, alpha: float) -> float:
+def _lower(units: SequentialUnits, alpha: float) -> float:
     """The largest mean that a bettor has ever refuted."""
     low, high = units.low, units.high
     if first_crossing(units, low + 1e-9 * (high - low), alpha) is None:
@@ -95,3 +88,33 @@ def _lower(units: Units, alpha: float) -> float:
         else:
             low = middle
     return low
+
+
+Decision = Literal["pass", "fail"]
+
+ALPHA = GATE_ALPHA / 2
+"""Of a run that may stop early half of the gate's 5 % is spent on the looks, and half on the test of a fixed number of
+rows where it went on to its end: both together keep 5 %."""
+
+LEVEL = 1 - 2 * ALPHA
+"""Of the two-sided interval whose ends are one-sided bounds at ALPHA."""
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A decision, and after how many units it was reached."""
+
+    decision: Decision
+    units: int
+
+
+def decide(units: SequentialUnits, pass_above: float, fail_below: float, tests: int = 1) -> Decided | None:
+    """The first decision on "the mean is above `pass_above`" (pass) and "it is below `fail_below`" (fail); None: open.
+
+    tests: over so many checks the fails are corrected (Bonferroni); passing needs all of them, and no correction.
+    """
+    passed = first_crossing(units, pass_above, ALPHA)
+    failed = first_crossing(units.mirrored, -fail_below, ALPHA / tests)
+    if passed is not None and (failed is None or passed <= failed):
+        return Decided("pass", passed)
+    return None if failed is None else Decided("fail", failed)

@@ -9,8 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.statistics.bootstrap import CELLS_AT_ONCE
-from harness.statistics.units import Units
+from harness.statistics.bootstrap import CELLS_AT_ONCE, ResamplingUnits
 
 Array = NDArray[np.float64]
 TIE = 1e-12
@@ -18,7 +17,7 @@ TIE = 1e-12
 
 
 def randomisation_p(
-    units: Units,
+    units: ResamplingUnits,
     functions: dict[str, Callable[[Array], Array]],
     replicates: int = 10_000,
     seed: int | list[int] = 0,

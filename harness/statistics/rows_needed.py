@@ -9,9 +9,8 @@ from typing import Literal, NamedTuple
 
 from scipy.special import ndtri
 
-from harness.statistics.exact_power import rows_to_fail, rows_to_pass
 from harness.statistics.noninferiority import ALPHA
-from harness.statistics.power import POWER
+from harness.statistics.power_analysis import POWER, rows_to_fail, rows_to_pass
 
 BETTING = 1.1
 """Rows that bets within a range take beyond a normal test: this times log(1 / alpha) x range / distance. A stake stays

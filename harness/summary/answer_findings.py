@@ -9,8 +9,8 @@ from itertools import combinations
 
 import numpy as np
 
-from harness.identity import Identity
 from harness.metrics import Metric
+from harness.records import BackendIdentity
 from harness.results import AnswerFinding, ConstantAnswer, FindingKind
 from harness.statistics.confusion import confusion_metric
 from harness.statistics.mcnemar import harm_p
@@ -47,7 +47,7 @@ def constant_answer(rows: RowTable, metrics: tuple[Metric, ...]) -> ConstantAnsw
 
 
 def answer_findings(
-    identities: Mapping[str, Identity],
+    identities: Mapping[str, BackendIdentity],
     metrics: tuple[Metric, ...],
     rows: RowTable,
     outcomes: Mapping[str, Outcomes],
@@ -134,7 +134,10 @@ def against_constant(
 
 
 def identical_answers(
-    names: tuple[str, str], identities: tuple[Identity, Identity], hashes: tuple[Hashes, Hashes], all_right: bool
+    names: tuple[str, str],
+    identities: tuple[BackendIdentity, BackendIdentity],
+    hashes: tuple[Hashes, Hashes],
+    all_right: bool,
 ) -> AnswerFinding | None:
     """Two backends of different models whose texts are equal on every row that both answered."""
     rows, equal = equal_rows(*hashes)
@@ -157,7 +160,7 @@ def _finding(
     return AnswerFinding(kind=kind, backends=backends, rows=rows, count=count, answer=answer, sentence=sentence)
 
 
-def _same_model(a: Identity, b: Identity) -> bool:
+def _same_model(a: BackendIdentity, b: BackendIdentity) -> bool:
     return (a.model, a.adapter, a.adapter_sha256) == (b.model, b.adapter, b.adapter_sha256)
 
 

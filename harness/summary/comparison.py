@@ -14,6 +14,7 @@ from harness.metrics import Metric
 from harness.statistics.bootstrap import (
     DRAWS,
     Function,
+    ResamplingUnits,
     bootstrap,
     jackknife_difference_se,
     monte_carlo_error,
@@ -26,7 +27,6 @@ from harness.statistics.mcnemar import exact_p, harm_p, mid_p
 from harness.statistics.randomisation import randomisation_p
 from harness.statistics.signflip import TIE, SignFlip, cluster_sums
 from harness.statistics.tango import tango_interval
-from harness.statistics.units import Units
 from harness.summary.estimates import group_means, left_out, percent, seed_of, table_hits, table_interval
 from harness.summary.optional_stopping import (
     NO_INTERVAL,
@@ -38,17 +38,18 @@ from harness.summary.optional_stopping import (
     units_of,
 )
 from harness.summary.outcomes import HAS_NO_FORMAT, Array, Codes, Outcomes, RowTable, cluster_codes
-from harness.summary.rare import RARE, widened_difference
-from harness.summary.requirements import (
+from harness.summary.resampling_units import confusion_units
+from harness.summary.small_count_bounds import (
     MIN_ROWS,
     MOST_SMALL,
+    RARE,
     graded_shortfall,
     group_words,
     groups_shortfall,
     labels_shortfall,
     small_share,
+    widened_difference,
 )
-from harness.summary.tables import confusion_units
 
 MANY_ALIKE = 30
 """Groups that all have one mean: so many of them say as much as all."""
@@ -331,7 +332,7 @@ def _as_rate(
 def _compare_table(
     metric: Metric,
     labels: tuple[str, ...],
-    units: Units,
+    units: ResamplingUnits,
     function: Function,
     drawn: Array,
     tests: tuple[float, float],
@@ -373,7 +374,7 @@ def _compare_table(
     )
 
 
-def _without_interval(metric: Metric, units: Units, function: Function) -> Comparison:
+def _without_interval(metric: Metric, units: ResamplingUnits, function: Function) -> Comparison:
     """A metric of the table where asking stopped early: the figures alone."""
     value_a, value_b = (float(v) for v in function(units.total))
     differs = (units.tables[:, 0] != units.tables[:, 1]).any(axis=(1, 2))

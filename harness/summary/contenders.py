@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from harness.identity import Identity
 from harness.metrics import Metric
+from harness.records import BackendIdentity
 from harness.results import BackendResult, VerdictTerms
 
 TUNED, LOCAL, REMOTE = 2, 1, 0
@@ -20,7 +20,7 @@ class Contenders(NamedTuple):
 
 def contenders(
     terms: VerdictTerms,
-    identities: Mapping[str, Identity],
+    identities: Mapping[str, BackendIdentity],
     results: Mapping[str, BackendResult],
     metric: Metric,
     reference: str | None = None,
@@ -50,7 +50,7 @@ def contenders(
 def chosen_among(
     name: str,
     incumbent: str | None,
-    identities: Mapping[str, Identity],
+    identities: Mapping[str, BackendIdentity],
     results: Mapping[str, BackendResult],
     metric: Metric,
 ) -> tuple[str, ...]:
@@ -60,7 +60,7 @@ def chosen_among(
     return among if _best(among, results, metric) == name else (name,)
 
 
-def _kind(identity: Identity) -> int:
+def _kind(identity: BackendIdentity) -> int:
     if identity.adapter is not None or identity.training_usd is not None or identity.model.startswith("ft:"):
         return TUNED
     return LOCAL if identity.kind in ("local", "sklearn") else REMOTE
@@ -69,7 +69,7 @@ def _kind(identity: Identity) -> int:
 def _incumbent(
     others: Sequence[str],
     candidate: str | None,
-    identities: Mapping[str, Identity],
+    identities: Mapping[str, BackendIdentity],
     results: Mapping[str, BackendResult],
     metric: Metric,
 ) -> str:

@@ -1,4 +1,4 @@
-"""One candidate's figures with their 95 % intervals."""
+"""One backend's metrics with 95 % intervals, also by slice."""
 
 import zlib
 
@@ -10,6 +10,7 @@ from harness.results import ClassResult, Confusion, Estimate
 from harness.statistics import confusion
 from harness.statistics.bootstrap import (
     DRAWS,
+    ResamplingUnits,
     bias_corrected_interval,
     bootstrap,
     jackknife_se,
@@ -18,12 +19,10 @@ from harness.statistics.bootstrap import (
 from harness.statistics.bounded_mean import bounded_mean_interval
 from harness.statistics.clustered import ClusteredMean, clustered_mean, degrees_of_freedom, effective_groups
 from harness.statistics.proportions import wilson
-from harness.statistics.units import Units
 from harness.summary.optional_stopping import NO_INTERVAL, sequential_estimate
 from harness.summary.outcomes import HAS_NO_FORMAT, NOT_ANSWERED, Array, Codes, Outcomes, RowTable, cluster_codes
-from harness.summary.rare import widened
-from harness.summary.requirements import MIN_ROWS, MOST_SMALL, group_words, small_labels, small_share
-from harness.summary.tables import confusion_units
+from harness.summary.resampling_units import confusion_units
+from harness.summary.small_count_bounds import MIN_ROWS, MOST_SMALL, group_words, small_labels, small_share, widened
 
 ENOUGH_GROUPS = 30
 """With fewer effective groups the spread between them is too uncertain for an interval of a rate."""
@@ -204,7 +203,7 @@ def table_hits(rows: RowTable, outcomes: Outcomes) -> Array:
 
 
 def _table_estimate(
-    metric: Metric, labels: tuple[str, ...], units: Units, value: float, drawn: Array, level: float
+    metric: Metric, labels: tuple[str, ...], units: ResamplingUnits, value: float, drawn: Array, level: float
 ) -> Estimate:
     sizes = units.total[0].sum(axis=-1)
     n = round(float(sizes.sum()))
@@ -222,7 +221,7 @@ def _table_estimate(
 
 
 def table_interval(
-    units: Units, value: float, drawn: NDArray[np.float64], level: float, least_se: float
+    units: ResamplingUnits, value: float, drawn: NDArray[np.float64], level: float, least_se: float
 ) -> tuple[tuple[float, float], str]:
     """The bootstrap interval of a figure, and how it was made: percentiles where every class could be redrawn on its
     own, else the bias-corrected one over rows or groups."""
@@ -266,3 +265,31 @@ def confusion_record(rows: RowTable, outcomes: Outcomes) -> tuple[Confusion, dic
         label: ClassResult(precision=float(p), recall=float(r), f1=float(f), support=round(float(s), 9))
         for label, p, r, f, s in figures
     }
+
+
+MOST_VALUES = 20
+"""Columns of more values, or of another value in every row, are texts and not slices."""
+
+SLICE_DRAWS = 2_000
+"""Slices are diagnostics: a coarser interval is enough."""
+
+Slices = dict[str, dict[str, dict[str, dict[str, Estimate]]]]
+
+
+def slice_estimates(metrics: tuple[Metric, ...], rows: RowTable, outcomes: dict[str, Outcomes]) -> Slices:
+    """column -> value -> backend -> metric -> figure; columns of 2 to 20 values, values by falling number of rows."""
+    found: Slices = {}
+    for column, values in rows.columns.items():
+        counts = values.counts()
+        if not 2 <= len(counts) <= MOST_VALUES or len(counts) == len(rows):
+            continue
+        ordered = sorted(counts, key=lambda value: (-counts[value], value))
+        found[column] = {}
+        for value in ordered:
+            chosen = values.rows_of(value)
+            part = rows.only(chosen)
+            found[column][value] = {
+                name: estimate_all(metrics, part, of_all.only(chosen), f"{name}/{column}/{value}", SLICE_DRAWS)
+                for name, of_all in outcomes.items()
+            }
+    return found

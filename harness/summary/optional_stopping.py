@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from harness.metrics import Metric
 from harness.results import Estimate
-from harness.statistics.confidence_sequence import Units, anytime_p, confidence_sequence
+from harness.statistics.confidence_sequence import SequentialUnits, anytime_p, confidence_sequence
 from harness.summary.outcomes import Array, Codes, Outcomes, RowTable
 
 TIE = 1e-12
@@ -27,29 +27,29 @@ def bounds_of(metric: Metric) -> tuple[float, float] | None:
     return metric.bounds
 
 
-def method_of(level: float, units: Units, grouped: bool) -> str:
+def method_of(level: float, units: SequentialUnits, grouped: bool) -> str:
     """The method of an interval, in words."""
     return f"confidence sequence {100 * level:.0f} % over {len(units.totals)} {'groups' if grouped else 'rows'}"
 
 
-def units_of(values: Array, groups: Codes | None, turns: Codes | None, low: float, high: float) -> Units:
+def units_of(values: Array, groups: Codes | None, turns: Codes | None, low: float, high: float) -> SequentialUnits:
     """The units in the order in which they were asked.
 
     values: (n,), nan for rows that do not count; groups, turns: as in RowTable; low, high: the range of a value.
     """
     if groups is None or turns is None:
         known = values[~np.isnan(values)]
-        return Units(known, np.ones(len(known)), low, high)
+        return SequentialUnits(known, np.ones(len(known)), low, high)
     of_turn = groups[turns]
     starts = np.flatnonzero(np.concatenate(([True], np.diff(of_turn) != 0)))
     known_in_turn: NDArray[np.bool_] = ~np.isnan(values[turns])
     sizes = np.add.reduceat(known_in_turn.astype(np.float64), starts)
     totals = np.add.reduceat(np.where(known_in_turn, values[turns], 0.0), starts)
     some = sizes > 0
-    return Units(totals[some], sizes[some], low, high, most=float(np.bincount(groups).max()))
+    return SequentialUnits(totals[some], sizes[some], low, high, most=float(np.bincount(groups).max()))
 
 
-def differing_units(units: Units) -> int:
+def differing_units(units: SequentialUnits) -> int:
     """Units of differences that are not 0."""
     return int((np.abs(units.totals) > TIE).sum())
 
@@ -69,6 +69,6 @@ def sequential_estimate(metric: Metric, rows: RowTable, outcomes: Outcomes, leve
     return Estimate(value=value, low=low, high=high, method=method_of(level, units, rows.groups is not None), n=n)
 
 
-def two_sided_p(units: Units) -> float:
+def two_sided_p(units: SequentialUnits) -> float:
     """Of "the mean is 0", valid wherever asking stops."""
     return min(1.0, 2 * min(anytime_p(units, 0.0), anytime_p(units.mirrored, 0.0)))

@@ -1,20 +1,95 @@
-"""The rows of a run and one candidate's outcomes on them as arrays: what every statistic is computed from."""
+"""The rows of a run and one backend's outcomes as arrays: the input of every statistic."""
 
 from array import array
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.row_groups import RowGroupsBuilder
+from harness.data.leakage_groups import RowGroupsBuilder
 from harness.errors import UsageError
 from harness.metrics import Metric
 from harness.records import LogLine, Row, Score
-from harness.summary.columns import Column, ColumnBuilder, RowValues
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
+
+MOST_TEXTS = 100_000
+"""A column of more distinct texts is no column to slice by; further ones count as empty."""
+
+
+@dataclass(frozen=True)
+class TextColumn:
+    """A column of texts that repeat: the distinct ones, and (n,) which of them each row holds."""
+
+    texts: tuple[str, ...]
+    codes: NDArray[np.int32]
+
+    def only(self, chosen: Codes) -> "TextColumn":
+        """The column of these rows."""
+        return TextColumn(self.texts, self.codes[chosen])
+
+    def counts(self) -> dict[str, int]:
+        """Rows of every text that stands in it, in the order of first mention."""
+        found = np.bincount(self.codes, minlength=len(self.texts))
+        return {text: int(count) for text, count in zip(self.texts, found, strict=True) if count}
+
+    def rows_of(self, text: str) -> Codes:
+        """The positions that hold a text."""
+        return np.flatnonzero(self.codes == self.texts.index(text))
+
+
+class ColumnBuilder:
+    """Gathers a column; rows without a text hold the empty one."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, int] = {}
+        self._codes = array("i")
+
+    def add(self, row: int, text: str) -> None:
+        """The text of a row; rows come in order."""
+        self._fill(row)
+        if len(self._known) >= MOST_TEXTS and text not in self._known:
+            text = ""
+        self._codes.append(self._known.setdefault(text, len(self._known)))
+
+    def _fill(self, rows: int) -> None:
+        if len(self._codes) < rows:
+            empty = self._known.setdefault("", len(self._known))
+            self._codes.extend([empty] * (rows - len(self._codes)))
+
+    def build(self, rows: int) -> TextColumn:
+        """The column of so many rows."""
+        self._fill(rows)
+        return TextColumn(tuple(self._known), np.array(self._codes, dtype=np.int32))
+
+
+class RowValues(Mapping[str, Array]):
+    """Values of rows by metric; nan where there is none. What is only 0, 1 or nan takes a byte a row."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, NDArray[np.int8] | Array] = {}
+
+    def keep(self, name: str, values: Array) -> None:
+        """Take in a metric's values."""
+        small = np.where(np.isnan(values), -1, values).astype(np.int8)
+        self._kept[name] = small if np.array_equal(_wide(small), values, equal_nan=True) else values
+
+    def __getitem__(self, name: str) -> Array:
+        kept = self._kept[name]
+        return _wide(kept) if kept.dtype == np.int8 else kept.astype(np.float64, copy=False)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._kept)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+
+def _wide(small: NDArray[np.int8] | Array) -> Array:
+    return np.where(small < 0, np.nan, small).astype(np.float64, copy=False)
+
 
 NOT_ANSWERED = -1
 HAS_NO_FORMAT = ("choose", "head")
@@ -33,7 +108,7 @@ class RowTable:
     labels: tuple[str, ...]
     references: Codes
     groups: Codes | None
-    columns: dict[str, Column]
+    columns: dict[str, TextColumn]
     inputs: Codes | None = None
     turns: Codes | None = None
 

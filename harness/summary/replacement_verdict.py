@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 import msgspec
 import numpy as np
 
-from harness.gate.absent import fill_missing
-from harness.gate.early_stop import KIND as EARLY_STOP
-from harness.gate.in_sequence import Answers, RowLayout, asked_end, checks_of_terms, judge_in_sequence
-from harness.gate.settings import Terms
+from harness.gate.early_stopping import KIND as EARLY_STOP
+from harness.gate.gate_settings import Terms
+from harness.gate.pairing import fill_missing
+from harness.gate.sequential_checks import ArmValues, RowLayout, asked_end, checks_of_terms, judge_in_sequence
 from harness.metrics import Metric
 from harness.results import (
     BackendResult,
@@ -22,15 +22,14 @@ from harness.results import (
     VerdictOutcome,
     VerdictTerms,
 )
+from harness.statistics.confidence_sequence import LEVEL as WATCHED_LEVEL
 from harness.statistics.confidence_sequence import confidence_sequence
 from harness.statistics.mcnemar import fewest_discordant, harm_p
-from harness.statistics.noninferiority import ALPHA, LEVEL, noninferiority_verdict
-from harness.statistics.posterior import PRIOR, probability_of_loss_below
-from harness.statistics.selection import selection_level
-from harness.statistics.sequential import LEVEL as WATCHED_LEVEL
+from harness.statistics.multiple_testing import selection_level
+from harness.statistics.noninferiority import ALPHA, LEVEL, PRIOR, noninferiority_verdict, probability_of_loss_below
 from harness.summary.comparison import Comparison, compare_all
 from harness.summary.contenders import Contenders
-from harness.summary.detectable import deciding_rows, detectable
+from harness.summary.detectable_difference import deciding_rows, detectable
 from harness.summary.optional_stopping import method_of
 from harness.summary.outcomes import Codes, Outcomes, RowTable
 from harness.summary.verdict_settings import default_margin
@@ -119,7 +118,7 @@ def _bounds_at_the_stop(
     checks = checks_of_terms({metric.name: Terms(margin=1.0)}, (metric,))
     if not checks:
         return None
-    mine, theirs = (Answers.of(side) for side in sides)
+    mine, theirs = (ArmValues.of(side) for side in sides)
     found = judge_in_sequence(checks, layout, mine, theirs, asked_end(layout, sides), within=within, tests=1)[0]
     if not found.rows or found.reference is None:
         return None

@@ -95,7 +95,9 @@ def _of_pair(summary: Summary, candidate: str, incumbent: str) -> ReplacementVer
     )
     if found is None or found[0].difference.value is None:
         return verdict
-    from harness.summary.detectable import detectable_of_pair  # loads scipy, and few summaries lack a verdict
+    from harness.summary.detectable_difference import (
+        detectable_of_pair,  # loads scipy, and few summaries lack a verdict
+    )
 
     pair, sign = found
     loss = _loss(pair.difference, -sign if metric.direction == "higher" else sign)

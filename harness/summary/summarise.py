@@ -9,20 +9,18 @@ import msgspec
 import numpy as np
 
 from harness.data.contamination import Findings, Overlap, read_findings
-from harness.likeness import read_likeness
 from harness.metrics import ACCURACY, Metric
 from harness.results import BackendResult, ClassResult, Confusion, PairResult, ReplacementVerdict, Summary, VerdictTerms
-from harness.runlog import Manifest, RunLog
+from harness.runs.run_log import Manifest, RunLog, read_likeness
 from harness.summary.answer_findings import answer_findings, constant_answer
 from harness.summary.answer_hashes import Hashes
-from harness.summary.cautions import warnings_of
 from harness.summary.contenders import Contenders, contenders
-from harness.summary.estimates import confusion_record, estimate_all
+from harness.summary.estimates import confusion_record, estimate_all, slice_estimates
+from harness.summary.log_aggregate import Tally, tally_of
 from harness.summary.outcomes import Outcomes, RowTable
+from harness.summary.ranking import alone_detectable, better_of, letters, pair_results, ranks
 from harness.summary.replacement_verdict import Duel, replacement_verdict
-from harness.summary.slices import slice_estimates
-from harness.summary.standings import alone_detectable, better_of, letters, pair_results, ranks
-from harness.summary.tally import Tally, tally_of
+from harness.summary.summary_warnings import warnings_of
 
 
 def summarise(

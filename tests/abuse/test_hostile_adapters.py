@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.backend import RunContext
-from harness.backends.local import LocalBackend, LocalSettings
+from harness.backends.local_backend import LocalBackend, LocalSettings
 from harness.errors import BenchError
 from harness.records import Completion
 from harness.workspace import Workspace

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.runlog import RunLog
+from harness.runs.run_log import RunLog
 from tests.support.openai_server import OpenAIServer, ServerConfig
 from tests.support.processes import BENCH, PATIENCE_S, count_lines, wait_until
 

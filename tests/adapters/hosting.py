@@ -8,9 +8,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness.adapter import AdapterManifest
-from harness.adapters.hosted.train import train_hosted
-from harness.adapters.options import TrainOptions
+from harness.adapter_manifest import AdapterManifest
+from harness.adapters.hosted.hosted_training import train_hosted
+from harness.adapters.train_options import TrainOptions
 from harness.workspace import Workspace
 from tests.support.openai_server import OpenAIServer
 from tests.support.processes import BENCH

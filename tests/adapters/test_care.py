@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from harness.adapter import WEIGHTS, find_current
-from harness.adapters.care import check
-from harness.adapters.options import TrainOptions
-from harness.adapters.train import train
+from harness.adapter_manifest import WEIGHTS, find_current
+from harness.adapters.inspection import check
+from harness.adapters.lora_training import train
+from harness.adapters.train_options import TrainOptions
 from harness.cli.adapter import adapter
 from harness.cli.list import listing
 from harness.errors import BenchError, UsageError

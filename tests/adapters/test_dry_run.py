@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from harness.adapters.dry_run import dry_run
-from harness.adapters.options import TrainOptions
+from harness.adapters.train_options import TrainOptions
 from harness.cli.train import train
 
 QUICK = ("batch=8", "accumulate=1", "epochs=2", "validation_rows=16", "lora.r=2")

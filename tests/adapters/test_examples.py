@@ -7,12 +7,12 @@ import pytest
 import torch
 import transformers
 
-from harness.adapters.examples import IGNORED, Example, GroupedByLength, collate, encode, padding_share
 from harness.adapters.recipe import Recipe
-from harness.asking.plan import ask, load_rows
+from harness.adapters.training_examples import IGNORED, Example, GroupedByLength, collate, encode, padding_share
 from harness.data.rows import DataSource
 from harness.errors import UsageError
-from harness.prompting.rendering import Renderer
+from harness.execution.run_plan import ask, load_rows
+from harness.prompting.chat_rendering import Renderer
 from harness.tasks.agnews import AgNews
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.adapters.grid import grid, swept_fields
+from harness.adapters.sweep import grid, swept_fields
 from harness.errors import UsageError
 
 LR = "learning_rate=1e-4,2e-4"

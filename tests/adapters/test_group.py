@@ -10,12 +10,12 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from harness.adapter import find_adapter, find_current, read_manifest
 from harness.adapter_group import read_group
-from harness.adapters import loop, validation
-from harness.adapters.options import TrainOptions
-from harness.adapters.train import train
-from harness.adapters.verb import train_group
+from harness.adapter_manifest import find_adapter, find_current, read_manifest
+from harness.adapters import trainer, validation
+from harness.adapters.dispatch import train_group
+from harness.adapters.lora_training import train
+from harness.adapters.train_options import TrainOptions
 from harness.cli.train import train as verb
 from harness.errors import UsageError
 from harness.workspace import Workspace
@@ -77,22 +77,22 @@ def test_an_interrupted_group_goes_on_where_it_was_and_repeats_nothing(
     wanted = options(base, rows, "epochs=1", "evaluations=1")
     whole = train_group(wanted, (), 2, Workspace(tmp_path / "whole"), quiet())
     workspace = Workspace(tmp_path / "cut")
-    step, begun = loop.AnswerTrainer.training_step, []
+    step, begun = trainer.AnswerTrainer.training_step, []
 
     def interrupted_in_the_second(self: Any, *args: Any) -> Any:
         begun.append(self.args.seed)
         if self.args.seed == 1 and self.state.global_step == 4:
-            next(c for c in self.callback_handler.callbacks if isinstance(c, loop.Interrupt)).asked = True
+            next(c for c in self.callback_handler.callbacks if isinstance(c, trainer.Interrupt)).asked = True
         return step(self, *args)
 
-    monkeypatch.setattr(loop.AnswerTrainer, "training_step", interrupted_in_the_second)
+    monkeypatch.setattr(trainer.AnswerTrainer, "training_step", interrupted_in_the_second)
     with pytest.raises(KeyboardInterrupt):
         train_group(wanted, (), 2, workspace, quiet())
     with pytest.raises(UsageError, match="no adapter"):
         find_current(workspace, "agnews", str(base))
     finished = next(workspace.adapters.glob("agnews-*"))
     begun.clear()
-    monkeypatch.setattr(loop.AnswerTrainer, "training_step", step)
+    monkeypatch.setattr(trainer.AnswerTrainer, "training_step", step)
     console = Console(file=io.StringIO(), width=200)
     done = train_group(wanted, (), 2, workspace, console)
     assert "1 of 2 trainings are finished already" in said(console)
@@ -124,13 +124,13 @@ def test_a_sweep_is_ranked_by_the_mean_over_seeds_and_says_how_much_was_tried(
 def test_a_candidate_whose_loss_is_no_number_is_tried_and_does_not_stop_the_sweep(
     base: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loss = loop.AnswerTrainer.compute_loss
+    loss = trainer.AnswerTrainer.compute_loss
 
     def broken_with_r_4(self: Any, model: Any, *args: Any, **rest: Any) -> Any:
         value = loss(self, model, *args, **rest)
         return value * float("nan") if model.training and model.peft_config["default"].r == 4 else value
 
-    monkeypatch.setattr(loop.AnswerTrainer, "compute_loss", broken_with_r_4)
+    monkeypatch.setattr(trainer.AnswerTrainer, "compute_loss", broken_with_r_4)
     console = Console(file=io.StringIO(), width=200)
     done = train_group(options(base, rows, *SHORT), ("lora.r=4,2",), 1, Workspace(tmp_path), console)
     assert "given up: the loss became nan at step 1" in said(console)

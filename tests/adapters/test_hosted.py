@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.adapter import find_current, learned_rows, read_manifest
-from harness.adapters import care
-from harness.adapters.hosted.train import cancel_hosted
-from harness.adapters.said import trained
+from harness.adapter_manifest import find_current, learned_rows, read_manifest
+from harness.adapters import inspection
+from harness.adapters.hosted.hosted_training import cancel_hosted
+from harness.adapters.text_summary import training_summary
 from harness.data.contamination import read_findings
 from harness.errors import ExitCode, IncompleteRunError, InterruptedRunError, UsageError
 from harness.runner import run
@@ -113,7 +113,7 @@ def test_the_same_command_pays_once_and_another_seed_anew(server: OpenAIServer, 
     again, same, said = train(options(server, data), tmp_path)
     assert (again.resolve(), same) == (folder.resolve(), manifest)
     assert "nothing is sent or paid" in said
-    care.remove(Workspace(tmp_path), folder)
+    inspection.remove(Workspace(tmp_path), folder)
     rebuilt, _, _ = train(options(server, data), tmp_path)  # the job is known: its adapter is written once more
     assert read_manifest(rebuilt).model == manifest.model
     assert len(server.stats().jobs) == 1
@@ -141,7 +141,7 @@ def test_a_job_cancelled_elsewhere_is_told(
 ) -> None:
     server.reset(ServerConfig(tune_s=-1))
     asked = options(server, conversations(tmp_path / "rows.jsonl", 20))
-    monkeypatch.setattr("harness.adapters.hosted.train.follow", _interrupted)
+    monkeypatch.setattr("harness.adapters.hosted.hosted_training.follow", _interrupted)
     with pytest.raises(
         InterruptedRunError, match=r"job ftjob-1 goes on at .* and is billed: .* --cancel it ends it"
     ) as e:
@@ -167,7 +167,7 @@ def test_cancel_ends_the_job_of_this_very_training(
     asked = options(server, conversations(tmp_path / "rows.jsonl", 20))
     with pytest.raises(UsageError, match="no job of this very training"):
         cancel_hosted(asked, Workspace(tmp_path))
-    monkeypatch.setattr("harness.adapters.hosted.train.follow", _interrupted)
+    monkeypatch.setattr("harness.adapters.hosted.hosted_training.follow", _interrupted)
     with pytest.raises(InterruptedRunError):
         train(asked, tmp_path)
     assert "job ftjob-1 is cancelled" in cancel_hosted(asked, Workspace(tmp_path))
@@ -195,7 +195,7 @@ def test_an_unknown_price_is_unknown_and_never_0(server: OpenAIServer, tmp_path:
     folder, manifest, said = train(options(server, data, "model=some-llama"), tmp_path)
     assert "the price of training some-llama is unknown" in said
     assert manifest.training_cost_usd is None
-    assert "price unknown" in trained(folder, manifest) and "price unknown" in care.described(
+    assert "price unknown" in training_summary(folder, manifest) and "price unknown" in inspection.described(
         Workspace(tmp_path), folder
     )
     _, told, said = train(options(server, data, "model=some-llama", "training_usd=2", "seed=1"), tmp_path)
@@ -244,7 +244,7 @@ def test_openai_without_a_key_and_models_that_are_gone_are_refused_unsent(
     with pytest.raises(UsageError, match=r"gpt-3\.5-turbo-1106 was shut down on 2026-09-28"):
         train(options(server, data, "base_url=https://api.openai.com/v1"), tmp_path)
     monkeypatch.delenv("OPENAI_API_KEY")
-    monkeypatch.setattr("harness.adapters.hosted.prepare.Prepared.refuse_retired", lambda job: None)
+    monkeypatch.setattr("harness.adapters.hosted.preparation.HostedPreparation.refuse_retired", lambda job: None)
     with pytest.raises(UsageError, match="environment variable OPENAI_API_KEY is not set"):
         train(options(server, data, "base_url=https://api.openai.com/v1"), tmp_path)
 
@@ -253,11 +253,11 @@ def test_what_people_read_names_the_next_step(server: OpenAIServer, tmp_path: Pa
     server.reset(ServerConfig(tune_s=0.1))
     data = conversations(tmp_path / "rows.jsonl", 20)
     folder, manifest, _ = train(options(server, data), tmp_path)
-    said = trained(folder, manifest)
+    said = training_summary(folder, manifest)
     assert f'base_url = "{server.url}"' in said and "bench run --task persona-json --backends tuned" in said
-    shown = care.described(Workspace(tmp_path), folder)
+    shown = inspection.described(Workspace(tmp_path), folder)
     assert "answers, at a provider" in shown and "3 epochs" in shown and "GPT-3.5-turbo, tuned by its provider" in shown
-    assert care.check(folder) == []
+    assert inspection.check(folder) == []
     assert find_current(Workspace(tmp_path), "persona-json", MODEL) == tmp_path / "adapters" / manifest.id
     assert msgspec.json.decode(msgspec.json.encode(manifest), type=type(manifest)) == manifest
 

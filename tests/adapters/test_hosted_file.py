@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.adapters.hosted.events import progress_of
-from harness.adapters.hosted.file import flaw_of
-from harness.adapters.hosted.prepare import prepare
-from harness.adapters.hosted.recipe import load_hosted
-from harness.adapters.options import TrainOptions
-from harness.adapters.verb import cancel, dry_run, train
+from harness.adapters.dispatch import cancel, dry_run, train
+from harness.adapters.hosted.hosted_recipe import load_hosted
+from harness.adapters.hosted.job_monitor import progress_of
+from harness.adapters.hosted.preparation import prepare
+from harness.adapters.hosted.training_file import flaw_of
+from harness.adapters.train_options import TrainOptions
 from harness.errors import UsageError
 from harness.records import Message
 from harness.workspace import Workspace

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.adapter import read_manifest
+from harness.adapter_manifest import read_manifest
 from tests.adapters.hosting import KEY, conversations, notes, start
 from tests.support.openai_server import OpenAIServer, ServerConfig
 from tests.support.processes import PATIENCE_S, wait_until

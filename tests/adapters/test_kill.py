@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from harness.adapter import WEIGHTS
+from harness.adapter_manifest import WEIGHTS
 from tests.support.processes import BENCH, PATIENCE_S, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

@@ -7,9 +7,9 @@ from pathlib import Path
 import openai
 import pytest
 
-from harness.adapters.loopback import MODEL, loopback
-from harness.asking.plan import ask, load_rows
+from harness.adapters.loopback_server import MODEL, loopback
 from harness.data.rows import DataSource
+from harness.execution.run_plan import ask, load_rows
 from harness.tasks.agnews import AgNews
 
 
@@ -44,7 +44,7 @@ def test_it_reads_the_training_split_alone(rows: Path) -> None:
 
 
 def test_it_ends_when_its_parent_is_gone(rows: Path) -> None:
-    command = [sys.executable, "-m", "harness.adapters.loopback", "--task", "agnews", "--data", str(rows)]
+    command = [sys.executable, "-m", "harness.adapters.loopback_server", "--task", "agnews", "--data", str(rows)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stdin is not None
         assert process.stdout.readline().startswith(b"http")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.adapters.merge import merge
-from harness.adapters.train import prepare, train
+from harness.adapters.lora_training import prepare, train
+from harness.adapters.merging import merge
 from harness.errors import UsageError
 from harness.workspace import Workspace
 from tests.adapters.test_training import options, quiet

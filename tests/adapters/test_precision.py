@@ -13,19 +13,23 @@ from peft import get_peft_model_state_dict
 from rich.console import Console
 from safetensors.torch import load_file
 
-from harness.adapter import WEIGHTS
-from harness.adapters import kernels, loop
-from harness.adapters.kernels import kernel_arguments
-from harness.adapters.memory import recomputes
-from harness.adapters.model import load_base, trainable_weights, with_adapter
-from harness.adapters.options import TrainOptions
-from harness.adapters.precision import precision_arguments
+from harness.adapter_manifest import WEIGHTS
+from harness.adapters import trainer
+from harness.adapters.lora_model import (
+    load_base,
+    precision_arguments,
+    sharding_arguments,
+    trainable_weights,
+    with_adapter,
+)
+from harness.adapters.lora_training import prepare, train
+from harness.adapters.memory_estimate import recomputes
 from harness.adapters.recipe import Recipe
-from harness.adapters.sharding import sharding_arguments
-from harness.adapters.train import prepare, train
+from harness.adapters.train_options import TrainOptions
+from harness.adapters.trainer import kernel_arguments
+from harness.backends.local.base_files import find_base
+from harness.backends.local.weight_loading import load, place
 from harness.errors import UsageError
-from harness.local.base import find_base
-from harness.local.loading import load, place
 from harness.workspace import Workspace
 from tests.local.asking import ask
 from tests.support.tiny_llama import news_requests
@@ -80,13 +84,13 @@ def test_a_cpu_trains_in_float32_unless_told_otherwise() -> None:
 
 
 def test_liger_kernels_are_taken_on_cuda_where_they_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "is_liger_kernel_available", lambda: True)
+    monkeypatch.setattr(trainer, "is_liger_kernel_available", lambda: True)
     chosen = kernel_arguments(Recipe(), "cuda:1")
     assert chosen["use_liger_kernel"] is True
     assert chosen["liger_kernel_config"]["fused_linear_cross_entropy"] is False, "the loss here is on answers only"
     assert kernel_arguments(Recipe(), "cpu") == {}
     assert kernel_arguments(Recipe(kernels="none"), "cuda") == {}
-    monkeypatch.setattr(kernels, "is_liger_kernel_available", lambda: False)
+    monkeypatch.setattr(trainer, "is_liger_kernel_available", lambda: False)
     assert kernel_arguments(Recipe(), "cuda") == {}
 
 
@@ -123,7 +127,7 @@ def test_refusals_come_before_rows_are_read(
     base: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
-    monkeypatch.setattr("harness.adapters.train.prepare", lambda *_: pytest.fail("rows were read"))
+    monkeypatch.setattr("harness.adapters.lora_training.prepare", lambda *_: pytest.fail("rows were read"))
     with pytest.raises(UsageError, match="needs bitsandbytes"):
         train(options(base, rows, "quantization=nf4"), Workspace(tmp_path), Console(file=io.StringIO()))
 
@@ -140,14 +144,14 @@ def test_4_bit_weights_train_on_a_cpu_are_resumed_and_asked_there(
     said = io.StringIO()
     settings = ("quantization=nf4", "optimizer=paged_adamw_8bit", "max_steps=2", "validation_rows=4")
     wanted, workspace, console = options(base, rows, *settings), Workspace(tmp_path), Console(file=said, width=500)
-    step = loop.AnswerTrainer.training_step
+    step = trainer.AnswerTrainer.training_step
 
     def interrupted(self: Any, *args: Any) -> Any:
-        next(c for c in self.callback_handler.callbacks if isinstance(c, loop.Interrupt)).asked = True
+        next(c for c in self.callback_handler.callbacks if isinstance(c, trainer.Interrupt)).asked = True
         return step(self, *args)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(loop.AnswerTrainer, "training_step", interrupted)
+        patch.setattr(trainer.AnswerTrainer, "training_step", interrupted)
         train(wanted, workspace, console)
     _, manifest = train(wanted, workspace, console)
     assert manifest.steps == 2

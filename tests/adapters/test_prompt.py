@@ -8,14 +8,14 @@ import pytest
 from rich.console import Console
 
 from harness import runner
-from harness.adapter import read_manifest
-from harness.adapters.options import TrainOptions
-from harness.adapters.train import prepare
-from harness.adapters.verb import train
-from harness.asking.plan import load_rows, load_task
+from harness.adapter_manifest import read_manifest
+from harness.adapters.dispatch import train
+from harness.adapters.lora_training import prepare
+from harness.adapters.train_options import TrainOptions
 from harness.data.rows import DataSource
 from harness.errors import ExitCode, UsageError
-from harness.prompting.prompts import PromptTemplate
+from harness.execution.run_plan import load_rows, load_task
+from harness.prompting.templates import PromptTemplate
 from harness.settings import Settings
 from harness.workspace import Workspace
 from tests.support.front_door import bench

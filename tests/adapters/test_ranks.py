@@ -2,9 +2,9 @@
 
 import pytest
 
-from harness.adapters import ranks
-from harness.adapters.examples import IGNORED, Example, GroupedByLength, as_items, blank, collate
+from harness.adapters import distributed
 from harness.adapters.recipe import Recipe
+from harness.adapters.training_examples import IGNORED, Example, GroupedByLength, as_items, blank, collate
 from harness.errors import UsageError
 
 
@@ -23,7 +23,7 @@ def test_a_step_keeps_its_rows_whatever_the_number_of_processes(
     batch: int, accumulate: int, processes: int, share: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", str(processes))
-    mine = ranks.share(Recipe(batch=batch, accumulate=accumulate))
+    mine = distributed.share(Recipe(batch=batch, accumulate=accumulate))
     assert (mine.batch, mine.accumulate) == share
     assert mine.batch * mine.accumulate * processes == batch * accumulate
     assert mine.batch <= batch, "no process holds more rows at once than the recipe allows"
@@ -32,13 +32,13 @@ def test_a_step_keeps_its_rows_whatever_the_number_of_processes(
 def test_a_step_that_cannot_be_shared_equally_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(UsageError, match=r"a step of 32 rows .* by 3 processes.*--set batch=33 --set accumulate=1"):
-        ranks.share(Recipe(batch=16, accumulate=2))
+        distributed.share(Recipe(batch=16, accumulate=2))
 
 
 def test_alone_nobody_is_asked() -> None:
-    assert ranks.agreed(True, False) == [True, False]
-    assert ranks.told("a") == "a" and ranks.gathered([1, 2]) == [1, 2]
-    assert (ranks.rank(), ranks.world(), ranks.device()) == (0, 1, "auto")
+    assert distributed.agreed(True, False) == [True, False]
+    assert distributed.told("a") == "a" and distributed.gathered([1, 2]) == [1, 2]
+    assert (distributed.rank(), distributed.world(), distributed.device()) == (0, 1, "auto")
 
 
 def test_processes_take_the_rows_of_one_process_step_by_step_and_as_many_batches() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.adapters.hosted.recipe import load_hosted
+from harness.adapters.hosted.hosted_recipe import load_hosted
 from harness.adapters.recipe import Lora, builtin_names, list_recipes, load_recipe
 from harness.errors import UsageError
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.adapters.recipe import Recipe
-from harness.adapters.rows import carve, choose_rows, row_id
+from harness.adapters.training_rows import carve, choose_rows, row_id
 from harness.data.rows import DataSource
 from harness.errors import UsageError
 from harness.records import Completion, Sample, Score

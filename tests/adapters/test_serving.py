@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 safetensors = pytest.importorskip("safetensors.numpy")
 
-from harness.adapter import WEIGHTS, AdapterManifest, write_manifest  # noqa: E402
+from harness.adapter_manifest import WEIGHTS, AdapterManifest, write_manifest  # noqa: E402
 from harness.adapters.serving import for_vllm  # noqa: E402
 from harness.cli.adapter import adapter  # noqa: E402
 from harness.errors import UsageError  # noqa: E402

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.adapters.options import TrainOptions
-from harness.adapters.track import TRACKERS, check_tracker, tracked
-from harness.adapters.train import train
-from harness.adapters.verb import objective_of
+from harness.adapters.dispatch import objective_of
+from harness.adapters.lora_training import TRACKERS, check_tracker, tracked, train
+from harness.adapters.train_options import TrainOptions
 from harness.errors import UsageError
 from harness.workspace import Workspace
 from tests.adapters.test_training import options, quiet

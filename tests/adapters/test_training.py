@@ -14,12 +14,11 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from harness.adapter import WEIGHTS, find_current, learned_rows, read_manifest, weights_digest
-from harness.adapters import loop
-from harness.adapters.checkpoints import committed
-from harness.adapters.not_finite import LossNotFiniteError
-from harness.adapters.options import TrainOptions
-from harness.adapters.train import prepare, train
+from harness.adapter_manifest import WEIGHTS, find_current, learned_rows, read_manifest, weights_digest
+from harness.adapters import trainer
+from harness.adapters.lora_training import prepare, train
+from harness.adapters.saving import committed
+from harness.adapters.train_options import LossNotFiniteError, TrainOptions
 from harness.errors import UsageError
 from harness.workspace import Workspace
 
@@ -131,15 +130,15 @@ def test_an_interrupted_training_continues_to_the_same_weights(
 ) -> None:
     whole, undisturbed = train(options(base, rows), Workspace(tmp_path / "whole"), quiet())
     workspace = Workspace(tmp_path / "cut")
-    step = loop.AnswerTrainer.training_step
+    step = trainer.AnswerTrainer.training_step
 
     def interrupted_in_step_17(self: Any, *args: Any) -> Any:
         if self.state.global_step == 16:
-            next(c for c in self.callback_handler.callbacks if isinstance(c, loop.Interrupt)).asked = True
+            next(c for c in self.callback_handler.callbacks if isinstance(c, trainer.Interrupt)).asked = True
         return step(self, *args)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(loop.AnswerTrainer, "training_step", interrupted_in_step_17)
+        patch.setattr(trainer.AnswerTrainer, "training_step", interrupted_in_step_17)
         train(options(base, rows), workspace, quiet())
     work = next(workspace.adapters.glob(".training-*"))
     assert committed(work)[-1].name == "checkpoint-17"
@@ -160,7 +159,7 @@ def test_after_a_resume_too_a_checkpoint_is_agreed_on_by_all_processes(
 ) -> None:
     short = options(base, rows, "max_steps=4")
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(loop.Interrupt, "listening", interrupted_at_once)
+        patch.setattr(trainer.Interrupt, "listening", interrupted_at_once)
         train(short, Workspace(tmp_path), quiet())
     wishes: list[bool] = []
     saved: list[int] = []
@@ -169,16 +168,18 @@ def test_after_a_resume_too_a_checkpoint_is_agreed_on_by_all_processes(
         wishes.append(flags[0])
         return list(flags)
 
-    monkeypatch.setattr(loop.ranks, "agreed", agreed)
-    monkeypatch.setattr(loop.Clock, "on_save", lambda self, args, state, control, **_: saved.append(state.global_step))
-    monkeypatch.setattr(loop, "SAVE_EVERY_S", 0)  # this process's own clock strikes at every step
+    monkeypatch.setattr(trainer.ranks, "agreed", agreed)
+    monkeypatch.setattr(
+        trainer.Clock, "on_save", lambda self, args, state, control, **_: saved.append(state.global_step)
+    )
+    monkeypatch.setattr(trainer, "SAVE_EVERY_S", 0)  # this process's own clock strikes at every step
     train(short, Workspace(tmp_path), quiet())
     assert saved == [2, 3, 4]
     assert wishes.count(True) == len(saved), "one process alone would wait for the others forever"
 
 
 @contextlib.contextmanager
-def interrupted_at_once(self: loop.Interrupt) -> Iterator[None]:
+def interrupted_at_once(self: trainer.Interrupt) -> Iterator[None]:
     """A Ctrl-C before the first step ends."""
     self.asked = True
     yield
@@ -205,13 +206,13 @@ def test_a_head_is_trained_and_saved_in_float32(base: Path, rows: Path, tmp_path
 def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_good_checkpoint(
     base: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loss = loop.AnswerTrainer.compute_loss
+    loss = trainer.AnswerTrainer.compute_loss
 
     def broken_at_step_20(self: Any, model: Any, inputs: Any, *args: Any, **rest: Any) -> Any:
         value = loss(self, model, inputs, *args, **rest)
         return value * float("nan") if model.training and self.state.global_step == 19 else value
 
-    monkeypatch.setattr(loop.AnswerTrainer, "compute_loss", broken_at_step_20)
+    monkeypatch.setattr(trainer.AnswerTrainer, "compute_loss", broken_at_step_20)
     with pytest.raises(LossNotFiniteError) as caught:
         train(options(base, rows), Workspace(tmp_path), quiet())
     assert "the loss became nan at step 20" in str(caught.value)

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
-from harness.asking.budget import Budget
-from harness.backend import Needs, RunContext
-from harness.backends.openai import OpenAIBackend
+from harness.backend import RunContext, RunRequirements
+from harness.backends.openai_backend import OpenAIBackend
 from harness.errors import BackendStopped
+from harness.execution.budget import Budget
 from harness.records import Completion, Message, Request
 from harness.settings import decode_table
 from harness.workspace import Workspace
@@ -89,7 +89,9 @@ def ask(
         backend = make(url, folder, context=context, **settings)
         first = requests[0]
         try:
-            await backend.check(Needs(task="news", rows=len(requests), labels=first.labels, schema=first.schema))
+            await backend.check(
+                RunRequirements(task="news", rows=len(requests), labels=first.labels, schema=first.schema)
+            )
             stream = backend.stream(held(requests, *hold) if hold else each(requests), folder)
             async for completion in stream:
                 asked.completions.append(completion)

@@ -5,7 +5,7 @@ import random
 import time
 from dataclasses import dataclass
 
-from harness.api.pacing import Pacer, Ticket
+from harness.backends.openai.rate_limiter import RateLimiter, Ticket
 from tests.support.limits import Limits
 
 PROMPT, LATENCY_S, JITTER_S, WIDTH = 60, 0.05, 0.003, 64
@@ -43,7 +43,7 @@ def simulate(
 ) -> Outcome:
     """Send `rows` requests of PROMPT + max_tokens tokens to a server that charges PROMPT + `charged` of them."""
     chance = random.Random(0)
-    pacer = Pacer(rpm if configured else None, tpm if configured else None)
+    pacer = RateLimiter(rpm if configured else None, tpm if configured else None)
     limits = Limits(rpm, tpm, burst_s)
     now = begun = time.monotonic()
     flying: list[tuple[float, int, bool, dict[str, str], float | None, Ticket]] = []

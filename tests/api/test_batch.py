@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.api.batch_notes import BatchNotes
 from harness.backend import RunContext
+from harness.backends.openai.batch_jobs import BatchNotes
 from harness.records import Completion, Request
 from harness.workspace import Workspace
 from tests.api.asking import PRICE, Asked, ask, make, rows

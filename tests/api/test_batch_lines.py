@@ -7,8 +7,8 @@ from typing import Any, cast
 import openai
 import pytest
 
-from harness.api.batch import BatchCaller
-from harness.asking.budget import Budget
+from harness.backends.openai.batch_jobs import BatchCaller
+from harness.execution.budget import Budget
 from harness.records import Completion
 from tests.api.asking import make, row
 from tests.support.scripted_server import chat

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from harness.api.errors import (
+from harness.backends.openai.error_classification import (
     FatalError,
     RowAnswer,
     RowError,

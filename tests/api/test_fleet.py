@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness.api.fleet import ServerFile
+from harness.backends.openai.server_pool import ServerFile
 from harness.errors import UsageError
 from harness.results import BackendResult
 from tests.api.asking import ask, make, rows
@@ -215,7 +215,7 @@ def test_the_summary_and_the_report_show_each_servers_share(
     two: list[OpenAIServer], tmp_path: Path, listed: Callable[..., Path]
 ) -> None:
     from harness import runner
-    from harness.reports.page import write_report
+    from harness.reports.run_page import write_report
     from harness.settings import Settings
     from harness.workspace import Workspace
 

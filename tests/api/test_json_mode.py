@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from harness.answers.forms import SchemaForm
-from harness.answers.labels import score_label
+from harness.scoring.answer_forms import SchemaForm
+from harness.scoring.label_parsing import score_label
 from tests.api.asking import LABELS, ask, row
 from tests.support.scripted_server import Answer, ScriptedServer, chat
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.api.capabilities import family_of
+from harness.backends.openai.request_body import family_of
 from tests.api.asking import ask, make, row, rows
 from tests.support.scripted_server import Answer, Call, ScriptedServer, chat, error
 

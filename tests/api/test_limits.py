@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.api.limit_headers import Told, parse_duration, retry_after, told
-from harness.api.pacing import Pacer
+from harness.backends.openai.rate_limiter import RateLimiter, ReportedLimit, parse_duration, retry_after, told
 from tests.api.asking import ask, rows
 from tests.api.simulation import simulate
 from tests.support.openai_server import OpenAIServer, ServerConfig
@@ -75,7 +74,7 @@ def test_an_overloaded_server_gets_fewer_requests_at_once(server: OpenAIServer, 
 
 
 def test_what_is_left_according_to_the_headers_holds_the_next_request_back() -> None:
-    pacer = Pacer(None, None)
+    pacer = RateLimiter(None, None)
     pacer.answered({"x-ratelimit-limit-requests": "600", "x-ratelimit-remaining-requests": "0"}, None, 0.0)
     bucket = pacer.buckets["requests"]
     assert bucket.level == 0.0
@@ -83,7 +82,7 @@ def test_what_is_left_according_to_the_headers_holds_the_next_request_back() -> 
 
 
 def test_a_configured_limit_is_kept_even_where_the_server_allows_more() -> None:
-    pacer = Pacer(60, None)
+    pacer = RateLimiter(60, None)
     pacer.answered({"x-ratelimit-limit-requests": "6000"}, None, 0.0)
     assert pacer.buckets["requests"].limit == 60
     pacer.answered({"x-ratelimit-limit-requests": "30"}, None, 0.0)
@@ -105,7 +104,9 @@ def test_other_durations_are_unknown(text: str) -> None:
 
 def test_limits_that_azure_calls_minus_one_are_unknown() -> None:
     assert told({"x-ratelimit-limit-requests": "-1", "x-ratelimit-remaining-requests": "-1"}, "requests") is None
-    assert told({"x-ratelimit-limit-tokens": "10", "x-ratelimit-remaining-tokens": "-1"}, "tokens") == Told(10, None)
+    assert told({"x-ratelimit-limit-tokens": "10", "x-ratelimit-remaining-tokens": "-1"}, "tokens") == ReportedLimit(
+        10, None
+    )
 
 
 def test_retry_after_comes_before_the_reset_of_the_quota() -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.adapter import AdapterManifest, mark_current, write_manifest
-from harness.api.capabilities import family_of
+from harness.adapter_manifest import AdapterManifest, mark_current, write_manifest
+from harness.backends.openai.request_body import family_of
 from harness.errors import UsageError
 from harness.workspace import Workspace
 from tests.api.asking import LABELS, ask, make, row

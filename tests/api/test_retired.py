@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.api import models
+from harness.backends.openai import server_check
 from harness.errors import UsageError
 from tests.api.asking import ask, make, row
 from tests.support.openai_server import OpenAIServer, ServerConfig
@@ -15,7 +15,7 @@ OPENAI = "https://api.openai.com/v1"
 
 @pytest.fixture(autouse=True)
 def a_day_in_november_2026(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "today", lambda: datetime.date(2026, 11, 20))
+    monkeypatch.setattr(server_check, "today", lambda: datetime.date(2026, 11, 20))
 
 
 def test_gpt35_is_gone_at_openai(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from harness.api.usage import usage_of
-from harness.money.estimate import estimate
+from harness.backends.openai.token_usage import usage_of
+from harness.money.cost_estimate import estimate
 from harness.records import Usage
 from tests.api.asking import ask, make, row, rows
 from tests.support.scripted_server import Answer, ScriptedServer, chat

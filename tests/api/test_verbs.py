@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.identity import Identity
-from harness.money.estimate import at_limits, estimate, prompt_tokens
-from harness.prompting.tokens import APPROXIMATE, Counter, counter_for
-from harness.records import Request
-from harness.runlog import RunLog
+from harness.money.cost_estimate import at_limits, estimate, prompt_tokens
+from harness.prompting.token_counts import APPROXIMATE, Counter, counter_for
+from harness.records import BackendIdentity, Request
+from harness.runs.run_log import RunLog
 from tests.api.asking import LABELS, row
 from tests.support import front_door
 from tests.support.openai_server import OpenAIServer, ServerConfig
@@ -106,7 +105,7 @@ def test_an_estimate_counts_the_requests_that_a_run_of_the_same_words_sends(
         counted.append(request.hash())
         return prompt_tokens(request, counter)
 
-    monkeypatch.setattr("harness.money.estimate.prompt_tokens", count)
+    monkeypatch.setattr("harness.money.cost_estimate.prompt_tokens", count)
     code, out, _ = bench(capfd, "estimate", *same, "--json")
     assert code == 0
     assert server.stats().requests == 0 and not (work / "home").exists()
@@ -169,16 +168,16 @@ def test_an_estimate_says_which_lines_were_left_out_and_quietly_nothing(
 
 def test_time_is_set_by_the_tighter_limit() -> None:
     settings = {"rpm": 60, "tpm": 6000, "base_url": ["a", "b"]}
-    identity = Identity(kind="openai", model="m", decode="generate", settings=settings)
+    identity = BackendIdentity(kind="openai", model="m", decode="generate", settings=settings)
     assert at_limits(identity, requests=120, tokens=6000) == 60
     assert at_limits(identity, requests=12, tokens=24000) == 120
-    assert at_limits(Identity(kind="openai", model="m", decode="generate"), 1, 1) is None
-    file = Identity(kind="openai", model="m", decode="generate", settings={"rpm": 60, "base_url": "servers.txt"})
+    assert at_limits(BackendIdentity(kind="openai", model="m", decode="generate"), 1, 1) is None
+    file = BackendIdentity(kind="openai", model="m", decode="generate", settings={"rpm": 60, "base_url": "servers.txt"})
     assert at_limits(file, requests=60, tokens=0) == 60  # how many it names is not known before it is read
 
 
 def test_an_unknown_price_is_an_unknown_cost() -> None:
-    found = estimate("x", Identity(kind="openai", model="m", decode="generate"), [(row("r"), "World")], 1)
+    found = estimate("x", BackendIdentity(kind="openai", model="m", decode="generate"), [(row("r"), "World")], 1)
     assert found.cost is None
     assert found.remarks == ("the price of m is unknown: set price in bench.toml",)
 

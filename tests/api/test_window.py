@@ -1,10 +1,9 @@
 """The window of requests in flight grows while that helps, and no further."""
 
-from harness.api.lag import Lag
-from harness.api.window import FIRST, START, Window
+from harness.backends.openai.concurrency_window import FIRST, START, ConcurrencyWindow, Lag
 
 
-def rounds(window: Window, count: int, latency: float, *, spent: float = 0.05, full: bool = True) -> float:
+def rounds(window: ConcurrencyWindow, count: int, latency: float, *, spent: float = 0.05, full: bool = True) -> float:
     """Answer `count` rounds of the window, each as long as one latency; the clock at the end."""
     now = spent
     for _ in range(count):
@@ -15,15 +14,15 @@ def rounds(window: Window, count: int, latency: float, *, spent: float = 0.05, f
     return now
 
 
-def opened(ceiling: int = 100) -> Window:
+def opened(ceiling: int = 100) -> ConcurrencyWindow:
     """A window that has had its first answer."""
-    window = Window(ceiling, Lag())
+    window = ConcurrencyWindow(ceiling, Lag())
     window.answered(0.05, 1, 0.05)
     return window
 
 
 def test_it_starts_small_and_widens_with_the_first_answer() -> None:
-    assert Window(100, Lag()).width == FIRST
+    assert ConcurrencyWindow(100, Lag()).width == FIRST
     assert opened().width == START
     assert opened(ceiling=8).width == 8
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.asking.plan import load_rows, load_task
 from harness.cli.main import VERBS
 from harness.data.rows import DataSource
+from harness.execution.run_plan import load_rows, load_task
 
 HEAVY = (
     *("torch", "transformers", "peft", "accelerate", "datasets", "pandas", "pyarrow", "ray", "sklearn"),

@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 import harness
-from harness.asking.plan import load_rows, load_task
 from harness.cli.new_task import new_task
 from harness.data.rows import DataSource
 from harness.errors import UsageError
+from harness.execution.run_plan import load_rows, load_task
 from harness.settings import Settings
 from harness.workspace import Workspace
 

@@ -8,7 +8,7 @@ from harness.records import Sample
 from tests.support.front_door import bench
 
 TASK = """from harness.metrics import CLASSIFICATION
-from harness.records import Completion, Message, Passage, Request, Sample, Score
+from harness.records import Completion, Message, InputSpan, Request, Sample, Score
 {above}
 
 class Mine:
@@ -30,7 +30,7 @@ class Mine:
 WHOLE = {
     "above": "",
     "samples": 'yield Sample.of({"text": "x"}, "a", source.split)',
-    "request": "passages = (Passage(message=0, start=0, end=1),)\n"
+    "request": "passages = (InputSpan(message=0, start=0, end=1),)\n"
     "        return Request(id=sample.id, messages=(Message(role='user', content='x'),), passages=passages)",
     "score": 'return Score(answer="a", correct=True)',
 }

@@ -16,7 +16,7 @@ os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)
 ray = pytest.importorskip("ray", reason="needs the `ray` extra")
 pytest.importorskip("torch", reason="needs the `local` extra")
 
-from harness.runlog import RunLog  # noqa: E402
+from harness.runs.run_log import RunLog  # noqa: E402
 from tests.cluster.running import ask  # noqa: E402
 from tests.support.ray_nodes import Node  # noqa: E402
 from tests.support.tiny_llama import sentences  # noqa: E402

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from harness import runner
-from harness.asking.together import Observer
-from harness.runlog import RunLog
+from harness.execution.executor import Observer
+from harness.runs.run_log import RunLog
 from harness.settings import Settings
 from harness.workspace import Workspace
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.runlog import RunLog
+from harness.runs.run_log import RunLog
 from tests.cluster.conftest import ROWS
 from tests.cluster.running import TINY, answers, ask, workers
 from tests.support.processes import BENCH, PATIENCE_S, count_lines, wait_until

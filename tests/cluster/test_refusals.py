@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.backends.local.model_spec import DecodeSettings, ModelSpec, RaySettings
+from harness.backends.ray.ray_executor import OnRay
 from harness.errors import UsageError
-from harness.executors.on_ray import OnRay
-from harness.executors.ray_settings import RaySettings
-from harness.local.orders import Weights, Work
 from tests.cluster.conftest import ROWS
 from tests.cluster.running import TINY, answers, ask, workers
 from tests.support.processes import free_port
@@ -64,9 +63,9 @@ def test_a_node_without_the_base_is_named(rows: Path, tmp_path: Path) -> None:
 
 def test_a_worker_without_the_adapter_is_named(small: Node, tmp_path: Path) -> None:
     async def go() -> str:
-        executor = OnRay(Weights(model=str(TINY)), 64, RaySettings(address=small.gcs), {})
+        executor = OnRay(ModelSpec(model=str(TINY)), 64, RaySettings(address=small.gcs), {})
         await executor.find()
-        work = Work(decode="generate", adapter="a1", folder=str(tmp_path / "adapter"), sha256="0" * 64)
+        work = DecodeSettings(decode="generate", adapter="a1", folder=str(tmp_path / "adapter"), sha256="0" * 64)
         try:
             with pytest.raises(UsageError) as error:
                 await executor.open(work, 10)

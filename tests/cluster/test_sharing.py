@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from harness.backend import RunContext
-from harness.backends.local import LocalBackend, LocalSettings
-from harness.executors.ray_settings import RaySettings
+from harness.backends.local.model_spec import RaySettings
+from harness.backends.local_backend import LocalBackend, LocalSettings
 from harness.workspace import Workspace
 from tests.local.asking import ask, needs
 from tests.support.ray_nodes import Node

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.asking.plan import make_backends
 from harness.backend import RunContext
+from harness.execution.run_plan import make_backends
 from harness.settings import load_settings, read_toml
 from harness.workspace import Workspace
 

@@ -15,9 +15,9 @@ from docs.generate.files import COMMAND, generated
 from docs.generate.meanings import fields, meanings
 from docs.generate.settings import backend_settings
 from docs.generate.tables import inner_records
-from harness.adapters.hosted.recipe import HostedRecipe
+from harness.adapters.hosted.hosted_recipe import HostedRecipe
 from harness.adapters.recipe import Recipe, builtin_names
-from harness.gate.settings import GateKeys, Terms
+from harness.gate.gate_settings import GateKeys, Terms
 from harness.settings import TABLES
 from harness.task_file import TaskFile
 

@@ -9,12 +9,11 @@ import pytest
 
 from harness import runner
 from harness.backend import RunContext
-from harness.backends.local import LocalBackend, LocalSettings
+from harness.backends.local.model_spec import windows
+from harness.backends.local_backend import LocalBackend, LocalSettings
+from harness.backends.ray.ray_cluster import Cluster, mixed
+from harness.backends.ray.worker_pool import MOST_LOST, Asker, RowWindow, WindowQueue
 from harness.errors import UsageError
-from harness.executors.ray_cluster import Cluster
-from harness.executors.ray_line import MOST_LOST, Asker, Line, Window
-from harness.executors.versions import mixed
-from harness.executors.windows import windows
 from harness.records import Completion, Message, Request
 from harness.settings import Settings, decode_table
 from harness.workspace import Workspace
@@ -58,9 +57,9 @@ def test_windows_are_runs_of_rows() -> None:
 
 def test_a_window_that_comes_back_goes_first_without_what_is_answered() -> None:
     async def go() -> None:
-        line = Line(room=3)
+        line = WindowQueue(room=3)
         asker = Asker(line, b"order")
-        first, second = (Window(b"order", {(r.id, 0): r for r in rows(3)}, asker) for _ in range(2))
+        first, second = (RowWindow(b"order", {(r.id, 0): r for r in rows(3)}, asker) for _ in range(2))
         for window in (first, second):
             line.put(window)
         taken = await line.get()
@@ -78,8 +77,8 @@ def test_a_window_that_comes_back_goes_first_without_what_is_answered() -> None:
 
 def test_rows_that_cost_worker_after_worker_end_as_errors_by_name() -> None:
     async def go() -> list[Completion]:
-        asker = Asker(Line(room=1), b"")
-        window = Window(b"", {(r.id, 0): r for r in rows(2)}, asker)
+        asker = Asker(WindowQueue(room=1), b"")
+        window = RowWindow(b"", {(r.id, 0): r for r in rows(2)}, asker)
         window.lost = MOST_LOST
         window.give_up("the actor died")
         return asker.news.get_nowait() or []  # type: ignore[return-value]
@@ -99,7 +98,7 @@ def test_only_so_many_windows_are_pulled_before_answers_come() -> None:
             yield request
 
     async def go() -> int:
-        line = Line(room=3)
+        line = WindowQueue(room=3)
         asker = Asker(line, b"")
         stream = asker.stream(counting(), 10)
         reading = asyncio.ensure_future(anext(stream))

@@ -8,20 +8,19 @@ from typing import Any
 
 import msgspec
 
-from harness.answers.labels import score_label
 from harness.data.sampling import fingerprint
-from harness.gate.baseline import make_baseline, write_baseline
-from harness.gate.front import gate_run
-from harness.gate.records import CheckResult, GateResult
+from harness.gate.api import gate_run
+from harness.gate.baseline_file import make_baseline, write_baseline
+from harness.gate.gate_result import CheckResult, GateResult
 from harness.hashing import digest
-from harness.identity import Identity
 from harness.metrics import CLASSIFICATION, Metric
 from harness.records import (
+    BackendIdentity,
     Completion,
     Cost,
     Failure,
+    InputSpan,
     Message,
-    Passage,
     Request,
     Sample,
     Score,
@@ -29,7 +28,8 @@ from harness.records import (
     Usage,
     number_repeats,
 )
-from harness.runlog import Manifest, RunLog, Session
+from harness.runs.run_log import Manifest, RunLog, Session
+from harness.scoring.label_parsing import score_label
 from harness.summary.summarise import summarise
 from harness.workspace import Workspace
 
@@ -50,7 +50,7 @@ def request_of(row: Sample, labels: tuple[str, ...] = LABELS, prompt: str = "Whi
     return Request(
         id=row.id,
         messages=(Message(role="user", content=prompt + text),),
-        passages=(Passage(message=0, start=len(prompt), end=len(prompt) + len(text)),),
+        passages=(InputSpan(message=0, start=len(prompt), end=len(prompt) + len(text)),),
         labels=labels,
     )
 
@@ -84,7 +84,7 @@ def make_run(
     metrics: tuple[Metric, ...] = CLASSIFICATION,
     prompt: str = "Which topic? ",
     seed: int = 0,
-    identities: dict[str, Identity] | None = None,
+    identities: dict[str, BackendIdentity] | None = None,
     completion: Callable[[str, int, Completion], Completion] | None = None,
     changes: dict[str, Any] | None = None,
     score: Callable[[int, Completion, Sample], Score] | None = None,
@@ -107,7 +107,7 @@ def make_run(
         data={"source": "made up", "split": "test", "fingerprint": fingerprint(samples), "label": ""},
         request_hash=digest([r.hash() for r in requests]),
         backends={
-            name: identities.get(name, Identity(kind="replay", model=f"{name}-1", decode="generate"))
+            name: identities.get(name, BackendIdentity(kind="replay", model=f"{name}-1", decode="generate"))
             for name in answers
         },
     )

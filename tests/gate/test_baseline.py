@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from harness.errors import IncompleteRunError, NotComparableError, UsageError
-from harness.gate.baseline import Baseline, baseline_side, make_baseline, read_baseline, write_baseline
-from harness.gate.judge import Source
+from harness.gate.baseline_file import Baseline, baseline_side, make_baseline, read_baseline, write_baseline
+from harness.gate.evaluate import GateSource
 from harness.hashing import digest
 from harness.metrics import CLASSIFICATION, Metric
 from harness.records import Completion, Sample, Score
-from harness.runlog import RunLog
+from harness.runs.run_log import RunLog
 from harness.summary.summarise import summarise
 from tests.gate.building import finished, make_run, right_but, sample
 
@@ -31,7 +31,7 @@ def test_outcomes_survive_the_way_through_the_file(tmp_path: Path) -> None:
     log, path = _written(tmp_path)
     baseline = read_baseline(path)
     assert sorted(baseline.backends) == ["a", "b"]
-    direct = Source.of_run(log).side("a")
+    direct = GateSource.of_run(log).side("a")
     kept = baseline_side(baseline, "a", path)
     order = kept.positions(direct.ids)
     for name, values in direct.outcomes.values.items():
@@ -85,7 +85,7 @@ def test_repeats_missing_answers_and_graded_values_are_kept(tmp_path: Path) -> N
     log.write_summary(summarise(log, (grade, *CLASSIFICATION)))
     write_baseline(tmp_path / "main.json", make_baseline(log))
     kept = baseline_side(read_baseline(tmp_path / "main.json"), "a", tmp_path / "main.json")
-    direct = Source.of_run(log).side("a")
+    direct = GateSource.of_run(log).side("a")
     order = kept.positions(direct.ids)
     np.testing.assert_array_equal(direct.outcomes.values["grade"], kept.outcomes.values["grade"][order])
     np.testing.assert_array_equal(direct.outcomes.answers, kept.outcomes.answers[order])

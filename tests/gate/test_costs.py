@@ -7,8 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from harness.identity import Identity
-from harness.records import Completion, Cost
+from harness.records import BackendIdentity, Completion, Cost
 from harness.statistics.skewed_mean import FEWEST, skewed_mean_interval
 from tests.gate.building import finished, judged, make_run, only, right_but
 
@@ -56,7 +55,7 @@ def test_few_rows_have_no_bound_and_a_flat_price_needs_none(tmp_path: Path) -> N
 
 
 def test_hours_of_one_run_have_no_bound(tmp_path: Path) -> None:
-    rented = {"a": Identity(kind="local", model="m", decode="generate", device_hour_usd=0.6)}
+    rented = {"a": BackendIdentity(kind="local", model="m", decode="generate", device_hour_usd=0.6)}
     run = finished(make_run(tmp_path / "r", {"a": right_but(3), "b": right_but(5)}, 60, identities=rented))
     check = only(
         judged(tmp_path, run, candidate="a", reference="b", table={"cost_per_1000": {"at_most": 9.0}}), "cost_per_1000"

@@ -7,12 +7,12 @@ import pytest
 
 import harness
 from harness.errors import ExitCode, IncompleteRunError, NotComparableError, UsageError
-from harness.gate.baseline import make_baseline, write_baseline
-from harness.gate.front import gate_run
-from harness.gate.records import GateResult
+from harness.gate.api import gate_run
+from harness.gate.baseline_file import make_baseline, write_baseline
+from harness.gate.gate_result import GateResult
 from harness.metrics import MACRO_F1
-from harness.runlog import RunLog
 from harness.runner import exit_code
+from harness.runs.run_log import RunLog
 from harness.settings import Settings
 from harness.workspace import Workspace
 from tests.support.fakes import FakeBackend, Parity

@@ -6,15 +6,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from harness.gate.annotations import annotations
-from harness.gate.junit import junit_xml
-from harness.gate.markdown import markdown
-from harness.gate.records import GateResult
-from harness.identity import Identity
+from harness.gate.ci_outputs import annotations, junit_xml, markdown
+from harness.gate.gate_result import GateResult
+from harness.records import BackendIdentity
 from harness.results import VerdictTerms
+from harness.statistics.multiple_testing import selection_level
 from harness.statistics.noninferiority import LEVEL
 from harness.statistics.rows_needed import two_digits
-from harness.statistics.selection import selection_level
 from harness.statistics.tango import tango_interval
 from tests.gate.building import ONE_IN_TEN, ROWS, finished, judged, make_run, only, right_but, runs, shifted
 from tests.support.front_door import bench
@@ -113,7 +111,7 @@ def test_a_loss_near_the_margin_says_after_how_many_rows_it_would_fail(tmp_path:
 
 def test_the_best_of_several_candidates_is_said_and_judged_by_wider_intervals(tmp_path: Path) -> None:
     tuned = {
-        name: Identity(kind="local", model="base", decode="generate", adapter=name, adapter_sha256=name * 8)
+        name: BackendIdentity(kind="local", model="base", decode="generate", adapter=name, adapter_sha256=name * 8)
         for name in ("ft1", "ft2", "ft3")
     }
     wrong = {"ft1": range(0, 900, 9), "ft2": range(4, 900, 9), "ft3": range(5, 900, 10), "api": range(1, 900, 10)}

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import harness
 from harness.data.sampling import ORDER_VERSION, order_version
-from harness.gate.baseline import make_baseline, read_baseline
-from harness.gate.front import open_reference
-from harness.gate.records import CheckResult
-from harness.gate.sequential import doubt_first_order
-from harness.gate.versus import versus
+from harness.gate.api import open_reference
+from harness.gate.baseline_file import make_baseline, read_baseline
+from harness.gate.compare_runs import versus
+from harness.gate.early_stopped_gate import doubt_first_order
+from harness.gate.gate_result import CheckResult
 from harness.records import Message, Request, Row, Sample
-from harness.runlog import RunLog
+from harness.runs.run_log import RunLog
 from harness.settings import Settings
 from harness.workspace import Workspace
 from tests.gate.building import judged

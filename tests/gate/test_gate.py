@@ -8,9 +8,8 @@ import msgspec
 import pytest
 
 from harness.errors import ExitCode, IncompleteRunError, NotComparableError, UsageError
-from harness.identity import Identity
 from harness.metrics import ACCURACY, CLASSIFICATION, MACRO_F1
-from harness.records import Cost, Sample
+from harness.records import BackendIdentity, Cost, Sample
 from harness.statistics.mcnemar import harm_p
 from harness.summary.summarise import summarise
 from tests.gate.building import ONE_IN_TEN, ROWS, finished, judged, make_run, only, right_but, runs, sample, shifted
@@ -162,7 +161,7 @@ def test_a_run_that_has_not_ended_is_not_gated(tmp_path: Path) -> None:
         ({"parser": "2"}, "versions of the task's parser and scoring differ: 2 here, 1 in the reference"),
         ({"rows": ROWS - 1}, f"the rows differ: {ROWS - 1} here, {ROWS} in the reference, {ROWS - 1} common"),
         ({"rows": [sample(k) for k in range(5000, 5060)]}, "no row is common"),
-        ({"identities": {"a": Identity(kind="replay", model="m", decode="head")}}, "decode head here, generate"),
+        ({"identities": {"a": BackendIdentity(kind="replay", model="m", decode="head")}}, "decode head here, generate"),
         ({"changes": {"task": "other"}}, "the tasks differ: other here, topics in the reference"),
     ],
 )
@@ -234,7 +233,7 @@ def test_a_metric_that_is_not_defined_where_the_candidate_answered_is_not_compar
 
 def test_two_backends_of_one_run_can_be_gated(tmp_path: Path) -> None:
     answers = {"tuned": right_but(*shifted()), "api": right_but(*ONE_IN_TEN)}
-    heads = {"tuned": Identity(kind="local", model="m", decode="head")}
+    heads = {"tuned": BackendIdentity(kind="local", model="m", decode="head")}
     run = finished(make_run(tmp_path / "r", answers, ROWS, identities=heads))
     result = judged(
         tmp_path,
@@ -255,7 +254,7 @@ def test_two_backends_of_one_run_can_be_gated(tmp_path: Path) -> None:
 
 
 def test_a_gate_that_checks_nothing_is_never_a_pass(tmp_path: Path) -> None:
-    heads = {name: Identity(kind="local", model="m", decode="head") for name in "ab"}
+    heads = {name: BackendIdentity(kind="local", model="m", decode="head") for name in "ab"}
     run = finished(make_run(tmp_path / "r", {"a": right_but(), "b": right_but(1)}, identities=heads))
     result = judged(tmp_path, run, candidate="a", reference="b", table={"format_error_rate": {"margin": 0.01}})
     assert (result.verdict, result.exit_code) == ("incomparable", ExitCode.NOT_COMPARABLE)

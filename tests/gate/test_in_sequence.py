@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from harness.gate.early_stop import EarlyStop, EarlyStopTerms, Outside
-from harness.gate.in_sequence import Answers, RowLayout, checks_of_terms, judge_in_sequence, overall_decision
-from harness.gate.settings import Terms
+from harness.gate.early_stopping import EarlyStop, EarlyStopTerms, Outside
+from harness.gate.gate_settings import Terms
+from harness.gate.sequential_checks import ArmValues, RowLayout, checks_of_terms, judge_in_sequence, overall_decision
 from harness.metrics import ACCURACY, FORMAT_ERROR_RATE, MACRO_F1, Metric
 from harness.records import Completion, Failure, LogLine, Message, Request, Row, Sample, Score, number_repeats
 
@@ -13,8 +13,8 @@ MARK = Metric(name="mark", row_value="mark", proportion=False, low=1.0, high=10.
 ALONE = RowLayout(None, None)
 
 
-def answers(metric: Metric, values: np.ndarray) -> Answers:
-    return Answers({metric.name: values}, np.ones(len(values)))
+def answers(metric: Metric, values: np.ndarray) -> ArmValues:
+    return ArmValues({metric.name: values}, np.ones(len(values)))
 
 
 def judged(metric: Metric, terms: Terms, mine: np.ndarray, theirs: np.ndarray) -> str | None:
@@ -73,8 +73,8 @@ def test_what_the_candidate_owes_counts_as_the_worst_and_what_the_reference_owes
     check = checks_of_terms({"mark": Terms(margin=0.5)}, (MARK,))
     half = np.array([0.0, 1.0])
     mine, theirs = (
-        Answers({"mark": np.array([np.nan, 5.0])}, half),
-        Answers({"mark": np.array([5.0, np.nan])}, half[::-1]),
+        ArmValues({"mark": np.array([np.nan, 5.0])}, half),
+        ArmValues({"mark": np.array([5.0, np.nan])}, half[::-1]),
     )
     (within,) = judge_in_sequence(check, ALONE, mine, theirs, 2, within=True, tests=1)
     assert within.units.totals.tolist() == [1.0 - 5.0, 5.0 - 10.0]

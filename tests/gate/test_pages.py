@@ -6,12 +6,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.gate.annotations import annotations
-from harness.gate.junit import junit_xml
-from harness.gate.markdown import COMMENT_BYTES, MARKER, markdown
-from harness.gate.records import CheckResult, Diagnostic, Flip, GateResult
-from harness.gate.untrusted import markdown_cell, one_line, xml_text
-from harness.identity import Identity
+from harness.gate.ci_outputs import COMMENT_BYTES, MARKER, annotations, junit_xml, markdown
+from harness.gate.gate_result import CheckResult, Diagnostic, Flip, GateResult
+from harness.records import BackendIdentity
+from harness.text_sanitize import markdown_cell, one_line, xml_text
 from tests.gate.building import ROWS, judged, right_but, runs, shifted
 
 EVIL = [
@@ -117,7 +115,7 @@ def test_a_warning_of_an_inconclusive_gate_is_an_annotation(tmp_path: Path) -> N
 
 
 def test_a_passing_gate_annotates_nothing(tmp_path: Path) -> None:
-    asked = {"a": Identity(kind="openai", model="a-1", decode="generate")}
+    asked = {"a": BackendIdentity(kind="openai", model="a-1", decode="generate")}
     run, baseline = runs(tmp_path, right_but(*shifted()), identities=asked)
     table = {"accuracy": {"margin": 0.02}, "format_error_rate": {"margin": 0.01}}
     assert annotations(judged(tmp_path, run, baseline, table=table)) == []

@@ -12,8 +12,8 @@ from benchmarks.statistics_grid.recordings import (
     one_row_a_label,
     rare_references,
 )
-from harness.gate.records import SCHEMA, GateResult
-from harness.runlog import decode_schema
+from harness.gate.gate_result import SCHEMA, GateResult
+from harness.runs.run_log import decode_schema
 from tests.support.front_door import bench
 
 

@@ -5,12 +5,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness.gate.markdown import markdown
-from harness.gate.planning import plan
-from harness.gate.terminal import show
+from harness.gate.ci_outputs import markdown, show
+from harness.gate.power_report import plan
 from harness.metrics import ACCURACY, CLASSIFICATION
 from harness.results import VerdictTerms
-from harness.runlog import RunLog
+from harness.runs.run_log import RunLog
 from harness.settings import Settings
 from harness.summary.summarise import summarise
 from harness.summary.verdict_sentence import detects, verdict_sentence

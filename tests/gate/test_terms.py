@@ -7,9 +7,8 @@ import msgspec
 import pytest
 
 from harness.errors import ExitCode, UsageError
-from harness.identity import Identity
-from harness.records import Completion, Cost, Timing
-from harness.runlog import RunLog
+from harness.records import BackendIdentity, Completion, Cost, Timing
+from harness.runs.run_log import RunLog
 from harness.statistics.proportions import clopper_pearson
 from tests.gate.building import ROWS, finished, judged, make_run, only, right_but, runs, sample, shifted
 
@@ -98,7 +97,7 @@ def test_one_run_named_five_times_or_a_probe_of_another_model_is_no_evidence_of_
     options: dict[str, Any] = {"candidate": "a", "reference": "b", "table": {"latency_p50": {"ratio": 1.2}}}
     with pytest.raises(UsageError, match="is named twice: a run counts once"):
         judged(tmp_path, logs[0], latency_runs=[logs[0].path] * 5, **options)
-    other = Identity(kind="replay", model="a-2", decode="generate")
+    other = BackendIdentity(kind="replay", model="a-2", decode="generate")
     logs[1].update_manifest(
         msgspec.structs.replace(logs[1].manifest, backends={**logs[1].manifest.backends, "a": other})
     )

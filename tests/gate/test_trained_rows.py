@@ -8,18 +8,16 @@ import pytest
 
 from harness.data.contamination import Findings, Overlap, write_findings
 from harness.errors import ExitCode, UsageError
-from harness.gate.annotations import annotations
-from harness.gate.baseline import make_baseline, read_baseline, write_baseline
-from harness.gate.junit import junit_xml
-from harness.gate.markdown import markdown
-from harness.gate.records import GateResult
-from harness.identity import Identity
-from harness.runlog import RunLog
+from harness.gate.baseline_file import make_baseline, read_baseline, write_baseline
+from harness.gate.ci_outputs import annotations, junit_xml, markdown
+from harness.gate.gate_result import GateResult
+from harness.records import BackendIdentity
+from harness.runs.run_log import RunLog
 from tests.gate.building import finished, judged, make_run, right_but
 from tests.support.front_door import bench
 
 ROWS = 900
-TUNED = {"a": Identity(kind="local", model="small", decode="generate", adapter="mine", adapter_sha256="f" * 64)}
+TUNED = {"a": BackendIdentity(kind="local", model="small", decode="generate", adapter="mine", adapter_sha256="f" * 64)}
 
 
 def tuned(folder: Path, wrong: tuple[int, ...], seen: tuple[int, ...] | None, rows: int = ROWS) -> RunLog:

@@ -6,14 +6,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.answers.labels import score_label
 from harness.errors import ExitCode
-from harness.gate.annotations import annotations
-from harness.gate.baseline import ADDITIONS, make_baseline, read_baseline, write_baseline
-from harness.gate.junit import junit_xml
-from harness.gate.markdown import markdown
-from harness.identity import Identity
-from harness.records import Completion, Sample, Score
+from harness.gate.baseline_file import ADDITIONS, make_baseline, read_baseline, write_baseline
+from harness.gate.ci_outputs import annotations, junit_xml, markdown
+from harness.records import BackendIdentity, Completion, Sample, Score
+from harness.scoring.label_parsing import score_label
 from tests.gate.building import LABELS, ONE_IN_TEN, ROWS, finished, judged, make_run, right_but, runs
 
 BOTH = {"accuracy": {"margin": 0.02}, "format_error_rate": {"margin": 0.01}}
@@ -64,7 +61,9 @@ def _made(folder: Path) -> Path:
 def test_another_model_with_the_same_answers_raises_doubt_and_needs_its_rows(
     tmp_path: Path, rows: int, verdict: str
 ) -> None:
-    other = {"a": Identity(kind="local", model="another", decode="generate", adapter="b", adapter_sha256="b" * 64)}
+    other = {
+        "a": BackendIdentity(kind="local", model="another", decode="generate", adapter="b", adapter_sha256="b" * 64)
+    }
     run, baseline = runs(tmp_path, right_but(*range(0, rows, 10)), rows=rows, identities=other)
     result = judged(tmp_path, run, baseline)
     assert result.verdict == verdict
@@ -75,7 +74,7 @@ def test_answers_from_the_cache_are_said_to_hide_a_server_that_got_worse(tmp_pat
     def cached(name: str, k: int, done: Completion) -> Completion:
         return msgspec.structs.replace(done, cached=True)
 
-    served: dict[str, Any] = {"identities": {"a": Identity(kind="openai", model="a-1", decode="generate")}}
+    served: dict[str, Any] = {"identities": {"a": BackendIdentity(kind="openai", model="a-1", decode="generate")}}
     run, baseline = runs(tmp_path, right_but(*range(0, 60, 10)), rows=60, completion=cached, **served)
     result = judged(tmp_path, run, baseline)
     assert result.verdict == "unchanged"
@@ -103,7 +102,7 @@ def test_two_backends_of_one_run_with_equal_answers_are_unchanged_in_doubt(tmp_p
 
 def test_drift_against_the_first_accepted_baseline_fails_although_every_step_passed(tmp_path: Path) -> None:
     """Three steps of 1.2 points each stay within a margin of 2; together they do not."""
-    from harness.gate.baseline import keep_first
+    from harness.gate.baseline_file import keep_first
 
     path, table = tmp_path / "main.json", {"accuracy": {"margin": 0.02}}
     verdicts = []

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.gate.records import SCHEMA, GateResult
+from harness.gate.gate_result import SCHEMA, GateResult
 from harness.metrics import ACCURACY
-from harness.runlog import decode_schema
+from harness.runs.run_log import decode_schema
 from harness.summary.summarise import summarise
 from tests.gate.building import ONE_IN_TEN, ROWS, finished, make_run, right_but, runs, shifted
 from tests.support.front_door import bench

@@ -7,18 +7,20 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from harness.backend import Needs, RunContext
-from harness.backends.local import LocalBackend, LocalSettings
-from harness.prompting.rendering import Renderer
+from harness.backend import RunContext, RunRequirements
+from harness.backends.local_backend import LocalBackend, LocalSettings
+from harness.prompting.chat_rendering import Renderer
 from harness.records import Completion, Request
 from harness.workspace import Workspace
 from tests.support.streams import each
 
 
-def needs(requests: list[Request], task: str = "agnews") -> Needs:
+def needs(requests: list[Request], task: str = "agnews") -> RunRequirements:
     """What a run would announce about these requests."""
     first = requests[0]
-    return Needs(task=task, rows=len(requests), labels=first.labels, schema=first.schema, messages=first.messages)
+    return RunRequirements(
+        task=task, rows=len(requests), labels=first.labels, schema=first.schema, messages=first.messages
+    )
 
 
 async def ask_in(context: RunContext, requests: list[Request], **settings: Any) -> list[Completion]:

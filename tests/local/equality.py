@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 import transformers
 
-from harness.local.engine import LocalEngine
+from harness.backends.local.engine import LocalEngine
 from harness.records import Request
 from tests.local.asking import Plain
 from tests.support.tiny_architectures import tiny_config, tiny_model

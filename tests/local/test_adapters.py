@@ -8,11 +8,11 @@ import pytest
 import torch
 from peft import PeftModel
 
-from harness.adapter import read_manifest, write_manifest
+from harness.adapter_manifest import read_manifest, write_manifest
 from harness.backend import RunContext
-from harness.backends.local import LocalBackend, LocalSettings
+from harness.backends.local.engine import LocalEngine
+from harness.backends.local_backend import LocalBackend, LocalSettings
 from harness.errors import BackendStopped
-from harness.local.engine import LocalEngine
 from harness.records import Completion
 from harness.workspace import Workspace
 from tests.local.asking import Plain, ask, ask_in, needs

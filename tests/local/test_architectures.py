@@ -7,10 +7,10 @@ import pytest
 import torch
 import transformers
 
+from harness.backends.local.architecture import batched_limit, best_attention, context_of, windows_of
+from harness.backends.local.base_files import find_base
+from harness.backends.local.engine import LocalEngine
 from harness.errors import BackendStopped, UsageError
-from harness.local.architecture import batched_limit, best_attention, context_of, windows_of
-from harness.local.base import find_base
-from harness.local.engine import LocalEngine
 from harness.workspace import Workspace
 from tests.local.asking import ask
 from tests.local.equality import compare_choose, compare_generate, compare_head, made_for

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import transformers
 
-from harness.adapter import find_adapter
+from harness.adapter_manifest import find_adapter
 from harness.backend import RunContext
+from harness.backends.local.base_files import find_base
 from harness.errors import UsageError
-from harness.local.base import find_base
 from harness.workspace import Workspace
 from tests.local.asking import ask_in
 from tests.support.tiny_llama import make_adapter, make_base, news_requests

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.adapter import WEIGHTS, read_manifest, write_manifest
+from harness.adapter_manifest import WEIGHTS, read_manifest, write_manifest
 from harness.backend import RunContext
-from harness.backends.local import LocalBackend, LocalSettings
+from harness.backends.local_backend import LocalBackend, LocalSettings
 from harness.errors import UsageError
 from harness.settings import decode_table
 from harness.workspace import Workspace
@@ -148,7 +148,7 @@ def test_four_bit_weights_without_bitsandbytes(base: Path, tmp_path: Path, monke
 def test_without_the_extra_the_sentence_says_how_to_install_it(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "harness.local.loading", None)
+    monkeypatch.setitem(sys.modules, "harness.backends.local.weight_loading", None)
     assert "'peft>=" in refusal(tmp_path, model=str(base))
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.local.tree import LabelTree
+from harness.backends.local.label_scoring import LabelTree
 from harness.records import Message, Request
 from harness.workspace import Workspace
 from tests.local.asking import Plain, ask

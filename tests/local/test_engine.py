@@ -9,12 +9,11 @@ import pytest
 import torch
 
 from harness.backend import RunContext
-from harness.backends.local import LocalBackend, LocalSettings
+from harness.backends.local.kv_cache import KeyValueStore, shared_length
+from harness.backends.local.label_scoring import Choose
+from harness.backends.local.model import LoadedModel, PaddedBatch
+from harness.backends.local_backend import LocalBackend, LocalSettings
 from harness.errors import BackendStopped
-from harness.local.cache import Store
-from harness.local.choose import Choose
-from harness.local.net import Net, Packed
-from harness.local.prefix import shared_length
 from harness.records import Completion, Message, Request
 from harness.workspace import Workspace
 from tests.local.asking import Plain, ask, ask_in, needs
@@ -60,15 +59,15 @@ def test_on_a_cpu_a_long_shared_prefix_makes_batches_smaller_before_memory_ends(
     requests = news_requests(12)
     usual = ask(Workspace(tmp_path), requests, model=str(base), decode=decode, max_batch_tokens=10**6)
     columns: list[int] = []
-    make = Store.make
+    make = KeyValueStore.make
 
-    def counted(self: Store, keys: torch.Tensor, values: torch.Tensor) -> None:
+    def counted(self: KeyValueStore, keys: torch.Tensor, values: torch.Tensor) -> None:
         columns.append(self.rows * self.columns)
         make(self, keys, values)
 
-    monkeypatch.setattr(Store, "make", counted)
+    monkeypatch.setattr(KeyValueStore, "make", counted)
     token_bytes = 2 * 2 * 2 * 8 * 4  # keys and values, layers, heads, head size, float32
-    monkeypatch.setattr("harness.local.net.CPU_HELD", token_bytes * 300)
+    monkeypatch.setattr("harness.backends.local.model.CPU_HELD", token_bytes * 300)
     found = ask(Workspace(tmp_path), requests, model=str(base), decode=decode, max_batch_tokens=10**6)
     assert {i: c.text for i, c in found.items()} == {i: c.text for i, c in usual.items()}
     assert max(columns) <= 300 and any(c.usage.cached_tokens for c in found.values())
@@ -83,7 +82,7 @@ def test_without_memory_for_the_shared_prefix_every_row_computes_its_own(
     def cramped(*_: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("harness.local.prefix.compute", cramped)
+    monkeypatch.setattr("harness.backends.local.kv_cache.compute", cramped)
     found = ask(Workspace(tmp_path), requests, model=str(base), decode="choose")
     assert {i: c.text for i, c in found.items()} == {i: c.text for i, c in usual.items()}
     assert any(c.usage.cached_tokens for c in usual.values())
@@ -114,18 +113,18 @@ def test_scores_that_are_no_numbers_are_an_error_and_not_the_first_label(
 ) -> None:
     if decode == "json":
         pytest.importorskip("llguidance")
-    workspace, honest = Workspace(tmp_path), Net.logits
+    workspace, honest = Workspace(tmp_path), LoadedModel.logits
     base = make_base(tmp_path / "base")
     make_adapter(workspace, base, "topics", head=decode == "head", rank=2)
 
-    def overflowing(self: Net, packed: Packed, *rest: Any) -> torch.Tensor:
+    def overflowing(self: LoadedModel, packed: PaddedBatch, *rest: Any) -> torch.Tensor:
         logits = honest(self, packed, *rest)
         prompts = packed.ids.shape[1] > 1
         return torch.cat([logits[:-1], logits[-1:] * float("nan")]) if prompts else logits
 
-    monkeypatch.setattr("harness.local.engine.computes_exactly", lambda net: True)
-    monkeypatch.setattr(Net, "logits", overflowing)
-    monkeypatch.setattr("harness.local.adapters.nn.functional.linear", one_nan(torch.nn.functional.linear))
+    monkeypatch.setattr("harness.backends.local.engine.computes_exactly", lambda net: True)
+    monkeypatch.setattr(LoadedModel, "logits", overflowing)
+    monkeypatch.setattr("harness.backends.local.lora_weights.nn.functional.linear", one_nan(torch.nn.functional.linear))
     found = ask(workspace, news_requests(4), model=str(base), adapter="topics", decode=decode, max_batch_tokens=10**6)
     errors = [c.error for c in found.values() if c.error is not None]
     assert [e.kind for e in errors] == ["not_a_number"]

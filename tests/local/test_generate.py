@@ -7,7 +7,7 @@ import msgspec
 import pytest
 import torch
 
-from harness.local.net import Net, Packed
+from harness.backends.local.model import LoadedModel, PaddedBatch
 from harness.workspace import Workspace
 from tests.local.asking import Plain, ask
 from tests.support.tiny_llama import news_requests
@@ -31,14 +31,14 @@ def test_texts_equal_model_generate_one_row_at_a_time(
 def test_rows_leave_the_batch_when_they_end_and_the_others_go_on(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain, honest, fed = Plain(base), Net.logits, []
+    plain, honest, fed = Plain(base), LoadedModel.logits, []
 
-    def watched(self: Net, packed: Packed, *rest: Any) -> torch.Tensor:
+    def watched(self: LoadedModel, packed: PaddedBatch, *rest: Any) -> torch.Tensor:
         fed.append(len(packed.ids) if packed.ids.shape[1] == 1 else 0)
         return honest(self, packed, *rest)
 
-    monkeypatch.setattr("harness.local.engine.computes_exactly", lambda net: True)
-    monkeypatch.setattr(Net, "logits", watched)
+    monkeypatch.setattr("harness.backends.local.engine.computes_exactly", lambda net: True)
+    monkeypatch.setattr(LoadedModel, "logits", watched)
     lengths = [1, 9, 2, 14, 5, 5, 30, 1, 3, 8]
     requests = [
         msgspec.structs.replace(request, max_tokens=tokens)

@@ -8,8 +8,8 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from harness.backends.local.engine import LocalEngine
 from harness.errors import UsageError
-from harness.local.engine import LocalEngine
 from harness.workspace import Workspace
 from tests.local.asking import ask
 from tests.support.tiny_llama import LABELS, make_adapter, news_requests

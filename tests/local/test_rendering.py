@@ -3,8 +3,8 @@
 import pytest
 from jinja2 import Environment
 
-from harness.prompting.rendering import PINNED_DATE, Renderer, cut_passages
-from harness.records import Message, Passage, Request
+from harness.prompting.chat_rendering import PINNED_DATE, Renderer, cut_passages
+from harness.records import InputSpan, Message, Request
 from tests.support.tiny_llama import END_OF_TURN, news_requests, tokenizer
 
 
@@ -45,7 +45,7 @@ def test_several_passages_are_cut_and_nothing_else() -> None:
     request = Request(
         id="x",
         messages=(Message(role="user", content=content),),
-        passages=(Passage(message=0, start=9, end=17), Passage(message=0, start=21, end=24)),
+        passages=(InputSpan(message=0, start=9, end=17), InputSpan(message=0, start=21, end=24)),
     )
     cut = cut_passages(request, 2)
     assert cut.messages[0].content == "Same? A: aa B: bb. Answer:"

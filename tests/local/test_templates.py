@@ -8,7 +8,7 @@ from tokenizers import processors
 from transformers import PreTrainedTokenizerFast
 
 from harness.errors import BackendStopped, UsageError
-from harness.prompting.rendering import PINNED_DATE, Renderer
+from harness.prompting.chat_rendering import PINNED_DATE, Renderer
 from harness.records import Message, Request
 from harness.workspace import Workspace
 from tests.local.asking import ask
@@ -153,7 +153,7 @@ def test_a_template_that_refuses_the_task_is_told_before_anything_is_loaded(
 ) -> None:
     base = make_base(tmp_path / "base", chat=True)
     (base / "chat_template.jinja").write_text("{{ raise_exception('No questions today') }}")
-    monkeypatch.setattr("harness.local.loading.load", lambda *_: pytest.fail("weights were loaded"))
+    monkeypatch.setattr("harness.backends.local.weight_loading.load", lambda *_: pytest.fail("weights were loaded"))
     with pytest.raises(UsageError, match=r"base model .* 'No questions today'"):
         ask(Workspace(tmp_path), news_requests(2), model=str(base))
 

@@ -12,15 +12,15 @@ import msgspec
 import pytest
 
 import harness
-from harness.adapter import read_manifest, write_manifest
-from harness.asking.plan import plan_resume
-from harness.asking.together import Observer
+from harness.adapter_manifest import read_manifest, write_manifest
 from harness.backend import RunContext
-from harness.backends import local
-from harness.backends.local import LocalBackend, LocalSettings
+from harness.backends import local_backend
+from harness.backends.local.model_spec import ModelSpec
+from harness.backends.local_backend import LocalBackend, LocalSettings
 from harness.errors import UsageError
-from harness.local.orders import Weights
-from harness.runlog import RunLog
+from harness.execution.executor import Observer
+from harness.execution.run_plan import plan_resume
+from harness.runs.run_log import RunLog
 from harness.settings import Settings
 from harness.workspace import Workspace
 from tests.local.asking import needs
@@ -100,10 +100,10 @@ def test_ray_workers_are_told_the_weights_that_auto_means(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class NoWorkers:
-        def __init__(self, wanted: Weights, *_: object) -> None:
+        def __init__(self, wanted: ModelSpec, *_: object) -> None:
             raise UsageError(f"wanted: {wanted.quantization}")
 
-    monkeypatch.setattr(local, "OnRay", NoWorkers)
+    monkeypatch.setattr(local_backend, "OnRay", NoWorkers)
     make_adapter(Workspace(tmp_path), base, "tuned", recipe=NF4)
     with pytest.raises(UsageError, match="wanted: nf4"):
         asked_on(RunContext(workspace=Workspace(tmp_path)), adapter="tuned", executor="ray")

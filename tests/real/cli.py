@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 from harness.results import BackendResult, Summary
-from harness.runlog import RunLog
+from harness.runs.run_log import RunLog
 from tests.support.processes import BENCH, ROOT
 
 LIMIT_S = 840

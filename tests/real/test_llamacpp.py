@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from benchmarks.real.servers import Server
-from harness.runlog import RunLog
+from harness.runs.run_log import RunLog
 from tests.real.cli import backend_of, bench, summary_of, texts_of
 
 LABELS = ("World", "Sports", "Business", "Sci/Tech")

@@ -25,7 +25,7 @@ def test_the_weights_are_really_4_bit(smollm2: Path) -> None:
     need("model", "bitsandbytes")
     import transformers
 
-    from harness.local.loading import place, quantized
+    from harness.backends.local.weight_loading import place, quantized
 
     placement = place("cpu", "auto", "auto", "nf4", None)
     model: Any = transformers.AutoModelForCausalLM.from_pretrained(smollm2, **quantized("nf4", placement))

@@ -40,7 +40,7 @@ def _by_transformers(run: Path, folder: Path) -> dict[str, str]:
     import torch
     import transformers
 
-    from harness.runlog import RunLog
+    from harness.runs.run_log import RunLog
 
     tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder)
     model: Any = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()

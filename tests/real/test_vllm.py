@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.real import servers
-from harness.adapter import read_manifest
-from harness.runlog import RunLog
+from harness.adapter_manifest import read_manifest
+from harness.runs.run_log import RunLog
 from tests.real.cli import backend_of, bench, summary_of, texts_of
 from tests.real.conftest import need
 from tests.support.processes import BENCH, PATIENCE_S, count_lines, wait_until

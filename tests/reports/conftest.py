@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.reports.finished import summary_of
+from harness.reports.exports import summary_of
 from harness.results import Summary
-from harness.runlog import RunLog
+from harness.runs.run_log import RunLog
 from tests.support.synthetic_run import synthetic_run
 
 

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from harness.metrics import ACCURACY, FORMAT_ERROR_RATE, MACRO_F1
-from harness.reports.answer import answer, ratio
+from harness.reports.verdict_section import answer, ratio
 from harness.results import BackendResult, CostResult, Estimate, PairResult, ReplacementVerdict, Summary
 from harness.summary.stored_verdict import by_rank, ranking, stored_verdict
 

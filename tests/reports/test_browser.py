@@ -8,15 +8,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.gate.judge import Source
-from harness.gate.versus import versus
+from harness.gate.compare_runs import versus
+from harness.gate.evaluate import GateSource
 from harness.judging.votes import VoteFile
-from harness.reports.board import write_leaderboard
-from harness.reports.page import write_report
-from harness.reports.training import write_training_report
-from harness.reports.versus import write_compare
-from harness.reports.voting import write_voting
-from harness.runlog import RunLog
+from harness.reports.compare_page import write_compare
+from harness.reports.leaderboard_site import write_leaderboard
+from harness.reports.run_page import write_report
+from harness.reports.training_page import write_training_report
+from harness.reports.voting_page import write_voting
+from harness.runs.run_log import RunLog
 from tests.reports.browser import AXE, chromium, complaints, eventually, open_rows
 from tests.reports.trained import trained_adapter
 from tests.support.hostile_run import PAYLOADS, hostile_run
@@ -183,7 +183,7 @@ def test_axe_finds_no_serious_fault_in_a_report(page: Path, tmp_path: Path, dark
 
 
 def test_axe_finds_no_serious_fault_in_the_other_pages(driver: Any, log: RunLog, tmp_path: Path) -> None:
-    source = Source.of_run(log)
+    source = GateSource.of_run(log)
     found = versus(source, source, "llama-ft", "gpt4")
     site = write_leaderboard([log, log], tmp_path / "site", redact=True)
     pages = [

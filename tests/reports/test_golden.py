@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.reports.exports import to_csv, to_markdown
-from harness.reports.finished import summary_of
-from harness.reports.page import write_report
-from harness.reports.table import print_summary
-from harness.runlog import RunLog
+from harness.reports.exports import summary_of, to_csv, to_markdown
+from harness.reports.run_page import write_report
+from harness.reports.terminal_tables import print_summary
+from harness.runs.run_log import RunLog
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -7,9 +7,9 @@ import re
 import msgspec
 import pytest
 
-from harness.reports.page import write_report
-from harness.reports.visible import one_line, visible
-from harness.runlog import RunLog
+from harness.reports.run_page import write_report
+from harness.runs.run_log import RunLog
+from harness.text_sanitize import visible, visible_line
 from tests.support.hostile_run import PAYLOADS, hostile_run
 
 
@@ -61,5 +61,5 @@ def test_joiners_in_latin_words_are_shown() -> None:
 
 
 def test_one_line_folds_and_cuts() -> None:
-    assert one_line("a\n\n b\tc") == "a b c"
-    assert one_line("x" * 300, 10) == "x" * 9 + "…"
+    assert visible_line("a\n\n b\tc") == "a b c"
+    assert visible_line("x" * 300, 10) == "x" * 9 + "…"

@@ -6,10 +6,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.reports.board import write_leaderboard
-from harness.reports.trend import trend
+from harness.reports.leaderboard_site import trend, write_leaderboard
 from harness.results import Summary
-from harness.runlog import RunLog
+from harness.runs.run_log import RunLog
 from tests.support.front_door import bench
 from tests.support.synthetic_run import MAKERS, synthetic_run
 

@@ -6,14 +6,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.identity import Identity
 from harness.metrics import CLASSIFICATION, FORMAT_ERROR_RATE, Metric
-from harness.records import Completion, Failure, Message, Request, Sample, Score
+from harness.records import BackendIdentity, Completion, Failure, Message, Request, Sample, Score
 from harness.reports.exports import to_csv, to_markdown
-from harness.reports.page import write_report
-from harness.reports.rowbook import PARTLY, RowBook
-from harness.reports.table import print_summary
-from harness.runlog import Manifest, RunLog
+from harness.reports.row_table import PARTLY, RowBook
+from harness.reports.run_page import write_report
+from harness.reports.terminal_tables import print_summary
+from harness.runs.run_log import Manifest, RunLog
 from harness.summary.summarise import summarise
 from tests.support.synthetic_run import MAKERS, synthetic_run
 
@@ -26,7 +25,7 @@ def open_run(folder: Path, backends: int, repeats: int = 1, fails: bool = False,
     samples = [Sample.of({"q": f"Question {n}?"}, f"Reference {n}\nof two lines", "test") for n in range(rows)]
     manifest = Manifest(
         id="open", task="open", task_spec="open", parser="1", rows=len(samples), repeats=repeats,
-        backends={n: Identity(kind="openai", model="m", decode="generate") for n in names},
+        backends={n: BackendIdentity(kind="openai", model="m", decode="generate") for n in names},
     )  # fmt: skip
     requests = (Request(id=s.id, messages=(Message(role="user", content=s.inputs["q"]),)) for s in samples)
     log = RunLog.create(folder, manifest, zip(samples, requests, strict=True))

@@ -7,13 +7,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.reports.packing import Packed, pack
-from harness.reports.rowbook import ERROR, PARTLY, RIGHT, UNSCORED, WRONG, RowBook, verdict
+from harness.reports.explorer_payload import ExplorerPayload, pack
+from harness.reports.row_table import ERROR, PARTLY, RIGHT, UNSCORED, WRONG, RowBook, verdict
 from harness.results import Summary
-from harness.runlog import RunLog
+from harness.runs.run_log import RunLog
 
 
-def unpack(packed: Packed) -> dict[str, Any]:
+def unpack(packed: ExplorerPayload) -> dict[str, Any]:
     found = msgspec.json.decode(gzip.decompress(base64.b64decode(packed.data)))
     assert isinstance(found, dict)
     return found

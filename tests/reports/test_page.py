@@ -10,11 +10,11 @@ import msgspec
 import pytest
 
 from harness.errors import IncompleteRunError
-from harness.prompting.shots import with_shots
-from harness.reports.packing import pack
-from harness.reports.page import write_report
+from harness.prompting.prompt_variants import with_shots
+from harness.reports.explorer_payload import pack
+from harness.reports.run_page import write_report
 from harness.results import Summary
-from harness.runlog import RunLog
+from harness.runs.run_log import RunLog
 from tests.reports.test_odd_runs import open_run
 
 
@@ -111,7 +111,7 @@ def test_a_run_without_summary_is_told_how_to_finish(tmp_path: Path, log: RunLog
 def test_texts_that_are_left_out_are_counted_on_the_page(
     log: RunLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.reports.page.pack", functools.partial(pack, limit=20_000))
+    monkeypatch.setattr("harness.reports.run_page.pack", functools.partial(pack, limit=20_000))
     page = write_report(log, tmp_path / "r.html").read_text("utf-8")
     left = re.search(r"the texts of (\d+) of 500 rows are left out", page)
     assert left is not None and 0 < int(left.group(1)) < 500
@@ -119,8 +119,8 @@ def test_texts_that_are_left_out_are_counted_on_the_page(
 
 def test_a_report_loads_no_library_of_statistics_or_models(log: RunLog, tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from harness.runlog import RunLog; "
-        "from harness.reports.page import write_report; "
+        "import sys; from pathlib import Path; from harness.runs.run_log import RunLog; "
+        "from harness.reports.run_page import write_report; "
         f"write_report(RunLog.open(Path({str(log.path)!r})), Path({str(tmp_path / 'r.html')!r})); "
         "print(sorted({'scipy', 'torch', 'pandas', 'openai', 'sklearn'} & set(sys.modules)))"
     )

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from harness.records import Completion, Cost, Failure, LogLine
-from harness.reports.progress import RunProgress
+from harness.reports.run_progress import RunProgress
 
 
 class Clock:

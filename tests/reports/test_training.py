@@ -7,9 +7,9 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from harness.adapter import read_manifest, write_manifest
+from harness.adapter_manifest import read_manifest, write_manifest
 from harness.cli.adapter import adapter
-from harness.reports.training import write_training_report
+from harness.reports.training_page import write_training_report
 from tests.reports.trained import bare_adapter, trained_adapter
 from tests.support.hostile_run import PAYLOADS
 

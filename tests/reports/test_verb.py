@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from harness.results import Summary
-from harness.runlog import RunLog
+from harness.runs.run_log import RunLog
 from tests.support import front_door
 
 

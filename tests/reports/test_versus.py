@@ -10,11 +10,11 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from harness.gate.judge import Source
-from harness.gate.versus import Versus, versus
-from harness.reports.versus import write_compare
-from harness.reports.versus_table import print_versus
-from harness.runlog import RunLog
+from harness.gate.compare_runs import Versus, versus
+from harness.gate.evaluate import GateSource
+from harness.reports.compare_page import write_compare
+from harness.reports.terminal_tables import print_versus
+from harness.runs.run_log import RunLog
 from tests.support.synthetic_run import MAKERS, synthetic_run
 
 
@@ -32,8 +32,8 @@ def found(log: RunLog, worse: RunLog) -> Versus:
     assert summary is not None
     worse.update_manifest(renamed)
     worse.write_summary(msgspec.structs.replace(summary, run="run-b"))
-    source = Source.of_run(RunLog.open(worse.path))
-    return versus(Source.of_run(log), source, "llama-ft", "llama-ft")
+    source = GateSource.of_run(RunLog.open(worse.path))
+    return versus(GateSource.of_run(log), source, "llama-ft", "llama-ft")
 
 
 def test_the_verdict_stands_first_and_every_difference_has_its_interval(
@@ -79,7 +79,7 @@ def test_rows_without_an_answer_have_not_flipped(tmp_path: Path) -> None:
     failing = synthetic_run(tmp_path / "b", 60, makers={"m": makers["m"]._replace(fails=0.5)})
     failing.update_manifest(msgspec.structs.replace(failing.manifest, id="run-b"))
     failing = RunLog.open(failing.path)
-    found = versus(Source.of_run(sound), Source.of_run(failing), "m", "m")
+    found = versus(GateSource.of_run(sound), GateSource.of_run(failing), "m", "m")
     page = write_compare(found, sound, failing, tmp_path / "c.html").read_text("utf-8")
     flips = page[page.index("Rows that flipped</caption>") :]
     counts = re.findall(r"<td[^>]*>(\d+)</td>", flips[: flips.index("</table>")])

@@ -11,11 +11,11 @@ import msgspec
 import pytest
 
 from harness.errors import UsageError
-from harness.judging.pairs import Judgement, read_judgements
+from harness.judging.answer_pairs import Judgement, read_judgements
 from harness.judging.votes import add_votes, agreements, preferences
-from harness.reports.page import write_report
-from harness.reports.voting import write_voting
-from harness.runlog import RunLog
+from harness.reports.run_page import write_report
+from harness.reports.voting_page import write_voting
+from harness.runs.run_log import RunLog
 from tests.gate.building import make_run
 from tests.support.front_door import bench
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from harness.adapter import AdapterManifest, write_manifest
-from harness.adapter_examples import EXAMPLES, LENGTHS, Answer, Answers, Examples, Lengths, Target
 from harness.adapter_group import GROUP, Group, Training, rank
+from harness.adapter_manifest import AdapterManifest, write_manifest
 from harness.files import write_json
+from harness.training_record import EXAMPLES, LENGTHS, Examples, Lengths, SampledAnswer, StepAnswers, Target
 
 SCORES = ((0.90, 0.94, 0.92), (0.85, 0.91, 0.80))
 
@@ -39,8 +39,8 @@ def trained_adapter(folder: Path, text: str = "a row's own text") -> Path:
     lines += [{"step": s, "eval_loss": 1 / s, "eval_accuracy": a} for s, a in ((10, 0.8), (20, 0.94), (40, 0.93))]
     write_json(folder / "history.json", [*lines, {"step": 40, "train_runtime": 31.0}])
     write_json(folder / LENGTHS, Lengths(room=64, counts={20: 100, 21: 300, 35: 180, 60: 20}))
-    answer = Answer(id="x", asked=text, target=text, answer=text, value=0.0, format="no label")
-    answers = Answers(rows=200, sample=(answer, answer), worst=(answer,))
+    answer = SampledAnswer(id="x", asked=text, target=text, answer=text, value=0.0, format="no label")
+    answers = StepAnswers(rows=200, sample=(answer, answer), worst=(answer,))
     write_json(folder / EXAMPLES, Examples(targets=(Target(read=text, learned=text),), answers=answers))
     write_json(folder / GROUP, group())
     return folder

@@ -7,12 +7,11 @@ import pytest
 from scipy.stats import false_discovery_control
 from statsmodels.stats.multitest import multipletests
 
-from harness.statistics.confidence_sequence import Units, first_crossing, log_wealth
-from harness.statistics.false_discovery import benjamini_hochberg
-from harness.statistics.holm import holm
+from harness.statistics.confidence_sequence import SequentialUnits, first_crossing, log_wealth
 from harness.statistics.mcnemar import exact_p, harm_p
+from harness.statistics.multiple_testing import benjamini_hochberg, holm
 from harness.statistics.noninferiority import noninferiority_verdict
-from harness.statistics.power import (
+from harness.statistics.power_analysis import (
     detectable_difference,
     detectable_mean_difference,
     resolvable_margin,
@@ -119,7 +118,7 @@ def test_the_promised_power_is_reached() -> None:
 @pytest.mark.parametrize(("b", "c", "e"), [(21, 13, 0.528946), (40, 34, 0.183408)])
 def test_the_e_value_of_harm_is_that_of_the_worked_example(b: int, c: int, e: float) -> None:
     """2^m / ((m + 1) C(m, b)) is the wealth against "no difference" averaged over all stakes from -1 to 1."""
-    rows = Units(np.repeat([1.0, -1.0], [b, c]), np.ones(b + c), -1.0, 1.0)
+    rows = SequentialUnits(np.repeat([1.0, -1.0], [b, c]), np.ones(b + c), -1.0, 1.0)
     stakes = (np.arange(100_000) + 0.5) / 50_000 - 1
     assert np.exp(log_wealth(rows, 0.0, stakes)[-1]) == pytest.approx(e, abs=1e-6)
 
@@ -129,10 +128,11 @@ def test_the_bet_is_fair_at_the_margin_and_wins_above_it() -> None:
     margin = 0.02
     p_worse, p_better = 0.04, 0.02
     wealths = [
-        float(np.exp(log_wealth(Units(np.array([d]), np.ones(1), -1.0, 1.0), -margin)[-1])) for d in (-1.0, 0.0, 1.0)
+        float(np.exp(log_wealth(SequentialUnits(np.array([d]), np.ones(1), -1.0, 1.0), -margin)[-1]))
+        for d in (-1.0, 0.0, 1.0)
     ]
     assert p_worse * wealths[0] + (1 - p_worse - p_better) * wealths[1] + p_better * wealths[2] == pytest.approx(1.0)
-    assert first_crossing(Units(np.zeros(600), np.ones(600), -1.0, 1.0), -margin, 0.05) is not None
+    assert first_crossing(SequentialUnits(np.zeros(600), np.ones(600), -1.0, 1.0), -margin, 0.05) is not None
 
 
 def _shares(n: int, true: float, discordant: float, runs: int, seed: int) -> dict[str, float]:

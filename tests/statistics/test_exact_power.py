@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 from scipy.stats import multinomial
 
-from harness.statistics.exact_power import (
+from harness.statistics.mcnemar import exact_p
+from harness.statistics.power_analysis import (
     difference_power,
     margin_power,
+    rows_for_difference,
+    rows_for_margin,
     rows_to_pass,
     rows_to_see,
     smallest_difference,
     smallest_margin,
 )
-from harness.statistics.mcnemar import exact_p
-from harness.statistics.power import rows_for_difference, rows_for_margin
 from harness.statistics.tango import tango_interval
 
 

@@ -5,14 +5,15 @@ import pytest
 
 from harness.statistics import confusion
 from harness.statistics.bootstrap import (
+    ResamplingUnits,
     bootstrap,
+    count_units,
     draw_tables,
     jackknife_difference_se,
     monte_carlo_error,
     percentile_interval,
 )
 from harness.statistics.randomisation import randomisation_p
-from harness.statistics.units import Units, count_units
 
 FUNCTIONS = {"macro_f1": confusion.macro_f1, "accuracy": confusion.accuracy}
 
@@ -26,7 +27,7 @@ def _rows(n: int, seed: int, labels: int = 3, right: tuple[float, float] = (0.8,
     return np.stack([gold, *sides], axis=1)
 
 
-def _pair(rows: np.ndarray, labels: int = 3) -> Units:
+def _pair(rows: np.ndarray, labels: int = 3) -> ResamplingUnits:
     units = ((int(g), ((0, int(g), int(a), 1.0), (1, int(g), int(b), 1.0))) for g, a, b in rows)
     return count_units(units, sides=2, labels=labels)
 
@@ -118,7 +119,9 @@ def test_a_percentile_interval_covers_the_true_value_about_as_often_as_it_says()
     covered = 0
     for k in range(200):
         table = np.stack([rng.multinomial(size, row / row.sum()) for size, row in ((102, truth[0]), (198, truth[1]))])
-        units = Units(tables=np.eye(6).reshape(6, 1, 2, 3), counts=table.ravel(), strata=np.array([0, 0, 0, 1, 1, 1]))
+        units = ResamplingUnits(
+            tables=np.eye(6).reshape(6, 1, 2, 3), counts=table.ravel(), strata=np.array([0, 0, 0, 1, 1, 1])
+        )
         low, high = percentile_interval(bootstrap(units, FUNCTIONS, draws=1000, seed=k)["macro_f1"][:, 0])
         covered += low <= target <= high
     assert covered / 200 == pytest.approx(0.95, abs=3 * (0.95 * 0.05 / 200) ** 0.5)
@@ -181,7 +184,7 @@ def test_false_passes_of_macro_f1_at_the_margin() -> None:
     for seed in range(1000):
         counts = rng.multinomial(600, joint[joint > 0])
         seen = counts > 0
-        units = Units(tables=tables[seen], counts=counts[seen], strata=kinds[seen][:, 0])
+        units = ResamplingUnits(tables=tables[seen], counts=counts[seen], strata=kinds[seen][:, 0])
         values = bootstrap(units, {"f": confusion.macro_f1}, draws=2000, seed=seed)["f"]
         passes += percentile_interval(values[:, 0] - values[:, 1], 0.90)[0] > -loss
     assert passes / 1000 <= 0.05 + 3 * (0.05 * 0.95 / 1000) ** 0.5

@@ -5,9 +5,9 @@ import pytest
 
 from harness.statistics.bounded_mean import bounded_mean_interval
 from harness.statistics.mcnemar import harm_p
+from harness.statistics.multiple_testing import selection_level, selection_p
 from harness.statistics.noninferiority import LEVEL, noninferiority_verdict
 from harness.statistics.rows_needed import RowsNeeded, distance_told, least_rows_to_pass, rows_to_decide, two_digits
-from harness.statistics.selection import selection_level, selection_p
 from harness.statistics.tango import tango_interval
 
 

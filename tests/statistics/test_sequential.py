@@ -5,22 +5,24 @@ import pytest
 
 from harness.data.sampling import SeededOrder
 from harness.statistics.confidence_sequence import (
+    ALPHA,
+    LEVEL,
     STAKES,
-    Units,
+    SequentialUnits,
     anytime_p,
     confidence_sequence,
+    decide,
     first_crossing,
     log_wealth,
 )
-from harness.statistics.sequential import ALPHA, LEVEL, decide
 from harness.statistics.tango import tango_interval
 
 MARGIN = 0.02
 Array = np.ndarray
 
 
-def units(differences: Array) -> Units:
-    return Units(np.asarray(differences, dtype=float), np.ones(len(differences)), -1.0, 1.0)
+def units(differences: Array) -> SequentialUnits:
+    return SequentialUnits(np.asarray(differences, dtype=float), np.ones(len(differences)), -1.0, 1.0)
 
 
 def draw(seed: int, runs: int, rows: int, true: float, discordant: float) -> Array:
@@ -185,14 +187,14 @@ def test_groups_bet_as_one_and_copies_prove_nothing() -> None:
     passed = 0
     for _ in range(400):
         lost = np.where(rng.random(300) < MARGIN, -1.0, 0.0)
-        grouped = Units(10 * lost, np.full(300, 10.0), -1.0, 1.0, most=10.0)
+        grouped = SequentialUnits(10 * lost, np.full(300, 10.0), -1.0, 1.0, most=10.0)
         found = decide(grouped, -MARGIN, 0.0)
         passed += found is not None and found.decision == "pass"
     assert passed / 400 <= allowed(ALPHA, 400)
 
 
 def test_the_mean_of_groups_is_that_of_their_rows() -> None:
-    grouped = Units(np.array([-3.0, 0.0, 1.0]), np.array([3.0, 1.0, 1.0]), -1.0, 1.0, most=3.0)
+    grouped = SequentialUnits(np.array([-3.0, 0.0, 1.0]), np.array([3.0, 1.0, 1.0]), -1.0, 1.0, most=3.0)
     assert grouped.mean == pytest.approx(-0.4)
     low, high = confidence_sequence(grouped)
     assert low <= grouped.mean <= high

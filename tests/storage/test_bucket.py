@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harness.errors import UsageError
-from harness.storage.bucket import Bucket, is_url
+from harness.runs.object_storage import ObjectStore, is_url
 from tests.support.processes import PATIENCE_S, ROOT, wait_until
 
 pytest.importorskip("s3fs")
@@ -57,10 +57,9 @@ def names(s3: Any, prefix: str = "r/") -> list[str]:
 
 BENCH = """
 import sys
-from harness.logs import segments
-from harness.storage import mirror
-segments.SEGMENT_LINES = 10
-mirror.INTERVAL_S, mirror.LOOK_S = 0.3, 0.1
+from harness.runs import backend_log, storage_mirror
+backend_log.SEGMENT_LINES = 10
+storage_mirror.INTERVAL_S, storage_mirror.LOOK_S = 0.3, 0.1
 from harness.cli.main import main
 sys.exit(main())
 """
@@ -101,7 +100,7 @@ def test_urls_are_told_from_paths() -> None:
     assert is_url("s3://bucket/run") and is_url("gs://b") and is_url("az://b/c")
     assert not any(is_url(word) for word in ("last", "runs/s3", "/s3://x", "https://b/c", "s3:/b"))
     with pytest.raises(UsageError, match="names no bucket"):
-        Bucket.open("s3://")
+        ObjectStore.open("s3://")
 
 
 @pytest.mark.slow
@@ -203,4 +202,4 @@ def test_a_bucket_lost_on_the_way_loses_nothing(s3: Any, tmp_path: Path) -> None
 def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "adlfs", None)
     with pytest.raises(UsageError, match=r"az:// needs the package adlfs: python -m pip install adlfs"):
-        Bucket.open("az://b/run")
+        ObjectStore.open("az://b/run")

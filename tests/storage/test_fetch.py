@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.logs.lines import LogWriter
 from harness.records import Completion
-from harness.storage import fetch
-from harness.storage.bucket import Bucket
-from harness.storage.place import local_folder
+from harness.runs import object_storage
+from harness.runs.log_lines import LogWriter
+from harness.runs.object_storage import ObjectStore, local_folder
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -21,8 +20,8 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "there"
     folder.mkdir()
     (folder / "manifest.json").write_text("{}")
-    opened = Bucket(URL, fsspec.filesystem("file", skip_instance_cache=True), str(folder))
-    monkeypatch.setattr(fetch.Bucket, "open", lambda url: opened)
+    opened = ObjectStore(URL, fsspec.filesystem("file", skip_instance_cache=True), str(folder))
+    monkeypatch.setattr(object_storage.Bucket, "open", lambda url: opened)
     return folder
 
 
@@ -32,7 +31,7 @@ def fetched(tmp_path: Path, here: str, there: Path, copy: str) -> str:
     folder.mkdir(parents=True)
     (folder / "a.jsonl").write_text(here)
     (there / "a.jsonl").write_text(copy)
-    assert fetch.fetch_run(URL, tmp_path) == folder
+    assert object_storage.fetch_run(URL, tmp_path) == folder
     assert sorted(path.name for path in folder.iterdir()) == ["a.jsonl", "manifest.json"]
     return (folder / "a.jsonl").read_text()
 
@@ -57,6 +56,6 @@ def test_a_log_that_is_being_written_here_is_left_alone(tmp_path: Path, there: P
     folder.mkdir(parents=True)
     (there / "a.jsonl").write_text("1\n2\n3\n")
     with LogWriter(folder / "a.jsonl") as writer:
-        fetch.fetch_run(URL, tmp_path)
+        object_storage.fetch_run(URL, tmp_path)
         writer.append(0, Completion(id="i", text="x", finish="stop"), None)
     assert (folder / "a.jsonl").read_text().count("\n") == 1

@@ -7,13 +7,24 @@ from pathlib import Path
 
 import msgspec
 
-from harness.answers.labels import score_label
-from harness.backend import Needs, RunContext
+from harness.backend import RunContext, RunRequirements
 from harness.data.rows import DataSource
 from harness.errors import BackendStopped, UsageError
-from harness.identity import Identity
 from harness.metrics import CLASSIFICATION
-from harness.records import Completion, Cost, Failure, Message, Passage, Request, Sample, Score, Timing, Usage
+from harness.records import (
+    BackendIdentity,
+    Completion,
+    Cost,
+    Failure,
+    InputSpan,
+    Message,
+    Request,
+    Sample,
+    Score,
+    Timing,
+    Usage,
+)
+from harness.scoring.label_parsing import score_label
 
 LABELS = ("even", "odd")
 
@@ -38,7 +49,7 @@ class Parity:
         return Request(
             id=sample.id,
             messages=(Message(role="user", content=content),),
-            passages=(Passage(message=0, start=len(content) - len(number), end=len(content)),),
+            passages=(InputSpan(message=0, start=len(content) - len(number), end=len(content)),),
             labels=self.labels,
         )
 
@@ -87,10 +98,10 @@ class FakeBackend:
         self.context = context
         self.done = 0
 
-    def identity(self) -> Identity:
-        return Identity(kind="fake", model=self.settings.model, decode="generate", adapter=self.settings.adapter)
+    def identity(self) -> BackendIdentity:
+        return BackendIdentity(kind="fake", model=self.settings.model, decode="generate", adapter=self.settings.adapter)
 
-    async def check(self, needs: Needs) -> None:
+    async def check(self, needs: RunRequirements) -> None:
         if self.settings.refuse:
             raise UsageError(f"backend '{self.name}' is not ready: plug it in.")
         if self.settings.interrupt:

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from harness.answers.labels import score_label
-from harness.identity import Identity
 from harness.metrics import CLASSIFICATION
-from harness.records import Completion, Failure, Message, Passage, Request, Sample, number_repeats
-from harness.runlog import Manifest, RunLog
+from harness.records import BackendIdentity, Completion, Failure, InputSpan, Message, Request, Sample, number_repeats
+from harness.runs.run_log import Manifest, RunLog
+from harness.scoring.label_parsing import score_label
 from harness.summary.summarise import summarise
 
 PAYLOADS = (
@@ -27,7 +26,7 @@ NAMES = ("<b>bold", "a&b \"quoted\" 'single'", "$x^2$ \u202etfel")
 def hostile_run(folder: Path) -> RunLog:
     """Ten rows, three backends; every free text is a payload."""
     samples = list(number_repeats(Sample.of({"text": p}, p, "test", columns={f"c{PAYLOADS[1]}": p}) for p in PAYLOADS))
-    identities = {n: Identity(kind="openai", model=PAYLOADS[i], decode="generate") for i, n in enumerate(NAMES)}
+    identities = {n: BackendIdentity(kind="openai", model=PAYLOADS[i], decode="generate") for i, n in enumerate(NAMES)}
     manifest = Manifest(
         id="hostile", task=PAYLOADS[1], task_spec="hostile", parser="1", labels=PAYLOADS, rows=len(samples),
         data={"label": PAYLOADS[0], "source": PAYLOADS[2]}, backends=identities, git=PAYLOADS[0],
@@ -53,6 +52,6 @@ def _request(sample: Sample) -> Request:
     return Request(
         id=sample.id,
         messages=(Message(role=PAYLOADS[1], content=text + PAYLOADS[0]),),
-        passages=(Passage(message=0, start=0, end=len(text)),),
+        passages=(InputSpan(message=0, start=0, end=len(text)),),
         labels=PAYLOADS,
     )

@@ -4,23 +4,23 @@ import random
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.answers.labels import score_label
-from harness.identity import Identity
 from harness.metrics import CLASSIFICATION
 from harness.records import (
+    BackendIdentity,
     Completion,
     Cost,
     Decode,
     Failure,
+    InputSpan,
     Message,
-    Passage,
     Request,
     Sample,
     Timing,
     Usage,
     number_repeats,
 )
-from harness.runlog import Manifest, RunLog, Session
+from harness.runs.run_log import Manifest, RunLog, Session
+from harness.scoring.label_parsing import score_label
 from harness.summary.summarise import summarise
 
 LABELS = ("World", "Sports", "Business", "Sci/Tech")
@@ -96,7 +96,7 @@ def _request(sample: Sample) -> Request:
     return Request(
         id=sample.id,
         messages=(Message(role="user", content=f"{ASK}{text}"),),
-        passages=(Passage(message=0, start=len(ASK), end=len(ASK) + len(text)),),
+        passages=(InputSpan(message=0, start=len(ASK), end=len(ASK) + len(text)),),
         labels=LABELS,
         max_tokens=12,
     )
@@ -121,7 +121,7 @@ def _manifest(rows: int, seed: int, makers: dict[str, Maker]) -> Manifest:
         },
         request_hash="a" * 64,
         backends={
-            n: Identity(
+            n: BackendIdentity(
                 kind="openai" if m.model.startswith("gpt") else "local",
                 model=m.model,
                 decode=m.decode,

@@ -13,9 +13,9 @@ from peft import LoraConfig, get_peft_model
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification, PreTrainedTokenizerFast
 
-from harness.adapter import AdapterManifest, mark_current, weights_digest, write_manifest
-from harness.local.base import find_base
-from harness.records import Decode, Message, Passage, Request
+from harness.adapter_manifest import AdapterManifest, mark_current, weights_digest, write_manifest
+from harness.backends.local.base_files import find_base
+from harness.records import Decode, InputSpan, Message, Request
 from harness.workspace import Workspace
 
 LABELS = ("World", "Sports", "Business", "Sci/Tech")
@@ -161,7 +161,7 @@ def news_requests(
             Request(
                 id=f"row-{n}",
                 messages=(Message(role="user", content=f"{before}{text}\n\nTopic:"),),
-                passages=(Passage(message=0, start=len(before), end=len(before) + len(text)),),
+                passages=(InputSpan(message=0, start=len(before), end=len(before) + len(text)),),
                 labels=labels,
                 **({"max_tokens": 8} | changes),
             )

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.asking.plan import ask, load_rows, load_task
 from harness.data.rows import DataSource, DataWarning
 from harness.errors import UsageError
+from harness.execution.run_plan import ask, load_rows, load_task
 from harness.records import Completion
-from harness.tasks import similarity
+from harness.tasks import crossvalidated
 from harness.tasks.crossvalidated import CrossValidated
 from tests.support.shared import SHARED, needs_shared
 
@@ -31,7 +31,7 @@ def test_the_reference_scores_itself_highest_and_an_empty_answer_is_a_format_err
 
 
 def test_without_the_libraries_length_and_format_remain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(similarity, "find_spec", lambda name: None)
+    monkeypatch.setattr(crossvalidated, "find_spec", lambda name: None)
     task = CrossValidated()
     row = load_rows(task, DataSource(location="embedded"))[0]
     score = task.score(row, Completion(id="x", text="two words", finish="stop"))

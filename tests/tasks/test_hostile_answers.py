@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.answers.forms import PatternForm, SchemaForm, TextForm
-from harness.answers.labels import score_label
 from harness.records import Completion, Score
-from harness.tasks.persona_answer import score_answer
-from harness.tasks.qqp_answer import score_verdict
+from harness.scoring.answer_forms import PatternForm, SchemaForm, TextForm
+from harness.scoring.label_parsing import score_label
+from harness.tasks.persona_json import score_answer
+from harness.tasks.qqp import score_verdict
 
 Reader = Callable[[Completion], Score]
 

@@ -8,13 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.asking.plan import ask, load_rows, load_task
 from harness.data.rows import DataSource
 from harness.errors import UsageError
+from harness.execution.run_plan import ask, load_rows, load_task
 from harness.records import Completion
 from harness.tasks import persona_sample
-from harness.tasks.persona_answer import canonical, read_answer
-from harness.tasks.persona_json import PersonaJson
+from harness.tasks.persona_json import PersonaJson, canonical, read_answer
 from tests.support.shared import SHARED, needs_shared
 
 GOOD = '[{"text": "Hm.", "emotion": "wry"}, {"text": "No.", "emotion": "calm"}]'

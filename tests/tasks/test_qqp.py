@@ -9,13 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.asking.plan import ask, load_rows, load_task
 from harness.data.rows import DataSource, DataWarning
 from harness.errors import UsageError
+from harness.execution.run_plan import ask, load_rows, load_task
 from harness.records import Completion, Sample
 from harness.tasks import question_sample
-from harness.tasks.qqp import Qqp, QqpExplained
-from harness.tasks.qqp_answer import read_alone, read_explained
+from harness.tasks.qqp import Qqp, QqpExplained, read_alone, read_explained
 from tests.support.shared import SHARED, needs_shared
 
 

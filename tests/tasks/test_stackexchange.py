@@ -11,13 +11,12 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.asking.plan import load_rows
 from harness.cli.data import data
 from harness.data.rows import DataSource
 from harness.errors import UsageError
+from harness.execution.run_plan import load_rows
 from harness.tasks.crossvalidated import CrossValidated
-from harness.tasks.post_text import plain_text, to_ascii
-from harness.tasks.stackexchange import Built, build_pairs
+from harness.tasks.stackexchange import Built, build_pairs, plain_text, to_ascii
 
 
 def post(**attributes: object) -> str:

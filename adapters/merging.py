@@ -1,0 +1,119 @@
+"""Merging an adapter into its base: a model of its own, shown to answer as the adapter does."""
+
+import secrets
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import transformers
+from peft import PeftModel
+
+from harness.adapter_manifest import WEIGHTS, AdapterManifest, read_manifest, weights_digest
+from harness.adapters.lora_model import quiet_peft
+from harness.adapters.training_rows import OWN_ROWS
+from harness.backends.local.architecture import best_attention
+from harness.backends.local.base_files import find_base, model_loading
+from harness.backends.local.engine import LocalEngine
+from harness.backends.local.weight_loading import DTYPES, LOAD_ERRORS, first_line, load_tokenizer, place
+from harness.data.rows import DataSource
+from harness.data.sampling import seeded_order
+from harness.errors import BenchError, UsageError
+from harness.execution.run_plan import ask, load_rows, load_task
+from harness.records import Completion, Request
+from harness.task import Task
+
+UNMERGED = {
+    "head": "trains a head, which has no merged form",
+    "tfidf": "is a classical baseline",
+    "hosted": "is hosted by its provider",
+}
+
+
+class Merged(NamedTuple):
+    """Where the merged model lies, and on how many rows it answered as the adapter did."""
+
+    folder: Path
+    rows: int
+
+
+def merge(folder: Path, out: Path, rows: int, task_spec: str | None = None) -> Merged:
+    """Write base + adapter as one model to `out`, after asking both the same `rows` training rows.
+
+    task_spec: names the task, where the file that the adapter was trained with has moved.
+    In the base's own type: merged weights are rounded to it. Raises UsageError (a head, a hosted adapter, a
+    base that differs, `out` not empty) and BenchError where an answer differs; nothing is written then.
+    """
+    manifest = read_manifest(folder)
+    if manifest.objective != "generate":
+        raise UsageError(f"adapter {manifest.id} {UNMERGED[manifest.objective]}: nothing to merge.")
+    held = weights_digest(folder)
+    if held is None or manifest.adapter_sha256 not in (None, held):
+        raise UsageError(f"{folder / WEIGHTS} is not the file that was trained: nothing is merged.")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"--out {out} is not an empty folder: name another.")
+    task = _task(manifest, task_spec)
+    source = manifest.data.get("source")
+    location = None if source == OWN_ROWS else manifest.places.get("data", source)
+    files = find_base(manifest.base_spec)
+    if files.sha256() != manifest.base_sha256:
+        raise UsageError(f"base {manifest.base} has other weights than the ones adapter {manifest.id} was trained on.")
+    placement = place("auto", "auto", best_attention(files), "none", None)
+    tokenizer = load_tokenizer(files)
+    try:
+        with model_loading(), quiet_peft():
+            model: Any = transformers.AutoModelForCausalLM.from_pretrained(
+                str(files.folder),
+                dtype=DTYPES[placement.dtype],
+                attn_implementation=placement.attention,
+                use_safetensors=True,
+                local_files_only=True,
+            )
+            model.to(placement.device)
+            tuned: Any = PeftModel.from_pretrained(model, str(folder)).eval()
+    except LOAD_ERRORS as error:
+        raise UsageError(f"adapter {manifest.id} cannot be loaded on {manifest.base}: {first_line(error)}.") from error
+    samples = seeded_order(load_rows(task, DataSource(location=location, split="train")), manifest.seed)[:rows]
+    requests = [ask(task, sample) for sample in samples]
+    template = dict(manifest.recipe.get("template") or {})
+    before = _answers(tuned, tokenizer, requests, template)
+    with torch.no_grad():
+        merged = tuned.merge_and_unload()
+    after = _answers(merged, tokenizer, requests, template)
+    differ = [b.id for b, a in zip(before, after, strict=True) if (b.text, b.usage) != (a.text, a.usage)]
+    if differ:
+        raise BenchError(
+            f"the merged model answers {len(differ)} of {len(requests)} rows differently ({', '.join(differ[:5])}): "
+            "rounding to the base's type changed them; serve the adapter on its base instead. Nothing was written."
+        )
+    _write(merged, tokenizer, out)
+    return Merged(out, len(requests))
+
+
+def _task(manifest: AdapterManifest, spec: str | None) -> Task:
+    """The task that the adapter learned. Raises UsageError, also for a task of another name."""
+    try:
+        task = load_task(spec or manifest.task_spec)
+    except UsageError as error:
+        if spec is not None:
+            raise
+        raise UsageError(
+            f"{error} Adapter {manifest.id} learned the task '{manifest.task}': name its file with --task."
+        ) from None
+    if task.name != manifest.task:
+        raise UsageError(f"--task {spec}: adapter {manifest.id} learned the task '{manifest.task}', not '{task.name}'.")
+    return task
+
+
+def _answers(model: Any, tokenizer: Any, requests: list[Request], template: dict[str, Any]) -> list[Completion]:
+    return LocalEngine.from_live(model, tokenizer, template).answer(requests, decode="generate")
+
+
+def _write(model: Any, tokenizer: Any, out: Path) -> None:
+    """Aside first, so that `out` holds a whole model or none."""
+    aside = out.parent / f".{out.name}.{secrets.token_hex(2)}"
+    with model_loading():
+        model.save_pretrained(aside)
+    tokenizer.save_pretrained(aside)
+    if out.exists():
+        out.rmdir()
+    aside.rename(out)

@@ -1,1 +1,0 @@
-"""From an answer to what it says: labels, patterns, JSON."""

@@ -1,1 +1,0 @@
-"""Asking OpenAI-compatible servers: one idea a file; `harness.backends.openai` puts them together."""

@@ -1,0 +1,99 @@
+"""A decode job: how a handle wants its rows answered, and what the engine needs for it."""
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.backends.local.base_files import BaseFiles, find_base, missing_extra
+from harness.backends.local.batching import CPU_TOKENS
+from harness.backends.local.engine_counters import Counters
+from harness.backends.local.label_scoring import Normalisation
+from harness.backends.local.lora_weights import BASE
+from harness.backends.local.model_spec import BaseFacts, DecodeSettings, ModelSpec
+from harness.errors import UsageError
+from harness.records import Decode
+
+if TYPE_CHECKING:
+    from harness.backends.local.weight_loading import Placement
+
+
+@dataclass
+class DecodeJob:
+    """What a handle queues with its rows.
+
+    adapter: its name in this engine ("" is the base alone) and `folder` where it lies; budget: tokens of a
+    batch; unbatched: one row at a time and no shared prefix (a latency probe). `cancelled` ends it after
+    the current batch. template: variables of the chat template.
+    """
+
+    decode: Decode
+    adapter: str = BASE
+    folder: Path | None = None
+    labels: tuple[str, ...] = ()
+    normalisation: Normalisation = "sum"
+    budget: int = CPU_TOKENS
+    unbatched: bool = False
+    template: dict[str, Any] = field(default_factory=dict)
+    counters: Counters = field(default_factory=Counters)
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+
+def find_weights(wanted: ModelSpec) -> "tuple[BaseFiles, Placement, BaseFacts]":
+    """Find and hash the base, and choose its place; nothing is loaded. Raises UsageError saying what is missing."""
+    base = find_base(wanted.model)
+    try:
+        from harness.backends.local.architecture import best_attention
+        from harness.backends.local.weight_loading import place
+    except ImportError:
+        raise missing_extra() from None
+    attention = best_attention(base) if wanted.attention == "auto" else wanted.attention
+    placement = place(wanted.device, wanted.dtype, attention, wanted.quantization, wanted.threads)
+    facts = BaseFacts(
+        name=base.name,
+        folder=str(base.folder),
+        revision=base.revision,
+        sha256=base.sha256() if base.revision is None else None,
+        config_sha256=base.config_sha256(),
+        placement=placement.facts(),
+    )
+    return base, placement, facts
+
+
+def job_of(work: DecodeSettings, placement: "Placement") -> "DecodeJob":
+    """The engine's own form of an order."""
+    from harness.backends.local.batching import usual_tokens
+
+    return DecodeJob(
+        decode=work.decode,
+        adapter=work.adapter,
+        folder=Path(work.folder) if work.folder is not None else None,
+        labels=work.labels,
+        normalisation=work.normalisation,
+        budget=work.budget or usual_tokens(placement.device.split(":")[0], work.decode),
+        unbatched=work.unbatched,
+        template=work.template,
+    )
+
+
+def check_template(base: BaseFiles, work: DecodeSettings) -> list[str]:
+    """Render the first row's messages with the base's tokenizer alone; remarks on what its template made necessary.
+
+    Raises UsageError where the template refuses such messages or leaves a text out, or the tokenizer cannot be read.
+    """
+    from harness.backends.local.weight_loading import LOAD_ERRORS, first_line, load_tokenizer
+    from harness.prompting.chat_rendering import Renderer
+
+    try:
+        renderer = Renderer(load_tokenizer(base), work.template)
+    except LOAD_ERRORS as error:
+        raise UsageError(f"base model {base.name}: its tokenizer cannot be loaded: {first_line(error)}.") from error
+    if work.decode == "head":
+        return []
+    try:
+        if work.messages:
+            renderer.text(work.messages)
+        renderer.end_id  # noqa: B018  (a tokenizer without an end token is refused here)
+    except UsageError as error:
+        raise UsageError(f"base model {base.name}: {error}") from None
+    return [f"base model {base.name}: {remark}" for remark in renderer.remarks]

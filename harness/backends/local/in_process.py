@@ -1,0 +1,79 @@
+"""A local model in this process: a handle on the engine that holds its weights."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any
+
+from harness.backends.local.base_files import BaseFiles
+from harness.backends.local.model_spec import BaseFacts, DecodeSettings, ModelSpec, windows
+from harness.records import Completion, Request
+
+if TYPE_CHECKING:
+    from harness.backends.local.decode_job import DecodeJob
+    from harness.backends.local.engine import LocalEngine
+    from harness.backends.local.weight_loading import Placement
+
+
+class InProcessExecutor:
+    """Handles on one base in one placement share one engine (`shared`); its weights load with the first rows."""
+
+    def __init__(
+        self, wanted: ModelSpec, window: int, shared: dict[Any, Any], remark: Callable[[str], None] = lambda text: None
+    ) -> None:
+        self._wanted = wanted
+        self._remark = remark
+        self._window = window
+        self._shared = shared
+        self._found: tuple[BaseFiles, Placement] | None = None
+        self._engine: LocalEngine | None = None
+        self._job: DecodeJob | None = None
+
+    async def find(self) -> BaseFacts:
+        """Hashed in a thread, and not in the event loop. Raises UsageError."""
+        from harness.backends.local.decode_job import find_weights
+
+        base, placement, facts = await asyncio.to_thread(find_weights, self._wanted)
+        self._found = base, placement
+        return facts
+
+    async def open(self, work: DecodeSettings, rows: int) -> None:
+        """Share the engine that holds this base, or make it. Raises UsageError where its template does not fit."""
+        from harness.backends.local.decode_job import check_template, job_of
+        from harness.backends.local.engine import LocalEngine
+        from harness.backends.local.weight_loading import load
+
+        assert self._found is not None, "find comes before open"
+        base, placement = self._found
+        for remark in await asyncio.to_thread(check_template, base, work):
+            self._remark(remark)
+        if self._engine is None:
+            key = ("local engine", base.folder.resolve(), placement)
+            self._engine = self._shared.get(key)
+            if self._engine is None:
+                self._engine = self._shared[key] = LocalEngine(lambda: load(base, placement))
+            self._engine.open()
+        self._job = job_of(work, placement)
+
+    async def stream(self, requests: AsyncIterator[Request]) -> AsyncIterator[Completion]:
+        """Windows of the requests, each sorted by length into batches in the engine's own thread."""
+        assert self._engine is not None and self._job is not None, "open comes before stream"
+        async for window in windows(requests, 1 if self._job.unbatched else self._window):
+            async for batch in self._engine.stream(self._job, window):
+                for completion in batch:
+                    yield completion
+
+    def facts(self) -> dict[str, Any]:
+        """Nothing to add."""
+        return {}
+
+    def counters(self) -> dict[str, float]:
+        """Rates, padding and prefix-reuse shares, peak memory; empty before the first batch."""
+        return self._job.counters.table() if self._job else {}
+
+    async def aclose(self) -> None:
+        """End after the current batch; the last handle of an engine lets its weights go."""
+        if self._job is not None:
+            self._job.cancelled.set()
+        if self._engine is not None:
+            engine, self._engine = self._engine, None
+            await engine.close()

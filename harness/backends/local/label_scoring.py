@@ -1,0 +1,162 @@
+"""`decode = choose`: log-likelihood of every label after the prompt, labels scored as one token tree."""
+
+from typing import Literal, NamedTuple
+
+import torch
+
+from harness.backends.local.batching import Item, not_a_number, overflowed
+from harness.backends.local.exactness import continued
+from harness.backends.local.kv_cache import Prefix, new_stores, window
+from harness.backends.local.model import LoadedModel, Tail, float32_output
+from harness.records import Completion, Request, Usage
+
+
+class LabelTree(NamedTuple):
+    """tail: tokens that must be fed; lookups[label]: (slot, token) pairs whose log-probabilities add up.
+
+    Slot 0 is the prompt's last column, slot k the k-th fed token. A label's last token is looked up, never fed.
+    """
+
+    tail: Tail
+    lookups: list[list[tuple[int, int]]]
+
+    @classmethod
+    def of(cls, labels: list[list[int]], end_id: int) -> "LabelTree":
+        """The tree of token sequences, none empty; where one is the beginning of another, all get the end token."""
+        prefixes = {tuple(label[:n]) for label in labels for n in range(1, len(label))}
+        if any(tuple(label) in prefixes for label in labels):
+            labels = [[*label, end_id] for label in labels]
+        slots: dict[tuple[int, ...], int] = {(): 0}
+        fed: list[tuple[int, ...]] = []
+        lookups = []
+        for label in labels:
+            pairs = []
+            for n, token in enumerate(label):
+                path = tuple(label[:n])
+                if path not in slots:
+                    fed.append(path)
+                    slots[path] = len(fed)
+                pairs.append((slots[path], token))
+            lookups.append(pairs)
+        tail = Tail(
+            tokens=[path[-1] for path in fed],
+            depths=[len(path) - 1 for path in fed],
+            sees=[[path[: len(other)] == other for other in fed] for path in fed],
+        )
+        return cls(tail, lookups)
+
+    def branches(self) -> list[tuple[list[int], list[int]]]:
+        """Sequences of fed tokens from the root to each leaf, with slot 0 and their own: ([0, 1, 4], tokens)."""
+        sees = self.tail.sees
+        leaves = [k for k in range(len(sees)) if not any(other[k] for n, other in enumerate(sees) if n != k)]
+        paths = [[n for n, seen in enumerate(sees[leaf]) if seen] for leaf in leaves] or [[]]
+        return [([0, *(n + 1 for n in path)], [self.tail.tokens[n] for n in path]) for path in paths]
+
+
+Normalisation = Literal["sum", "mean"]
+
+MOST_LOGITS = 1 << 26
+"""Float32 logits held at a time (256 MiB): bounds the rows of a batch where the vocabulary is large."""
+
+
+class Choose:
+    """Scores label sets on one net. `normalisation` is "sum" (log-likelihood) or "mean" (per scored token)."""
+
+    def __init__(self, net: LoadedModel, normalisation: Normalisation = "sum") -> None:
+        self.net = net
+        self.normalisation = normalisation
+        self._trees: dict[tuple[str, ...], LabelTree] = {}
+
+    def tree(self, labels: tuple[str, ...]) -> LabelTree:
+        """The label tree, built once a label set."""
+        if labels not in self._trees:
+            encode = self.net.renderer.encode_answer
+            self._trees[labels] = LabelTree.of([encode(label) for label in labels], self.net.renderer.end_id)
+        return self._trees[labels]
+
+    def extra(self, request: Request) -> int:
+        """Tokens a row takes besides its prompt: those of the tree."""
+        return len(self.tree(request.labels).tail.tokens)
+
+    def room(self, request: Request) -> int:
+        """Tokens a prompt may have: the context less the deepest label token fed."""
+        depths = self.tree(request.labels).tail.depths
+        return self.net.context - (max(depths) + 1 if depths else 0)
+
+    def key(self, request: Request) -> tuple[str, ...]:
+        """Rows of one batch share their labels."""
+        return request.labels
+
+    def most_rows(self, request: Request) -> int:
+        """Rows a batch may have for its logits to fit."""
+        return max(1, MOST_LOGITS // (self.net.vocabulary * (1 + self.extra(request))))
+
+    def columns(self, items: list[Item], prefix: int) -> tuple[int, int]:
+        """Tokens computed behind the prefix, and columns with their padding."""
+        extra = self.extra(items[0].request)
+        own = [len(i.prompt.ids) - prefix + extra for i in items]
+        return sum(own), max(own) * len(own)
+
+    def answer(self, items: list[Item], prefix: Prefix) -> list[Completion]:
+        """One forward pass; logits only where a label's token is looked up."""
+        tree = self.tree(items[0].request.labels)
+        skip = len(prefix.ids)
+        packed = self.net.pack([item.prompt.ids[skip:] for item in items], skip, tree.tail)
+        with float32_output(self.net.model):
+            cache = None
+            if skip:
+                stores = new_stores(self.net, len(items), packed.valid.shape[1])
+                cache = window(stores, slice(0, len(items)), 0, prefix.layers)
+            logits = self.net.logits(packed, cache, 1 + len(tree.tail.tokens))
+        return self._completions(items, logits, skip)
+
+    def answer_singly(self, item: Item) -> Completion:
+        """The same from one pass for each sequence of label tokens that must be fed."""
+        tree = self.tree(item.request.labels)
+        logits: dict[int, torch.Tensor] = {}
+        with float32_output(self.net.model):
+            for slots, tokens in tree.branches():
+                found = continued(self.net.model, item.prompt.ids, tokens)
+                logits |= dict(zip(slots, found, strict=True))
+        (answer,) = self._completions([item], torch.stack([logits[n] for n in sorted(logits)])[None], 0)
+        return answer
+
+    def _completions(self, items: list[Item], logits: torch.Tensor, skip: int) -> list[Completion]:
+        """From logits [rows, slots, vocabulary]; skip: tokens of the shared prefix."""
+        labels = items[0].request.labels
+        tree = self.tree(labels)
+        scores = self._scores(logits.float(), tree).tolist()
+        return [
+            self._completion(item, skip, dict(zip(labels, row, strict=True)))
+            for item, row in zip(items, scores, strict=True)
+        ]
+
+    def _scores(self, logits: torch.Tensor, tree: LabelTree) -> torch.Tensor:
+        """[rows, labels]: sums (or means) of log-probabilities, float32."""
+        norm = logits.logsumexp(-1)
+        columns = []
+        for pairs in tree.lookups:
+            slots = torch.tensor([slot for slot, _ in pairs], device=logits.device)
+            tokens = torch.tensor([token for _, token in pairs], device=logits.device)
+            total = (logits[:, slots, tokens] - norm[:, slots]).sum(-1)
+            columns.append(total / len(pairs) if self.normalisation == "mean" else total)
+        return torch.stack(columns, dim=-1)
+
+    def _completion(self, item: Item, cached: int, scores: dict[str, float]) -> Completion:
+        if overflowed(scores.values()):
+            return not_a_number(item.request)
+        best = max(scores, key=scores.__getitem__)
+        return Completion(
+            id=item.request.id,
+            repeat=item.request.repeat,
+            text=best,
+            finish="stop",
+            label_scores=scores,
+            prompt_hash=item.prompt.hash(),
+            prompt_truncated=item.prompt.truncated,
+            usage=Usage(
+                prompt_tokens=len(item.prompt.ids),
+                cached_tokens=cached,
+                completion_tokens=len(self.net.renderer.encode_answer(best)),
+            ),
+        )

@@ -1,0 +1,1 @@
+"""OpenAI-compatible servers; `harness.backends.openai_backend` puts these parts together."""

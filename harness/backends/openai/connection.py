@@ -1,0 +1,314 @@
+"""The connection of an open backend: official client, transport, servers, and a bounded concurrent map."""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import httpx2
+import openai
+
+from harness.backend import RunContext
+from harness.backends.openai.answer_parsing import read_answer
+from harness.backends.openai.batch_jobs import BatchCaller
+from harness.backends.openai.concurrency_window import SHARE, ConcurrencyWindow, Lag
+from harness.backends.openai.cost_guard import BudgetReservation
+from harness.backends.openai.openai_settings import OPENAI_URL, OpenAISettings, from_environment, secrets_of
+from harness.backends.openai.rate_limiter import RateLimiter
+from harness.backends.openai.request_body import BodyBuilder
+from harness.backends.openai.request_executor import InFlightRequest, ReceivedAnswer, RequestExecutor
+from harness.backends.openai.server_check import check_served, lacks_model
+from harness.backends.openai.server_pool import Endpoint, Membership, ServerPool, source_of
+from harness.backends.openai.streaming import read_stream
+from harness.errors import UsageError
+from harness.money.prices import Price
+from harness.records import Completion, Request
+
+Pending = TypeVar("Pending")
+
+
+async def bounded_map(
+    requests: AsyncIterator[Request],
+    admit: Callable[[Request], Awaitable[Completion | Pending | None]],
+    perform: Callable[[Pending], Awaitable[Completion | None]],
+    stopped: Callable[[], bool],
+    most_open: int,
+) -> AsyncGenerator[Completion, None]:
+    """Completions in the order in which they end.
+
+    admit: waits until a request may go and returns its call; or its completion, where it needs no asking (the
+    cache); or None, where it must not go. One request at a time is admitted, so that no more than one has been
+    pulled and not sent. perform: carries a call out, many at once. stopped: no further requests are pulled once
+    it is true; those begun end. most_open: calls begun whose completion has not been taken yet.
+    Whatever either raises comes out here, after all that was begun has been cancelled.
+    """
+    done: deque[Completion | None] = deque()
+    news, room = asyncio.Event(), asyncio.Event()
+    tasks: set[asyncio.Task[None]] = set()
+    failures: list[BaseException] = []
+
+    async def one(call: Pending) -> None:
+        done.append(await perform(call))
+
+    def finished(task: asyncio.Task[None]) -> None:
+        tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            failures.append(error)
+        news.set()
+
+    async def pull() -> None:
+        async for request in requests:
+            admitted = await admit(request)
+            if isinstance(admitted, Completion):
+                done.append(admitted)
+                news.set()
+            elif admitted is not None:
+                task = asyncio.create_task(one(admitted))
+                tasks.add(task)
+                task.add_done_callback(finished)
+            while len(done) + len(tasks) >= most_open and not stopped():
+                room.clear()
+                await room.wait()
+            if stopped():
+                return
+
+    puller = asyncio.create_task(pull())
+    puller.add_done_callback(lambda _: news.set())
+    try:
+        while True:
+            while done:
+                completion = done.popleft()
+                if completion is not None:
+                    yield completion
+            room.set()
+            if failures:
+                raise failures[0]
+            if puller.done() and not tasks and not done:
+                puller.result()
+                return
+            news.clear()
+            await news.wait()
+    finally:
+        for task in (puller, *tasks):
+            task.cancel()
+        await asyncio.gather(puller, *tasks, return_exceptions=True)
+
+
+PATH = "/chat/completions"
+NO_KEY = "no-key"
+"""Sent to servers other than OpenAI when no key is set: the client insists on one, most local servers do not."""
+MOST_CONNECTIONS = 10_000
+KEEP_ALIVE_S = 60.0
+
+
+def find_key(name: str, settings: OpenAISettings) -> str | None:
+    """The key from the environment; None where none is set and another server than OpenAI is asked.
+
+    Raises UsageError naming the variable where OpenAI or Azure is asked without a key.
+    """
+    key = os.environ.get(settings.api_key_env, "").strip()
+    if key:
+        return key
+    if settings.azure is not None or OPENAI_URL in settings.urls:
+        raise UsageError(
+            f"backend '{name}': the environment variable {settings.api_key_env} is not set; put the API key there "
+            f"(or name another variable with api_key_env in [backends.{name}])."
+        )
+    return None
+
+
+def make_client(name: str, settings: OpenAISettings, url: str, key: str | None) -> openai.AsyncOpenAI:
+    """A client for one server: no retries of its own, no redirects (they could carry keys elsewhere)."""
+    where = f"[backends.{name}]"
+    bearer = sendable(key or NO_KEY, f"the key in the environment variable {settings.api_key_env}")
+    headers = {
+        k: sendable(from_environment(v, f"{where}.extra_headers.{k}"), f"{where}.extra_headers.{k}")
+        for k, v in settings.extra_headers.items()
+    }
+    proxy = from_environment(settings.proxy, f"{where}.proxy") if settings.proxy else None
+    if proxy and not proxy.startswith(("http://", "https://")):
+        raise UsageError(f"{where}: proxy must be a URL like http://HOST:3128.")
+    if settings.base_url_dns:
+        headers.setdefault("Host", urlsplit(settings.urls[0]).netloc)  # the URL holds an address
+    local = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+    http_client = openai.DefaultAioHttpClient(
+        limits=httpx2.Limits(max_connections=MOST_CONNECTIONS, keepalive_expiry=KEEP_ALIVE_S),
+        follow_redirects=False,
+        proxy=proxy,
+        trust_env=not local,
+    )
+    if settings.azure is not None:
+        return openai.AsyncAzureOpenAI(
+            azure_endpoint=url,
+            azure_deployment=settings.azure.deployment,
+            api_version=settings.azure.api_version,
+            api_key=bearer,
+            max_retries=0,
+            timeout=settings.timeout_s,
+            default_headers=headers,
+            http_client=http_client,
+        )
+    return openai.AsyncOpenAI(
+        base_url=url,
+        api_key=bearer,
+        max_retries=0,
+        timeout=settings.timeout_s,
+        default_headers=headers,
+        http_client=http_client,
+    )
+
+
+def sendable(value: str, where: str) -> str:
+    """What goes into a header, as it is. Raises UsageError for what HTTP cannot carry there."""
+    if not (value.isascii() and value.isprintable()):
+        raise UsageError(
+            f"{where} holds a character that no HTTP header takes (a curly quote, a line end): type it anew."
+        )
+    return value
+
+
+async def send_whole(endpoint: Endpoint, body: bytes) -> ReceivedAnswer:
+    """Send a body and read the answer from its bytes (the client's own answer objects cost as much as the call)."""
+    response = await endpoint.client.post(PATH, content=body, cast_to=httpx2.Response)
+    return ReceivedAnswer(read_answer(response.content), response.headers)
+
+
+async def send_streamed(endpoint: Endpoint, body: bytes) -> ReceivedAnswer:
+    """Send a body whose answer is streamed; its first piece gives the first-token time. A server that does not stream
+    answers whole, without one."""
+    began = time.perf_counter()
+    stream = await endpoint.client.post(
+        PATH, content=body, cast_to=object, stream=True, stream_cls=openai.AsyncStream[object]
+    )
+    response = stream.response  # its bytes are read here: the client's own events raise on shapes that it does not know
+    try:
+        answer, first = await read_stream(response.aiter_bytes(), began)
+    finally:
+        await response.aclose()
+    return ReceivedAnswer(answer, response.headers, first)
+
+
+OPEN_ROWS = 16
+"""Rows pulled beyond twice the concurrency: those that wait for a slot or between attempts."""
+
+
+class Service:
+    """The servers of one backend; `open` comes first. Construction raises UsageError where a key is missing."""
+
+    def __init__(
+        self, name: str, settings: OpenAISettings, builder: BodyBuilder, price: Price | None, context: RunContext
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self.context = context
+        self.pool = ServerPool(settings.concurrency)
+        self._key = find_key(name, settings)
+        self._members = Membership(source_of(settings), self.pool, self._endpoint, self._unfit, context.remark)
+        self._lag = Lag()
+        self.caller = RequestExecutor(
+            f"backend '{name}'",
+            settings,
+            builder,
+            price,
+            self.pool,
+            BudgetReservation(context.budget),
+            send_streamed if context.probing else send_whole,
+            secrets_of(settings, self._key),
+            context.remark,
+        )
+
+    def _endpoint(self, url: str) -> Endpoint:
+        return Endpoint(
+            url,
+            make_client(self.name, self.settings, url, self._key),
+            RateLimiter(self.settings.rpm, self.settings.tpm),
+            ConcurrencyWindow(self.settings.concurrency, self._lag),
+        )
+
+    async def _unfit(self, endpoint: Endpoint) -> str | None:
+        """Servers that are named one by one were meant; one that a file or DNS brings must have the model."""
+        if self.settings.base_url_file is None and not self.settings.base_url_dns:
+            return None
+        return await lacks_model(endpoint.url, self.caller.builder.model, endpoint.client)
+
+    async def open(self) -> None:
+        """Find the servers. Raises UsageError for a bad source of them, and where none is fit."""
+        await self._members.first()
+
+    async def shutdown_day(self) -> str | None:
+        """The day on which the model ends, as a server says it. Raises UsageError where it has come, and where no
+        server can be reached; of several servers, those that cannot are remarked on."""
+        if self.settings.azure is not None:  # its paths hold the deployment: it lists no models there
+            return None
+        model = self.caller.builder.model
+        looks = (check_served(self.name, model, e.url, e.client) for e in self.pool.endpoints)
+        found = await asyncio.gather(*looks, return_exceptions=True)
+        faults = [f for f in found if isinstance(f, BaseException)]
+        for fault in faults:
+            if len(faults) == len(found) or not isinstance(fault, UsageError):
+                raise fault
+            self.context.remark(str(fault))
+        return next((day for day in found if isinstance(day, str)), None)
+
+    async def flowing(
+        self,
+        requests: AsyncIterator[Request],
+        admit: Callable[[Request], Awaitable[Completion | InFlightRequest | None]],
+        perform: Callable[[InFlightRequest], Awaitable[Completion | None]],
+    ) -> AsyncGenerator[Completion, None]:
+        """Answers one by one as the limits allow, while servers join and leave; see `flow`."""
+        self._lag.start()
+        if self.settings.fleet:
+            self._members.start(self.settings.reread_s)
+        try:
+            answers = bounded_map(
+                requests, admit, perform, self.caller.stopped, 2 * self.settings.concurrency + OPEN_ROWS
+            )
+            async with contextlib.aclosing(answers):
+                async for completion in answers:
+                    yield completion
+        finally:
+            self._lag.stop()
+            await self._members.stop()
+
+    def batches(self, price: Price | None) -> BatchCaller:
+        """The same server's Batch API; `price` is that of a batch."""
+        return BatchCaller(
+            self.caller.where,
+            self.settings,
+            self.caller.builder,
+            price,
+            self.context.budget,
+            self.pool.endpoints[0].client,
+            self.caller.clean,
+            lambda done, total: self.context.progress(self.name, done, total),
+        )
+
+    def counters(self) -> dict[str, float]:
+        """In flight at most, the client's own lateness, and money that may be lost.
+
+        client_bound is 1 where that lateness is above lag.SHARE of the servers' best latency: recorded
+        latencies are then this machine's rather than the servers'.
+        """
+        best = min(e.window.best_latency for e in self.pool.endpoints)
+        several = {
+            "servers": float(len(self.pool.endpoints)),
+            "servers_joined": float(self._members.joined),
+            "servers_left": float(self._members.left),
+        }
+        return {
+            "most_in_flight": float(self.pool.most_in_flight),
+            "client_lag_s": round(self._lag.mean, 6),
+            "client_bound": float(self._lag.mean > SHARE * best),
+            "maybe_billed_usd": self.caller.purse.maybe_billed,
+            **(several if self.settings.fleet else {}),
+        }
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self.pool.aclose()

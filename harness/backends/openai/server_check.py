@@ -1,0 +1,165 @@
+"""Whether a server is reachable and serves the model, checked before anything is sent."""
+
+import os
+import socket
+
+import aiohttp
+import httpx2
+import msgspec
+import openai
+
+from harness.backends.openai.answer_parsing import first_words
+from harness.backends.openai.openai_settings import OpenAISettings
+from harness.errors import UnreachableError, UsageError
+from harness.money.prices import price_table, today
+
+LOOK_S = 2.5
+"""How long a server may take to be reached, and to list its models; one that is slow to list them is asked all the
+same."""
+NO_SUCH_PATH = (301, 302, 303, 307, 308, 404, 405, 410, 501)
+CHAT = "/chat/completions"
+
+
+class ServedModel(msgspec.Struct):
+    """A model as a server lists it; shutdown_date: its last day, where the server says one."""
+
+    id: str
+    shutdown_date: str | None = None
+
+
+class _Models(msgspec.Struct):
+    data: list[ServedModel]
+
+
+async def served_models(where: str, url: str, client: openai.AsyncOpenAI, *, strict: bool = True) -> list[ServedModel]:
+    """The models that a server lists; none where it lists none, is slow to, or wants a key first.
+
+    strict: raises UnreachableError, with the address and the cause, where nothing can be reached there, or where what
+    answers is no such server (with the address of the one beside it, if there is one).
+    """
+    try:
+        answer = await client.get("/models", cast_to=httpx2.Response, options={"timeout": LOOK_S})
+        body = answer.content
+        return msgspec.json.decode(body, type=_Models).data
+    except (openai.APIConnectionError, httpx2.HTTPError, aiohttp.ClientError) as error:
+        cause = unreachable(error)
+        if strict and cause is not None:
+            raise UnreachableError(
+                f"{where}: no server answers at {url} ({cause}): start it, or correct base_url."
+            ) from None
+        return []
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        said = first_words(body)
+    except openai.APIStatusError as error:
+        if error.status_code not in NO_SUCH_PATH:
+            return []
+        said = f"HTTP {error.status_code}: {first_words(error.response.content)}"
+    except openai.OpenAIError:
+        return []
+    if strict:
+        await _refuse_foreign(where, url, client, said)
+    return []
+
+
+async def _refuse_foreign(where: str, url: str, client: openai.AsyncOpenAI, said: str) -> None:
+    """Raises UnreachableError where chats are not answered at this address either. Some real servers list no models."""
+    if url.endswith(CHAT):
+        right = url.removesuffix(CHAT)
+        raise UnreachableError(f'{where}: base_url ends before {CHAT}: write base_url = "{right}".')
+    if not url.endswith("/v1") and await _lists_models(f"{url}/v1/models", client):
+        raise UnreachableError(f'{where}: {url} is no API ({said}), {url}/v1 is one: write base_url = "{url}/v1".')
+    try:
+        answer = await client.post(CHAT, body={}, cast_to=httpx2.Response, options={"timeout": LOOK_S})
+    except openai.APIStatusError as error:
+        if error.status_code not in NO_SUCH_PATH:  # it knows the path and misses the body: a server after all
+            return
+        said = f"HTTP {error.status_code}: {first_words(error.response.content)}"
+    except (openai.OpenAIError, httpx2.HTTPError, aiohttp.ClientError):
+        return
+    else:
+        if answer.content.lstrip()[:1] == b"{" and b"ndpoint" not in answer.content:
+            return
+        said = first_words(answer.content)
+    hint = "" if url.endswith("/v1") else f"; most such addresses end in /v1: try {url}/v1"
+    raise UnreachableError(
+        f"{where}: what answers at {url} is no OpenAI-compatible server ({said}): correct base_url{hint}."
+    )
+
+
+async def _lists_models(url: str, client: openai.AsyncOpenAI) -> bool:
+    try:
+        answer = await client.get(url, cast_to=httpx2.Response, options={"timeout": LOOK_S})
+        return bool(msgspec.json.decode(answer.content, type=_Models).data)
+    except (openai.OpenAIError, httpx2.HTTPError, aiohttp.ClientError, msgspec.MsgspecError, UnicodeDecodeError):
+        return False
+
+
+def unreachable(error: BaseException) -> str | None:
+    """Why no line to the server stood, in words; None where one stood and only the answer took too long."""
+    chain: list[BaseException] = []
+    seen: BaseException | None = error
+    while seen is not None and seen not in chain:
+        chain.append(seen)
+        seen = seen.__cause__ or seen.__context__
+    for cause in chain:  # the transport reports refused lines as time-outs: the innermost error knows better
+        if isinstance(cause, aiohttp.ClientConnectorError):
+            return _of_connector(cause)
+    if any(isinstance(cause, aiohttp.ConnectionTimeoutError | httpx2.ConnectTimeout) for cause in chain):
+        return f"no connection within {LOOK_S:g} s"
+    if any(isinstance(cause, TimeoutError | openai.APITimeoutError | httpx2.TimeoutException) for cause in chain):
+        return None
+    said = next((str(cause) for cause in chain if isinstance(cause, aiohttp.ClientError)), str(error))
+    return " ".join(said.split())[:160] or type(error).__name__
+
+
+def _of_connector(error: aiohttp.ClientConnectorError) -> str:
+    inner = error.os_error
+    if isinstance(inner, socket.gaierror):
+        return f"its host has no address: {inner.strerror}"
+    number = inner.errno if isinstance(inner.errno, int) and inner.errno > 0 else None
+    return os.strerror(number) if number is not None else " ".join(str(inner).split())[:160]
+
+
+def check_listed(name: str, model: str, settings: OpenAISettings) -> None:
+    """Refuse a model that OpenAI has shut down. Raises UsageError naming what to ask instead, and where."""
+    if settings.at_openai:
+        day = price_table().retired(model, today())
+        if day is not None:
+            raise retired(name, model, day)
+
+
+async def check_served(name: str, model: str, url: str, client: openai.AsyncOpenAI) -> str | None:
+    """The shut-down date that the server itself gives for a model (`/v1/models`), where it gives one.
+
+    Raises UsageError where that day has come, where nothing can be reached at the address, or where what answers there
+    is no such server. A server that lists no models, or asks for a key to do so, is not held against: its answer to
+    the first request will say what is wrong.
+    """
+    day = next((m.shutdown_date for m in await served_models(where(name), url, client) if m.id == model), None)
+    if day is not None and day[:10] <= today().isoformat():
+        raise retired(name, model, day[:10])
+    return day
+
+
+def where(name: str) -> str:
+    """How a sentence names a backend."""
+    return f"backend '{name}'"
+
+
+async def lacks_model(url: str, model: str, client: openai.AsyncOpenAI) -> str | None:
+    """What a server of a fleet serves instead of the model; None where it has it, or does not say."""
+    served = await served_models("", url, client, strict=False)
+    names = {model, model.rpartition(":")[0]}  # SGLang asks an adapter as BASE:ADAPTER and lists both for themselves
+    if not served or any(m.id in names for m in served):
+        return None
+    return f"{url} does not serve {model} (it serves {', '.join(m.id for m in served[:5])}): it is left out."
+
+
+def retired(name: str, model: str, day: str) -> UsageError:
+    """The sentence about a model that was shut down on `day`."""
+    instead = price_table().living(model, today())
+    change = f'model = "{instead}"' if instead else "model to a living one"
+    return UsageError(
+        f"backend '{name}': {model} was shut down on {day}: set {change} in [backends.{name}] of bench.toml, "
+        f"or base_url to a server that still has it."
+    )

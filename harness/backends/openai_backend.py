@@ -1,0 +1,225 @@
+"""The openai backend: GPT models and every OpenAI-compatible server."""
+
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from harness.adapter_manifest import find_adapter, find_current, read_manifest
+from harness.backend import RunContext, RunRequirements
+from harness.backends.openai.cost_guard import list_cost
+from harness.backends.openai.openai_settings import OPENAI_URL, OpenAISettings, check_settings
+from harness.backends.openai.request_body import BodyBuilder, family_of
+from harness.errors import UsageError
+from harness.execution.answer_cache import AnswerCache, from_cache
+from harness.money.prices import Price, price_table
+from harness.records import BackendIdentity, Completion, Decode, Request, Usage
+
+if TYPE_CHECKING:
+    from harness.backends.openai.connection import Service
+    from harness.backends.openai.request_executor import InFlightRequest
+
+
+class OpenAIBackend:
+    """Chat completions through the official async client. See harness/api for each of its parts."""
+
+    Settings = OpenAISettings
+
+    def __init__(self, name: str, settings: OpenAISettings, task_name: str, context: RunContext) -> None:
+        check_settings(name, settings)
+        self.name = name
+        self.settings = settings
+        self.context = context
+        self.decode: Decode = "json" if settings.decode == "json" else "generate"
+        self.model, self.adapter, self._training_usd = _hosted_model(name, settings, task_name, context)
+        self.family = family_of(self.model)
+        self.price = settings.price or self._listed_price()
+        self.builder = BodyBuilder(name, settings, self.model, self.decode, self.family, stream=context.probing)
+        self._service: Service | None = None
+        self._cache: AnswerCache | None = None
+        self._cached = 0
+        self._shutdown: str | None = None
+
+    @property
+    def _batching(self) -> bool:
+        return self.settings.batch and not self.context.probing
+
+    @property
+    def _asking_price(self) -> Price | None:
+        """The price of an answer as it is asked for here: in a batch, or at once."""
+        return self.price.batch() if self._batching and self.price is not None else self.price
+
+    def _listed_price(self) -> Price | None:
+        """The table's price of this very model id; gateways and Azure charge what OpenAI charges."""
+        listed = price_table().find(self.model)
+        return listed.price if listed is not None else None
+
+    def identity(self) -> BackendIdentity:
+        """What answers: model, decode, price, servers and limits; never a key."""
+        listed = price_table().find(self.model) if self.settings.at_openai else None
+        settings = {
+            "base_url": self.settings.base_url_file or list(self.settings.urls),
+            "concurrency": self.settings.concurrency,
+            **self.builder.facts(),
+        }
+        for key in ("base_url_dns", "rpm", "tpm", "azure", "batch"):
+            value = getattr(self.settings, key)
+            if value:
+                settings[key] = msgspec.to_builtins(value)
+        return BackendIdentity(
+            kind="openai",
+            model=self.model,
+            decode=self.decode,
+            adapter=self.adapter,
+            training_usd=self._training_usd,
+            price=msgspec.to_builtins(self.price) if self.price is not None else None,
+            retired=self._shutdown or (listed.shutdown if listed is not None else None),
+            settings=settings,
+        )
+
+    def _scope(self) -> list[Any]:
+        """All that shapes an answer beyond the request: the cache key's own part."""
+        azure = msgspec.to_builtins(self.settings.azure)
+        servers = self.settings.base_url_file or sorted(self.settings.urls)
+        headers = self.settings.extra_headers  # a gateway may choose the model by them; as written, without secrets
+        return [self.model, servers, azure, self.decode, self.builder.facts(), *([headers] if headers else [])]
+
+    async def check(self, needs: RunRequirements) -> None:
+        """Key, living model, and what the task needs. Raises UsageError before anything is paid."""
+        from harness.backends.openai.server_check import check_listed
+
+        where = f"[backends.{self.name}]"
+        check_listed(self.name, self.model, self.settings)
+        if self.decode == "json":
+            if not self.family.schema:
+                raise UsageError(f'{where}: {self.model} takes no JSON schema; use decode = "generate".')
+            if not needs.schema and not needs.labels:
+                raise UsageError(f'{where}: decode = "json" needs a task with a schema or labels.')
+        if self.settings.batch and (self.settings.azure or len(self.settings.urls) > 1):
+            raise UsageError(f"{where}: batch = true works with one base_url, and not with azure.")
+        if self.context.budget.ceiling is not None:
+            self._check_bounded(where)
+        self._shutdown = await (await self._open()).shutdown_day()
+
+    def _check_bounded(self, where: str) -> None:
+        """A ceiling that is never passed needs to know the most that an answer can cost."""
+        if self._asking_price is None:
+            raise UsageError(
+                f"{where}: the {'batch ' if self._batching else ''}price of {self.model} is unknown, so "
+                f"--max-cost cannot be kept: give price = {{ input = .., output = .. }} (USD per million tokens; "
+                f"for batches batch_input and batch_output too), or run without --max-cost."
+            )
+        why = self.builder.why_unbounded()
+        if why is not None:
+            raise UsageError(f"{where}: {why}: --max-cost cannot be kept; change that, or run without --max-cost.")
+
+    async def _open(self) -> "Service":
+        if self._service is None:
+            from harness.backends.openai.connection import (
+                Service,  # brings the client: a second of imports, for those that ask
+            )
+
+            service = Service(self.name, self.settings, self.builder, self.price, self.context)
+            await service.open()
+            self._service = service
+        if self.context.use_cache and not self.context.probing and self._cache is None:
+            self._cache = AnswerCache(self.context.workspace.cache, self.model, self._scope(), self.context.remark)
+        return self._service
+
+    async def stream(self, requests: AsyncIterator[Request], state_dir: Path) -> AsyncIterator[Completion]:
+        """Answer requests as the limits allow. Raises BackendStopped after all that was sent has been yielded."""
+        service = await self._open()
+        service.caller.begin()
+        answers = (
+            self._batched(service, requests, state_dir)
+            if self._batching
+            else service.flowing(requests, self._admit, self._perform)
+        )
+        try:
+            async with contextlib.aclosing(answers):
+                async for completion in answers:
+                    yield completion
+        finally:
+            if self._cache is not None:
+                self._cache.flush()
+        if service.caller.stop is not None:
+            raise service.caller.stop
+
+    async def _batched(
+        self, service: "Service", requests: AsyncIterator[Request], state_dir: Path
+    ) -> AsyncGenerator[Completion, None]:
+        asked: dict[tuple[str, int], Request] = {}
+        async for request in requests:
+            kept = self._kept(request)
+            if kept is not None:
+                yield kept
+            else:
+                asked[(request.id, request.repeat)] = request
+        answers = service.batches(self._asking_price).stream(list(asked.values()), state_dir)
+        async with contextlib.aclosing(answers):
+            async for completion in answers:
+                self._keep(asked[(completion.id, completion.repeat)], completion)
+                yield completion
+
+    def _kept(self, request: Request) -> Completion | None:
+        """The answer from the cache, or None."""
+        kept = self._cache.get(request.cache_key()) if self._cache is not None else None
+        if kept is None:
+            return None
+        self._cached += 1
+        usage = kept.usage if kept.usage != Usage() else None  # the server never said
+        tier = None if self._batching else kept.notes.get("service_tier")
+        return from_cache(request.id, request.repeat, kept, list_cost(self._asking_price, usage, tier))
+
+    def _keep(self, request: Request, completion: Completion) -> None:
+        """Put a whole answer into the cache."""
+        if self._cache is not None:
+            self._cache.put(request.cache_key(), completion)
+
+    async def _admit(self, request: Request) -> "Completion | InFlightRequest | None":
+        """The answer from the cache, or a call that may be sent now."""
+        return self._kept(request) or await (await self._open()).caller.admit(request)
+
+    async def _perform(self, call: "InFlightRequest") -> Completion | None:
+        completion = await (await self._open()).caller.perform(call)
+        if completion is not None:
+            self._keep(call.request, completion)
+        return completion
+
+    def counters(self) -> dict[str, float]:
+        """Cached answers, and what the service says of its work (harness/backends/openai/connection.py)."""
+        return {**self._service.counters(), "cached": float(self._cached)} if self._service is not None else {}
+
+    async def aclose(self) -> None:
+        """Close connections and the cache."""
+        if self._service is not None:
+            await self._service.aclose()
+        if self._cache is not None:
+            self._cache.close()
+        self._service = self._cache = None
+
+
+def _hosted_model(
+    name: str, settings: OpenAISettings, task_name: str, context: RunContext
+) -> tuple[str, str | None, float | None]:
+    """The model id; where a hosted fine-tune is meant, the adapter it comes from and what its training cost."""
+    if settings.adapter is None:
+        return settings.model, None, None
+    if settings.adapter == "auto":
+        train = f"bench train --task {context.task or task_name} --recipe RECIPE --set model={settings.model}"
+        folder = find_current(context.workspace, task_name, settings.model, train)
+    else:
+        folder = find_adapter(context.workspace, settings.adapter)
+    manifest = read_manifest(folder)
+    if manifest.model is None:
+        raise UsageError(f"adapter {manifest.id} was trained here, not at a provider: use a backend of kind 'local'.")
+    hosted = manifest.hosted
+    if hosted is not None and settings.urls == (OPENAI_URL,) and hosted.base_url != OPENAI_URL:
+        # Said, not done: an address out of a file must not decide where a key is sent.
+        raise UsageError(
+            f"backend '{name}': adapter {manifest.id} was tuned at {hosted.base_url}, not at OpenAI: set base_url and "
+            f"api_key_env in [backends.{name}]."
+        )
+    return manifest.model, manifest.id, manifest.training_cost_usd

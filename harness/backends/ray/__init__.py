@@ -1,0 +1,1 @@
+"""Local models in Ray workers, on other devices and machines."""

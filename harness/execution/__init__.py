@@ -1,0 +1,1 @@
+"""Running the backends of a run: plan, executor, answer cache, budget."""

@@ -1,0 +1,165 @@
+"""`bench compare A B`: two runs on the rows that both asked in the same words, with a word about the others."""
+
+from harness.errors import NotComparableError
+from harness.gate.comparability import metric_refusals
+from harness.gate.evaluate import GateSource, match_names
+from harness.hashing import digest
+from harness.metrics import Metric
+from harness.records import Record, Row
+from harness.results import PairResult, ReplacementVerdict, VerdictTerms
+from harness.runs.run_log import RunLog
+from harness.summary.comparison import Comparison, compare_all
+from harness.summary.detectable_difference import detectable_of_pair
+from harness.summary.outcomes import RowTable
+from harness.summary.ranking import better_of, correct_pairs
+from harness.summary.replacement_verdict import GainBounds, fixed_bounds, not_better, verdict_of_bounds
+
+
+class ComparedBackend(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """One backend of the comparison and its figures on the common rows, by metric."""
+
+    run: str
+    backend: str
+    model: str
+    decode: str
+    figures: dict[str, float]
+
+
+class Versus(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """a against b for every metric.
+
+    rows: common rows; verdicts: for each two sides whether a may replace b, by the first metric; resolves: the smallest
+    difference of the first metric that the rows detect between the first two sides (80 % power); notes: what was left
+    out.
+    """
+
+    task: str
+    rows: int
+    sides: tuple[tuple[ComparedBackend, ComparedBackend], ...]
+    pairs: tuple[PairResult, ...]
+    resolves: float | None
+    notes: tuple[str, ...]
+    verdicts: tuple[ReplacementVerdict, ...] = ()
+
+
+def versus(a: GateSource, b: GateSource, a_name: str | None, b_name: str | None) -> Versus:
+    """Compare on the rows of one id and one request hash.
+
+    A metric that one side has not measured is left out. Raises NotComparableError: another task, parser or metric
+    version, or no row in common.
+    """
+    names = match_names(a, b, a_name, b_name)
+    _refuse(a, b)
+    asked = {row.sample.id: _asked(row) for row in b.rows}
+    same = [n for n, row in enumerate(a.rows) if asked.get(row.sample.id) == _asked(row)]
+    if not same:
+        raise NotComparableError(
+            f"{a.evaluation.source} and {b.evaluation.source} have no row that was asked in the same words."
+        )
+    theirs_by_name = {m.name for m in b.evaluation.metrics}
+    metrics = tuple(m for m in a.evaluation.metrics if m.name in theirs_by_name)
+    rows = RowTable.of((a.rows[n] for n in same), a.evaluation.labels)
+    ids = [a.ids[n] for n in same]
+    sides: list[tuple[ComparedBackend, ComparedBackend]] = []
+    everything: dict[tuple[str, str], dict[str, Comparison]] = {}
+    bounds: dict[tuple[str, str], GainBounds] = {}
+    notes: list[str] = []
+    for mine, theirs in names:
+        x, y = a.side(mine), b.side(theirs)
+        left, right = x.outcomes.only(x.positions(ids)), y.outcomes.only(y.positions(ids))
+        compared = compare_all(metrics, rows, left, right, (mine, theirs))
+        notes += _of_answers(mine, theirs, len(same), int((left.answered & right.answered).sum()))
+        if x.early is not None or y.early is not None:
+            notes.append(f"{mine}: asking stopped early; what is shown holds wherever it stopped.")
+        of_runs = f"{mine} of {x.info.run}", f"{theirs} of {y.info.run}"
+        everything[of_runs] = compared
+        if metrics:
+            found = fixed_bounds(metrics[0], rows, (left, right), (mine, theirs))
+            bounds |= {} if found is None else {of_runs: found}
+        values = [{n: getattr(c, f"value_{side}") for n, c in compared.items()} for side in "ab"]
+        sides.append(
+            (
+                ComparedBackend(
+                    run=x.info.run, backend=mine, model=x.info.model, decode=x.info.decode, figures=values[0]
+                ),
+                ComparedBackend(
+                    run=y.info.run, backend=theirs, model=y.info.model, decode=y.info.decode, figures=values[1]
+                ),
+            )
+        )
+    pairs = correct_pairs(metrics, everything)
+    return Versus(
+        task=a.evaluation.task,
+        rows=len(same),
+        sides=tuple(sides),
+        pairs=pairs,
+        resolves=detectable_of_pair(pairs[0]) if pairs else None,
+        verdicts=_verdicts(bounds, pairs, a, metrics),
+        notes=(*_notes(a, b, len(same), sides), *filter(None, [rows.copies_remark()]), *notes),
+    )
+
+
+def _asked(row: Row) -> str:
+    return digest([row.request.hash(), row.sample.reference])
+
+
+def _refuse(a: GateSource, b: GateSource) -> None:
+    for what, here, there in (
+        ("tasks", a.evaluation.task, b.evaluation.task),
+        ("versions of the task's parser", a.evaluation.parser, b.evaluation.parser),
+        ("label sets", ", ".join(a.evaluation.labels), ", ".join(b.evaluation.labels)),
+    ):
+        if here != there:
+            raise NotComparableError(f"the {what} differ ({here} and {there}): their scores mean different things.")
+    if other := metric_refusals(a.evaluation, b.evaluation):
+        raise NotComparableError(" ".join(other))
+
+
+def _verdicts(
+    bounds: dict[tuple[str, str], GainBounds],
+    pairs: tuple[PairResult, ...],
+    source: GateSource,
+    metrics: tuple[Metric, ...],
+) -> tuple[ReplacementVerdict, ...]:
+    """For each two sides with bounds, whether the first may replace the second."""
+    better = {(p.a, p.b) for p in pairs if p.metric == metrics[0].name and better_of(p) == p.a} if metrics else set()
+    return tuple(
+        verdict_of_bounds(b if names in better else not_better(b), metrics[0], names, _terms(source, metrics[0]))
+        for names, b in bounds.items()
+    )
+
+
+def _terms(source: GateSource, metric: Metric) -> VerdictTerms:
+    """The terms that the first run was asked by, where they are of this metric."""
+    asked = source.origin.manifest.verdict if isinstance(source.origin, RunLog) else None
+    if asked is None or source.evaluation.metrics[0] != metric:
+        return VerdictTerms()
+    return VerdictTerms(margin=asked.margin, margin_source=asked.margin_source, checks=asked.checks)
+
+
+def _notes(
+    a: GateSource, b: GateSource, common: int, sides: list[tuple[ComparedBackend, ComparedBackend]]
+) -> list[str]:
+    notes = []
+    if not common == len(a.rows) == len(b.rows):
+        notes.append(
+            f"compared on the {common} rows that both asked in the same words, of {len(a.rows)} and {len(b.rows)}."
+        )
+    if not common == len(a.rows) == len(b.rows) and a.evaluation.order != b.evaluation.order:
+        notes.append(
+            f"rows were drawn by version {a.evaluation.order} of the seeded order in one run and by version "
+            f"{b.evaluation.order} in the other: a smaller --limit is no part of a larger one there."
+        )
+    for x, y in sides:
+        if x.decode != y.decode:
+            notes.append(f"{x.backend} and {y.backend} take their answers in different ways ({x.decode}, {y.decode}).")
+    alone = {m.name for m in a.evaluation.metrics} ^ {m.name for m in b.evaluation.metrics}
+    notes += [f"{name} was measured in one of the runs only." for name in sorted(alone)]
+    return notes
+
+
+def _of_answers(mine: str, theirs: str, common: int, answered: int) -> list[str]:
+    if answered == common:
+        return []
+    who = mine if mine == theirs else f"{mine} and {theirs}"
+    return [f"{who}: rows that one side has not answered are left out: {answered} remain."]

@@ -1,1 +1,0 @@
-"""Looks at data before it is trained on or asked about."""

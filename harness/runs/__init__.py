@@ -1,0 +1,1 @@
+"""The run directory: logs, storage, and the class that reads and writes them."""

@@ -1,0 +1,1 @@
+"""Parsing and scoring answers: labels, patterns, numbers, JSON."""

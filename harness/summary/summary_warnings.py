@@ -1,0 +1,166 @@
+"""What a reader of a summary must know before believing its figures, in words."""
+
+import numpy as np
+
+from harness.gate.early_stopping import KIND as EARLY_STOP
+from harness.gate.gate_settings import DEFAULT_FORMAT_MARGIN, DEFAULT_MARGIN
+from harness.metrics import ACCURACY, FORMAT_ERROR_RATE
+from harness.results import AnswerFinding, BackendResult, PairResult
+from harness.runs.run_log import Manifest
+from harness.statistics.rows_needed import least_rows_to_pass
+from harness.summary.outcomes import HAS_NO_FORMAT, Outcomes
+from harness.text_sanitize import one_line
+
+MUCH_CACHED = 0.01
+WAITING = 10.0
+"""A request that waits for its turn this many times longer than it is worked on tells of the client."""
+
+
+def warnings_of(
+    manifest: Manifest,
+    results: dict[str, BackendResult],
+    pairs: tuple[PairResult, ...],
+    outcomes: dict[str, Outcomes],
+    findings: tuple[AnswerFinding, ...] = (),
+) -> tuple[str, ...]:
+    """All warnings: first what makes a verdict doubtful, last what concerns speed alone."""
+    found = [text for name, result in results.items() for text in _incomplete(name, result)]
+    found += [finding.sentence for finding in findings]
+    found += [text for name, result in results.items() for text in _contaminated(manifest, name, result)]
+    found += [text for name, result in results.items() for text in _undefined(name, result, outcomes[name])]
+    found += _too_few_for_a_gate(manifest, results)
+    fewer = sorted({(p.a, p.b, p.rows) for p in pairs if p.rows < manifest.rows and p.metric == _headline(pairs)})
+    found += [f"{a} and {b} are compared on the {n} of {manifest.rows} rows that both answered." for a, b, n in fewer]
+    found += [text for name, result in results.items() for text in _retired(manifest, name, result)]
+    found += [text for name, result in results.items() for text in _of_work(manifest, name, result)]
+    return tuple(found)
+
+
+def _too_few_for_a_gate(manifest: Manifest, results: dict[str, BackendResult]) -> list[str]:
+    """That the default gate could not pass on these rows, whatever the answers."""
+    written = any(r.decode not in HAS_NO_FORMAT for r in results.values())
+    if written and FORMAT_ERROR_RATE.name in manifest.metric_versions:
+        margin, what = DEFAULT_FORMAT_MARGIN, "format errors within 1 point"
+    elif ACCURACY.name in manifest.metric_versions:
+        margin, what = DEFAULT_MARGIN, "accuracy within 2 points"
+    else:
+        return []
+    least = least_rows_to_pass(margin)
+    if not 0 < manifest.rows < least:
+        return []
+    return [
+        f"`bench gate` with its default margins cannot pass with fewer than {least} rows, even where no row differs "
+        f"({what}); these are {manifest.rows}."
+    ]
+
+
+def _headline(pairs: tuple[PairResult, ...]) -> str:
+    return pairs[0].metric if pairs else ""
+
+
+def _first_message(result: BackendResult) -> str:
+    """What the server said of the most frequent kind of error."""
+    kind = max(result.errors, key=lambda kind: result.errors[kind])
+    message = result.error_examples.get(kind, "")
+    return f" The first {kind}: {one_line(message, 160)}" if message else ""
+
+
+def _incomplete(name: str, result: BackendResult) -> list[str]:
+    found = []
+    errors = sum(result.errors.values())
+    if errors:
+        kinds = ", ".join(f"{kind} {count}" for kind, count in result.errors.items())
+        found.append(
+            f"{name}: {errors} of {result.asked} requests ended in an infrastructure error ({kinds}); "
+            f"they are excluded from the rates.{_first_message(result)}"
+        )
+    early = result.stopped is not None and result.stopped.get("kind") == EARLY_STOP
+    if result.missing and not early:
+        found.append(f"{name}: {result.missing} of {result.asked} answers are missing; finish with --resume.")
+    if early:
+        found.append(
+            f"{name}: its number of rows was chosen by looking at the answers: its intervals are confidence sequences, "
+            "which hold wherever asking stops, and figures that have none stand without an interval."
+        )
+    if result.stopped is not None:
+        found.append(f"{name} stopped early: {result.stopped.get('message', '')}")
+    return found
+
+
+def _of_work(manifest: Manifest, name: str, result: BackendResult) -> list[str]:
+    found = []
+    load = result.load
+    if load.cached > MUCH_CACHED * max(result.answered, 1):
+        found.append(
+            f"{name}: {load.cached} of {result.answered} answers came from the cache or a recording; "
+            "latency and throughput rest on the others."
+        )
+    if result.truncated_prompts:
+        found.append(f"{name}: {result.truncated_prompts} prompts were too long and lost the end of their text.")
+    if result.cut_off_thinking:
+        found.append(
+            f"{name}: {result.cut_off_thinking} of {result.answered} answers were cut off while the model was still "
+            "reasoning: their tokens went into thoughts; raise max_tokens, or switch reasoning off."
+        )
+    if manifest.probe_rows and result.probe is None:
+        found.append(f"{name}: the latency probe has no answer: its latency one request at a time is not known.")
+    if result.only_reasoning:
+        found.append(
+            f"{name}: {result.only_reasoning} of {result.answered} answers hold reasoning alone: the model stopped "
+            "there, or the server's reasoning parser takes answers for thoughts; switch reasoning off (template = "
+            "{ enable_thinking = false }), or start the server without that parser."
+        )
+    if load.counters.get("client_bound"):
+        lag = load.counters.get("client_lag_s", 0.0)
+        advice = "measure latency with a probe, or lower concurrency"
+        if manifest.probe_rows:
+            advice = "its probe is not concerned" if result.probe is not None else "no answer of its probe came back"
+        found.append(
+            f"{name}: latency under load is client-bound: answers were read {1000 * lag:.0f} ms late on average; "
+            f"{advice}."
+        )
+    remote = manifest.backends[name].kind != "local"  # rows of a local window wait for each other by design
+    if remote and load.service is not None and load.queue_mean_s is not None:
+        waited, worked = load.queue_mean_s, load.service.mean_s
+        if 0 < WAITING * worked < waited:
+            found.append(
+                f"{name}: requests waited {waited:.2f} s for their turn and were worked on for {worked:.2f} s: "
+                "throughput is bound by this machine or its limits, not by the server."
+            )
+    return found
+
+
+def _retired(manifest: Manifest, name: str, result: BackendResult) -> list[str]:
+    retired = manifest.backends[name].retired
+    if not retired:
+        return []
+    past = manifest.created[:10] >= retired
+    return [f"{name}: {result.model} {'was' if past else 'will be'} shut down on {retired}."]
+
+
+def _contaminated(manifest: Manifest, name: str, result: BackendResult) -> list[str]:
+    if not result.contaminated:
+        return []
+    return [
+        f"{name}: {result.contaminated} of {manifest.rows} evaluated rows also stand in the training rows"
+        f"{_without(result)}."
+    ]
+
+
+def _without(result: BackendResult) -> str:
+    """What the headline metric is on the other rows."""
+    for metric, figure in result.clean.items():
+        if figure.value is not None and figure.low is not None and figure.high is not None:
+            return f"; on the {figure.n} others {metric} is {figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
+    return ""
+
+
+def _undefined(name: str, result: BackendResult, outcomes: Outcomes) -> list[str]:
+    """Answers that a metric says nothing about."""
+    answered = int(outcomes.answered.sum())
+    found = []
+    for metric, values in outcomes.values.items():
+        lacking = answered - int((~np.isnan(values)).sum())
+        if lacking:
+            found.append(f"{name}: {metric} is not defined for {lacking} of {answered} answered rows.")
+    return found

@@ -1,0 +1,185 @@
+"""`bench compare A B` as a page: differences with intervals and verdicts, and every row that flipped, either way."""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from harness.files import write_whole
+from harness.gate.compare_runs import ComparedBackend, Versus
+from harness.metrics import Metric, title
+from harness.path_redaction import private_texts, without_private
+from harness.reports.explorer_payload import pack
+from harness.reports.jinja_env import render
+from harness.reports.row_table import PARTLY, RIGHT, WRONG, RowBook
+from harness.reports.run_page import SCRIPTS, rows_context
+from harness.reports.svg_charts import INK, MUTED, SERIES, Chart, draw, label, quiet_axes
+from harness.reports.table_model import Grid, TableCell, TableColumn
+from harness.reports.terminal_tables import EVEN, metrics_of, pairs_of, side_name, statements, verdict_word
+from harness.results import PairResult
+from harness.runs.run_log import RunLog
+from harness.text_format import count, difference, is_share, number
+from harness.text_sanitize import visible_line
+
+
+def write_compare(found: Versus, a: RunLog, b: RunLog, out: Path, *, redact: bool = False) -> Path:
+    """Write the comparison of two runs to `out` and return it. redact: without rows and answers.
+
+    found: as `harness.gate.compare_runs.versus` gives it for these two runs.
+    """
+    metrics = metrics_of(a, found)
+    book = None if redact else _joined(found, a, b)
+    page = render(
+        "compare.html.j2",
+        scripts=SCRIPTS[:1] if redact else SCRIPTS,
+        found=found,
+        statements=statements(found, metrics),
+        chart=_chart(found, metrics),
+        tables=[_table(found, x, y, metrics) for x, y in found.sides],
+        flips=None if book is None else _flips(found, book),
+        rows=None if book is None else rows_context(book, pack(book, _who(found))),
+    )
+    if redact:
+        runs = [a.manifest, b.manifest, str(a.path.absolute()), str(b.path.absolute())]
+        page = without_private(page, private_texts(runs))
+    write_whole(out, page.encode())
+    return out
+
+
+def _table(found: Versus, x: ComparedBackend, y: ComparedBackend, metrics: Mapping[str, Metric]) -> Grid:
+    columns = (
+        TableColumn(title="metric", numeric=False),
+        TableColumn(title="a"),
+        TableColumn(title="b"),
+        TableColumn(title="a - b", hint="in points where the metric is a share"),
+        TableColumn(title="only a right"),
+        TableColumn(title="only b right"),
+        TableColumn(title="p after Holm"),
+        TableColumn(title="test", numeric=False),
+        TableColumn(title="verdict", numeric=False),
+    )
+    rows = tuple(_row(pair, x, y, metrics[pair.metric]) for pair in pairs_of(found, x, y))
+    return Grid(
+        caption=f"a = {visible_line(side_name(x))}, b = {visible_line(side_name(y))}", columns=columns, rows=rows
+    )
+
+
+def _row(pair: PairResult, x: ComparedBackend, y: ComparedBackend, metric: Metric) -> tuple[TableCell, ...]:
+    value, span = difference(pair, 1, metric)
+    return (
+        TableCell(text=f"{title(pair.metric)}{' %' if is_share(metric) else ''}"),
+        *(TableCell(text=number(side.figures[pair.metric], metric)) for side in (x, y)),
+        TableCell(text=value or "n/a", note=span),
+        *(TableCell(text="-" if n is None else count(n)) for n in (pair.only_a, pair.only_b)),
+        TableCell(text="-" if pair.p_holm is None else f"{pair.p_holm:.4f}" if pair.p_holm >= 0.0001 else "< 0.0001"),
+        TableCell(text="; ".join(t for t in (pair.difference.method, pair.p_method) if t)),
+        TableCell(text=verdict_word(pair), tone="even" if pair.verdict == EVEN else "good"),
+    )
+
+
+def _chart(found: Versus, metrics: Mapping[str, Metric]) -> Chart | None:
+    """The differences of all metrics that are shares, on one axis of points."""
+    everyone = [p for x, y in found.sides for p in pairs_of(found, x, y)]
+    pairs = [p for p in everyone if is_share(metrics[p.metric]) and p.difference.value is not None]
+    if not pairs:
+        return None
+
+    def paint(figure: Figure) -> None:
+        ax = figure.add_subplot()
+        ax.axvline(0, color=MUTED, lw=1)
+        for y, pair in enumerate(pairs):
+            d = pair.difference
+            colour = MUTED if pair.verdict == EVEN else SERIES[0]
+            if d.low is not None and d.high is not None:
+                ax.plot([100 * d.low, 100 * d.high], [y, y], color=colour, lw=1.8, solid_capstyle="butt")
+            hollow = pair.verdict == EVEN
+            ax.plot([100 * (d.value or 0.0)], [y], "o", color=colour, mfc="none" if hollow else colour, ms=6)
+        names = [title(p.metric) for p in pairs]
+        if len(found.sides) > 1:
+            sides = {side_name(x): x.backend for x, _ in found.sides}
+            names = [f"{label(sides[p.a])}: {n}" for p, n in zip(pairs, names, strict=True)]
+        ax.set_yticks(range(len(pairs)), names, color=INK)
+        ax.set_ylim(len(pairs) - 0.5, -0.5)
+        ax.set_xlabel("a - b, points")
+        quiet_axes(ax, "x")
+
+    rows = tuple(
+        (
+            TableCell(text=title(p.metric)),
+            TableCell(text=visible_line(p.a)),
+            TableCell(text=visible_line(p.b)),
+            *_figures(p, metrics[p.metric]),
+        )
+        for p in pairs
+    )
+    columns = (
+        *(TableColumn(title=t, numeric=False) for t in ("metric", "a", "b")),
+        TableColumn(title="a - b, points"),
+        TableColumn(title="verdict", numeric=False),
+    )
+    return Chart(
+        name="differences",
+        title="Differences",
+        caption="Each point is a difference on the common rows, its line the 95 % interval; hollow and grey where "
+        "the difference is not significant.",
+        grid=Grid(caption="Differences", columns=columns, rows=rows),
+        figure=draw((9.5, 0.8 + 0.3 * len(pairs)), paint),
+    )
+
+
+def _figures(pair: PairResult, metric: Metric) -> tuple[TableCell, TableCell]:
+    value, span = difference(pair, 1, metric)
+    return TableCell(text=value, note=span), TableCell(text=verdict_word(pair))
+
+
+def _joined(found: Versus, a: RunLog, b: RunLog) -> RowBook:
+    """The rows that both runs asked in the same words, with the answers of all compared sides."""
+    one = RowBook.of(a, dict.fromkeys(x.backend for x, _ in found.sides))
+    two = RowBook.of(b, dict.fromkeys(y.backend for _, y in found.sides))
+    there = {identity: n for n, identity in enumerate(two.ids)}
+    common = [
+        (n, there[identity])
+        for n, identity in enumerate(one.ids)
+        if identity in there and _same(one, n, two, there[identity])
+    ]
+    left, right = one.pick([n for n, _ in common]), two.pick([n for _, n in common])
+    left.answers = {
+        **{side_name(x): left.answers[x.backend] for x, _ in found.sides},
+        **{side_name(y): right.answers[y.backend] for _, y in found.sides},
+    }
+    return left
+
+
+def _same(one: RowBook, n: int, two: RowBook, k: int) -> bool:
+    frames = one.frames[one.frame_codes[n]], two.frames[two.frame_codes[k]]
+    return one.own[n] == two.own[k] and frames[0] == frames[1] and one.references.text(n) == two.references.text(k)
+
+
+def _who(found: Versus) -> dict[str, ComparedBackend]:
+    return {side_name(side): side for pair in found.sides for side in pair}
+
+
+SCORED = (RIGHT, WRONG, PARTLY)
+
+
+def _flips(found: Versus, book: RowBook) -> Grid | None:
+    """How many rows went right to wrong and back, per pair of sides, of those that both answered; None where no
+    answer is right or wrong."""
+    rows = []
+    for x, y in found.sides:
+        mine, theirs = book.answers[side_name(x)].verdicts, book.answers[side_name(y)].verdicts
+        both = ((m, t) for m, t in zip(mine, theirs, strict=True) if m in SCORED and t in SCORED)
+        seen = Counter((m == RIGHT, t == RIGHT) for m, t in both)
+        if not seen:
+            continue
+        cells = (TableCell(text=count(seen[k])) for k in ((True, True), (True, False), (False, True), (False, False)))
+        rows.append((TableCell(text=visible_line(side_name(x))), TableCell(text=visible_line(side_name(y))), *cells))
+    if not rows:
+        return None
+    headings = ("both right", "only a right", "only b right", "neither right")
+    return Grid(
+        caption="Rows that flipped",
+        columns=(*(TableColumn(title=t, numeric=False) for t in ("a", "b")), *(TableColumn(title=h) for h in headings)),
+        rows=tuple(rows),
+    )

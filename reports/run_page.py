@@ -1,0 +1,142 @@
+"""The report of one run: a single HTML file; its charts as files."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from harness.data.contamination import read_findings
+from harness.data.leakage_groups import RowGroupsBuilder
+from harness.files import write_whole
+from harness.judging.answer_pairs import JUDGEMENTS, read_judgements
+from harness.path_redaction import private_texts, without_private
+from harness.reports import detail_tables, leaderboard_rows, methods_section
+from harness.reports.cost_charts import against_latency, against_price, volume
+from harness.reports.explorer_payload import ExplorerPayload, pack
+from harness.reports.exports import summary_of
+from harness.reports.jinja_env import render
+from harness.reports.row_table import (
+    Frame,
+    RowBook,
+    common_pieces,
+    most_frequent,
+    redacted,
+    shown,
+    split,
+    wrong_answers,
+)
+from harness.reports.run_charts import confusion, format_errors, intervals, latency, probe_times
+from harness.reports.svg_charts import Chart, save
+from harness.reports.table_model import Grid
+from harness.reports.verdict_section import answer
+from harness.results import Summary
+from harness.runs.run_log import RunLog
+from harness.summary.stored_verdict import by_rank, headline_metric
+
+SCRIPTS = ("tables.js", "diff.js", "explorer.js")
+
+
+def write_report(log: RunLog, out: Path, *, redact: bool = False) -> Path:
+    """Write the report of a run to `out` and return it. The same run gives the same bytes.
+
+    redact: leave out every row, answer and row text, and addresses and paths of this machine; aggregates, prompts
+    without the rows' texts, and hashes stay.
+    Raises IncompleteRunError for a run without summary.
+    """
+    summary = summary_of(log)
+    page = render("report.html.j2", scripts=SCRIPTS[:1] if redact else SCRIPTS, **_context(log, summary, redact))
+    if redact:
+        page = without_private(page, private_texts([log.manifest, str(log.path.absolute())]))
+    write_whole(out, page.encode())
+    return out
+
+
+def charts(log: RunLog, summary: Summary) -> list[Chart]:
+    """All pictures of a run for which it has the figures."""
+    times = probe_times(log)
+    rented = {n for n, i in log.manifest.backends.items() if i.device_hour_usd is not None}
+    drawn = (
+        intervals(summary),
+        against_price(summary),
+        against_latency(summary),
+        volume(summary, rented),
+        latency(times),
+        format_errors(summary),
+    )
+    return [chart for chart in drawn if chart is not None]
+
+
+def _context(log: RunLog, summary: Summary, redact: bool) -> dict[str, Any]:
+    identities = log.manifest.backends
+    deciding = headline_metric(summary)
+    others = tuple(m for m in summary.metrics if m.name != deciding.name)
+    book = None if redact else RowBook.of(log, by_rank(summary))
+    parts = _shareable(log) if book is None else book.parts()
+    prompts, kinds = most_frequent(parts)
+    return {
+        "summary": summary,
+        "said": answer(summary),
+        "leaderboard": leaderboard_rows.leaderboard(summary, identities),
+        "metrics": leaderboard_rows.all_metrics(summary),
+        "clean": leaderboard_rows.clean_metrics(summary),
+        "pairs": detail_tables.pairs(summary, (deciding,)),
+        "other_pairs": detail_tables.pairs(summary, others) if others else None,
+        "charts": charts(log, summary),
+        "classes": detail_tables.classes(summary),
+        "confusions": detail_tables.confusions(summary),
+        "formats": detail_tables.format_errors(summary),
+        "speeds": leaderboard_rows.speeds(summary),
+        "costs": leaderboard_rows.costs(summary),
+        "servers": detail_tables.servers(summary),
+        "slices": detail_tables.slices(summary),
+        "preferences": _preferences(log),
+        "prompts": [(shown(f, None if redact else own), n) for f, own, n in prompts],
+        "prompt_kinds": kinds,
+        "facts": methods_section.provenance(log.manifest, summary),
+        "identities": [(n, methods_section.identity_facts(i, summary, n)) for n, i in identities.items()],
+        "formulae": methods_section.formulae(summary),
+        "rows": None if book is None else _rows(log, summary, book),
+    }
+
+
+def _shareable(log: RunLog) -> Iterator[tuple[Frame, list[str]]]:
+    """Every row's frame without what might be a row's, as a redacted report shows it."""
+    common = common_pieces(split(row.request)[0] for row in log.rows())
+    shots = log.manifest.shots > 0
+    return ((redacted(split(row.request)[0], common, shots), []) for row in log.rows())
+
+
+def _preferences(log: RunLog) -> list[Grid]:
+    if not (log.path / JUDGEMENTS).is_file():
+        return []
+    from harness.judging.votes import (  # loads scipy, which takes longer than a report of 1,000 rows
+        agreements,
+        preferences,
+    )
+
+    judged, builder = read_judgements(log.path), RowGroupsBuilder()
+    for row in log.rows():
+        builder.add(row.sample)
+    codes = builder.build().codes
+    groups = {} if codes is None else {n: str(code) for n, code in enumerate(codes.tolist())}
+    return detail_tables.preferences(preferences(judged, groups), agreements(judged))
+
+
+def _rows(log: RunLog, summary: Summary, book: RowBook) -> dict[str, Any]:
+    overlaps = read_findings(log.path).overlaps
+    learned = {name: found.rows for name, found in overlaps.items() if name in book.answers}
+    return rows_context(book, pack(book, summary.backends, learned))
+
+
+def rows_context(book: RowBook, packed: ExplorerPayload) -> dict[str, Any]:
+    """What the templates of the rows need: the packed data, and the static list of wrong answers."""
+    wrong, total = wrong_answers(book)
+    return {"packed": packed, "data": Markup(packed.data), "wrong": wrong, "total": total}  # data: base64 only
+
+
+def write_plots(log: RunLog, folder: Path) -> list[Path]:
+    """Write each picture as SVG and PNG and say where; confusion matrices are pictures here, tables on the page."""
+    summary = summary_of(log)
+    drawn = [*charts(log, summary), *(c for n in by_rank(summary) if (c := confusion(summary, n)) is not None)]
+    return [path for chart in drawn for path in save(chart, folder)]
