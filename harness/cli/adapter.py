@@ -23,7 +23,6 @@ def adapter() -> None:
 def show(name: str, as_json: bool) -> None:
     """What ADAPTER (an id or a folder) is and how it was made."""
     from harness.adapter_manifest import MANIFEST, find_adapter
-    from harness.cli.rooms import load
     from harness.workspace import Workspace
 
     workspace = Workspace.current()
@@ -31,7 +30,9 @@ def show(name: str, as_json: bool) -> None:
     if as_json:
         click.echo((folder / MANIFEST).read_text("utf-8"), nl=False)
     else:
-        click.echo(load("harness.adapters.inspection:described")(workspace, folder))
+        from harness.adapters import inspection
+
+        click.echo(inspection.described(workspace, folder))
 
 
 @adapter.command()
@@ -46,7 +47,6 @@ def check(name: str, server: str | None, max_lora_rank: int | None, as_json: boo
     Exit code 2 where something is wrong, or where the server named by --for cannot serve it.
     """
     from harness.adapter_manifest import find_adapter
-    from harness.cli.rooms import load
     from harness.workspace import Workspace
 
     folder = find_adapter(Workspace.current(), name)
@@ -54,16 +54,19 @@ def check(name: str, server: str | None, max_lora_rank: int | None, as_json: boo
         return _serving(folder, max_lora_rank or 16, as_json)
     if max_lora_rank is not None:
         raise UsageError("--max-lora-rank goes with --for vllm.")
-    wrong: list[str] = load("harness.adapters.inspection:check")(folder)
+    from harness.adapters import inspection
+
+    wrong: list[str] = inspection.check(folder)
     whole = f"{folder} is whole, and its base is the one it was trained on."
     _tell({"path": str(folder), "wrong": wrong}, "\n".join(wrong) or whole, as_json)
     return int(ExitCode.USAGE if wrong else ExitCode.DONE)
 
 
 def _serving(folder: Path, max_rank: int, as_json: bool) -> int:
-    from harness.cli.rooms import load
 
-    found = load("harness.adapters.serving:for_vllm")(folder, max_rank)
+    from harness.adapters import serving
+
+    found = serving.for_vllm(folder, max_rank)
     lines = [*(f"no: {line}" for line in found.problems), *(f"note: {line}" for line in found.notes)]
     text = "\n".join([*lines, *([found.command] if found.command else [])])
     _tell({"path": str(folder), **found._asdict()}, text, as_json)
@@ -79,10 +82,10 @@ def _serving(folder: Path, max_rank: int, as_json: bool) -> int:
 def push(name: str, repo: str, public: bool, as_json: bool) -> None:
     """Upload ADAPTER to the Hub, with a model card. Rows stay here."""
     from harness.adapter_manifest import find_adapter
-    from harness.cli.rooms import load
+    from harness.adapters import publishing
     from harness.workspace import Workspace
 
-    done = load("harness.adapters.publishing:push")(find_adapter(Workspace.current(), name), repo, public=public)
+    done = publishing.push(find_adapter(Workspace.current(), name), repo, public=public)
     _tell(done._asdict(), f"{done.url} ({'public' if done.public else 'private'})", as_json)
 
 
@@ -100,12 +103,13 @@ def push(name: str, repo: str, public: bool, as_json: bool) -> None:
 def report(name: str, out: Path | None, redact: bool, as_json: bool) -> None:
     """Write the page about the training of ADAPTER. It shows curves, lengths, seeds, examples."""
     from harness.adapter_manifest import find_adapter
-    from harness.cli.rooms import TRAINING_REPORT, load
     from harness.workspace import Workspace
 
     folder = find_adapter(Workspace.current(), name)
     target = out or (folder / "report-redacted.html" if redact else None)
-    page = str(load(TRAINING_REPORT)(folder, target, redact=redact))
+    from harness.reports import training_page
+
+    page = str(training_page.write_training_report(folder, target, redact=redact))
     _tell({"report": page}, page, as_json)
 
 
@@ -116,12 +120,13 @@ def report(name: str, out: Path | None, redact: bool, as_json: bool) -> None:
 def rm(name: str, as_json: bool) -> None:
     """Remove ADAPTER from the disk."""
     from harness.adapter_manifest import find_adapter
-    from harness.cli.rooms import load
     from harness.workspace import Workspace
 
     workspace = Workspace.current()
     folder = find_adapter(workspace, name)
-    load("harness.adapters.inspection:remove")(workspace, folder)
+    from harness.adapters import inspection
+
+    inspection.remove(workspace, folder)
     _tell({"removed": str(folder)}, f"removed {folder}", as_json)
 
 
@@ -139,11 +144,12 @@ def rm(name: str, as_json: bool) -> None:
 def merge(name: str, out: Path, rows: int, task: str | None, as_json: bool) -> None:
     """Write base and ADAPTER as one model. It must first answer N rows as the adapter does."""
     from harness.adapter_manifest import find_adapter
-    from harness.cli.rooms import load
     from harness.workspace import Workspace
 
     folder = find_adapter(Workspace.current(), name)
-    done = load("harness.adapters.merging:merge")(folder, out, rows, task)
+    from harness.adapters import merging
+
+    done = merging.merge(folder, out, rows, task)
     said = f"{done.folder}: the merged model gave the adapter's answer on all of {count_noun(done.rows, 'row')}"
     _tell({"path": str(done.folder), "rows": done.rows}, said, as_json)
 

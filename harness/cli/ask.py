@@ -11,7 +11,6 @@ import click
 
 from harness.backend import Backend, RunRequirements
 from harness.cli.options import config_option, json_option, quiet_anyway, split_names
-from harness.cli.rooms import load
 from harness.cli.shell_completion import backends, tasks
 from harness.errors import BackendStopped, ExitCode, UnreachableError, UsageError
 from harness.records import BackendIdentity, Completion, Failure, Record, Request
@@ -117,7 +116,9 @@ def _show(console: "Console", replies: "list[AskReply]") -> None:
     from rich.panel import Panel
     from rich.text import Text
 
-    visible, one_line = load("harness.text_sanitize:visible"), load("harness.text_sanitize:visible_line")
+    from harness import text_sanitize
+
+    visible, one_line = text_sanitize.visible, text_sanitize.visible_line
     width = max(30, console.width // max(1, min(len(replies), 3)) - 2)
     panels = [
         Panel(

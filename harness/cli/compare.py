@@ -6,7 +6,6 @@ from pathlib import Path
 import click
 
 from harness.cli.options import json_option, quiet_option
-from harness.cli.rooms import load
 from harness.cli.shell_completion import runs
 
 
@@ -48,14 +47,18 @@ def compare(
     from harness.workspace import Workspace
 
     workspace = Workspace.current()
-    logs = [RunLog.open(workspace.find_run(word)) for word in (a, b)]
-    found = versus(GateSource.of_run(logs[0]), GateSource.of_run(logs[1]), candidate, reference)
+    first, second = (RunLog.open(workspace.find_run(word)) for word in (a, b))
+    found = versus(GateSource.of_run(first), GateSource.of_run(second), candidate, reference)
     if as_json:
         sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
     people = Console(stderr=as_json, quiet=as_json and quiet)
-    load("harness.reports.terminal_tables:print_versus")(found, logs[0], people)
+    from harness.reports import terminal_tables
+
+    terminal_tables.print_versus(found, first, people)
     if out is not None:
-        load("harness.reports.compare_page:write_compare")(found, *logs, out, redact=redact)
+        from harness.reports import compare_page
+
+        compare_page.write_compare(found, first, second, out, redact=redact)
     if out is not None and not quiet:
         people.print(str(out), markup=False, highlight=False, soft_wrap=True)
     return 0

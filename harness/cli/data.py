@@ -107,12 +107,12 @@ def crossvalidated(dump: Path, out: Path, pairs: int | None, site: str, as_json:
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn
 
-    from harness.cli.rooms import PAIRS, load
-
     console = Console(stderr=True, quiet=quiet)
     with Progress(SpinnerColumn(), TextColumn("{task.completed:,} posts read"), console=console) as bar:
         task = bar.add_task("posts")
-        built = load(PAIRS)(dump, out, pairs, site, lambda read: bar.update(task, completed=read))
+        from harness.tasks import stackexchange
+
+        built = stackexchange.build_pairs(dump, out, pairs, site, lambda read: bar.update(task, completed=read))
     if as_json:
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(built), indent=2) + b"\n")
         return

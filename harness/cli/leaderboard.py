@@ -6,7 +6,6 @@ from pathlib import Path
 import click
 
 from harness.cli.options import json_option, quiet_option
-from harness.cli.rooms import load
 from harness.cli.shell_completion import runs
 from harness.errors import UsageError
 from harness.runs.object_storage import is_url
@@ -34,7 +33,9 @@ def leaderboard(runs: tuple[str, ...], out: Path, redact: bool, as_json: bool, q
 
     workspace = Workspace.current()
     logs = [RunLog.open(path) for word in runs for path in _runs_of(word, workspace)] if runs else _finished(workspace)
-    written = load("harness.reports.leaderboard_site:write_leaderboard")(logs, out, redact=redact)
+    from harness.reports import leaderboard_site
+
+    written = leaderboard_site.write_leaderboard(logs, out, redact=redact)
     if as_json:
         sys.stdout.buffer.write(msgspec.json.encode({"pages": [str(path) for path in written]}) + b"\n")
     if not quiet:

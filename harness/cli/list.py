@@ -80,9 +80,10 @@ def _model(table: dict[str, Any]) -> str:
 
 
 def _recipes() -> Rows:
-    from harness.cli.rooms import RECIPES, load
 
-    return [{"name": name, "about": about} for name, about in load(RECIPES)().items()]
+    from harness.adapters import recipe
+
+    return [{"name": name, "about": about} for name, about in recipe.list_recipes().items()]
 
 
 def _adapters() -> Rows:

@@ -1,6 +1,7 @@
 """The `bench` command: finds a verb by name, imports it when called, and maps errors to exit codes."""
 
 import errno
+import importlib
 import io
 import os
 import sys
@@ -12,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 from click.shell_completion import CompletionItem
 
-from harness.cli.rooms import load
 from harness.errors import BenchError, ExitCode, did_you_mean, fault_of_users_code
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ class LazyGroup(click.Group):
         """Import one verb."""
         if name not in VERBS:
             return None
-        command = load(VERBS[name][0])
+        module, _, attribute = VERBS[name][0].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
 

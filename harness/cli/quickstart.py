@@ -26,10 +26,11 @@ def quickstart(as_json: bool, quiet: bool) -> int:
     from rich.console import Console
 
     from harness import runner
+    from harness.adapters import dispatch, loopback_server, train_options
     from harness.backends.local.base_files import missing_extra
-    from harness.cli.rooms import TABLE, TRAINING_REPORT, load
     from harness.cli.run_display import observed
     from harness.data.rows import EMBEDDED
+    from harness.reports import run_page, terminal_tables, training_page
     from harness.workspace import Workspace
 
     try:
@@ -41,10 +42,10 @@ def quickstart(as_json: bool, quiet: bool) -> int:
     base = str(resources.files("harness.adapters") / "tiny")
     workspace = Workspace.current()
     _say(people, "1/3 training an adapter for a tiny Llama (1 million weights) on the embedded sample")
-    with load("harness.adapters.loopback_server:loopback")(TASK, EMBEDDED) as server:
-        options = load("harness.adapters.train_options:TrainOptions")(TASK, base, "tiny-agnews", (), EMBEDDED)
-        folder, _ = load("harness.adapters.dispatch:train")(options, workspace, people)
-        load(TRAINING_REPORT)(folder)
+    with loopback_server.loopback(TASK, EMBEDDED) as server:
+        options = train_options.TrainOptions(TASK, base, "tiny-agnews", (), EMBEDDED)
+        folder, _ = dispatch.train(options, workspace, people)
+        training_page.write_training_report(folder)
         _say(people, f"2/3 asking {', '.join(BACKENDS)} the same prompts, on rows that none of them has seen")
         with observed(people, quiet=quiet) as observer:
             log = runner.run(
@@ -59,10 +60,10 @@ def quickstart(as_json: bool, quiet: bool) -> int:
     _say(people, "3/3 the result (embedded sample)")
     summary = log.summary()
     assert summary is not None
-    report = load("harness.reports.run_page:write_report")(log, log.path / "report.html")
+    report = run_page.write_report(log, log.path / "report.html")
     if as_json:
         sys.stdout.buffer.write((log.path / "summary.json").read_bytes())
-    load(TABLE)(summary, people if as_json else Console())
+    terminal_tables.print_summary(summary, people if as_json else Console())
     for line in (f"run: {log.path}", f"report: {report}", *_next_steps(log)):
         _say(people, line)
     return int(runner.exit_code(summary))

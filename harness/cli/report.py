@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from harness.cli.options import json_option, quiet_option, split_names
-from harness.cli.rooms import TABLE, load
 from harness.cli.shell_completion import runs
 from harness.errors import UsageError
 from harness.files import write_whole
@@ -64,22 +63,32 @@ def report(
         click.echo(json.dumps({"page": page}) if as_json else page)
         return
     for path in votes:
-        load("harness.judging.votes:add_votes")(log, path)
-    summary = load("harness.reports.exports:summary_of")(log)
+        from harness.judging.votes import add_votes
+
+        add_votes(log, path)
+    from harness.reports import exports
+
+    summary = exports.summary_of(log)
     target = out or log.path / ("report-redacted.html" if redact else "report.html")
     if target.suffix.lower() in (".html", ".htm"):
-        load("harness.reports.run_page:write_report")(log, target, redact=redact)
+        from harness.reports import run_page
+
+        run_page.write_report(log, target, redact=redact)
     else:
-        text = load("harness.reports.exports:export")(summary, target.suffix)
+        text = exports.export(summary, target.suffix)
         write_whole(target, text.encode())
     written = [target]
     if plots is not None:
-        written += load("harness.reports.run_page:write_plots")(log, plots)
+        from harness.reports import run_page
+
+        written += run_page.write_plots(log, plots)
     if as_json:
-        sys.stdout.write(load("harness.reports.exports:to_json")(summary))
+        sys.stdout.write(exports.to_json(summary))
     if not quiet:
         if out is None and plots is None:
-            load(TABLE)(summary, people)
+            from harness.reports import terminal_tables
+
+            terminal_tables.print_summary(summary, people)
         for path in written:
             people.print(str(path), markup=False, highlight=False, soft_wrap=True)
 
@@ -88,5 +97,7 @@ def _write_voting(log: RunLog, vote: str, out: Path | None) -> Path:
     names = split_names(vote, "--vote")
     if len(names) != 2:
         raise UsageError("--vote takes two backends: --vote A,B.")
-    page: Path = load("harness.reports.voting_page:write_voting")(log, *names, out or log.path / "vote.html")
-    return page
+    from harness.reports import voting_page
+
+    first, second = names
+    return voting_page.write_voting(log, first, second, out or log.path / "vote.html")

@@ -110,7 +110,6 @@ def run(
     from rich.console import Console
 
     from harness import runner
-    from harness.cli.rooms import TABLE, load
     from harness.cli.run_display import observed
     from harness.runs.object_storage import remote_url
     from harness.settings import load_settings
@@ -139,7 +138,9 @@ def run(
     if as_json:
         sys.stdout.buffer.write((log.path / "summary.json").read_bytes())
     if not (as_json and quiet):
-        load(TABLE)(summary, people if as_json else Console())
+        from harness.reports import terminal_tables
+
+        terminal_tables.print_summary(summary, people if as_json else Console())
     if not quiet:
         where = remote_url(log.path) or str(log.path)
         people.print(f"run: {where}\nnext: bench report {where}", markup=False, highlight=False, soft_wrap=True)

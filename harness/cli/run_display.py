@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.status import Status
 
-from harness.cli.rooms import PROGRESS, load
 from harness.execution.executor import Observer
 
 PLAIN_EVERY_S = 5.0
@@ -64,7 +63,9 @@ def observed(console: Console, *, quiet: bool) -> Iterator[Observer]:
             probe.close()
             asked = {name: total for name, (_, total) in totals.items()}
             answered = {name: done for name, (done, _) in totals.items()}
-            display = stack.enter_context(load(PROGRESS)(console, asked, answered))
+            from harness.reports import run_progress
+
+            display = stack.enter_context(run_progress.RunProgress(console, asked, answered))
 
         yield Observer(
             started=started,

@@ -33,9 +33,10 @@ def backends(ctx: click.Context, param: click.Parameter, incomplete: str) -> Ite
 
 def recipes(ctx: click.Context, param: click.Parameter, incomplete: str) -> Items:
     """Built-in recipes; paths once a path is begun."""
-    from harness.cli.rooms import RECIPE_NAMES, load
 
-    return _matching(incomplete, load(RECIPE_NAMES)()) or [CompletionItem(incomplete, type="file")]
+    from harness.adapters import recipe
+
+    return _matching(incomplete, recipe.builtin_names()) or [CompletionItem(incomplete, type="file")]
 
 
 def runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> Items:

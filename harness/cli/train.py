@@ -92,48 +92,54 @@ def train(
     """
     from rich.console import Console
 
-    from harness.cli.rooms import TRAINING_REPORT, load
+    from harness.adapters import dispatch, train_options
     from harness.workspace import Workspace
 
     if seed is not None:
         overrides = (*overrides, f"seed={seed}")
-    options = load("harness.adapters.train_options:TrainOptions")(
+    options = train_options.TrainOptions(
         task, base, recipe, overrides, data, limit, out, prompt, max_cost=max_cost, track=track
     )
     if cancel:
-        said = load("harness.adapters.dispatch:cancel")(options, Workspace.current())
+        said = dispatch.cancel(options, Workspace.current())
         click.echo(_json({"said": said}) if as_json else said)
         return None
     if dry_run:
-        record, text = load("harness.adapters.dispatch:dry_run")(options, sweeps, seeds)
+        record, text = dispatch.dry_run(options, sweeps, seeds)
         click.echo(_json(record) if as_json else text)
         return None
     if launch is not None:
-        load("harness.adapters.dispatch:need_local")()
+        dispatch.need_local()
         words = same_command(without=("launch", "num_processes"))
-        return int(load("harness.adapters.launch:launch")(words, num_processes))
+        from harness.adapters.launch import launch as launch_processes
+
+        return launch_processes(words, num_processes)
     if num_processes is not None:
         raise UsageError("--num-processes goes with --launch accelerate.")
     console = Console(stderr=True, quiet=quiet)
     workspace = Workspace.current()
     if sweeps or seeds > 1:
-        done = load("harness.adapters.dispatch:train_group")(options, sweeps, seeds, workspace, console)
+        done = dispatch.train_group(options, sweeps, seeds, workspace, console)
         folder, manifest, folders = done.folder, done.manifest, done.folders
-        record, text = {"group": done.group}, load("harness.adapters.text_summary:ranked")(done.group) + "\n"
+        from harness.adapters import text_summary
+
+        record, text = {"group": done.group}, text_summary.ranked(done.group) + "\n"
     else:
-        folder, manifest = load("harness.adapters.dispatch:train")(options, workspace, console)
+        folder, manifest = dispatch.train(options, workspace, console)
         record, text, folders = {}, "", [folder]
-    if not load("harness.adapters.dispatch:speaks")():
+    if not dispatch.speaks():
         return None
     for trained in folders:
-        load(TRAINING_REPORT)(trained)
+        from harness.reports import training_page
+
+        training_page.write_training_report(trained)
     report = folder / "report.html"
     if as_json:
         click.echo(_json({"path": str(folder), "manifest": manifest, "report": str(report), **record}))
     else:
-        click.echo(
-            f"{text}report: {report}\n{load('harness.adapters.text_summary:training_summary')(folder, manifest, task)}"
-        )
+        from harness.adapters import text_summary
+
+        click.echo(f"{text}report: {report}\n{text_summary.training_summary(folder, manifest, task)}")
     return None
 
 
