@@ -18,7 +18,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
 from harness.adapters.recipe import Recipe
-from harness.errors import BenchError, ExitCode, UsageError
+from harness.errors import ExitCode, TrainingError, UsageError
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ ORPHAN_CHECK_S = 1.0
 """How often a process looks whether its launcher is still there."""
 
 
-class PeerLostError(BenchError):
+class PeerLostError(TrainingError):
     """Another process of this training is gone: nothing can go on without it."""
 
     exit_code = ExitCode.INCOMPLETE

@@ -11,10 +11,10 @@ import sys
 
 import torch
 
-from harness.errors import BenchError, ExitCode, UsageError
+from harness.errors import ExitCode, TrainingError, UsageError
 
 
-class LaunchError(BenchError):
+class LaunchError(TrainingError):
     """A process of the training was killed."""
 
     exit_code = ExitCode.INCOMPLETE

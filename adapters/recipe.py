@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 
-from harness.errors import UsageError, did_you_mean
+from harness.errors import SettingsError, did_you_mean
 from harness.files import read_text
 from harness.records import Decode, Record
 
@@ -198,7 +198,7 @@ def load_recipe(word: str, overrides: tuple[str, ...] = ()) -> Recipe:
 
 def _table(word: str, seen: tuple[str, ...]) -> dict[str, Any]:
     if word in seen:
-        raise UsageError(f"recipe {word} extends itself: {' -> '.join((*seen, word))}.")
+        raise SettingsError(f"recipe {word} extends itself: {' -> '.join((*seen, word))}.")
     table = _read(word)
     parent = table.pop("extends", None)
     if parent is None:
@@ -211,19 +211,19 @@ def _read(word: str) -> dict[str, Any]:
     if word.endswith(".toml"):
         path = Path(word)
         if not path.is_file():
-            raise UsageError(f"--recipe {word}: there is no such file.")
+            raise SettingsError(f"--recipe {word}: there is no such file.")
         try:
             text = read_text(path)
         except UnicodeDecodeError as error:
-            raise UsageError(f"recipe {word} is not UTF-8 (byte {error.start}).") from None
+            raise SettingsError(f"recipe {word} is not UTF-8 (byte {error.start}).") from None
     elif word in builtin_names():
         text = resources.files("harness.adapters.recipes").joinpath(f"{word}.toml").read_text("utf-8")
     else:
-        raise UsageError(f"no recipe '{word}'{did_you_mean(word, builtin_names())}.")
+        raise SettingsError(f"no recipe '{word}'{did_you_mean(word, builtin_names())}.")
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"recipe {word} is not valid TOML: {error}.") from None
+        raise SettingsError(f"recipe {word} is not valid TOML: {error}.") from None
 
 
 def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -238,7 +238,7 @@ def _override(table: dict[str, Any], override: str) -> None:
     """Apply one `key=value`; values are read as TOML, and as plain words where that fails."""
     key, equals, text = override.partition("=")
     if not equals or not key:
-        raise UsageError(f"--set {override}: say key=value, for example --set lora.r=8.")
+        raise SettingsError(f"--set {override}: say key=value, for example --set lora.r=8.")
     try:
         value: Any = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -247,7 +247,7 @@ def _override(table: dict[str, Any], override: str) -> None:
     for part in outer:
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
-            raise UsageError(f"--set {override}: '{part}' is not a table.")
+            raise SettingsError(f"--set {override}: '{part}' is not a table.")
     table[last] = value
 
 
@@ -257,7 +257,7 @@ def checked(table: dict[str, Any], kind: type[T], where: str) -> T:
     try:
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
-        raise UsageError(f"{where}: {error}.") from None
+        raise SettingsError(f"{where}: {error}.") from None
 
 
 def refuse_below_zero(recipe: msgspec.Struct, names: tuple[str, ...], where: str) -> None:
@@ -265,11 +265,11 @@ def refuse_below_zero(recipe: msgspec.Struct, names: tuple[str, ...], where: str
     for name in names:
         value = getattr(recipe, name)
         if isinstance(value, int | float) and not 0 < value < math.inf:
-            raise UsageError(f"{where}: {name} must be more than 0, and finite; it is {value}.")
+            raise SettingsError(f"{where}: {name} must be more than 0, and finite; it is {value}.")
 
 
 def _refuse_unknown(table: dict[str, Any], kind: type[msgspec.Struct], where: str) -> None:
     known = {f.name for f in msgspec.structs.fields(kind)}
     for key in table:
         if key not in known:
-            raise UsageError(f"{where}: unknown field '{key}'{did_you_mean(key, known)}.")
+            raise SettingsError(f"{where}: unknown field '{key}'{did_you_mean(key, known)}.")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.adapter_manifest import MANIFEST
-from harness.errors import BenchError, UsageError
+from harness.errors import TrainingError, UsageError
 from harness.execution.run_plan import load_task
 from harness.prompting.templates import Prompted
 from harness.task import Task
@@ -60,5 +60,5 @@ class TrainOptions:
             raise UsageError(f"--out {out} is not an empty folder: name another.")
 
 
-class LossNotFiniteError(BenchError):
+class LossNotFiniteError(TrainingError):
     """The loss became NaN or infinite: nothing learned after that step is worth anything."""

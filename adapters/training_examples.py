@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import Sampler
 
 from harness.adapters.recipe import Recipe
-from harness.errors import UsageError
+from harness.errors import DataError
 from harness.execution.run_plan import ask
 from harness.prompting.chat_rendering import Renderer
 from harness.records import Sample
@@ -59,7 +59,7 @@ def _fitting(examples: list[Example], room: int, recipe: Recipe, cut: int) -> tu
         return fitting, remarks
     longest = max(e.tokens for e in examples)
     if recipe.too_long == "refuse":
-        raise UsageError(
+        raise DataError(
             f"{over} of {len(examples)} training rows need more than {room} tokens (the longest {longest}): "
             "raise max_length where the base's context allows, or choose --set too_long=drop or too_long=cut."
         )

@@ -8,7 +8,7 @@ from harness.adapters.recipe import RowChoice
 from harness.data.contamination import Signatures, find_overlap
 from harness.data.rows import EMBEDDED, DataSource
 from harness.data.sampling import fingerprint, seeded_order
-from harness.errors import UsageError
+from harness.errors import DataError, UsageError
 from harness.execution.run_plan import ask, load_rows
 from harness.records import Sample
 from harness.task import NO_TARGET, Task, invalid_targets
@@ -62,7 +62,7 @@ def choose_rows(task: Task, location: str | None, recipe: RowChoice, limit: int 
     train, validation = carve(kept, recipe.validation_rows, recipe.drawn_by)
     train = _drawn(train, recipe, limit)
     if not train:
-        raise UsageError(
+        raise DataError(
             f"{location or 'the data set'}: no training row is left of {len(everything)}. {' '.join(remarks)}"
         )
     _check_labels(task, train)
@@ -104,7 +104,7 @@ def _drawn(train: list[Sample], recipe: RowChoice, limit: int | None) -> list[Sa
     try:
         best = sorted(train, key=lambda s: (-float(s.columns[column]), hashlib.sha256(s.id.encode()).digest()))
     except (KeyError, ValueError):
-        raise UsageError(f"recipe: best_by = '{column}' is not a column of numbers in the training rows.") from None
+        raise DataError(f"recipe: best_by = '{column}' is not a column of numbers in the training rows.") from None
     return seeded_order(best[:most], recipe.drawn_by)
 
 
@@ -115,7 +115,7 @@ def _without_bad_targets(task: Task, where: str, samples: list[Sample], remarks:
         try:
             task.target(samples[0])
         except UsageError as error:  # the task knows what its rows lack, and where to get it
-            raise UsageError(f"{where}: none of the {len(samples)} training rows can be trained on: {error}") from None
+            raise DataError(f"{where}: none of the {len(samples)} training rows can be trained on: {error}") from None
     if bad:
         named = ", ".join(f"{i} ({kind})" for i, kind in list(bad.items())[:SHOWN])
         remarks.append(f"{len(bad)} of {len(samples)} targets are invalid and are left out: {named}.")
@@ -139,7 +139,7 @@ def _without_evaluation_rows(
         return samples
     evaluated = {row_id(s) for s in evaluation}
     if all(row_id(s) in evaluated for s in samples):
-        raise UsageError(_SAME.format(where=location or "the task's data", rows=count_noun(len(samples), "row")))
+        raise DataError(_SAME.format(where=location or "the task's data", rows=count_noun(len(samples), "row")))
     shared = [s.id for s in samples if row_id(s) in evaluated]
     if shared:
         named = ", ".join(shared[:SHOWN])
@@ -158,7 +158,7 @@ def _without_evaluation_rows(
 def _check_labels(task: Task, train: list[Sample]) -> None:
     missing = sorted(set(task.labels) - {s.reference for s in train})
     if missing:
-        raise UsageError(
+        raise DataError(
             f"no training row has the label {', '.join(missing)}: the adapter could never learn it; "
             "take more rows (--limit), or other data."
         )

@@ -10,7 +10,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UsageError, described, did_you_mean, place_in_users_code
+from harness.errors import NotFoundError, did_you_mean
+from harness.user_code import described, place_in_users_code
 
 TASKS = "bench.tasks"
 BACKENDS = "bench.backends"
@@ -34,31 +35,33 @@ def find(group: str, word: str) -> Any:
         try:
             return registered[word].load()
         except BROKEN as error:
-            raise UsageError(f"{what} '{word}' ({registered[word].value}) cannot be loaded: {_say(error)}.") from error
+            raise NotFoundError(
+                f"{what} '{word}' ({registered[word].value}) cannot be loaded: {_say(error)}."
+            ) from error
     target, colon, attribute = word.rpartition(":")
     if not colon:
-        raise UsageError(f"no {what} '{word}'{did_you_mean(word, registered)}.")
+        raise NotFoundError(f"no {what} '{word}'{did_you_mean(word, registered)}.")
     module = _from_file(Path(target), what) if target.endswith(".py") else _from_package(target, what)
     try:
         return getattr(module, attribute)
     except AttributeError:
         public = [n for n in vars(module) if not n.startswith("_")]
-        raise UsageError(f"{target} has no '{attribute}'{did_you_mean(attribute, public)}.") from None
+        raise NotFoundError(f"{target} has no '{attribute}'{did_you_mean(attribute, public)}.") from None
 
 
 def _from_file(path: Path, what: str) -> Any:
     if not path.is_file():
-        raise UsageError(f"--{what} {path}: there is no such file.")
+        raise NotFoundError(f"--{what} {path}: there is no such file.")
     name = f"bench_user_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise UsageError(f"--{what} {path}: not a Python file.")
+        raise NotFoundError(f"--{what} {path}: not a Python file.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and msgspec resolve annotations through it
     try:
         spec.loader.exec_module(module)
     except BROKEN as error:
-        raise UsageError(f"{path} cannot be loaded: {_say(error)}.") from error
+        raise NotFoundError(f"{path} cannot be loaded: {_say(error)}.") from error
     return module
 
 
@@ -66,7 +69,7 @@ def _from_package(name: str, what: str) -> Any:
     try:
         return importlib.import_module(name)
     except BROKEN as error:
-        raise UsageError(f"{what} module '{name}' cannot be imported: {_say(error)}.") from error
+        raise NotFoundError(f"{what} module '{name}' cannot be imported: {_say(error)}.") from error
 
 
 def _say(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from harness.errors import UsageError, did_you_mean
+from harness.errors import SettingsError, did_you_mean
 from harness.files import read_text
 
 T = TypeVar("T")
@@ -28,7 +28,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def backend(self, name: str) -> dict[str, Any]:
         """The raw table of one backend. Raises UsageError with the nearest name."""
         if name not in self.backends:
-            raise UsageError(f"no backend '{name}'{did_you_mean(name, self.backends)}.")
+            raise SettingsError(f"no backend '{name}'{did_you_mean(name, self.backends)}.")
         return self.backends[name]
 
 
@@ -51,13 +51,13 @@ def load_settings(config: Path | None = None) -> Settings:
     table = read_toml(path)
     for key in table:
         if key not in TABLES:
-            raise UsageError(f"{path}: unknown key '{key}'{did_you_mean(key, TABLES)}.")
+            raise SettingsError(f"{path}: unknown key '{key}'{did_you_mean(key, TABLES)}.")
     for key in table:
         if not isinstance(table[key], dict):
-            raise UsageError(f"{path}: [{key}] must be a table.")
+            raise SettingsError(f"{path}: [{key}] must be a table.")
     for name, own in table.get("backends", {}).items():
         if not isinstance(own, dict):
-            raise UsageError(f"{path}: [backends.{name}] must be a table.")
+            raise SettingsError(f"{path}: [backends.{name}] must be a table.")
         base = backends.get(name, {})
         same_kind = own.get("kind", base.get("kind")) == base.get("kind")
         backends[name] = {**(base if same_kind else {}), **own}
@@ -73,9 +73,9 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(read_text(path))
     except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}).") from None
+        raise SettingsError(f"{path} cannot be read ({error.strerror}).") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not valid TOML: {error}.") from None
+        raise SettingsError(f"{path} is not valid TOML: {error}.") from None
 
 
 def decode_table(table: dict[str, Any], kind: type[T], where: str) -> T:
@@ -83,11 +83,11 @@ def decode_table(table: dict[str, Any], kind: type[T], where: str) -> T:
     known = {f.encode_name for f in msgspec.structs.fields(kind)}  # type: ignore[arg-type]
     for key in table:
         if key not in known:
-            raise UsageError(f"{where}: unknown key '{key}'{did_you_mean(key, known)}.")
+            raise SettingsError(f"{where}: unknown key '{key}'{did_you_mean(key, known)}.")
     try:
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
-        raise UsageError(f"{where}: {explained(error)}.") from None
+        raise SettingsError(f"{where}: {explained(error)}.") from None
 
 
 _TYPES = {

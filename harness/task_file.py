@@ -10,7 +10,7 @@ import msgspec
 from harness.data.row import kind_of
 from harness.data.rows import DataRow, DataSource, open_rows
 from harness.data.split_files import split_files
-from harness.errors import UsageError, did_you_mean
+from harness.errors import SettingsError, did_you_mean
 from harness.metrics import ACCURACY, CLASSIFICATION, FORMAT_ERROR_RATE, LENIENT_ACCURACY, Metric
 from harness.prompting.templates import PromptTemplate, named_in_prompt
 from harness.records import Completion, Request, Sample, Score
@@ -78,13 +78,13 @@ class FileTask:
         self.recipe = file.recipe
         self._form = _form(file, self.labels, path)
         if file.delimiter is not None and (len(file.delimiter) != 1 or file.delimiter in '"\r\n'):
-            raise UsageError(f"{path}: delimiter '{file.delimiter}' is not one character (write ';' or '\\t').")
+            raise SettingsError(f"{path}: delimiter '{file.delimiter}' is not one character (write ';' or '\\t').")
         self._prompt = PromptTemplate(file.prompt, file.system, place=f"{path}: prompt")
         self._target = PromptTemplate(file.target, place=f"{path}: target") if file.target else None
         if file.reference and file.reference in self._prompt.names:
-            raise UsageError(f"{path}: the prompt names '{file.reference}', the column of the right answer.")
+            raise SettingsError(f"{path}: the prompt names '{file.reference}', the column of the right answer.")
         if not self._prompt.names:
-            raise UsageError(f"{path}: the prompt names no column; write {{{{ text }}}} where a row's text belongs.")
+            raise SettingsError(f"{path}: the prompt names no column; write {{{{ text }}}} where a row's text belongs.")
         self.metrics = _metrics(file, self.labels, path)
 
     def samples(self, source: DataSource) -> Iterable[Sample]:
@@ -102,11 +102,11 @@ class FileTask:
             if inside and place.is_dir():  # its files may be links themselves
                 inside = all(file.resolve().is_relative_to(home) for file in split_files(place, split))
         except (OSError, ValueError) as error:  # too long, or with a NUL: no file can have such a name
-            raise UsageError(
+            raise SettingsError(
                 f"{self.path}: data '{name[:60]}' cannot be read ({getattr(error, 'strerror', error)})."
             ) from None
         if not inside:
-            raise UsageError(
+            raise SettingsError(
                 f"{self.path}: data '{name}' lies outside the task file's folder; "
                 "move it there, or name it with --data."
             )
@@ -115,7 +115,7 @@ class FileTask:
     def _sample(self, row: DataRow, split: str) -> Sample:
         inputs = {name: self._input(row, name) for name in sorted(self._prompt.names)}
         if not any(text.strip() for text in inputs.values()):
-            raise UsageError(f"{row.place}: {' and '.join(inputs)} {agreeing(len(inputs), 'is')} empty.")
+            raise SettingsError(f"{row.place}: {' and '.join(inputs)} {agreeing(len(inputs), 'is')} empty.")
         reference = self._reference(row) if self.file.reference else ""
         taught = self._target.names - {*inputs, self.file.reference} if self._target else frozenset()
         if split != "train":  # rows that nobody trains on need no target
@@ -127,10 +127,10 @@ class FileTask:
     def _input(self, row: DataRow, name: str) -> str:
         """A column that the prompt names, as text."""
         if name not in row.fields:
-            raise UsageError(f"{row.place}: no column '{name}'{did_you_mean(name, row.fields)}{_how(name, row)}.")
+            raise SettingsError(f"{row.place}: no column '{name}'{did_you_mean(name, row.fields)}{_how(name, row)}.")
         value = row.fields[name]
         if isinstance(value, list | dict):
-            raise UsageError(
+            raise SettingsError(
                 f"{row.place}: column '{name}' holds {kind_of(value)}, and a prompt prints texts: write it as text in "
                 "the file, or the task as a class (bench new-task), which makes a text of it."
             )
@@ -142,7 +142,7 @@ class FileTask:
         try:
             return self._form.reference(row.value(column), row.classes.get(column, ()))
         except NoReferenceError as error:
-            raise UsageError(f"{row.place}: {column} {error}.") from None
+            raise SettingsError(f"{row.place}: {column} {error}.") from None
 
     def request(self, sample: Sample) -> Request:
         """The prompt, filled; its columns are passages."""
@@ -180,7 +180,7 @@ def _name(file: TaskFile, path: Path) -> str:
     """The task's name. Raises UsageError for one that would lead a run directory out of the workspace."""
     name = file.name or path.stem
     if "/" in name or "\\" in name or name.startswith(".") or not name.isprintable():
-        raise UsageError(f"{path}: '{name}' cannot name a task, for folders bear its name: set another with `name`.")
+        raise SettingsError(f"{path}: '{name}' cannot name a task, for folders bear its name: set another with `name`.")
     return name
 
 
@@ -195,24 +195,24 @@ def _check_labels(labels: tuple[str, ...], path: Path) -> None:
     for label in labels:
         read = comparable_text(label)
         if read in read_as:
-            raise UsageError(
+            raise SettingsError(
                 f"{path}: the labels '{read_as[read]}' and '{label}' read alike: case, white space and forms of "
                 "Unicode do not tell them apart."
             )
         if not read or label != label.strip():
-            raise UsageError(f"{path}: the label '{label}' is empty or has white space around it.")
+            raise SettingsError(f"{path}: the label '{label}' is empty or has white space around it.")
         read_as[read] = label
 
 
 def _form(file: TaskFile, labels: tuple[str, ...], path: Path) -> AnswerForm:
     given = [name for name in ("labels", "pattern", "schema") if getattr(file, name)]
     if len(given) > 1:
-        raise UsageError(f"{path}: {' and '.join(given)} exclude each other; give one form of the answer.")
+        raise SettingsError(f"{path}: {' and '.join(given)} exclude each other; give one form of the answer.")
     if file.values and not labels:
-        raise UsageError(f"{path}: [values] maps what the data holds to labels: give `labels` too.")
+        raise SettingsError(f"{path}: [values] maps what the data holds to labels: give `labels` too.")
     if labels:
         if not file.reference:
-            raise UsageError(f"{path}: labels need `reference`, the column of the right label.")
+            raise SettingsError(f"{path}: labels need `reference`, the column of the right label.")
         _check_labels(labels, path)
         check_values(file.values, labels, str(path))
         return LabelForm(labels, file.values)
@@ -233,11 +233,11 @@ def _metrics(file: TaskFile, labels: tuple[str, ...], path: Path) -> tuple[Metri
     for name in file.metrics:
         if name in OF_ONE_CLASS and file.labels:
             if file.positive not in labels:
-                raise UsageError(f"{path}: {name} needs `positive`, one of the labels {', '.join(labels)}.")
+                raise SettingsError(f"{path}: {name} needs `positive`, one of the labels {', '.join(labels)}.")
             found.append(Metric(name=name, kind="confusion", proportion=False, positive=file.positive))
         elif name in known:
             found.append(known[name])
         else:
             names = (*known, *(OF_ONE_CLASS if file.labels else ()))
-            raise UsageError(f"{path}: no metric '{name}' for this form of answer{did_you_mean(name, names)}.")
+            raise SettingsError(f"{path}: no metric '{name}' for this form of answer{did_you_mean(name, names)}.")
     return tuple(found)

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import UsageError
+from harness.errors import NotFoundError
 from harness.runs.object_storage import is_url
 
 
@@ -50,15 +50,15 @@ class Workspace:
         if (path / "manifest.json").is_file():
             return path
         if path.is_dir():
-            raise UsageError(f"{path} is not a run directory: it holds no manifest.json.")
+            raise NotFoundError(f"{path} is not a run directory: it holds no manifest.json.")
         runs = self.run_folders()
         if not runs:
-            raise UsageError(f"no run '{word}': there are no runs in {self.runs}; start one with `bench run`.")
+            raise NotFoundError(f"no run '{word}': there are no runs in {self.runs}; start one with `bench run`.")
         if word == "last":
             return runs[0]
         found = [p for p in runs if p.name == word or p.name.endswith(f"-{word}")]
         if len(found) == 1:
             return found[0]
         if found:
-            raise UsageError(f"'{word}' names {len(found)} runs: {', '.join(p.name for p in found)}.")
-        raise UsageError(f"no run '{word}' in {self.runs}; the newest is {runs[0].name} (or say `last`).")
+            raise NotFoundError(f"'{word}' names {len(found)} runs: {', '.join(p.name for p in found)}.")
+        raise NotFoundError(f"no run '{word}' in {self.runs}; the newest is {runs[0].name} (or say `last`).")

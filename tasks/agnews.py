@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from harness.data.rows import DataRow, DataSource, HubDataset, open_rows
-from harness.errors import UsageError
+from harness.errors import DataError
 from harness.metrics import CLASSIFICATION
 from harness.records import Completion, Request, Sample, Score, user_message
 from harness.scoring.label_parsing import score_label
@@ -35,7 +35,7 @@ class AgNews:
         for row in open_rows(source, hub=self.hub, embedded=self.embedded, headerless=header):
             text = self._text(row)
             if not text:
-                raise UsageError(f"{row.place}: the news item is empty.")
+                raise DataError(f"{row.place}: the news item is empty.")
             yield Sample.of({"text": text}, self._label(row), source.split)
 
     def _text(self, row: DataRow) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.rows import DataRow, DataSource, DataWarning, open_rows
-from harness.errors import UsageError
+from harness.errors import DataError
 from harness.metrics import FORMAT_ERROR_RATE, Metric
 from harness.records import Completion, Request, Sample, Score, user_message
 from harness.scoring.label_parsing import NOT_AN_ANSWER, answer_text
@@ -137,12 +137,12 @@ def _votes(row: DataRow) -> float:
     except ValueError:
         votes = math.nan
     if not math.isfinite(votes):  # nothing is more or less than NaN: the best answer would depend on the order
-        raise UsageError(f"{row.place}: answer_score '{text}' is not a number.")
+        raise DataError(f"{row.place}: answer_score '{text}' is not a number.")
     return votes
 
 
 def _text(row: DataRow, column: str) -> str:
     text = row.text(column).strip()
     if not text:
-        raise UsageError(f"{row.place}: the {column} is empty.")
+        raise DataError(f"{row.place}: the {column} is empty.")
     return text

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.rows import DataRow, DataSource, open_rows
-from harness.errors import UsageError
+from harness.errors import DataError
 from harness.metrics import FORMAT_ERROR_RATE, LENIENT_FORMAT_ERROR_RATE, Metric
 from harness.records import Completion, InputSpan, Lenient, Message, Record, Request, Sample, Score, user_message
 from harness.scoring.answer_forms import outermost_json
@@ -184,7 +184,7 @@ class Starters:
 
     def samples(self, source: DataSource) -> Iterable[Sample]:
         """Invented, not read."""
-        raise UsageError("conversation starters are invented by a teacher: bench data generate.")
+        raise DataError("conversation starters are invented by a teacher: bench data generate.")
 
     def questions(self, count: int, seed: int) -> list[Sample]:
         """Enough requests for `count` starters and half as many again, each about two themes of its own."""
@@ -216,7 +216,7 @@ class Starters:
 
     def target(self, sample: Sample) -> str:
         """Teachers are not trained here."""
-        raise UsageError("teachers are not trained.")
+        raise DataError("teachers are not trained.")
 
     def invented(self, answer: str) -> list[Sample]:
         """The rows that an answer, as scored, stands for: without a reference yet."""
@@ -297,15 +297,13 @@ class PersonaJson:
 def _messages(row: DataRow) -> list[dict[str, str]]:
     found: Any = row.fields.get("messages")
     if not isinstance(found, list):
-        raise UsageError(
-            f'{row.place}: a conversation is {{"messages": [..]}}; this row holds {", ".join(row.fields)}.'
-        )
+        raise DataError(f'{row.place}: a conversation is {{"messages": [..]}}; this row holds {", ".join(row.fields)}.')
     roles = [m.get("role") if isinstance(m, dict) else None for m in found]
     if roles not in ROLES:
-        raise UsageError(f"{row.place}: the roles are {roles}; they must be system (optional), user, assistant.")
+        raise DataError(f"{row.place}: the roles are {roles}; they must be system (optional), user, assistant.")
     for message in found:
         if not isinstance(message.get("content"), str):
-            raise UsageError(f"{row.place}: the {message['role']} message has no text in 'content'.")
+            raise DataError(f"{row.place}: the {message['role']} message has no text in 'content'.")
     if not found[-2]["content"].strip():
-        raise UsageError(f"{row.place}: the user's message is empty.")
+        raise DataError(f"{row.place}: the user's message is empty.")
     return found

@@ -8,7 +8,7 @@ from typing import Any
 from harness.data.csv_rows import read_literal_tsv
 from harness.data.leakage_groups import shared_groups
 from harness.data.rows import READERS, DataRow, DataSource, HubDataset, Reader, open_rows
-from harness.errors import UsageError
+from harness.errors import DataError
 from harness.hashing import digest
 from harness.metrics import ACCURACY, FORMAT_ERROR_RATE, LENIENT_ACCURACY, LENIENT_FORMAT_ERROR_RATE, Metric
 from harness.records import Completion, Lenient, Record, Request, Sample, Score, user_message
@@ -152,7 +152,7 @@ def _pair(row: DataRow) -> QuestionPair:
     label = read_label(row, column, ("0", "1"))
     first, second = row.text("question1").strip(), row.text("question2").strip()
     if not first or not second:
-        raise UsageError(f"{row.place}: {'question1' if not first else 'question2'} is empty.")
+        raise DataError(f"{row.place}: {'question1' if not first else 'question2'} is empty.")
     explanation = row.text("explanation").strip() if "explanation" in row.fields else ""
     return QuestionPair(question1=first, question2=second, label=label, explanation=explanation, place=row.place)
 
@@ -230,7 +230,7 @@ class QqpExplained(Qqp):
         """Explanation and label: the only place where an explanation is ever used."""
         explanation = sample.columns.get("explanation")
         if not explanation:
-            raise UsageError(
+            raise DataError(
                 f"row {sample.id} ('{sample.inputs['question1'][:60]}') has no explanation to train on: "
                 "add a column 'explanation', let a teacher write them (bench data generate --task qqp-explained "
                 "--teacher BACKEND --rows N --data DATA --out DIR), or train on the label alone (--task qqp)."

@@ -14,7 +14,8 @@ from typing import Any, cast
 
 import msgspec
 
-from harness.errors import UsageError, install_command
+from harness.errors import DataError, MissingExtraError
+from harness.extras import install_command
 from harness.files import write_json
 from harness.hashing import digest, file_digest
 from harness.records import Record
@@ -131,9 +132,9 @@ def build_pairs(dump: Path, out: Path, most: int | None, site: str, progress: Ca
     posts read. Raises UsageError for a dump that is none, or an `out` that holds rows already.
     """
     if (out / "train.jsonl").exists() or (out / "test.jsonl").exists():
-        raise UsageError(f"{out} holds rows already: name another --out.")
+        raise DataError(f"{out} holds rows already: name another --out.")
     if not dump.is_file():
-        raise UsageError(f"--dump {dump}: there is no such file.")
+        raise DataError(f"--dump {dump}: there is no such file.")
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".posts-") as folder:
         aside = Path(folder)  # rows move to `out` when all are there: half of them would be taken for all
@@ -144,7 +145,7 @@ def build_pairs(dump: Path, out: Path, most: int | None, site: str, progress: Ca
         finally:
             posts.close()
         if not sum(rows.values()):
-            raise UsageError(f"{dump}: no question with an answer is left of {posts.read} posts; is it a Posts.xml?")
+            raise DataError(f"{dump}: no question with an answer is left of {posts.read} posts; is it a Posts.xml?")
         built = Built(
             dump=dump.name,
             sha256=file_digest(dump),
@@ -261,7 +262,7 @@ def _read_dump(dump: Path, take: Callable[[Post], None]) -> None:
                     feed.write(piece)
         feed.close()
     except ElementTree.ParseError as error:
-        raise UsageError(f"{dump} is not the XML of a dump ({error}).") from None
+        raise DataError(f"{dump} is not the XML of a dump ({error}).") from None
 
 
 class _Feed:
@@ -293,7 +294,9 @@ def _read_archive(dump: Path, feed: _Feed) -> None:
         import py7zr
         from py7zr.io import Py7zIO, WriterFactory
     except ImportError:
-        raise UsageError(f"{dump}: reading 7z needs py7zr: {install_command('dump')}, or unpack it first.") from None
+        raise MissingExtraError(
+            f"{dump}: reading 7z needs py7zr: {install_command('dump')}, or unpack it first."
+        ) from None
 
     class Pieces(Py7zIO):
         """What py7zr takes for a file: bytes go to the parser."""
@@ -328,7 +331,7 @@ def _read_archive(dump: Path, feed: _Feed) -> None:
         with py7zr.SevenZipFile(dump, "r") as archive:
             names = [n for n in archive.getnames() if Path(n).name == "Posts.xml"]
             if len(names) != 1:
-                raise UsageError(f"{dump} holds {len(names)} files called Posts.xml; one is wanted.")
+                raise DataError(f"{dump} holds {len(names)} files called Posts.xml; one is wanted.")
             archive.extract(targets=names, factory=Factory())
     except py7zr.Bad7zFile as error:
-        raise UsageError(f"{dump} is not a 7z archive ({error}).") from None
+        raise DataError(f"{dump} is not a 7z archive ({error}).") from None

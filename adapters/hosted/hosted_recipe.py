@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from harness.adapters.recipe import Claim, checked, recipe_table, refuse_below_zero
 from harness.backends.openai.openai_settings import OPENAI_URL
-from harness.errors import UsageError
+from harness.errors import SettingsError
 from harness.records import Record
 
 LONGEST_SUFFIX = 64
@@ -74,9 +74,11 @@ def load_hosted(word: str, overrides: tuple[str, ...] = (), model: str | None = 
     refuse_below_zero(recipe, names, where)
     address = urlsplit(recipe.base_url)
     if address.scheme not in ("http", "https") or not address.netloc:
-        raise UsageError(f"{where}: base_url must be an http(s) URL, it is '{recipe.base_url}'.")
+        raise SettingsError(f"{where}: base_url must be an http(s) URL, it is '{recipe.base_url}'.")
     if "@" in address.netloc:
-        raise UsageError(f"{where}: base_url holds a password, which would be stored: name it in api_key_env instead.")
+        raise SettingsError(
+            f"{where}: base_url holds a password, which would be stored: name it in api_key_env instead."
+        )
     if recipe.suffix is not None and not 0 < len(recipe.suffix) <= LONGEST_SUFFIX:
-        raise UsageError(f"{where}: suffix must have 1 to {LONGEST_SUFFIX} characters, it has {len(recipe.suffix)}.")
+        raise SettingsError(f"{where}: suffix must have 1 to {LONGEST_SUFFIX} characters, it has {len(recipe.suffix)}.")
     return recipe

@@ -7,7 +7,7 @@ import msgspec
 
 from harness.adapters.hosted.hosted_recipe import HostedRecipe
 from harness.adapters.training_rows import SHOWN
-from harness.errors import UsageError
+from harness.errors import DataError
 from harness.execution.run_plan import ask
 from harness.money.prices import MESSAGE_OVERHEAD
 from harness.prompting.token_counts import PER_MESSAGE, PER_REPLY, Counter
@@ -77,7 +77,7 @@ def write_file(
     rows, more = _fitting(rows, recipe, counter, what)
     content = b"".join(_encoder.encode({"messages": row.messages}) + b"\n" for row in rows)
     if len(content) > MOST_BYTES:
-        raise UsageError(
+        raise DataError(
             f"the {what} file has {len(content):,} bytes, a provider takes {MOST_BYTES:,}: take fewer rows (--limit)."
         )
     return TrainingFile(rows, content), remarks + more
@@ -117,7 +117,7 @@ def _fitting(
     longest = max(row.tokens for row in long)
     about = f" (counted as {counter.name})" if counter.approximate else ""
     if recipe.too_long == "refuse":
-        raise UsageError(
+        raise DataError(
             f"{len(long)} of {len(rows)} {what} rows need more than {room} tokens{about}, the longest {longest}; the "
             "provider would cut their answers: raise max_length where the model allows it, or --set too_long=drop."
         )

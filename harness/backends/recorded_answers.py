@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from harness.errors import UsageError
+from harness.errors import DataError
 from harness.hashing import digest
 from harness.records import Finish, Usage
 from harness.scoring.reasoning import separate_reasoning
@@ -56,9 +56,9 @@ def read_line(raw: bytes, place: str) -> RecordedLine:
     try:
         line = msgspec.json.decode(raw.removeprefix(codecs.BOM_UTF8))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"{place}: not a recording ({error}).") from None
+        raise DataError(f"{place}: not a recording ({error}).") from None
     if not isinstance(line, dict):
-        raise UsageError(f"{place}: not a recording (a line holds an object, this is {type(line).__name__}).")
+        raise DataError(f"{place}: not a recording (a line holds an object, this is {type(line).__name__}).")
     body = _body(line)
     messages = _messages(line)
     answer = _answer(body)
@@ -70,13 +70,13 @@ def read_line(raw: bytes, place: str) -> RecordedLine:
     if answer is None:
         if name is not None and (line.get("error") or _status(line) >= 400):
             return RecordedLine(id=name, failed=True)
-        raise UsageError(
+        raise DataError(
             f'{place}: a recording needs "messages", "id" (or "custom_id") with "text", or an answer in '
             'OpenAI\'s own form ("choices" or "output").'
         )
     prompt = None if messages is None else tuple((_role(m), content_text(m.get("content"))) for m in messages)
     if prompt is None and name is None:
-        raise UsageError(f'{place}: nothing says which row this answers: it needs "id", "custom_id" or "messages".')
+        raise DataError(f'{place}: nothing says which row this answers: it needs "id", "custom_id" or "messages".')
     return _recorded(answer, line, body, name, prompt)
 
 
@@ -151,7 +151,7 @@ def _answer(body: dict[str, Any]) -> dict[str, Any] | None:
 def _last_message(messages: list[dict[str, Any]], place: str) -> dict[str, Any]:
     last = messages[-1] if messages else {}
     if last.get("role") != "assistant" or not (isinstance(last.get("content"), str | list) or last.get("refusal")):
-        raise UsageError(f"{place}: the last message must be the assistant's, with text as its content.")
+        raise DataError(f"{place}: the last message must be the assistant's, with text as its content.")
     return last
 
 

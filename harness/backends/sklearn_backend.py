@@ -24,7 +24,8 @@ from harness.adapter_manifest import (
     weights_digest,
 )
 from harness.backend import RunContext, RunRequirements
-from harness.errors import UsageError, install_command
+from harness.errors import MissingExtraError, UsageError
+from harness.extras import install_command
 from harness.files import write_json
 from harness.records import BackendIdentity, Completion, Request, Timing
 
@@ -34,7 +35,7 @@ WINDOW = 1024
 
 def missing_sklearn() -> UsageError:
     """The sentence for an installation without scikit-learn."""
-    return UsageError(f"the classical baseline needs scikit-learn: {install_command('local')}.")
+    return MissingExtraError(f"the classical baseline needs scikit-learn: {install_command('local')}.")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import click
 
 from harness.cli.options import json_option, quiet_anyway
-from harness.errors import install_command
+from harness.extras import install_command
 
 
 class Finding(NamedTuple):

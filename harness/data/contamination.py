@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import UsageError
+from harness.errors import DataError
 from harness.files import write_json, write_whole
 from harness.hashing import digest
 from harness.records import Record
@@ -102,11 +102,9 @@ class Signatures:
             with np.load(path, allow_pickle=False) as arrays:
                 exact, minhash = arrays["exact"].astype(np.uint64), arrays["minhash"].astype(np.uint32)
         except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise UsageError(
-                f"{path} is not readable ({error}): train the adapter again, or remove the file."
-            ) from None
+            raise DataError(f"{path} is not readable ({error}): train the adapter again, or remove the file.") from None
         if minhash.shape != (len(exact), PERMUTATIONS):
-            raise UsageError(f"{path} holds signatures of another shape: train the adapter again, or remove the file.")
+            raise DataError(f"{path} holds signatures of another shape: train the adapter again, or remove the file.")
         return cls(exact, minhash)
 
 
@@ -184,4 +182,4 @@ def read_findings(run: Path) -> Findings:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Findings)
     except msgspec.MsgspecError as error:
-        raise UsageError(f"{path} is not readable ({error}).") from None
+        raise DataError(f"{path} is not readable ({error}).") from None

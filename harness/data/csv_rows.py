@@ -13,7 +13,7 @@ import regex
 
 from harness.data.row import DataRow, DataWarning
 from harness.data.text_lines import text_lines
-from harness.errors import UsageError
+from harness.errors import DataError
 
 NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 """Separators that are looked for, the usual first."""
@@ -109,7 +109,7 @@ class _Records(NamedTuple):
                 return
             except csv.Error as error:
                 why = BARE_RETURN if "new-line character" in str(error) else error
-                raise UsageError(f"{place}: malformed row ({why}).") from None
+                raise DataError(f"{place}: malformed row ({why}).") from None
             if cells:
                 yield place, cells
 
@@ -129,7 +129,7 @@ def _rows(records: _Records, headerless: tuple[str, ...]) -> Iterator[DataRow]:
             continue
         fields = _fields(header, cells)
         if fields is None:
-            raise UsageError(f"{place}: {len(cells)} fields where {len(header)} are expected ({', '.join(header)}).")
+            raise DataError(f"{place}: {len(cells)} fields where {len(header)} are expected ({', '.join(header)}).")
         yield DataRow(fields=fields, place=place)
     if empty:
         where = ", ".join(empty[:SHOWN]) + (", .." if len(empty) > SHOWN else "")
@@ -153,7 +153,7 @@ def column_names(cells: Sequence[str], place: str) -> tuple[str, ...]:
     names = tuple(unicodedata.normalize("NFC", name).strip("\ufeff\u200b \t\r\n\xa0") for name in cells)
     twice = next((name for name in names if name and names.count(name) > 1), None)
     if twice is not None:
-        raise UsageError(f"{place}: two columns are named '{twice}': rename one.")
+        raise DataError(f"{place}: two columns are named '{twice}': rename one.")
     return names
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 from harness.data.contamination import Signatures, find_overlap
 from harness.data.rows import DataSource
 from harness.data.sampling import fingerprint
-from harness.errors import UsageError
+from harness.errors import DataError, UsageError
 from harness.execution.run_plan import ask, read_rows
 from harness.records import Record, Sample
 from harness.task import Task, invalid_targets
@@ -95,7 +95,7 @@ def report_data(task: Task, location: str | None) -> DataReport:
         rows[name] = found
         splits[name] = _split(task, found, remarks)
     if not rows:
-        raise UsageError(splits[TEST].missing)
+        raise DataError(splits[TEST].missing)
     report = DataReport(task=task.name, splits=splits, invalid_targets=invalid_targets(task, rows.get(TRAIN, [])))
     if len(rows) < len(splits):
         return report

@@ -11,7 +11,7 @@ import msgspec
 
 from harness.data.row import DataRow
 from harness.data.text_lines import format_suffix, text_lines
-from harness.errors import UsageError
+from harness.errors import DataError, UsageError
 
 OF_LINES = (".jsonl", ".ndjson", ".jsonlines")
 """Endings that promise one object a line."""
@@ -46,7 +46,7 @@ def _of_list(path: Path, first: str, text: str) -> Iterator[DataRow]:
         if format_suffix(path) in OF_LINES and _is_json(first):
             elements = []
         else:
-            raise UsageError(f"{path}: not JSON ({error}).") from None
+            raise DataError(f"{path}: not JSON ({error}).") from None
     if format_suffix(path) in OF_LINES and not any(bytes(e).startswith(b"{") for e in elements):
         _object_row(first, f"{path}:1")  # raises: a line that is a list is no row
     for number, element in enumerate(elements, 1):
@@ -60,10 +60,10 @@ def _of_objects(path: Path, text: str) -> Iterator[DataRow]:
         try:
             value, end = _decoder.raw_decode(text, at)
         except (ValueError, RecursionError) as error:
-            raise UsageError(f"{path}: not JSON ({error}).") from None
+            raise DataError(f"{path}: not JSON ({error}).") from None
         after = _end_of_blank(text, end)
         if number == 0 and after == len(text):
-            raise UsageError(
+            raise DataError(
                 f"{path}: a JSON data file holds a list of objects, or one object a line; this is {_one(value)}."
             )
         number += 1
@@ -105,11 +105,11 @@ def _object_row(text: str, place: str) -> DataRow:
         value = msgspec.json.decode(text)
         json.loads(text, object_pairs_hook=_refuse_twice, strict=False)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise UsageError(f"{place}: not JSON ({error}).") from None
+        raise DataError(f"{place}: not JSON ({error}).") from None
     except UsageError as error:
-        raise UsageError(f"{place}: {error}") from None
+        raise DataError(f"{place}: {error}") from None
     if not isinstance(value, dict):
-        raise UsageError(f"{place}: a row must be a JSON object, this is {type(value).__name__}.")
+        raise DataError(f"{place}: a row must be a JSON object, this is {type(value).__name__}.")
     return DataRow(fields=value, place=place)
 
 
@@ -118,4 +118,4 @@ def _refuse_twice(pairs: list[tuple[str, Any]]) -> None:
     keys = [key for key, _ in pairs]
     if len(set(keys)) < len(keys):
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise UsageError(f"the key '{twice}' stands twice in one object: rename one.")
+        raise DataError(f"the key '{twice}' stands twice in one object: rename one.")

@@ -9,7 +9,7 @@ from typing import IO, Generic, TypeVar, overload
 
 import msgspec
 
-from harness.errors import UsageError
+from harness.errors import DataError
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -107,7 +107,7 @@ class SpooledRecords(Sequence[T], Generic[T]):
         try:
             return decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise UsageError(f"{self._name}:{at + 1}: not a line of this Bench ({error}).") from None
+            raise DataError(f"{self._name}:{at + 1}: not a line of this Bench ({error}).") from None
 
 
 def _line_ends(path: Path) -> "array[int]":

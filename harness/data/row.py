@@ -6,7 +6,7 @@ import math
 import uuid
 from typing import Any
 
-from harness.errors import UsageError, did_you_mean
+from harness.errors import DataError, did_you_mean
 from harness.records import Record
 
 KINDS: dict[type, str] = {
@@ -66,7 +66,7 @@ class DataRow(Record, frozen=True, kw_only=True):
     def value(self, name: str) -> Any:
         """A field as it was read. Raises UsageError naming the place where it is missing."""
         if name not in self.fields:
-            raise UsageError(f"{self.place}: no column '{name}'{did_you_mean(name, self.fields)}.")
+            raise DataError(f"{self.place}: no column '{name}'{did_you_mean(name, self.fields)}.")
         return self.fields[name]
 
     def text(self, name: str) -> str:
@@ -74,5 +74,5 @@ class DataRow(Record, frozen=True, kw_only=True):
         value = self.value(name)
         text = value_text(value)
         if text is None:
-            raise UsageError(f"{self.place}: column '{name}' holds {kind_of(value)}, not text.")
+            raise DataError(f"{self.place}: column '{name}' holds {kind_of(value)}, not text.")
         return text

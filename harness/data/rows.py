@@ -16,7 +16,8 @@ from harness.data.row import DataRow as DataRow
 from harness.data.row import DataWarning as DataWarning
 from harness.data.split_files import split_files
 from harness.data.text_lines import first_bytes, format_suffix
-from harness.errors import UsageError, did_you_mean, install_command
+from harness.errors import DataError, MissingExtraError, did_you_mean
+from harness.extras import install_command
 from harness.records import Record
 
 
@@ -26,7 +27,7 @@ def read_parquet(path: Path, _headerless: tuple[str, ...] = ()) -> Iterator[Data
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
-        raise UsageError(f"{path}: reading Parquet needs pyarrow: python -m pip install pyarrow.") from None
+        raise DataError(f"{path}: reading Parquet needs pyarrow: python -m pip install pyarrow.") from None
     try:
         file, number = pq.ParquetFile(path), 0
         names = column_names(file.schema_arrow.names, str(path))
@@ -36,7 +37,7 @@ def read_parquet(path: Path, _headerless: tuple[str, ...] = ()) -> Iterator[Data
                 number += 1
                 yield DataRow(fields=value, place=f"{path}: row {number}", classes=classes)
     except (pa.ArrowException, ValueError, OSError) as error:  # ValueError: text that is not UTF-8
-        raise UsageError(f"{path}: not a readable Parquet file ({error}).") from None
+        raise DataError(f"{path}: not a readable Parquet file ({error}).") from None
 
 
 def _classes(metadata: Mapping[bytes, bytes]) -> dict[str, tuple[str, ...]]:
@@ -98,7 +99,7 @@ def open_rows(
     """
     if source.location is None:
         if hub is None:
-            raise UsageError("this task has no data of its own: name a file with --data PATH.")
+            raise DataError("this task has no data of its own: name a file with --data PATH.")
         return _hub_rows(hub, source.split)
     known: dict[str, Reader] = {**READERS}
     if delimiter is not None:
@@ -106,11 +107,11 @@ def open_rows(
         known |= dict.fromkeys(DELIMITED, own)
     if source.location == EMBEDDED:
         if embedded is None:
-            raise UsageError("this task has no embedded sample: name a file with --data PATH.")
+            raise DataError("this task has no embedded sample: name a file with --data PATH.")
         return _files_rows(split_files(embedded, source.split), headerless, known)
     path = Path(source.location)
     if not path.exists():
-        raise UsageError(f"--data {path}: there is no such file or folder.")
+        raise DataError(f"--data {path}: there is no such file or folder.")
     files = split_files(path, source.split, names) if path.is_dir() else [path]
     return _files_rows(files, headerless, {**known, **(readers or {})})
 
@@ -132,25 +133,25 @@ def _reader(path: Path, readers: Mapping[str, "Reader"]) -> "Reader":
     if head.removeprefix(codecs.BOM_UTF8).lstrip()[:1] in (b"{", b"["):
         return read_json
     if suffix in (".xlsx", ".xls", ".ods"):
-        raise UsageError(f"{path}: cannot read '{suffix}' files: save the sheet as 'CSV UTF-8'.")
-    raise UsageError(f"{path}: cannot read '{suffix}' files{did_you_mean(suffix, readers)}.")
+        raise DataError(f"{path}: cannot read '{suffix}' files: save the sheet as 'CSV UTF-8'.")
+    raise DataError(f"{path}: cannot read '{suffix}' files{did_you_mean(suffix, readers)}.")
 
 
 def _hub_rows(hub: HubDataset, split: str) -> Iterator[DataRow]:
     try:
         import datasets
     except ImportError:
-        raise UsageError(
+        raise MissingExtraError(
             f"reading {hub.path} from the Hub needs the datasets package: {install_command('hub')}, "
             "or name a file with --data PATH."
         ) from None
     if split not in hub.splits:
-        raise UsageError(f"{hub.path} has no split '{split}'{did_you_mean(split, hub.splits)}.")
+        raise DataError(f"{hub.path} has no split '{split}'{did_you_mean(split, hub.splits)}.")
     try:
         data = datasets.load_dataset(hub.path, hub.config, split=hub.splits[split], revision=hub.revision)
     except Exception as error:  # the Hub client raises dozens of unrelated types; all mean "not available"
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UsageError(
+        raise DataError(
             f"{hub.path} cannot be read from the Hub ({reason}); check the connection or HF_TOKEN, "
             "or name a file with --data PATH (or --data embedded for the embedded sample)."
         ) from None

@@ -12,7 +12,7 @@ import msgspec
 
 from harness.data.row import DataRow, value_text
 from harness.data.text_lines import COMPRESSED
-from harness.errors import UsageError
+from harness.errors import DataError
 from harness.text_normalization import comparable_text
 
 STANDS_FOR = {"test": ("test", "validation", "dev")}
@@ -39,7 +39,7 @@ def split_files(folder: Path, split: str, names: tuple[str, ...] | None = None) 
             if found:
                 return _in_order(folder, split, found)
     held = ", ".join(sorted(p.name for p in folder.iterdir())[:8]) or "nothing"
-    raise UsageError(f"{folder} holds no file for the split '{split}' ({split}.csv, .jsonl, ..); it holds {held}.")
+    raise DataError(f"{folder} holds no file for the split '{split}' ({split}.csv, .jsonl, ..); it holds {held}.")
 
 
 def _of_name(folder: Path, name: str) -> list[Path]:
@@ -74,13 +74,13 @@ def _in_order(folder: Path, split: str, found: list[Path]) -> list[Path]:
     formats = {_uncompressed(p).suffix.lower() for p in found}
     if None in numbers or len(set(numbers)) < len(numbers) or len(formats) > 1 or len({_count(p) for p in found}) > 1:
         named = ", ".join(p.name for p in found)
-        raise UsageError(f"{folder} holds several files for the split '{split}': {named}; name one of them.")
+        raise DataError(f"{folder} holds several files for the split '{split}': {named}; name one of them.")
     ordered = [path for _, path in sorted(zip(numbers, found, strict=True), key=lambda pair: pair[0] or 0)]
     count, present = _count(found[0]), sorted(n for n in numbers if n is not None)
     wanted = range(count) if count else range(present[0], present[-1] + 1)
     missing = sorted(set(wanted) - set(present))
     if missing:
-        raise UsageError(
+        raise DataError(
             f"{folder} holds {len(found)} of {len(wanted)} shards of the split '{split}': number {missing[0]} is "
             "missing; fetch it, or name one file."
         )
@@ -106,11 +106,11 @@ def split_rows(
     targets = {name: folder / f"{name}.jsonl" for name in ("train", "test")}
     taken = next((path for path in targets.values() if path.exists()), None)
     if taken is not None:
-        raise UsageError(f"{taken} is there already: name another --out.")
+        raise DataError(f"{taken} is there already: name another --out.")
     sizes = Counter(_key(row, group, seed) for row in read())
     if len(sizes) < 2:
         what = f"value of '{group}'" if group else "row"
-        raise UsageError(f"there is {'no' if not sizes else 'only one'} {what}: nothing to split.")
+        raise DataError(f"there is {'no' if not sizes else 'only one'} {what}: nothing to split.")
     test = _test_groups(sizes, share)
     folder.mkdir(parents=True, exist_ok=True)
     counts = dict.fromkeys(targets, 0)
@@ -151,4 +151,4 @@ def _line(row: DataRow) -> bytes:
     try:
         return msgspec.json.encode(row.fields)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"{row.place}: the row cannot be written as JSON ({error}).") from None
+        raise DataError(f"{row.place}: the row cannot be written as JSON ({error}).") from None

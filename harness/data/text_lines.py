@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from harness.errors import UsageError
+from harness.errors import DataError
 
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 """Endings of compressed files, as in rows.jsonl.gz."""
@@ -49,7 +49,7 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
             with _decompressed(handle, path) as plain:
                 yield plain
         except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
-            raise UsageError(f"{path}: the compressed file is damaged ({error}).") from None
+            raise DataError(f"{path}: the compressed file is damaged ({error}).") from None
 
 
 def _decompressed(handle: io.BufferedReader, path: Path) -> BinaryIO:
@@ -69,7 +69,7 @@ def _zstandard(handle: BinaryIO, path: Path) -> Any:
     try:
         import pyarrow as pa
     except ImportError:
-        raise UsageError(
+        raise DataError(
             f"{path}: reading Zstandard needs pyarrow: python -m pip install pyarrow, or decompress it (unzstd)."
         ) from None
     return pa.CompressedInputStream(pa.PythonFile(handle, mode="r"), "zstd")
@@ -93,7 +93,7 @@ def text_lines(path: Path) -> Iterator[str]:
             try:
                 yield raw.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
-                raise UsageError(f"{path}:{number}: {_not_utf8(raw, error.start)}.") from None
+                raise DataError(f"{path}:{number}: {_not_utf8(raw, error.start)}.") from None
 
 
 def _wide_encoding(head: bytes) -> str | None:
@@ -113,7 +113,7 @@ def _decoded(lines: io.TextIOWrapper, path: Path) -> Iterator[str]:
             number += 1
             yield line
     except UnicodeError:
-        raise UsageError(f"{path}:{number + 1}: not {lines.encoding}, as the file begins; save it as UTF-8.") from None
+        raise DataError(f"{path}:{number + 1}: not {lines.encoding}, as the file begins; save it as UTF-8.") from None
 
 
 def _not_utf8(raw: bytes, at: int) -> str:

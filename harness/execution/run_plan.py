@@ -18,7 +18,7 @@ from harness.backend import Backend, RunContext, RunRequirements
 from harness.data.record_store import SpooledRecords
 from harness.data.rows import EMBEDDED, DataSource, DataWarning
 from harness.data.sampling import ORDER, ORDER_VERSION, Fingerprint, draw
-from harness.errors import BenchError, UsageError, fault_of_users_code
+from harness.errors import BenchError, UsageError
 from harness.hashing import digest_each
 from harness.prompting.prompt_variants import Questions, make_requests
 from harness.records import BackendIdentity, Record, Request, Row, Sample, number_repeats
@@ -26,6 +26,7 @@ from harness.registry import BACKENDS, TASKS, find
 from harness.runs.run_log import Manifest, RunLog
 from harness.settings import Settings, decode_table
 from harness.task import Task, request_of, samples_of, target_of
+from harness.user_code import fault_of_users_code
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from harness.errors import UsageError, did_you_mean
+from harness.errors import SettingsError, did_you_mean
 from harness.metrics import Metric
 
 T = TypeVar("T")
@@ -92,19 +92,19 @@ def gate_settings(
         if key in plain:
             continue
         if key not in figures:
-            raise UsageError(f"{where}: unknown key '{key}'{did_you_mean(key, (*figures, *plain))}.")
+            raise SettingsError(f"{where}: unknown key '{key}'{did_you_mean(key, (*figures, *plain))}.")
         if not isinstance(value, dict):
-            raise UsageError(f"{where}: {key} must be a table such as {{ margin = 0.02 }}.")
+            raise SettingsError(f"{where}: {key} must be a table such as {{ margin = 0.02 }}.")
         wanted[key] = dict(value)
     for key, given in (flags or {}).items():
         if key not in figures:
-            raise UsageError(f"there is no figure '{key}' to gate{did_you_mean(key, figures)}.")
+            raise SettingsError(f"there is no figure '{key}' to gate{did_you_mean(key, figures)}.")
         wanted.setdefault(key, {}).update(given)
     settings = _convert({k: v for k, v in table.items() if k in plain}, GateKeys, where)
     if not 0 <= settings.max_error_rate < 1:
-        raise UsageError(f"{where}: max_error_rate must lie in [0, 1), not {settings.max_error_rate}.")
+        raise SettingsError(f"{where}: max_error_rate must lie in [0, 1), not {settings.max_error_rate}.")
     if not 0 <= settings.max_contaminated <= 1:
-        raise UsageError(f"{where}: max_contaminated is a share of rows in [0, 1], not {settings.max_contaminated}.")
+        raise SettingsError(f"{where}: max_contaminated is a share of rows in [0, 1], not {settings.max_contaminated}.")
     named = {key: _terms(key, value, by_name.get(key), where) for key, value in wanted.items()}
     chosen = any(key in figures for key in table) or any(terms.margin is not None for terms in named.values())
     defaults = _defaults(metrics)
@@ -140,21 +140,21 @@ def _terms(key: str, table: dict[str, Any], metric: Metric | None, where: str) -
     allowed = _allowed(key, metric)
     for name in table:
         if name not in known:
-            raise UsageError(f"{place}: unknown key '{name}'{did_you_mean(name, allowed)}.")
+            raise SettingsError(f"{place}: unknown key '{name}'{did_you_mean(name, allowed)}.")
         if name not in allowed:
-            raise UsageError(f"{place}: '{name}' does not apply to it (it takes {', '.join(allowed)}).")
+            raise SettingsError(f"{place}: '{name}' does not apply to it (it takes {', '.join(allowed)}).")
     terms = _convert(table, Terms, place)
     if terms == Terms():
-        raise UsageError(f"{place}: name a term ({', '.join(allowed)}).")
+        raise SettingsError(f"{place}: name a term ({', '.join(allowed)}).")
     if terms.margin is not None and terms.margin <= 0:
-        raise UsageError(f"{place}: margin must be above 0: it is the largest loss that may go unnoticed.")
+        raise SettingsError(f"{place}: margin must be above 0: it is the largest loss that may go unnoticed.")
     if terms.ratio is not None and terms.ratio <= 0:
-        raise UsageError(f"{place}: ratio must be above 0: it is candidate divided by reference.")
+        raise SettingsError(f"{place}: ratio must be above 0: it is candidate divided by reference.")
     for name, value in msgspec.structs.asdict(terms).items():
         if value is not None and not math.isfinite(value):
-            raise UsageError(f"{place}: {name} must be a number, not {value}.")
+            raise SettingsError(f"{place}: {name} must be a number, not {value}.")
         if value is not None and name != "ratio" and _is_share(key, metric) and not 0 <= value < 1:
-            raise UsageError(f"{place}: {name} is a share of rows, 0.02 for 2 %, and not {value:g}.")
+            raise SettingsError(f"{place}: {name} is a share of rows, 0.02 for 2 %, and not {value:g}.")
     return terms
 
 
@@ -175,4 +175,4 @@ def _convert(table: dict[str, Any], kind: type[T], where: str) -> T:
     try:
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
-        raise UsageError(f"{where}: {error}.") from None
+        raise SettingsError(f"{where}: {error}.") from None

@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from harness.errors import UsageError, did_you_mean
+from harness.errors import DataError, did_you_mean
 from harness.judging.answer_pairs import Judgement, Winner, append_judgements
 from harness.judging.pairwise_preference import WORTH, PreferenceTest, corrected_verdicts, test_of_preference
 from harness.records import Record
@@ -84,17 +84,17 @@ def add_votes(log: RunLog, path: Path) -> int:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise UsageError(f"--votes {path} cannot be read ({error.strerror}).") from None
+        raise DataError(f"--votes {path} cannot be read ({error.strerror}).") from None
     file = decode_schema(raw, VoteFile, SCHEMA, str(path))
     if file.run != log.manifest.id:
-        raise UsageError(f"{path} holds votes on run {file.run}, not on {log.manifest.id}.")
+        raise DataError(f"{path} holds votes on run {file.run}, not on {log.manifest.id}.")
     for name in (file.a, file.b):
         if name not in log.manifest.backends:
-            raise UsageError(f"{path}: this run has no backend '{name}'{did_you_mean(name, log.manifest.backends)}.")
+            raise DataError(f"{path}: this run has no backend '{name}'{did_you_mean(name, log.manifest.backends)}.")
     ids = {row.n: row.sample.id for row in log.rows()}
     for vote in file.votes:
         if ids.get(vote.n) != vote.id:
-            raise UsageError(f"{path}: row {vote.n} of this run is not {vote.id}: the votes belong to another run.")
+            raise DataError(f"{path}: row {vote.n} of this run is not {vote.id}: the votes belong to another run.")
     append_judgements(log.path, (_judgement(file, vote) for vote in file.votes))
     return len(file.votes)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.errors import UsageError
+from harness.errors import DataError
 from harness.files import lock
 from harness.records import Completion, Key, LogLine, Score
 from harness.runs import log_parquet
@@ -170,7 +170,7 @@ class Log:
         inside = (marks.n >= 0) & (marks.n < self.rows) & (marks.repeat >= 0) & (marks.repeat < self.repeats)
         if not inside.all():
             at = int(inside.argmin())
-            raise UsageError(
+            raise DataError(
                 f"{file}: line {at + 1} is about row {marks.n[at]}, repeat {marks.repeat[at]}; this run has "
                 f"{self.rows} rows and {self.repeats} repeats: the log is damaged."
             )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypeVar
 
 import msgspec
 
-from harness.errors import UsageError
+from harness.errors import DataError
 from harness.files import lock
 from harness.records import Completion, Cost, LogLine, Score
 
@@ -75,7 +75,7 @@ def decode_line(decoder: msgspec.json.Decoder[T], line: bytes, place: str) -> T:
     try:
         return decoder.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"{place}: not a line of this Bench ({error}).") from None
+        raise DataError(f"{place}: not a line of this Bench ({error}).") from None
 
 
 def _finite(line: LogLine) -> LogLine:

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from harness.errors import UsageError, install_command
+from harness.errors import DataError, MissingExtraError, UsageError
+from harness.extras import install_command
 from harness.records import Cost, Failure, Lenient, LogLine, Score, Timing, Usage
 from harness.runs.log_lines import Marks, read_lines
 
@@ -71,12 +72,12 @@ def marks(path: Path) -> Marks:
 def require(path: Path) -> None:
     """Raises UsageError where pyarrow is missing and this file needs it."""
     if not available():
-        raise UsageError(f"{path}: reading it needs pyarrow: {install_command('parquet')}.")
+        raise MissingExtraError(f"{path}: reading it needs pyarrow: {install_command('parquet')}.")
 
 
 def _not_readable(path: Path, error: Exception) -> UsageError:
     first = (str(error).splitlines() or [type(error).__name__])[0]
-    return UsageError(f"{path} is not a readable segment of a log ({first}).")
+    return DataError(f"{path} is not a readable segment of a log ({first}).")
 
 
 def _batches(lines: Iterable[LogLine]) -> Iterator[list[LogLine]]:

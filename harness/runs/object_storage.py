@@ -9,17 +9,13 @@ from typing import Any
 
 import msgspec
 
-from harness.errors import UsageError
+from harness.errors import StorageError, UsageError
 from harness.files import lock
 from harness.hashing import digest
 from harness.runs.log_lines import cut_torn_tail
 
 SCHEMES = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
 """URL schemes and the packages that speak them."""
-
-
-class StorageError(UsageError):
-    """The storage does not do what is asked of it."""
 
 
 def is_url(word: str) -> bool:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.errors import IncompleteRunError, UsageError
+from harness.errors import IncompleteRunError, StorageError, UsageError
 from harness.files import write_json
 from harness.runs.backend_log import segment_files
-from harness.runs.object_storage import URL_FILE, ObjectStore, StorageError, remote_url
+from harness.runs.object_storage import URL_FILE, ObjectStore, remote_url
 
 INTERVAL_S = 30.0
 """So often all that has changed is copied; answers younger than this are lost with the machine, and asked again."""

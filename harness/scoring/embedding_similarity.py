@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from harness.backends.local.base_files import find_base
-from harness.errors import UsageError, install_command
+from harness.errors import MissingExtraError, UsageError
+from harness.extras import install_command
 from harness.runs.run_log import Likeness, RunLog
 from harness.task import Task
 
@@ -89,7 +90,7 @@ def _library() -> Any:
     try:
         import sentence_transformers
     except ImportError:
-        raise UsageError(f"an embedding needs sentence-transformers: {install_command('embedding')}.") from None
+        raise MissingExtraError(f"an embedding needs sentence-transformers: {install_command('embedding')}.") from None
     return sentence_transformers
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import regex
 
 from harness.data.row import DataRow, is_missing, kind_of, value_text
-from harness.errors import UsageError
+from harness.errors import DataError
 from harness.scoring.label_parsing import spelled_label
 from harness.text_normalization import canonical_text, comparable_text
 
@@ -40,7 +40,7 @@ def read_label(row: DataRow, column: str, labels: tuple[str, ...], values: Mappi
     try:
         return label_reference(row.value(column), labels, values or {}, row.classes.get(column, ()))
     except NoReferenceError as error:
-        raise UsageError(f"{row.place}: {column} {error}.") from None
+        raise DataError(f"{row.place}: {column} {error}.") from None
 
 
 def label_reference(
@@ -235,7 +235,7 @@ def check_values(values: Mapping[str, str], labels: Iterable[str], place: str) -
     seen: dict[str, str] = {}
     for key, label in values.items():
         if label not in labels:
-            raise UsageError(f"{place}: [values] maps {key} to '{label}', which is none of {', '.join(labels)}.")
+            raise DataError(f"{place}: [values] maps {key} to '{label}', which is none of {', '.join(labels)}.")
         same = seen.setdefault(comparable_text(key), key)
         if same != key:
-            raise UsageError(f"{place}: [values] maps '{same}' and '{key}', which read alike.")
+            raise DataError(f"{place}: [values] maps '{same}' and '{key}', which read alike.")

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from harness.errors import UsageError, did_you_mean
+from harness.errors import SettingsError, UsageError, did_you_mean
 from harness.gate.gate_settings import DEFAULT_MARGIN, gate_settings
 from harness.metrics import Metric
 from harness.results import VerdictTerms
@@ -40,14 +40,14 @@ def named_backends(
     where, table = _table(settings)
     for flag, name in (("--incumbent", incumbent), ("--candidate", candidate)):
         if name is not None and name not in backends:
-            raise UsageError(f"{flag} {name}: this run asks no such backend{did_you_mean(name, backends)}.")
+            raise SettingsError(f"{flag} {name}: this run asks no such backend{did_you_mean(name, backends)}.")
     for key, name in (("incumbent", table.incumbent), ("candidate", table.candidate)):
         if name is not None and name not in settings.backends:
-            raise UsageError(f"{where}: {key}: no backend '{name}'{did_you_mean(name, settings.backends)}.")
+            raise SettingsError(f"{where}: {key}: no backend '{name}'{did_you_mean(name, settings.backends)}.")
     if table.incumbent is not None and table.incumbent == table.candidate:
-        raise UsageError(f"{where}: '{table.incumbent}' is named as incumbent and as candidate: name two backends.")
+        raise SettingsError(f"{where}: '{table.incumbent}' is named as incumbent and as candidate: name two backends.")
     if incumbent is not None and incumbent == candidate:
-        raise UsageError(f"--incumbent and --candidate both name '{incumbent}': name two backends.")
+        raise SettingsError(f"--incumbent and --candidate both name '{incumbent}': name two backends.")
     return (
         incumbent or _other_than(candidate, table.incumbent, backends),
         candidate or _other_than(incumbent, table.candidate, backends),
@@ -96,7 +96,7 @@ def _margin(
     own = {headline.name: table.margin} if isinstance(table.margin, float) else table.margin or {}
     for name, value in own.items():
         if name not in known:
-            raise UsageError(f"{where}: margin: this task has no metric '{name}'{did_you_mean(name, known)}.")
+            raise SettingsError(f"{where}: margin: this task has no metric '{name}'{did_you_mean(name, known)}.")
         check_margin(value, known[name], f"{where}: margin of {name}")
     if headline.name in own:
         return own[headline.name], "[verdict] of bench.toml"
@@ -117,6 +117,6 @@ def default_margin(metric: Metric) -> tuple[float | None, str]:
 def check_margin(value: float, metric: Metric, what: str) -> None:
     """Raises UsageError for a margin that is not above 0, or not below 1 where the metric is a share."""
     if not (math.isfinite(value) and value > 0):
-        raise UsageError(f"{what} must be above 0: it is the largest loss that would be accepted, not {value:g}.")
+        raise SettingsError(f"{what} must be above 0: it is the largest loss that would be accepted, not {value:g}.")
     if metric.in_points and value >= 1:
-        raise UsageError(f"{what} is a share of rows, 0.02 for 2 points, and not {value:g}.")
+        raise SettingsError(f"{what} is a share of rows, 0.02 for 2 points, and not {value:g}.")

@@ -12,7 +12,8 @@ import msgspec
 import transformers
 
 from harness.adapter_manifest import MANIFEST, PEFT_CONFIG, foreign_adapter, peft_config
-from harness.errors import UsageError, install_command
+from harness.errors import MissingExtraError, UsageError
+from harness.extras import install_command
 from harness.hashing import digest, file_digest
 
 WANTED = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model"]
@@ -152,7 +153,7 @@ def _from_hub(model: str, say: str, instead: str) -> BaseFiles:
 
 def missing_extra() -> UsageError:
     """The sentence for an installation without the `local` extra."""
-    return UsageError(f"local models need torch, transformers and peft: {install_command('local')}.")
+    return MissingExtraError(f"local models need torch, transformers and peft: {install_command('local')}.")
 
 
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it advises about optional kernels when PEFT imports it

@@ -3,7 +3,8 @@
 import re
 from typing import Any
 
-from harness.errors import UsageError, install_command
+from harness.errors import MissingExtraError, UsageError
+from harness.extras import install_command
 
 WHITE_SPACE = r"[ ]{1,2}|\r?\n[ \t]{0,16}"
 """Between JSON tokens: blanks or an indented new line. Without a bound, untuned models write nothing else."""
@@ -17,7 +18,7 @@ def grammar_of(labels: tuple[str, ...], schema: dict[str, Any] | None) -> str:
     try:
         from llguidance import LLMatcher
     except ImportError:
-        raise UsageError(f'decode = "json" needs llguidance: {install_command("json")}.') from None
+        raise MissingExtraError(f'decode = "json" needs llguidance: {install_command("json")}.') from None
     if schema is not None:
         grammar: str = LLMatcher.grammar_from_json_schema(schema, overrides={"whitespace_pattern": WHITE_SPACE})
     elif labels:

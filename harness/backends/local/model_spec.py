@@ -5,7 +5,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from harness.errors import UsageError
+from harness.errors import SettingsError
 from harness.records import Completion, Decode, Message, Record, Request
 
 
@@ -112,9 +112,9 @@ def check_ray(name: str, ray: RaySettings) -> None:
     """Refuse figures that mean nothing. Raises UsageError naming the key."""
     where = f"[backends.{name}.ray]"
     if ray.workers < 1:
-        raise UsageError(f"{where}: workers must be at least 1.")
+        raise SettingsError(f"{where}: workers must be at least 1.")
     if ray.wait_s <= 0:
-        raise UsageError(f"{where}: wait_s must be above 0.")
+        raise SettingsError(f"{where}: wait_s must be above 0.")
     for what, amount in {"num_gpus": ray.num_gpus or 0.0, "num_cpus": ray.num_cpus, **ray.resources}.items():
         if amount < 0:
-            raise UsageError(f"{where}: {what} must not be negative.")
+            raise SettingsError(f"{where}: {what} must not be negative.")

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from harness.errors import UsageError
+from harness.errors import SettingsError
 from harness.money.prices import Price
 
 OPENAI_URL = "https://api.openai.com/v1"
@@ -108,18 +108,20 @@ def check_settings(name: str, settings: OpenAISettings) -> None:
         check_url(url, f"{where} base_url")
     _check_fleet(where, settings)
     if not VARIABLE.fullmatch(settings.api_key_env):  # it may be the key itself: not to be shown, nor stored
-        raise UsageError(
+        raise SettingsError(
             f"{where}: api_key_env must be the name of an environment variable, like OPENAI_API_KEY; "
             "put the key into that variable."
         )
     if settings.proxy and not settings.proxy.startswith(ENV) and "@" in settings.proxy:
-        raise UsageError(f'{where}: proxy holds a password, which would be stored: write proxy = "env:NAME" instead.')
+        raise SettingsError(
+            f'{where}: proxy holds a password, which would be stored: write proxy = "env:NAME" instead.'
+        )
     for table in ("extra_headers", "extra_body"):
         for key, value in getattr(settings, table).items():
             if not isinstance(value, str) or value.startswith(ENV):
                 continue
             if SECRET_NAME.search(key) or SECRET_VALUE.match(value):
-                raise UsageError(
+                raise SettingsError(
                     f"{where}: {table}.{key} looks like a secret, which would be stored: write "
                     f'{key} = "env:NAME" and put the value into that environment variable.'
                 )
@@ -136,22 +138,22 @@ def check_settings(name: str, settings: OpenAISettings) -> None:
     ):
         value = getattr(settings, key)
         if value is not None and value <= 0:
-            raise UsageError(f"{where}: {key} must be above 0.")
+            raise SettingsError(f"{where}: {key} must be above 0.")
 
 
 def _check_fleet(where: str, settings: OpenAISettings) -> None:
     """One way of naming servers, and one that can be kept."""
     several = " and ".join(k for k in ("base_url_file", "base_url_dns") if getattr(settings, k))
     if settings.base_url_file is None and not settings.urls:
-        raise UsageError(f"{where}: base_url must be one http(s) URL, or a list of them.")
+        raise SettingsError(f"{where}: base_url must be one http(s) URL, or a list of them.")
     if settings.base_url_file is not None and (settings.base_url_dns or settings.base_url != OPENAI_URL):
-        raise UsageError(f"{where}: the servers stand in base_url_file; leave base_url and base_url_dns out.")
+        raise SettingsError(f"{where}: the servers stand in base_url_file; leave base_url and base_url_dns out.")
     if settings.base_url_dns and (len(settings.urls) > 1 or urlsplit(settings.urls[0]).scheme == "https"):
-        raise UsageError(
+        raise SettingsError(
             f"{where}: base_url_dns needs one http:// base_url (a certificate names a host, not addresses)."
         )
     if several and (settings.azure is not None or settings.batch):
-        raise UsageError(f"{where}: {several} works neither with azure nor with batch = true.")
+        raise SettingsError(f"{where}: {several} works neither with azure nor with batch = true.")
 
 
 def check_url(url: str, where: str) -> None:
@@ -162,11 +164,13 @@ def check_url(url: str, where: str) -> None:
     except ValueError:
         parts, port_is_right = urlsplit(""), False
     if "@" in parts.netloc:
-        raise UsageError(f"{where}: the URL holds a password, which would be stored: name the key in api_key_env.")
+        raise SettingsError(f"{where}: the URL holds a password, which would be stored: name the key in api_key_env.")
     if parts.query or parts.fragment:  # the path of a call would be put behind it; and a key may stand there
-        raise UsageError(f"{where}: a server's URL ends before '?' and '#': what stands there goes into extra_headers.")
+        raise SettingsError(
+            f"{where}: a server's URL ends before '?' and '#': what stands there goes into extra_headers."
+        )
     if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_right or " " in url:
-        raise UsageError(f"{where}: '{url}' is no http(s) URL: write it like http://gpu1:8000/v1.")
+        raise SettingsError(f"{where}: '{url}' is no http(s) URL: write it like http://gpu1:8000/v1.")
 
 
 def secrets_of(settings: OpenAISettings, key: str | None) -> tuple[str, ...]:
@@ -184,5 +188,5 @@ def from_environment(value: str, where: str) -> str:
     name = value.removeprefix(ENV)
     found = os.environ.get(name)
     if not found:
-        raise UsageError(f"{where}: the environment variable {name} is not set.")
+        raise SettingsError(f"{where}: the environment variable {name} is not set.")
     return found

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from harness.errors import UsageError, install_command
+from harness.errors import MissingExtraError, UsageError
+from harness.extras import install_command
 
 REACH_S = 5.0
 """How long the cluster's port may take to answer before it counts as unreachable."""
@@ -19,7 +20,7 @@ def import_ray() -> Any:
     try:
         import ray
     except ImportError:
-        raise UsageError(f'executor = "ray" needs Ray: {install_command("ray")}.') from None
+        raise MissingExtraError(f'executor = "ray" needs Ray: {install_command("ray")}.') from None
     return ray
 
 
