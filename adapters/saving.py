@@ -16,11 +16,11 @@ from harness.adapters.training_rows import OWN_ROWS, Rows, row_id
 from harness.data.contamination import Signatures
 from harness.data.rows import EMBEDDED
 from harness.data.sampling import ORDER, ORDER_VERSION, fingerprint
-from harness.errors import UsageError
 from harness.execution.run_plan import ask
-from harness.files import write_json
+from harness.files import lock, write_json
 from harness.records import Record
 from harness.task import Task
+from harness.timestamps import utc_now
 from harness.workspace import Workspace
 
 
@@ -37,7 +37,7 @@ class AdapterDestination:
     @classmethod
     def make(cls, options: TrainOptions, task: Task, workspace: Workspace) -> "AdapterDestination":
         """A new id and an empty folder beside the final one."""
-        now = datetime.datetime.now(datetime.UTC)
+        now = utc_now()
         adapter_id = f"{task.name}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         folder = options.out or workspace.adapters / adapter_id
         aside = folder.parent / f".new-{adapter_id}"
@@ -120,13 +120,5 @@ def hold(folder: Path) -> BinaryIO:
     """Keep other processes out of a training's folder until the returned file is closed (or this process dies)."""
     folder.mkdir(parents=True, exist_ok=True)
     file = (folder / "lock").open("ab")
-    try:
-        import fcntl
-    except ImportError:  # Windows: no advisory locks
-        return file
-    try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise UsageError(f"the same training is running already (in {folder}): wait for it, or end it.") from None
+    lock(file, f"the same training is running already (in {folder})")
     return file

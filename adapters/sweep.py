@@ -1,6 +1,5 @@
 """`--seeds` and `--sweep`: several trainings, checked before the first begins, ranked on validation rows."""
 
-import datetime
 import gc
 import itertools
 import os
@@ -30,6 +29,7 @@ from harness.hashing import digest
 from harness.metrics import Metric
 from harness.prompting.templates import prompt_of
 from harness.task import Task
+from harness.timestamps import utc_now
 from harness.workspace import Workspace
 
 VALUES = re.compile(r"""(?:\[[^\]]*\]|"[^"]*"|'[^']*'|[^,])+""")
@@ -226,7 +226,7 @@ def _started(work: Path, plan: SweepPlan) -> Started:
     try:
         return msgspec.json.decode((work / GROUP).read_bytes(), type=Started)
     except OSError:
-        now = datetime.datetime.now(datetime.UTC)
+        now = utc_now()
         started = Started(id=f"{plan.task.name}-group-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}")
         write_json(work / GROUP, started)
         return started

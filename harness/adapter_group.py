@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from harness.errors import UsageError
+from harness.files import read_record
 from harness.records import Record
 
 GROUP = "group.json"
@@ -143,7 +143,4 @@ def read_group(folder: Path) -> Group | None:
     path = folder / GROUP
     if not path.is_file():
         return None
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Group)
-    except msgspec.MsgspecError as error:
-        raise UsageError(f"{path} is not a readable group file ({error}).") from None
+    return read_record(path, Group, "group file")

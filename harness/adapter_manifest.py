@@ -219,7 +219,7 @@ def _changing_current(workspace: Workspace) -> Iterator[dict[str, dict[str, str]
     workspace.adapters.mkdir(parents=True, exist_ok=True)
     path = workspace.adapters / "current.lock"
     with path.open("ab") as held:
-        lock(held, path, wait=True)
+        lock(held, f"{path} is being written by another bench process", wait=True)
         current = _current(workspace)
         yield current
         write_json(workspace.adapters / "current.json", current)

@@ -4,11 +4,13 @@ import codecs
 import os
 import tempfile
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
 from harness.errors import UsageError
+
+T = TypeVar("T")
 
 
 def read_text(path: Path) -> str:
@@ -19,6 +21,19 @@ def read_text(path: Path) -> str:
     raw = path.read_bytes()
     wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return raw.decode("utf-16" if wide else "utf-8-sig").replace("\r\n", "\n")
+
+
+def read_record(path: Path, kind: type[T], what: str, advice: str = "") -> T:
+    """A JSON file as a value of type `kind`.
+
+    what: what the file should be ("adapter manifest"), for the sentence; advice: a clause on what to do, after a colon.
+    Raises UsageError for content that does not decode, and OSError where the file cannot be read.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        end = f": {advice}" if advice else ""
+        raise UsageError(f"{path} is not a readable {what} ({error}){end}.") from None
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -40,8 +55,9 @@ def write_json(path: Path, value: Any) -> None:
     write_whole(path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
 
 
-def lock(file: BinaryIO, path: Path, *, wait: bool = False) -> None:
-    """Hold a file until it is closed. Where another process holds it: wait for it, or raise UsageError."""
+def lock(file: BinaryIO, held: str, *, wait: bool = False) -> None:
+    """Hold a file until it is closed. Where another process holds it: wait for it, or raise UsageError that begins
+    with the clause `held`."""
     try:
         import fcntl
     except ImportError:  # Windows: no advisory locks; one writer is then the person's own care
@@ -50,4 +66,4 @@ def lock(file: BinaryIO, path: Path, *, wait: bool = False) -> None:
         fcntl.flock(file.fileno(), fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         file.close()
-        raise UsageError(f"{path} is being written by another bench process: wait for it, or end it.") from None
+        raise UsageError(f"{held}: wait for it, or end it.") from None

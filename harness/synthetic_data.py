@@ -6,7 +6,6 @@ goes on where it stopped.
 """
 
 import asyncio
-import datetime
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -30,6 +29,7 @@ from harness.runs.run_log import RunLog
 from harness.settings import Settings
 from harness.task import Task
 from harness.text_normalization import comparable_text
+from harness.timestamps import utc_text
 from harness.workspace import Workspace
 
 ROUNDS = 3
@@ -243,7 +243,7 @@ class Teaching:
         identity = next(iter(self.logs.values())).manifest.backends[teacher]
         return Taught(
             task=self.task.name,
-            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            created=utc_text(),
             teacher=identity,
             order=self.order,
             asked=asked,

@@ -1,6 +1,5 @@
 """Question-answer rows from a Stack Exchange dump, streamed; posts as plain text."""
 
-import datetime
 import html.entities
 import sqlite3
 import tempfile
@@ -19,6 +18,7 @@ from harness.extras import install_command
 from harness.files import write_json
 from harness.hashing import digest, file_digest
 from harness.records import Record
+from harness.timestamps import utc_text
 
 BLOCKS = frozenset({"p", "div", "li", "ul", "ol", "blockquote", "h1", "h2", "h3", "h4", "hr", "br", "table", "tr"})
 
@@ -150,7 +150,7 @@ def build_pairs(dump: Path, out: Path, most: int | None, site: str, progress: Ca
             dump=dump.name,
             sha256=file_digest(dump),
             site=site,
-            built=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            built=utc_text(),
             licence="CC BY-SA (each row names its version, authors and links: keep them)",
             read=posts.read,
             dropped=dict(posts.dropped),

@@ -10,8 +10,7 @@ from openai.types.fine_tuning import FineTuningJob
 
 from harness.adapters.hosted.preparation import HostedPreparation
 from harness.adapters.hosted.provider_client import MAKING, UPLOAD_S, Provider
-from harness.errors import UsageError
-from harness.files import write_json
+from harness.files import read_record, write_json
 from harness.records import Record
 
 SCHEMA = 1
@@ -48,13 +47,8 @@ class JobState:
     def _read(self) -> JobNote | None:
         if not self.path.is_file():
             return None
-        try:
-            return msgspec.json.decode(self.path.read_bytes(), type=JobNote)
-        except msgspec.MsgspecError as error:
-            raise UsageError(
-                f"{self.path} is not a readable note of a job ({error}): look up the job at its provider before you "
-                "remove it, or it may be paid twice."
-            ) from None
+        advice = "look up the job at its provider before you remove it, or it may be paid twice"
+        return read_record(self.path, JobNote, "job state", advice)
 
     def change(self, **fields: object) -> None:
         """Write the note with some fields replaced."""

@@ -11,6 +11,7 @@ import click
 
 from harness.backend import Backend, RunRequirements
 from harness.cli.options import config_option, json_option, quiet_anyway, split_names
+from harness.cli.output import print_json
 from harness.cli.shell_completion import backends, tasks
 from harness.errors import BackendStopped, ExitCode, UnreachableError, UsageError
 from harness.records import BackendIdentity, Completion, Failure, Record, Request
@@ -70,7 +71,6 @@ def ask(
     """
     import asyncio
 
-    import msgspec
     from rich.console import Console
 
     from harness.backend import RunContext
@@ -97,7 +97,7 @@ def ask(
     made = make_backends(backend_tables(options, load_settings(config)), task, context)
     replies = asyncio.run(ask_all(made, request))
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(replies), indent=2))
+        print_json(replies)
     else:
         _show(Console(), replies)
     return ExitCode.INCOMPLETE if any(r.completion.error for r in replies) else ExitCode.DONE

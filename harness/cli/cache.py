@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.options import json_option, quiet_anyway
+from harness.cli.output import print_json
 
 if TYPE_CHECKING:
     from harness.execution.answer_cache import AnswerCache
@@ -20,13 +21,12 @@ def cache() -> None:
 @quiet_anyway
 def stats(as_json: bool) -> None:
     """What the cache holds, by model."""
-    import msgspec
 
     kept = _open()
     found = kept.stats()
     kept.close()
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
+        print_json(found)
         return
     click.echo(f"{found.path}: {found.answers:,} answers, {found.bytes / 1e6:.1f} MB, since {found.oldest or '-'}")
     for model, count in found.by_model.items():

@@ -1,6 +1,5 @@
 """`bench data`: look at rows, and make them."""
 
-import sys
 from pathlib import Path
 
 import click
@@ -14,6 +13,7 @@ from harness.cli.options import (
     seed_option,
     task_option,
 )
+from harness.cli.output import print_json
 from harness.cli.shell_completion import backends
 from harness.errors import UsageError
 from harness.files import read_text
@@ -35,14 +35,13 @@ def check(task: str, data: str | None, as_json: bool) -> None:
     \b
     bench data check --task persona-json --data rows/
     """
-    import msgspec
 
     from harness.data.data_report import report_data
     from harness.execution.run_plan import load_task
 
     report = report_data(load_task(task), data)
     if as_json:
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+        print_json(report)
         return
     for sentence in report.sentences():
         click.echo(sentence)
@@ -103,7 +102,6 @@ def crossvalidated(dump: Path, out: Path, pairs: int | None, site: str, as_json:
     \b
     bench data crossvalidated --dump stats.stackexchange.com.7z --out rows/
     """
-    import msgspec
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn
 
@@ -114,7 +112,7 @@ def crossvalidated(dump: Path, out: Path, pairs: int | None, site: str, as_json:
 
         built = stackexchange.build_pairs(dump, out, pairs, site, lambda read: bar.update(task, completed=read))
     if as_json:
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(built), indent=2) + b"\n")
+        print_json(built)
         return
     dropped = ", ".join(f"{count:,} {reason}" for reason, count in built.dropped.items()) or "none"
     click.echo(f"{built.read:,} posts read; dropped: {dropped}.")
@@ -164,7 +162,6 @@ def generate(
     bench data generate --task persona-json --teacher gpt4 --rows 200 \\
         --data rows/ --out taught/
     """
-    import msgspec
     from rich.console import Console
 
     from harness.cli.run_display import observed
@@ -178,7 +175,7 @@ def generate(
         teaching = Teaching(load_task(task), order, out, load_settings(config), max_cost=max_cost, observer=observer)
         taught = teaching.run()
     if as_json:
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(taught), indent=2) + b"\n")
+        print_json(taught)
         return
     for what, counts in (("answers not taken", taught.invalid), ("rows dropped", taught.dropped)):
         click.echo(f"{what}: " + (", ".join(f"{count} {reason}" for reason, count in counts.items()) or "none"))

@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.util
-import json
 import os
 import re
 import sys
@@ -14,6 +13,7 @@ from typing import NamedTuple
 import click
 
 from harness.cli.options import json_option, quiet_anyway
+from harness.cli.output import print_json
 from harness.extras import install_command
 
 
@@ -32,7 +32,7 @@ def doctor(as_json: bool) -> None:
     """What is missing for which feature, and how to get it."""
     findings = [finding for check in CHECKS for finding in _safely(check)]
     if as_json:
-        click.echo(json.dumps([f._asdict() for f in findings], indent=2))
+        print_json([f._asdict() for f in findings])
         return
     width = max(len(f.what) for f in findings)
     for f in findings:

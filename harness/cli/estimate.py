@@ -20,6 +20,7 @@ from harness.cli.options import (
     split_names,
     task_option,
 )
+from harness.cli.output import print_json
 from harness.cli.shell_completion import backends
 from harness.money.cost_estimate import CostEstimate
 from harness.prompting.prompt_variants import Probe
@@ -69,7 +70,6 @@ def estimate(
     \b
     bench estimate --task agnews --backends gpt4 --limit 500
     """
-    import msgspec
     from rich.console import Console
 
     from harness.backend import RunContext
@@ -96,7 +96,7 @@ def estimate(
     made = make_backends(plan.manifest.backend_settings, plan.task.name, context)
     found = [estimate_one(name, backend.identity(), plan.solved(), repeats) for name, backend in made.items()]
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
+        print_json(found)
     people = Console(stderr=as_json, quiet=as_json and quiet)
     people.print(_table(found))
     if not quiet:

@@ -1,12 +1,12 @@
 """`bench judge`: one backend compares the answers of the others, pair by pair, in both orders."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from harness.cli.options import config_option, json_option, limit_option, quiet_option, split_names
+from harness.cli.output import print_json
 from harness.cli.shell_completion import backends, runs
 from harness.errors import ExitCode
 from harness.text_format import count_noun
@@ -47,7 +47,6 @@ def judge(
     bench judge last --judge gpt4
     bench judge RUN --judge gpt4 --between adapter-all,adapter-best --limit 200
     """
-    import msgspec
     from rich.console import Console
 
     from harness.cli.run_display import observed
@@ -70,7 +69,7 @@ def judge(
             observer=observer,
         )
     if as_json:
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(verdicts), indent=2) + b"\n")
+        print_json(verdicts)
     else:
         for sentence in sentences(verdicts):
             click.echo(sentence)

@@ -1,12 +1,12 @@
 """`bench list`: tasks, backends, recipes, adapters, runs."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 import click
 
 from harness.cli.options import json_option, quiet_option
+from harness.cli.output import print_json
 from harness.errors import BenchError, did_you_mean
 
 Rows = list[dict[str, str]]
@@ -32,7 +32,7 @@ def listing(what: str, as_json: bool, quiet: bool) -> None:
     """List tasks, backends, recipes, adapters or runs."""
     rows = LISTS[what]()
     if as_json:
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        print_json(rows)
         return
     if not rows:
         if not quiet:

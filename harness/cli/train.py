@@ -1,7 +1,6 @@
 """`bench train`: rows and a recipe become an adapter, or several to choose from."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -14,6 +13,7 @@ from harness.cli.options import (
     same_command,
     task_option,
 )
+from harness.cli.output import print_json
 from harness.cli.shell_completion import recipes
 from harness.errors import UsageError
 
@@ -102,11 +102,11 @@ def train(
     )
     if cancel:
         said = dispatch.cancel(options, Workspace.current())
-        click.echo(_json({"said": said}) if as_json else said)
+        print_json({"said": said}) if as_json else click.echo(said)
         return None
     if dry_run:
         record, text = dispatch.dry_run(options, sweeps, seeds)
-        click.echo(_json(record) if as_json else text)
+        print_json(record) if as_json else click.echo(text)
         return None
     if launch is not None:
         dispatch.need_local()
@@ -135,15 +135,9 @@ def train(
         training_page.write_training_report(trained)
     report = folder / "report.html"
     if as_json:
-        click.echo(_json({"path": str(folder), "manifest": manifest, "report": str(report), **record}))
+        print_json({"path": str(folder), "manifest": manifest, "report": str(report), **record})
     else:
         from harness.adapters import text_summary
 
         click.echo(f"{text}report: {report}\n{text_summary.training_summary(folder, manifest, task)}")
     return None
-
-
-def _json(record: Any) -> str:
-    import msgspec
-
-    return msgspec.json.format(msgspec.json.encode(record), indent=2).decode()

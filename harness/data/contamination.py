@@ -12,12 +12,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import DataError
-from harness.files import write_json, write_whole
+from harness.files import read_record, write_json, write_whole
 from harness.hashing import digest
 from harness.records import Record
 from harness.text_normalization import comparable_text
@@ -179,7 +178,4 @@ def read_findings(run: Path) -> Findings:
     path = run / OVERLAPS
     if not path.is_file():
         return Findings()
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Findings)
-    except msgspec.MsgspecError as error:
-        raise DataError(f"{path} is not readable ({error}).") from None
+    return read_record(path, Findings, "list of contaminated rows")

@@ -1,6 +1,5 @@
 """A run beside a run: the judge's or the teacher's own questions, kept, resumed and paid like any other."""
 
-import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from harness.hashing import digest
 from harness.records import Row
 from harness.runs.run_log import Manifest, RunLog
 from harness.task import Task
+from harness.timestamps import utc_text
 
 
 def plan_side_run(
@@ -32,7 +32,7 @@ def plan_side_run(
         task_spec=task.name,
         parser=task.version,
         labels=task.labels,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        created=utc_text(),
         rows=len(rows),
         data={"source": source},
         request_hash=request_hash,

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import datetime
 import itertools
 import random
 import signal
@@ -27,6 +26,7 @@ from harness.runs.backend_log import SegmentWriter
 from harness.runs.log_lines import LogWriter
 from harness.runs.run_log import RunLog, Session
 from harness.task import Task, score_of
+from harness.timestamps import utc_text
 
 SAME_ERRORS = 3
 """A backend is asked no more after so many errors of one kind; after the first where it has not answered yet."""
@@ -189,7 +189,7 @@ class _Asking:
 
     async def session(self) -> None:
         """Ask all that has no answer yet, and note how it ended. A stop of this backend ends only its session."""
-        started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        started = utc_text()
         clock = time.perf_counter()
         asked = 0
         stopped: dict[str, str] | None = None

@@ -1,6 +1,5 @@
 """From what a person asked to a run directory: rows, requests, backends, manifest. Nothing is sent yet."""
 
-import datetime
 import errno
 import re
 import secrets
@@ -26,6 +25,7 @@ from harness.registry import BACKENDS, TASKS, find
 from harness.runs.run_log import Manifest, RunLog
 from harness.settings import Settings, decode_table
 from harness.task import Task, request_of, samples_of, target_of
+from harness.timestamps import utc_now
 from harness.user_code import fault_of_users_code
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -250,7 +250,7 @@ def plan_run(options: RunOptions, settings: Settings, context: RunContext, out: 
     tables = backend_tables(options, settings)
     make_backends(tables, task.name, context)  # wrong settings are told before any row is read
     rows, request_hash, data = _rows_of(options, task, _nearest_folder(out or context.workspace.runs))
-    now = datetime.datetime.now(datetime.UTC)
+    now = utc_now()
     run_id = f"{task.name}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     path = out or context.workspace.runs / run_id
     if (path / "manifest.json").exists():

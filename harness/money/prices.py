@@ -10,6 +10,7 @@ from importlib import resources
 import msgspec
 
 from harness.records import Record, Request, Usage
+from harness.timestamps import utc_now
 
 MILLION = 1_000_000
 
@@ -128,4 +129,4 @@ def price_table() -> PriceTable:
 
 def today() -> datetime.date:
     """The present day in UTC (providers switch models off by it)."""
-    return datetime.datetime.now(datetime.UTC).date()
+    return utc_now().date()

@@ -47,7 +47,7 @@ class SegmentWriter:
         folder.mkdir(exist_ok=True)
         self._folder = folder
         self._held = (folder / ".lock").open("ab")
-        lock(self._held, folder)
+        lock(self._held, f"{folder} is being written by another bench process")
         files = segment_files(folder)
         last = files[-1] if files else None
         number = int(last.stem) if last is not None else 0
@@ -86,7 +86,7 @@ def compact(folder: Path) -> None:
     if not log_parquet.available():
         return
     with (folder / ".lock").open("ab") as held:
-        lock(held, folder)
+        lock(held, f"{folder} is being written by another bench process")
         for path in sorted(folder.glob("*.jsonl")):
             if _NAME.fullmatch(path.name) is None:
                 continue

@@ -34,7 +34,7 @@ class LogWriter:
         self.path = path
         self._encoder = msgspec.json.Encoder()
         self._file: BinaryIO = path.open("ab+", buffering=0)
-        lock(self._file, path)
+        lock(self._file, f"{path} is being written by another bench process")
         cut_torn_tail(self._file)
 
     def append(self, n: int, completion: Completion, score: Score | None) -> LogLine:

@@ -174,7 +174,7 @@ def _join(bucket: ObjectStore, name: str, ours: Path) -> None:
     may have gone on from a copy that lacked our last lines; both were paid for."""
     with ours.open("rb") as here:
         try:
-            lock(here, ours)
+            lock(here, f"{ours} is being written by another bench process")
         except UsageError:
             return  # being written on this machine: the other copy follows
         theirs = ours.with_name(f".{ours.name}.there")

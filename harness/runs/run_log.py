@@ -13,7 +13,7 @@ import msgspec
 from harness import results
 from harness.data.record_store import SpooledRecords
 from harness.errors import UsageError
-from harness.files import write_json
+from harness.files import read_record, write_json
 from harness.metrics import Metric
 from harness.records import BackendIdentity, Key, LogLine, Record, Request, Row, Sample
 from harness.results import Summary, VerdictTerms
@@ -72,12 +72,9 @@ def write_likeness(run: Path, likeness: Likeness) -> None:
 def read_likeness(run: Path) -> Likeness | None:
     """What was measured; None where nobody asked. Raises UsageError for a file that is not readable."""
     path = run / FILE
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Likeness)
-    except FileNotFoundError:
+    if not path.is_file():
         return None
-    except msgspec.MsgspecError as error:
-        raise UsageError(f"{path} is not readable ({error}): remove it, and ask again with --embedding.") from None
+    return read_record(path, Likeness, "file of embedding scores", "remove it, and run again with --embedding")
 
 
 SCHEMA = 1

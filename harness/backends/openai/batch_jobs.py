@@ -29,9 +29,9 @@ from harness.backends.openai.error_classification import (
 from harness.backends.openai.openai_settings import OpenAISettings
 from harness.backends.openai.request_body import BodyBuilder
 from harness.backends.openai.retry_policy import retrying
-from harness.errors import BackendStopped, UsageError
+from harness.errors import BackendStopped
 from harness.execution.budget import Budget
-from harness.files import write_json
+from harness.files import read_record, write_json
 from harness.money.prices import MILLION, Price
 from harness.records import Completion, Cost, Failure, Record, Request, Usage
 
@@ -59,10 +59,7 @@ class BatchNotes:
         """Batches whose answers have not all been handed on, oldest first. Raises UsageError for a broken note."""
         found = []
         for path in sorted(self.folder.glob("batch-*.json")):
-            try:
-                note = msgspec.json.decode(path.read_bytes(), type=BatchNote)
-            except msgspec.MsgspecError as error:
-                raise UsageError(f"{path}: not a note of a batch ({error}).") from None
+            note = read_record(path, BatchNote, "batch state")
             if not note.collected:
                 found.append(note)
         return found
