@@ -21,7 +21,7 @@ from harness.backends.sklearn_backend import TfidfClassifier, missing_sklearn
 from harness.errors import UsageError
 from harness.execution.run_plan import ask
 from harness.metrics import ACCURACY
-from harness.prompting.templates import prompt_of
+from harness.prompting.prompt_override import prompt_of
 from harness.records import Completion, Sample
 from harness.task import Task
 from harness.training_record import ANSWER_SHARE, commonest_share, constant_facts

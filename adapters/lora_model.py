@@ -10,7 +10,8 @@ import transformers
 from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
 
 from harness.adapters.recipe import Recipe
-from harness.backends.local.base_files import BaseFiles, model_loading
+from harness.backends.local.base_files import BaseFiles
+from harness.backends.local.model_loading import model_loading
 from harness.backends.local.weight_loading import DTYPES, LOAD_ERRORS, Placement, first_line, quantized
 from harness.errors import UsageError
 

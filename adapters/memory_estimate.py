@@ -9,7 +9,8 @@ import transformers
 from harness.adapters.lora_model import trainable_weights, with_adapter
 from harness.adapters.recipe import Recipe
 from harness.backends.local.architecture import read_config
-from harness.backends.local.base_files import BaseFiles, model_loading
+from harness.backends.local.base_files import BaseFiles
+from harness.backends.local.model_loading import model_loading
 from harness.backends.local.weight_loading import DTYPES, LOAD_ERRORS, Placement, first_line
 from harness.errors import UsageError
 

@@ -12,8 +12,9 @@ from harness.adapter_manifest import WEIGHTS, AdapterManifest, read_manifest, we
 from harness.adapters.lora_model import quiet_peft
 from harness.adapters.training_rows import OWN_ROWS
 from harness.backends.local.architecture import best_attention
-from harness.backends.local.base_files import find_base, model_loading
+from harness.backends.local.base_files import find_base
 from harness.backends.local.engine import LocalEngine
+from harness.backends.local.model_loading import model_loading
 from harness.backends.local.weight_loading import DTYPES, LOAD_ERRORS, first_line, load_tokenizer, place
 from harness.data.rows import DataSource
 from harness.data.sampling import seeded_order

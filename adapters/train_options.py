@@ -7,7 +7,7 @@ from typing import Any
 from harness.adapter_manifest import MANIFEST
 from harness.errors import TrainingError, UsageError
 from harness.execution.run_plan import load_task
-from harness.prompting.templates import Prompted
+from harness.prompting.prompt_override import Prompted
 from harness.task import Task
 
 

@@ -10,13 +10,13 @@ from harness.files import write_whole
 from harness.gate.compare_runs import ComparedBackend, Versus
 from harness.metrics import Metric, title
 from harness.path_redaction import private_texts, without_private
+from harness.reports.compare_table import EVEN, metrics_of, pairs_of, side_name, statements, verdict_word
 from harness.reports.explorer_payload import pack
 from harness.reports.jinja_env import render
 from harness.reports.row_table import PARTLY, RIGHT, WRONG, RowBook
 from harness.reports.run_page import SCRIPTS, rows_context
 from harness.reports.svg_charts import INK, MUTED, SERIES, Chart, draw, label, quiet_axes
 from harness.reports.table_model import Grid, TableCell, TableColumn
-from harness.reports.terminal_tables import EVEN, metrics_of, pairs_of, side_name, statements, verdict_word
 from harness.results import PairResult
 from harness.runs.run_log import RunLog
 from harness.text_format import count, difference, is_share, number

@@ -13,6 +13,7 @@ ENGINE = (
     "harness.runner",
     "harness.scoring.embedding_similarity",
     "harness.synthetic_data",
+    "harness.task_checks",
 )
 
 
@@ -63,7 +64,14 @@ def is_engine(name: str) -> bool:
 
 
 def test_the_engine_never_imports_a_room() -> None:
-    wrong = [(m, i) for m in MODULES if room(m) is None for i in imports(m) if room(i)]
+    front = ("harness", "harness.api", "harness.cli")  # the command line and the Python API call everything
+    wrong = [
+        (m, i)
+        for m in MODULES
+        if room(m) is None and not m.startswith("harness.cli.") and m not in front
+        for i in imports(m)
+        if room(i)
+    ]
     assert not wrong
 
 

@@ -14,7 +14,7 @@ from harness.records import BackendIdentity
 from harness.results import ReplacementVerdict, Summary, VerdictTerms
 from harness.runs.run_log import Session
 from harness.settings import Settings
-from harness.statistics.noninferiority import probability_of_loss_below
+from harness.statistics.posterior import probability_of_loss_below
 from harness.statistics.tango import tango_interval
 from harness.summary.summarise import summarise
 from harness.summary.verdict_settings import DEFAULT_SOURCE, named_backends, verdict_terms

@@ -229,8 +229,8 @@ def test_a_line_about_no_row_of_the_run_is_told(tmp_path: Path) -> None:
 KILLED = """
 import sys
 from pathlib import Path
-from harness.runs import segments
-segments.SEGMENT_LINES = 10
+from harness.runs import backend_log
+backend_log.SEGMENT_LINES = 10
 from tests.test_segments import answer, fill
 from harness.runs.run_log import RunLog
 log = RunLog.open(Path(sys.argv[1]))

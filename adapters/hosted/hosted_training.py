@@ -18,7 +18,7 @@ from harness.adapters.train_options import TrainOptions
 from harness.errors import InterruptedRunError, UsageError
 from harness.files import write_json
 from harness.money.prices import MILLION
-from harness.prompting.templates import prompt_of
+from harness.prompting.prompt_override import prompt_of
 from harness.workspace import Workspace
 
 

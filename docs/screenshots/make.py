@@ -18,7 +18,7 @@ from rich.console import Console
 from harness.reports.exports import summary_of
 from harness.reports.leaderboard_site import write_leaderboard
 from harness.reports.run_page import write_report
-from harness.reports.terminal_tables import print_summary
+from harness.reports.terminal_table import print_summary
 from harness.runs.run_log import RunLog
 from tests.reports.browser import chromium, eventually, open_rows
 from tests.support.synthetic_run import synthetic_run

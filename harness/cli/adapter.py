@@ -63,7 +63,6 @@ def check(name: str, server: str | None, max_lora_rank: int | None, as_json: boo
 
 
 def _serving(folder: Path, max_rank: int, as_json: bool) -> int:
-
     from harness.adapters import serving
 
     found = serving.for_vllm(folder, max_rank)

@@ -52,9 +52,9 @@ def compare(
     if as_json:
         sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
     people = Console(stderr=as_json, quiet=as_json and quiet)
-    from harness.reports import terminal_tables
+    from harness.reports import compare_table
 
-    terminal_tables.print_versus(found, first, people)
+    compare_table.print_versus(found, first, people)
     if out is not None:
         from harness.reports import compare_page
 

@@ -36,7 +36,7 @@ def check(task: str, data: str | None, as_json: bool) -> None:
     bench data check --task persona-json --data rows/
     """
 
-    from harness.data.data_report import report_data
+    from harness.execution.data_report import report_data
     from harness.execution.run_plan import load_task
 
     report = report_data(load_task(task), data)

@@ -80,7 +80,6 @@ def _model(table: dict[str, Any]) -> str:
 
 
 def _recipes() -> Rows:
-
     from harness.adapters import recipe
 
     return [{"name": name, "about": about} for name, about in recipe.list_recipes().items()]

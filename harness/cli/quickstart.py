@@ -30,7 +30,7 @@ def quickstart(as_json: bool, quiet: bool) -> int:
     from harness.backends.local.base_files import missing_extra
     from harness.cli.run_display import observed
     from harness.data.rows import EMBEDDED
-    from harness.reports import run_page, terminal_tables, training_page
+    from harness.reports import run_page, terminal_table, training_page
     from harness.workspace import Workspace
 
     try:
@@ -63,7 +63,7 @@ def quickstart(as_json: bool, quiet: bool) -> int:
     report = run_page.write_report(log, log.path / "report.html")
     if as_json:
         sys.stdout.buffer.write((log.path / "summary.json").read_bytes())
-    terminal_tables.print_summary(summary, people if as_json else Console())
+    terminal_table.print_summary(summary, people if as_json else Console())
     for line in (f"run: {log.path}", f"report: {report}", *_next_steps(log)):
         _say(people, line)
     return int(runner.exit_code(summary))

@@ -86,9 +86,9 @@ def report(
         sys.stdout.write(exports.to_json(summary))
     if not quiet:
         if out is None and plots is None:
-            from harness.reports import terminal_tables
+            from harness.reports import terminal_table
 
-            terminal_tables.print_summary(summary, people)
+            terminal_table.print_summary(summary, people)
         for path in written:
             people.print(str(path), markup=False, highlight=False, soft_wrap=True)
 

@@ -138,9 +138,9 @@ def run(
     if as_json:
         sys.stdout.buffer.write((log.path / "summary.json").read_bytes())
     if not (as_json and quiet):
-        from harness.reports import terminal_tables
+        from harness.reports import terminal_table
 
-        terminal_tables.print_summary(summary, people if as_json else Console())
+        terminal_table.print_summary(summary, people if as_json else Console())
     if not quiet:
         where = remote_url(log.path) or str(log.path)
         people.print(f"run: {where}\nnext: bench report {where}", markup=False, highlight=False, soft_wrap=True)

@@ -11,7 +11,7 @@ import msgspec
 from harness.data.sampling import seeded_order
 from harness.errors import UsageError
 from harness.prompting.chat_rendering import cut_passages
-from harness.prompting.templates import Prompted, prompt_of
+from harness.prompting.prompt_override import Prompted, prompt_of
 from harness.records import InputSpan, Message, Record, Request, Sample
 from harness.task import Task, fault_of_target
 from harness.text_normalization import comparable_text

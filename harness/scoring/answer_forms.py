@@ -19,6 +19,7 @@ from referencing.jsonschema import DRAFT202012
 
 from harness.errors import UsageError
 from harness.records import Completion, Lenient, Score
+from harness.scoring.json_scan import outermost_json
 from harness.scoring.label_parsing import NOT_AN_ANSWER, answer_text, score_label
 from harness.scoring.references import (
     MAPS,
@@ -30,29 +31,6 @@ from harness.scoring.references import (
     text_reference,
 )
 from harness.text_normalization import canonical_text, comparable_text
-
-MANY_STARTS = 500
-"""Where an answer offers more beginnings of JSON than this, the rest is not looked at."""
-
-
-def outermost_json(text: str, decoder: json.JSONDecoder) -> Iterator[tuple[Any, int, int]]:
-    """Every outermost JSON array or object that stands whole in the text, with its start and end. Never raises."""
-    at = starts = 0
-    while starts < MANY_STARTS:
-        at = min((p for p in (text.find("[", at), text.find("{", at)) if p >= 0), default=-1)
-        if at < 0:
-            return
-        starts += 1
-        try:
-            value, end = decoder.raw_decode(text, at)
-        except RecursionError:  # nested for its own sake: every further beginning would cost as much
-            return
-        except ValueError:
-            at += 1
-            continue
-        yield value, at, end
-        at = end
-
 
 MATCH_S = 1.0
 """Longest time (seconds) that a pattern may look at one text."""

@@ -26,7 +26,8 @@ from harness.statistics.confidence_sequence import LEVEL as WATCHED_LEVEL
 from harness.statistics.confidence_sequence import confidence_sequence
 from harness.statistics.mcnemar import fewest_discordant, harm_p
 from harness.statistics.multiple_testing import selection_level
-from harness.statistics.noninferiority import ALPHA, LEVEL, PRIOR, noninferiority_verdict, probability_of_loss_below
+from harness.statistics.noninferiority import ALPHA, LEVEL, noninferiority_verdict
+from harness.statistics.posterior import PRIOR, probability_of_loss_below
 from harness.summary.comparison import Comparison, compare_all
 from harness.summary.contenders import Contenders
 from harness.summary.detectable_difference import deciding_rows, detectable

@@ -168,7 +168,7 @@ def test_after_a_resume_too_a_checkpoint_is_agreed_on_by_all_processes(
         wishes.append(flags[0])
         return list(flags)
 
-    monkeypatch.setattr(trainer.ranks, "agreed", agreed)
+    monkeypatch.setattr(trainer.distributed, "agreed", agreed)
     monkeypatch.setattr(
         trainer.Clock, "on_save", lambda self, args, state, control, **_: saved.append(state.global_step)
     )

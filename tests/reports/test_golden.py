@@ -14,7 +14,7 @@ from rich.console import Console
 
 from harness.reports.exports import summary_of, to_csv, to_markdown
 from harness.reports.run_page import write_report
-from harness.reports.terminal_tables import print_summary
+from harness.reports.terminal_table import print_summary
 from harness.runs.run_log import RunLog
 
 GOLDEN = Path(__file__).parent / "golden"

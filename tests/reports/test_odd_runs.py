@@ -11,7 +11,7 @@ from harness.records import BackendIdentity, Completion, Failure, Message, Reque
 from harness.reports.exports import to_csv, to_markdown
 from harness.reports.row_table import PARTLY, RowBook
 from harness.reports.run_page import write_report
-from harness.reports.terminal_tables import print_summary
+from harness.reports.terminal_table import print_summary
 from harness.runs.run_log import Manifest, RunLog
 from harness.summary.summarise import summarise
 from tests.support.synthetic_run import MAKERS, synthetic_run

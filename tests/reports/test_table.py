@@ -5,7 +5,7 @@ import io
 import msgspec
 from rich.console import Console
 
-from harness.reports.terminal_tables import print_summary
+from harness.reports.terminal_table import print_summary
 from harness.results import Summary
 
 

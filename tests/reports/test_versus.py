@@ -13,7 +13,7 @@ from rich.console import Console
 from harness.gate.compare_runs import Versus, versus
 from harness.gate.evaluate import GateSource
 from harness.reports.compare_page import write_compare
-from harness.reports.terminal_tables import print_versus
+from harness.reports.compare_table import print_versus
 from harness.runs.run_log import RunLog
 from tests.support.synthetic_run import MAKERS, synthetic_run
 

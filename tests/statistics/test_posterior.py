@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from harness.statistics.noninferiority import probability_of_loss_below
+from harness.statistics.posterior import probability_of_loss_below
 
 
 @pytest.mark.parametrize(

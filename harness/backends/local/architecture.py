@@ -4,7 +4,8 @@ from typing import Any, NamedTuple
 
 import transformers
 
-from harness.backends.local.base_files import BaseFiles, model_loading
+from harness.backends.local.base_files import BaseFiles
+from harness.backends.local.model_loading import model_loading
 from harness.errors import UsageError
 
 LENGTHS = (

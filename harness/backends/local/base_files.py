@@ -1,15 +1,11 @@
 """The base model's files: location, commit or digest, and the lock under which one model loads at a time."""
 
-import contextlib
 import functools
 import logging
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-import transformers
 
 from harness.adapter_manifest import MANIFEST, PEFT_CONFIG, foreign_adapter, peft_config
 from harness.errors import MissingExtraError, UsageError
@@ -157,26 +153,3 @@ def missing_extra() -> UsageError:
 
 
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it advises about optional kernels when PEFT imports it
-
-_LOADING = threading.RLock()
-"""Held while a model or an adapter is made: transformers changes torch for the whole process meanwhile."""
-
-
-@contextlib.contextmanager
-def model_loading() -> Iterator[None]:
-    """Around whatever makes a model or an adapter: one at a time in a process, and without the libraries' own words.
-
-    Tables of weights, progress bars and advice of transformers, PEFT and bitsandbytes stay away; what matters to a
-    user is said in a sentence.
-    """
-    with _LOADING:
-        noisy = [logging.getLogger(name) for name in ("transformers", "bitsandbytes", "peft")]
-        before = [log.level for log in noisy]
-        transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        for log in noisy:
-            log.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for log, level in zip(noisy, before, strict=True):
-                log.setLevel(level)

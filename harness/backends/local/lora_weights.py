@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from harness.adapter_manifest import WEIGHTS
-from harness.backends.local.base_files import check_safetensors, model_loading
+from harness.backends.local.base_files import check_safetensors
+from harness.backends.local.model_loading import model_loading
 from harness.errors import BackendStopped
 
 

@@ -8,8 +8,9 @@ import torch
 import transformers
 
 from harness.backends.local.architecture import batched_limit, context_of
-from harness.backends.local.base_files import BaseFiles, model_loading
+from harness.backends.local.base_files import BaseFiles
 from harness.backends.local.model import LoadedModel
+from harness.backends.local.model_loading import model_loading
 from harness.errors import BackendStopped, UsageError
 from harness.prompting.chat_rendering import Renderer
 
