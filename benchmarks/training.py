@@ -49,7 +49,7 @@ def fresh(args: argparse.Namespace, head: bool) -> tuple[Any, Any]:
     """The same untrained Llama and tokenizer for every contender."""
     import transformers
 
-    from harness.adapters.tiny_base import train_tokenizer
+    from tools.tiny_base import train_tokenizer
 
     transformers.set_seed(SEED)
     rows, _ = texts(args.data, 20_000)  # a vocabulary that gives news about 50 tokens, as large models' do
