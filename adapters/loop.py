@@ -15,7 +15,7 @@ from transformers.trainer_callback import ExportableState
 
 from harness.files import write_json
 
-from . import ranks
+from . import ranks, shared_prefix
 from .examples import IGNORED, Example, GroupedByLength, as_items, blank, collate
 from .kernels import kernel_arguments
 from .not_finite import LossNotFiniteError
@@ -65,8 +65,11 @@ class AnswerTrainer(transformers.Trainer):
         Only the columns that predict an answer go through the output layer.
         """
         labels: Tensor = inputs.pop("labels")
-        columns = {"logits_to_keep": labels.shape[1]} if labels.dim() == 2 else {}
-        outputs = model(**inputs, **columns)
+        if shared_prefix.LAYOUT in inputs:
+            outputs = shared_prefix.forward(model, inputs)
+        else:
+            columns = {"logits_to_keep": labels.shape[1]} if labels.dim() == 2 else {}
+            outputs = model(**inputs, **columns)
         logits = outputs.logits.float()
         summed = torch.nn.functional.cross_entropy(
             logits.flatten(0, -2), labels.flatten(), ignore_index=IGNORED, reduction="sum"
@@ -267,6 +270,8 @@ def make_trainer(
         validation=validation,
         callbacks=callbacks,
     )
+    if train[0].answer and shared_prefix.enable(trainer.model):
+        trainer.data_collator = shared_prefix.collate_shared
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.add_callback(RowOrder(trainer))
     return trainer
