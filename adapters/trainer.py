@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers.trainer_callback import ExportableState
 from transformers.utils.import_utils import is_liger_kernel_available
 
-from harness.adapters import distributed
+from harness.adapters import distributed, shared_prefix
 from harness.adapters.lora_model import precision_arguments, sharding_arguments
 from harness.adapters.recipe import Recipe
 from harness.adapters.report_samples import answers_file
@@ -77,8 +77,11 @@ class AnswerTrainer(transformers.Trainer):
         Only the columns that predict an answer go through the output layer.
         """
         labels: Tensor = inputs.pop("labels")
-        columns = {"logits_to_keep": labels.shape[1]} if labels.dim() == 2 else {}
-        outputs = model(**inputs, **columns)
+        if shared_prefix.LAYOUT in inputs:
+            outputs = shared_prefix.forward(model, inputs)
+        else:
+            columns = {"logits_to_keep": labels.shape[1]} if labels.dim() == 2 else {}
+            outputs = model(**inputs, **columns)
         logits = outputs.logits.float()
         summed = torch.nn.functional.cross_entropy(
             logits.flatten(0, -2), labels.flatten(), ignore_index=IGNORED, reduction="sum"
@@ -279,6 +282,8 @@ def make_trainer(
         validation=validation,
         callbacks=callbacks,
     )
+    if train[0].answer and shared_prefix.enable(trainer.model):
+        trainer.data_collator = shared_prefix.collate_shared
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.add_callback(RowOrder(trainer))
     return trainer

@@ -1,16 +1,18 @@
 """The same training by Bench, by TRL's SFTTrainer as its documentation shows it, and padded to 128 tokens.
 
     python benchmarks/training.py --data DATA/agnews --rows 480 --pairs 5
+    python benchmarks/training.py --data DATA/agnews --base SMOLLM2 --objectives shared,grouped --batch 8 --rows 96
     python benchmarks/training.py --device cuda --width 2048 --layers 16 --rows 20000      # Llama 3.2 1B's shape
 
 Same rows, base weights, LoRA, optimiser, batch and order-free epoch; nobody computes activations twice (TRL would by
 default, to save memory). Each contender runs in a process of its own,
-interleaved. Three comparisons: `answer` (prompt and topic; against TRL's default settings), `packed` (against TRL's
-best-fit packing, as many tokens a step as a batch of rows has) and `head` (a classification head on the text;
-against the AG News article's padding to 128). Reported: seconds of the training
-alone (wall, and CPU seconds, which a busy machine disturbs less), rows and tokens a second, peak memory, and the
-loss on rows that none trained on, computed by one function.
-TRL is no dependency of Bench: install it, or leave it out of --contenders.
+interleaved. Comparisons: `answer` (prompt and topic; against TRL's default settings), `grouped` (against TRL with rows
+grouped by length), `packed` (against TRL's best-fit packing, as many tokens a step as a batch of rows has), `shared`
+(shared prefixes against Bench's own padded batches) and `head` (a classification head on the text; against the AG News
+article's padding to 128). Reported: seconds of the training alone (wall, and CPU seconds, which a busy machine disturbs
+less), rows a second, peak memory of the training, tokens computed (and their ratio to the fewest possible: the prefix
+of a micro-batch once, and each row's own tokens), and the loss on rows that none trained on, computed by one function.
+TRL is no dependency of Bench: install it, or leave its comparisons out of --objectives.
 """
 
 import argparse
@@ -24,12 +26,15 @@ import tempfile
 import time
 from typing import Any
 
-BATCH, RATE, SEED, LORA_R = 16, 1e-3, 0, 8
-PACKED_TOKENS = 1600
-"""Tokens of one packed sequence: as many as a batch of AG News rows with their prompts (98 tokens each)."""
+RATE, SEED, LORA_R = 1e-3, 0, 8
+PACKED_TOKENS = 100
+"""Tokens of one packed sequence, for each row of a batch: as many as an AG News row with its prompt has (98)."""
+HELD_BATCH = 8
 PAIRS = {
     "answer": ("bench-answer", "trl-answer"),
+    "grouped": ("bench-answer", "trl-grouped"),
     "packed": ("bench-answer", "trl-packed"),
+    "shared": ("bench-answer", "bench-padded"),
     "head": ("bench-head", "padded-head"),
 }
 
@@ -46,12 +51,18 @@ def texts(data: str, rows: int) -> tuple[list[Any], list[Any]]:
 
 
 def fresh(args: argparse.Namespace, head: bool) -> tuple[Any, Any]:
-    """The same untrained Llama and tokenizer for every contender."""
+    """The same untrained Llama and tokenizer (or --base, in float32 on a CPU) for every contender."""
+    import torch
     import transformers
 
-    from harness.adapters.tiny_base import train_tokenizer
+    from tools.tiny_base import train_tokenizer
 
     transformers.set_seed(SEED)
+    if args.base:
+        made: Any = transformers.AutoModelForSequenceClassification if head else transformers.AutoModelForCausalLM
+        dtype = torch.float32 if args.device == "cpu" else torch.bfloat16
+        model = made.from_pretrained(args.base, dtype=dtype, use_cache=False, **({"num_labels": 4} if head else {}))
+        return model.to(args.device), transformers.AutoTokenizer.from_pretrained(args.base)
     rows, _ = texts(args.data, 20_000)  # a vocabulary that gives news about 50 tokens, as large models' do
     tokenizer = train_tokenizer((s.inputs["text"] for s in rows), 16_000)
     config = transformers.LlamaConfig(
@@ -72,18 +83,18 @@ def fresh(args: argparse.Namespace, head: bool) -> tuple[Any, Any]:
     return kind(config).to(args.device), tokenizer
 
 
-def lora(head: bool) -> Any:
+def lora(args: argparse.Namespace, head: bool) -> Any:
     from peft import LoraConfig
 
-    return LoraConfig(
-        task_type="SEQ_CLS" if head else "CAUSAL_LM", r=LORA_R, lora_alpha=2 * LORA_R, target_modules="all-linear"
-    )
+    kind = "SEQ_CLS" if head else "CAUSAL_LM"
+    shape = {"r": LORA_R, "lora_alpha": 2 * LORA_R, "lora_dropout": args.dropout}
+    return LoraConfig(task_type=kind, target_modules="all-linear", **shape)
 
 
-def common(out: str, device: str) -> dict[str, Any]:
+def common(out: str, args: argparse.Namespace) -> dict[str, Any]:
     return {
         "output_dir": out,
-        "per_device_train_batch_size": BATCH,
+        "per_device_train_batch_size": args.batch,
         "num_train_epochs": 1,
         "learning_rate": RATE,
         "optim": "adamw_torch",
@@ -92,18 +103,18 @@ def common(out: str, device: str) -> dict[str, Any]:
         "report_to": "none",
         "disable_tqdm": True,
         "gradient_checkpointing": False,
-        "use_cpu": device == "cpu",
-        "bf16": device != "cpu",
+        "use_cpu": args.device == "cpu",
+        "bf16": args.device != "cpu",
     }
 
 
-def bench_trainer(args: argparse.Namespace, out: str, head: bool) -> Any:
+def bench_trainer(args: argparse.Namespace, out: str, head: bool, shares: bool = True) -> Any:
     import transformers
     from peft import get_peft_model
 
     from harness.adapters.recipe import Recipe
     from harness.adapters.trainer import make_trainer
-    from harness.adapters.training_examples import encode
+    from harness.adapters.training_examples import collate, encode
     from harness.execution.run_plan import load_task
     from harness.prompting.chat_rendering import Renderer
 
@@ -111,12 +122,15 @@ def bench_trainer(args: argparse.Namespace, out: str, head: bool) -> Any:
     recipe = Recipe(objective="head" if head else "generate")
     examples, _ = encode(load_task("agnews"), texts(args.data, args.rows)[0], Renderer(tokenizer), recipe, 1024)
     settings = transformers.TrainingArguments(
-        **common(out, args.device), remove_unused_columns=False, include_num_input_tokens_seen="non_padding"
+        **common(out, args), remove_unused_columns=False, include_num_input_tokens_seen="non_padding"
     )
-    return make_trainer(get_peft_model(model, lora(head)), tokenizer, settings, examples, [], None, [])
+    trainer = make_trainer(get_peft_model(model, lora(args, head)), tokenizer, settings, examples, [], None, [])
+    if not shares:
+        trainer.data_collator = collate
+    return trainer
 
 
-def trl_trainer(args: argparse.Namespace, out: str, head: bool, packed: bool = False) -> Any:
+def trl_trainer(args: argparse.Namespace, out: str, head: bool, way: str = "random") -> Any:
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
@@ -124,19 +138,26 @@ def trl_trainer(args: argparse.Namespace, out: str, head: bool, packed: bool = F
 
     model, tokenizer = fresh(args, head)
     task = load_task("agnews")
-    rows = [
-        {"prompt": ask(task, s).messages[0].content, "completion": f" {task.target(s)}"}
-        for s in texts(args.data, args.rows)[0]
+    samples = texts(args.data, args.rows)[0]
+    rows: list[dict[str, Any]] = [
+        {"prompt": ask(task, s).messages[0].content, "completion": f" {task.target(s)}"} for s in samples
     ]
-    settings = common(out, args.device)
-    if packed:
-        settings |= {"per_device_train_batch_size": 1, "packing": True, "max_length": PACKED_TOKENS}
+    if tokenizer.chat_template:
+        for row in rows:
+            row["prompt"] = [{"role": "user", "content": row["prompt"]}]
+            row["completion"] = [{"role": "assistant", "content": row["completion"].strip()}]
+    settings = common(out, args)
+    if way == "packed":
+        packs = {"per_device_train_batch_size": 1, "packing": True, "max_length": PACKED_TOKENS * args.batch}
+        settings |= packs
+    if way == "grouped":
+        settings["train_sampling_strategy"] = "group_by_length"
     return SFTTrainer(
         model=model,
         args=SFTConfig(**settings),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
-        peft_config=lora(head),
+        peft_config=lora(args, head),
     )
 
 
@@ -162,8 +183,8 @@ def padded_trainer(args: argparse.Namespace, out: str, head: bool) -> Any:
         {**{k: v[i] for k, v in padded.items()}, "labels": labels.index(s.reference)} for i, s in enumerate(samples)
     ]
     return transformers.Trainer(
-        model=get_peft_model(model, lora(head)),
-        args=transformers.TrainingArguments(**common(out, args.device)),
+        model=get_peft_model(model, lora(args, head)),
+        args=transformers.TrainingArguments(**common(out, args)),
         train_dataset=rows,
     )
 
@@ -171,7 +192,9 @@ def padded_trainer(args: argparse.Namespace, out: str, head: bool) -> Any:
 MAKERS = {
     "bench-answer": bench_trainer,
     "trl-answer": trl_trainer,
-    "trl-packed": functools.partial(trl_trainer, packed=True),
+    "bench-padded": functools.partial(bench_trainer, shares=False),
+    "trl-grouped": functools.partial(trl_trainer, way="grouped"),
+    "trl-packed": functools.partial(trl_trainer, way="packed"),
     "bench-head": bench_trainer,
     "padded-head": padded_trainer,
 }
@@ -191,8 +214,8 @@ def held_out_loss(model: Any, tokenizer: Any, held: list[Any], head: bool) -> fl
     summed, count = 0.0, 0
     model.eval()
     with torch.no_grad():
-        for start in range(0, len(examples), BATCH):
-            batch = collate([{"input_ids": e} for e in examples[start : start + BATCH]], tokenizer.pad_token_id)
+        for start in range(0, len(examples), HELD_BATCH):
+            batch = collate([{"input_ids": e} for e in examples[start : start + HELD_BATCH]])
             batch = {k: v.to(model.device) for k, v in batch.items()}
             labels = batch.pop("labels")
             columns = {} if head else {"logits_to_keep": labels.shape[1]}
@@ -211,14 +234,32 @@ def one(name: str, args: argparse.Namespace) -> dict[str, float]:
     head = name.endswith("head")
     with tempfile.TemporaryDirectory() as out:
         trainer = MAKERS[name](args, out, head)
+        computed: list[int] = []
+        embedding = trainer.accelerator.unwrap_model(trainer.model).get_input_embeddings()
+        counting = embedding.register_forward_hook(lambda _module, inputs, _out: computed.append(inputs[0].numel()))
         wall, cpu = time.perf_counter(), time.process_time()
         trainer.train()
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        counting.remove()
         peak = torch.cuda.max_memory_allocated() if args.device != "cpu" else 1024 * _peak_kib()
         _, tokenizer = fresh(args, head)
         model = trainer.accelerator.unwrap_model(trainer.model)
         loss = held_out_loss(model, tokenizer, texts(args.data, args.rows)[1], head)
-    return {"wall_s": wall, "cpu_s": cpu, "rows_per_s": args.rows / wall, "peak_mib": peak / 2**20, "loss": loss}
+    found = {"wall_s": wall, "cpu_s": cpu, "rows_per_cpu_s": args.rows / cpu, "peak_mib": peak / 2**20, "loss": loss}
+    return found | {"tokens": sum(computed), "fewest": fewest_tokens(trainer) if name.startswith("bench-") else 0}
+
+
+def fewest_tokens(trainer: Any) -> int:
+    """Tokens of an epoch where each micro-batch computes its rows' longest common prefix once, and no padding."""
+    from harness.backends.local.kv_cache import shared_length
+
+    texts = [item["input_ids"] for item in trainer.train_dataset]
+    rows = [row.prompt + row.answer[:-1] for row in texts]
+    order, total, batch = list(trainer.rows), 0, trainer.args.train_batch_size
+    for start in range(0, len(order), batch):
+        together = [rows[n] for n in order[start : start + batch]]
+        total += sum(map(len, together)) - shared_length(together) * (len(together) - 1)
+    return total
 
 
 def _peak_kib() -> int:
@@ -231,6 +272,9 @@ def main() -> None:
     parser.add_argument("--data", default="embedded")
     parser.add_argument("--rows", type=int, default=480)
     parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--base", default="", help="a model folder, in place of an untrained Llama")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--device", default="cpu")
@@ -250,7 +294,7 @@ def compare(objective: str, args: argparse.Namespace) -> None:
     for _ in range(args.pairs):
         for name in found:
             command = [sys.executable, __file__, "--one", name]
-            for key in ("data", "rows", "width", "layers", "device"):
+            for key in ("data", "rows", "base", "batch", "dropout", "width", "layers", "device"):
                 command += [f"--{key}", str(getattr(args, key))]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
@@ -260,8 +304,10 @@ def compare(objective: str, args: argparse.Namespace) -> None:
     for name, runs in found.items():
         middle = {key: statistics.median(r[key] for r in runs) for key in runs[0]}
         print(
-            f"{name:13} {middle['wall_s']:7.1f} s wall {middle['cpu_s']:7.1f} s CPU {middle['rows_per_s']:7.1f} rows/s "
-            f"{middle['peak_mib']:7.0f} MiB  held-out loss {middle['loss']:.3f}"
+            f"{name:13} {middle['wall_s']:7.1f} s wall {middle['cpu_s']:7.1f} s CPU "
+            f"{middle['rows_per_cpu_s']:7.2f} rows/CPU s {middle['peak_mib']:7.0f} MiB "
+            f"{middle['tokens']:8.0f} tokens  held-out loss {middle['loss']:.4f}"
+            + (f"  tokens / fewest {middle['tokens'] / middle['fewest']:.3f}" if middle["fewest"] else "")
         )
     ours, other = found.values()
     for what in ("wall_s", "cpu_s"):

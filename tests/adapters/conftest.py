@@ -20,8 +20,8 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained Llama of a few thousand weights with a tokenizer of its own."""
-    from harness.adapters.tiny_base import Shape, new_model, train_tokenizer
-    from harness.tasks.news_sample import pretraining_texts
+    from tools.samples.news import pretraining_texts
+    from tools.tiny_base import Shape, new_model, train_tokenizer
 
     torch.manual_seed(0)
     shape = Shape(width=32, layers=2, heads=2, feed_forward=64, vocabulary=400)

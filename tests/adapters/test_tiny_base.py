@@ -6,12 +6,12 @@ from typing import Any
 
 import transformers
 
-from harness.adapters.tiny_base import Shape, build, documents, pretraining_rows, train_tokenizer
 from harness.data.rows import DataSource
 from harness.execution.run_plan import load_rows
 from harness.prompting.chat_rendering import Renderer
 from harness.records import Sample
 from harness.tasks.agnews import INSTRUCTION, AgNews
+from tools.tiny_base import Shape, build, documents, pretraining_rows, train_tokenizer
 
 SMALL = Shape(width=32, layers=2, heads=2, feed_forward=64, vocabulary=400, documents=400, block=64, steps=2)
 

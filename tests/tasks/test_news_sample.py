@@ -6,9 +6,9 @@ from collections import Counter
 import pytest
 
 from harness.data.rows import DataSource
-from harness.tasks import news_grammar, news_sample
 from harness.tasks.agnews import AgNews
 from tests.support.shared import SHARED, needs_shared
+from tools.samples import news, news_grammar
 
 
 def texts(split: str) -> list[str]:
@@ -17,7 +17,7 @@ def texts(split: str) -> list[str]:
 
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_the_command_rebuilds_the_files_byte_for_byte(split: news_grammar.Pool) -> None:
-    assert (news_sample.OUT / f"{split}.jsonl").read_bytes() == news_sample.file_content(split)
+    assert (news.OUT / f"{split}.jsonl").read_bytes() == news.file_content(split)
 
 
 def test_classes_are_balanced_and_no_row_repeats() -> None:
@@ -38,8 +38,8 @@ def test_items_read_like_news_a_title_line_and_a_body_of_full_sentences() -> Non
 
 def test_evaluation_shares_words_with_training_but_hardly_a_phrase_and_no_name() -> None:
     train, test = texts("train"), texts("test")
-    assert news_sample.overlap(train, test, 2) < 0.15
-    assert news_sample.overlap(train, test, 4) < 0.01
+    assert news.overlap(train, test, 2) < 0.15
+    assert news.overlap(train, test, 4) < 0.01
     for kind in ("town", "land", "family", "brand", "mascot"):
         pools = [set(news_grammar.names(kind, pool)) for pool in ("train", "base", "test")]
         assert not (pools[0] & pools[1] or pools[0] & pools[2] or pools[1] & pools[2])
@@ -51,7 +51,7 @@ def test_a_quarter_of_the_rows_wears_the_words_of_another_topic() -> None:
             said = news_grammar.topic(label, pool)
             assert len(said.hard) == 3 and len(said.plain) == 8
             assert all(s.titles and s.leads and s.tails for s in said.hard + said.plain)
-    assert news_sample.HARD_SHARE == 0.25
+    assert news.HARD_SHARE == 0.25
 
 
 def test_a_classical_baseline_finds_it_neither_trivial_nor_hopeless() -> None:
@@ -67,13 +67,13 @@ def test_a_classical_baseline_finds_it_neither_trivial_nor_hopeless() -> None:
 
 
 def test_pretraining_texts_hold_no_evaluation_row() -> None:
-    pretraining = set(news_sample.pretraining_texts(2000, seed=1))
+    pretraining = set(news.pretraining_texts(2000, seed=1))
     assert len(pretraining) == 2000
     assert not pretraining & set(texts("test"))
 
 
 @needs_shared("agnews")
 def test_no_row_and_no_long_phrase_stems_from_ag_news() -> None:
-    own = news_sample.word_ngrams(texts("train") + texts("test"), 9)
+    own = news.word_ngrams(texts("train") + texts("test"), 9)
     real = [s.inputs["text"] for s in AgNews().samples(DataSource(location=str(SHARED / "agnews"), split="train"))]
-    assert not own & news_sample.word_ngrams(real, 9)
+    assert not own & news.word_ngrams(real, 9)

@@ -12,9 +12,9 @@ from harness.data.rows import DataSource
 from harness.errors import UsageError
 from harness.execution.run_plan import ask, load_rows, load_task
 from harness.records import Completion
-from harness.tasks import persona_sample
 from harness.tasks.persona_json import PersonaJson, canonical, read_answer
 from tests.support.shared import SHARED, needs_shared
+from tools.samples import personas
 
 GOOD = '[{"text": "Hm.", "emotion": "wry"}, {"text": "No.", "emotion": "calm"}]'
 PART = '{"text": "Hm.", "emotion": "wry"}'
@@ -132,7 +132,7 @@ def test_a_bad_conversation_is_told_with_its_line(tmp_path: Path, line: str, sai
 
 def test_the_embedded_sample_is_what_its_module_writes_and_shares_no_prompt() -> None:
     for split in ("train", "test"):
-        assert (persona_sample.OUT / f"{split}.jsonl").read_bytes() == persona_sample.file_content(split)
+        assert (personas.OUT / f"{split}.jsonl").read_bytes() == personas.file_content(split)
     train, test = (load_rows(PersonaJson(), DataSource(location="embedded", split=s)) for s in ("train", "test"))
     assert not {r.inputs["user"] for r in train} & {r.inputs["user"] for r in test}
     assert all(read_answer(r.reference).kind is None for r in train + test)

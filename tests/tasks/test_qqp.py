@@ -13,9 +13,9 @@ from harness.data.rows import DataSource, DataWarning
 from harness.errors import UsageError
 from harness.execution.run_plan import ask, load_rows, load_task
 from harness.records import Completion, Sample
-from harness.tasks import question_sample
 from harness.tasks.qqp import Qqp, QqpExplained, read_alone, read_explained
 from tests.support.shared import SHARED, needs_shared
+from tools.samples import questions
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_a_target_without_an_explanation_says_what_to_do() -> None:
 
 def test_the_embedded_sample_is_what_its_module_writes_and_shares_no_question() -> None:
     for split in ("train", "test"):
-        assert (question_sample.OUT / f"{split}.jsonl").read_bytes() == question_sample.file_content(split)
+        assert (questions.OUT / f"{split}.jsonl").read_bytes() == questions.file_content(split)
     train, test = (load_rows(Qqp(), DataSource(location="embedded", split=s)) for s in ("train", "test"))
     assert not {q for r in train for q in r.inputs.values()} & {q for r in test for q in r.inputs.values()}
     assert Counter(r.reference for r in test) == {"0": 30, "1": 30}

@@ -98,7 +98,7 @@ def computes_exactly(net: LoadedModel) -> bool:
     """
     key = _key(net)
     if key not in _verdicts:
-        with torch.inference_mode(), _short_window(net.model.config.get_text_config()):
+        with torch.inference_mode(), short_window(net.model.config.get_text_config()):
             _verdicts[key] = _compare(net)
     return _verdicts[key]
 
@@ -110,7 +110,7 @@ def caches_exactly(net: LoadedModel) -> bool:
     """
     key = _key(net) + "cache"
     if key not in _verdicts:
-        with torch.inference_mode(), _short_window(net.model.config.get_text_config()):
+        with torch.inference_mode(), short_window(net.model.config.get_text_config()):
             _verdicts[key] = _compare_writing(net)
     return _verdicts[key]
 
@@ -131,7 +131,7 @@ def _compare_writing(net: LoadedModel) -> bool:
         if is_out_of_memory(error):
             raise
         return False  # a cache that does not know the model's layers
-    return len(seen) == len(forced) and _alike(_plainly(net, prompt, forced[:-1]), torch.stack(seen))
+    return len(seen) == len(forced) and alike(_plainly(net, prompt, forced[:-1]), torch.stack(seen))
 
 
 def _key(net: LoadedModel) -> str:
@@ -149,7 +149,7 @@ def _compare(net: LoadedModel) -> bool:
     for row in rows:
         chain = _plainly(net, [*shared, *row], [first, second])
         branch = _plainly(net, [*shared, *row], [other])
-        if not _alike(chain[:1], branch[:1]):
+        if not alike(chain[:1], branch[:1]):
             raise BackendStopped(
                 f"{type(net.model).__name__} lets later tokens change earlier ones, so it is no causal language model "
                 "(a model with is_decoder = false in its config.json is an encoder): name another base.",
@@ -162,7 +162,7 @@ def _compare(net: LoadedModel) -> bool:
         if is_out_of_memory(error):
             raise
         return False  # an argument it does not take, a cache of another form: one row at a time then
-    return _alike(torch.stack(wanted), found)
+    return alike(torch.stack(wanted), found)
 
 
 def _batched(net: LoadedModel, shared: list[int], rows: list[list[int]], tail: list[int]) -> Tensor:
@@ -195,7 +195,7 @@ def _plainly(net: LoadedModel, prompt: list[int], tail: list[int]) -> Tensor:
         ) from error
 
 
-def _alike(wanted: Tensor, found: Tensor) -> bool:
+def alike(wanted: Tensor, found: Tensor) -> bool:
     """Whether two sets of logits [.., vocabulary] differ by rounding only."""
     if not wanted.isfinite().all():
         return True  # beyond the type's largest number either way, which every answer will say
@@ -207,7 +207,7 @@ def _alike(wanted: Tensor, found: Tensor) -> bool:
 
 
 @contextmanager
-def _short_window(config: Any) -> Iterator[None]:
+def short_window(config: Any) -> Iterator[None]:
     """A sliding window that even the short rows reach beyond."""
     whole = getattr(config, "sliding_window", None)
     if not isinstance(whole, int):

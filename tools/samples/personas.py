@@ -1,6 +1,6 @@
 """The embedded sample of persona conversations: a lighthouse keeper, written by this project.
 
-    python -m harness.tasks.persona_sample         # rebuilds tasks/data/persona byte for byte
+    python -m tools.samples.personas         # rebuilds tasks/data/persona byte for byte
 
 Evaluation prompts name things that training prompts do not.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-OUT = Path(__file__).parent / "data" / "persona"
+OUT = Path(__file__).parents[2] / "tasks" / "data" / "persona"
 SEED = 11
 
 SYSTEM = (

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 Pool = Literal["train", "base", "test"]
 
-FOLDER = Path(__file__).parent / "data" / "news_grammar"
+FOLDER = Path(__file__).parent / "grammar"
 FILES = {"World": "world", "Sports": "sports", "Business": "business", "Sci/Tech": "scitech"}
 
 _POOLS: tuple[Pool, ...] = ("train", "base", "test")

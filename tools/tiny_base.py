@@ -1,6 +1,6 @@
 """The tiny Llama that the quickstart fine-tunes, built from nothing by one command.
 
-    python -m harness.adapters.tiny_base           # a few CPU-minutes; writes adapters/tiny
+    python -m tools.tiny_base           # a few CPU-minutes; writes adapters/tiny
 
 A language model of a million weights, pretrained on generated news without labels. Some of its documents are
 the task's own prompt answered with a label drawn by chance: it knows how an answer looks and nothing about
@@ -8,7 +8,6 @@ which is right, so before tuning it stands near chance instead of being speechle
 """
 
 import argparse
-import importlib
 import itertools
 import math
 import random
@@ -27,11 +26,10 @@ from harness.execution.run_plan import ask, load_rows, load_task
 from harness.prompting.chat_rendering import Renderer
 from harness.records import Sample
 from harness.task import Task
+from tools.samples.news import pretraining_texts
 
-OUT = Path(__file__).parent / "tiny"
+OUT = Path(__file__).parents[1] / "adapters" / "tiny"
 END, PAD = "<|end|>", "<|pad|>"
-GENERATOR = "harness.tasks.news_sample:pretraining_texts"
-"""Where texts come from when no file is named, resolved by name: this room knows no task."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +57,7 @@ def pretraining_rows(task: Task, texts: str | None, count: int, seed: int) -> li
     No row of the evaluation split is among them (asserted on row ids).
     """
     if texts is None:
-        module, _, name = GENERATOR.partition(":")
-        written = getattr(importlib.import_module(module), name)(count, seed)
-        rows = [Sample.of({"text": text}, "", "train") for text in written]
+        rows = [Sample.of({"text": text}, "", "train") for text in pretraining_texts(count, seed)]
         evaluated = load_rows(task, DataSource(location=EMBEDDED, split="test"))
     else:
         rows = [Sample.of(s.inputs, "", "train") for s in load_rows(task, DataSource(location=texts, split="train"))]

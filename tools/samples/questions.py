@@ -1,6 +1,6 @@
 """The embedded sample of question pairs: written by this project, no row comes from Quora.
 
-    python -m harness.tasks.question_sample        # rebuilds tasks/data/qqp byte for byte
+    python -m tools.samples.questions        # rebuilds tasks/data/qqp byte for byte
 
 Two wordings of one intention about one subject are duplicates; the same subject with another intention, or the
 same intention about another subject, are not. Evaluation asks about subjects that training does not name.
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-OUT = Path(__file__).parent / "data" / "qqp"
+OUT = Path(__file__).parents[2] / "tasks" / "data" / "qqp"
 SEED = 7
 
 SUBJECTS = {

@@ -1,8 +1,8 @@
 """The embedded news sample: rows that this project wrote, for trying Bench without a network.
 
-    python -m harness.tasks.news_sample            # rebuilds tasks/data/news byte for byte
+    python -m tools.samples.news            # rebuilds tasks/data/news byte for byte
 
-Rows are generated from `data/news_grammar`. Evaluation rows use names and phrases that training rows do not
+Rows are generated from `tools/samples/grammar`. Evaluation rows use names and phrases that training rows do not
 share, and one in four rows is hard: its words point to another topic (a club's share sale is Business).
 No row comes from AG News.
 """
@@ -15,9 +15,9 @@ from pathlib import Path
 
 import msgspec
 
-from .news_grammar import FILES, Pool, Story, Writer, lexicon, topic
+from tools.samples.news_grammar import FILES, Pool, Story, Writer, lexicon, topic
 
-OUT = Path(__file__).parent / "data" / "news"
+OUT = Path(__file__).parents[2] / "tasks" / "data" / "news"
 SEED = 20
 ROWS: dict[Pool, int] = {"train": 2500, "test": 500}
 HARD_SHARE = 0.25

@@ -1,0 +1,1 @@
+"""Generators of the embedded samples in `tasks/data`; the samples are built byte for byte and committed."""
