@@ -191,8 +191,8 @@ def enable(model: Any) -> bool:
     """Have a live model compute shared prefixes once, where that gives exactly what the padded batch gives.
 
     Two short rows are computed both ways: what transformers computes for a row alone decides, as for inference
-    (`harness.backends.local.exactness`). Returns False, and leaves the model as it was, where the architecture does not take
-    this attention (eager attention, recurrent layers, masks of its own) or its numbers would differ. Processes that
+    (`harness.backends.local.exactness`). Returns False, and leaves the model as it was, where the architecture does
+    not take this attention (eager attention, recurrent layers, masks of its own) or its numbers would differ. Processes that
     train together all do what process 0 has found.
     """
     inner = _inner(model)
