@@ -192,8 +192,8 @@ def enable(model: Any) -> bool:
 
     Two short rows are computed both ways: what transformers computes for a row alone decides, as for inference
     (`harness.backends.local.exactness`). Returns False, and leaves the model as it was, where the architecture does
-    not take this attention (eager attention, recurrent layers, masks of its own) or its numbers would differ. Processes that
-    train together all do what process 0 has found.
+    not take this attention (eager attention, recurrent layers, masks of its own) or its numbers would differ. Processes
+    that train together all do what process 0 has found.
     """
     inner = _inner(model)
     if inner.config._attn_implementation != "sdpa" or not getattr(inner, "_supports_attention_backend", False):
