@@ -1,9 +1,6 @@
 """Errors in code that is not Bench's: a task, backend or recipe of the user's own, or of a plugin."""
 
-import sysconfig
-import traceback
 from functools import lru_cache
-from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -28,6 +25,8 @@ def place_in_users_code(error: BaseException) -> str | None:
 
     An error that a library raises is the user's when it was the user's code that called the library.
     """
+    import traceback
+
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if not _is_library(Path(frame.filename))]
     if not ours or _is_bench(Path(ours[-1].filename)):
@@ -67,6 +66,7 @@ def _is_library(path: Path) -> bool:
 @lru_cache(maxsize=1)
 def _library_roots() -> tuple[Path, ...]:
     import site
+    import sysconfig
 
     paths = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     return tuple(Path(path) for path in {*paths, *site.getsitepackages(), site.getusersitepackages()} if path)
@@ -75,5 +75,7 @@ def _library_roots() -> tuple[Path, ...]:
 @lru_cache(maxsize=1)
 def _plugins() -> frozenset[str]:
     """Top-level packages of plugins that are installed."""
+    from importlib.metadata import entry_points
+
     modules = {entry.module.partition(".")[0] for group in GROUPS for entry in entry_points(group=group)}
     return frozenset(modules - {"harness"})

@@ -5,7 +5,6 @@ import importlib
 import io
 import os
 import sys
-import traceback
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -184,6 +183,8 @@ def _run(argv: list[str]) -> int:
         fault = fault_of_users_code(error)
         if fault is not None:
             return _tell(f"{fault}. The error is in that file, not in Bench.", ExitCode.USAGE)
+        import traceback
+
         traceback.print_exc()
         return _tell("internal error (a bug in Bench): please report the lines above.", ExitCode.CRASH)
 
