@@ -2,7 +2,7 @@
 
     python tools/lowest_versions.py                    # the core's dependencies
     python tools/lowest_versions.py --extra parquet    # and an extra's
-    python tools/lowest_versions.py --keep /tmp/low -- tests/api   # other tests, in an environment that stays
+    python tools/lowest_versions.py --keep /tmp/low -- tests/openai   # other tests, in an environment that stays
 
 A bound is true where the tests pass with it; one that is too low fails here before it fails at a user's.
 """
@@ -20,9 +20,9 @@ ROOT = Path(__file__).parents[1]
 TESTING = ("hypothesis", "pytest", "pytest-timeout", "pyyaml")
 """Of the extra `dev`: what the light tests need."""
 LIGHT = (
-    "tests/api/test_answer_shapes.py",
-    "tests/api/test_streams.py",
-    "tests/api/test_reachability.py",
+    "tests/openai/test_answer_shapes.py",
+    "tests/openai/test_streams.py",
+    "tests/openai/test_reachability.py",
     "tests/test_reasoning.py",
     "tests/test_labels.py",
     "tests/test_task_file.py",

@@ -8,7 +8,7 @@ import pytest
 
 from harness.scoring.answer_forms import SchemaForm
 from harness.scoring.label_parsing import score_label
-from tests.api.asking import LABELS, ask, row
+from tests.openai.asking import LABELS, ask, row
 from tests.support.scripted_server import Answer, ScriptedServer, chat
 
 

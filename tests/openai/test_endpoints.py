@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UnreachableError
-from tests.api.asking import ask, rows
+from tests.openai.asking import ask, rows
 from tests.support.openai_server import OpenAIServer, ServerConfig
 from tests.support.processes import wait_until
 

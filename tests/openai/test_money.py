@@ -15,7 +15,7 @@ from harness.records import Usage
 from harness.runner import resume, run
 from harness.settings import Settings
 from harness.workspace import Workspace
-from tests.api.asking import PRICE, ask, row, rows
+from tests.openai.asking import PRICE, ask, row, rows
 from tests.support.openai_server import OpenAIServer, ServerConfig
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.asking import ask, rows
+from tests.openai.asking import ask, rows
 from tests.support.scripted_server import Answer, Call, ScriptedServer, chat, error
 
 REFUSALS = {

@@ -10,7 +10,7 @@ import pytest
 from harness.backends.openai.batch_jobs import BatchCaller
 from harness.execution.budget import Budget
 from harness.records import Completion
-from tests.api.asking import make, row
+from tests.openai.asking import make, row
 from tests.support.scripted_server import chat
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.asking import ask, row
+from tests.openai.asking import ask, row
 from tests.support.scripted_server import Answer, ScriptedServer, chat
 
 

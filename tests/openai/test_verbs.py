@@ -10,7 +10,7 @@ from harness.money.cost_estimate import at_limits, estimate, prompt_tokens
 from harness.prompting.token_counts import APPROXIMATE, Counter, counter_for
 from harness.records import BackendIdentity, Request
 from harness.runs.run_log import RunLog
-from tests.api.asking import LABELS, row
+from tests.openai.asking import LABELS, row
 from tests.support import front_door
 from tests.support.openai_server import OpenAIServer, ServerConfig
 from tests.support.processes import BENCH

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.asking import Asked, ask, row, rows
+from tests.openai.asking import Asked, ask, row, rows
 from tests.support.scripted_server import Answer, Call, ScriptedServer, chat
 
 PARTS = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "World"}]

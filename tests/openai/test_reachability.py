@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError
-from tests.api.asking import ask, rows
+from tests.openai.asking import ask, rows
 from tests.support.scripted_server import Answer, Call, ScriptedServer, chat
 
 PAGE = Answer.text("<html><body>Welcome to the print server</body></html>", 404)

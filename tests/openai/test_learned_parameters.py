@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from harness.backends.openai.request_body import family_of
-from tests.api.asking import ask, make, row, rows
+from tests.openai.asking import ask, make, row, rows
 from tests.support.scripted_server import Answer, Call, ScriptedServer, chat, error
 
 Rule = Callable[[dict[str, Any]], Answer | None]

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from harness.backends.openai.rate_limiter import RateLimiter, ReportedLimit, parse_duration, retry_after, told
-from tests.api.asking import ask, rows
-from tests.api.simulation import simulate
+from tests.openai.asking import ask, rows
+from tests.openai.simulation import simulate
 from tests.support.openai_server import OpenAIServer, ServerConfig
 
 

@@ -12,7 +12,7 @@ import pytest
 from harness.errors import UsageError
 from harness.execution.answer_cache import WRITE_EVERY, AnswerCache
 from harness.records import Completion, Usage
-from tests.api.asking import ask, make, row, rows
+from tests.openai.asking import ask, make, row, rows
 from tests.support.openai_server import OpenAIServer, ServerConfig
 from tests.support.streams import each
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.asking import LABELS, ask, row, rows
+from tests.openai.asking import LABELS, ask, row, rows
 from tests.support.openai_server import OpenAIServer, ServerConfig, prompt_key
 
 

@@ -8,7 +8,7 @@ import pytest
 from harness.backends.openai.token_usage import usage_of
 from harness.money.cost_estimate import estimate
 from harness.records import Usage
-from tests.api.asking import ask, make, row, rows
+from tests.openai.asking import ask, make, row, rows
 from tests.support.scripted_server import Answer, ScriptedServer, chat
 
 

@@ -11,7 +11,7 @@ from harness.errors import BenchError, UsageError
 from harness.runner import resume, run
 from harness.settings import Settings
 from harness.workspace import Workspace
-from tests.api.asking import ask, make, row, rows
+from tests.openai.asking import ask, make, row, rows
 from tests.support.openai_server import OpenAIServer, ServerConfig
 
 KEY = "sk-very-secret-0123456789abcdef"

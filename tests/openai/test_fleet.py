@@ -14,7 +14,7 @@ import pytest
 from harness.backends.openai.server_pool import ServerFile
 from harness.errors import UsageError
 from harness.results import BackendResult
-from tests.api.asking import ask, make, rows
+from tests.openai.asking import ask, make, rows
 from tests.support.openai_server import OpenAIServer, ServerConfig
 from tests.support.processes import wait_until
 

@@ -10,7 +10,7 @@ from harness.backend import RunContext
 from harness.backends.openai.batch_jobs import BatchNotes
 from harness.records import Completion, Request
 from harness.workspace import Workspace
-from tests.api.asking import PRICE, Asked, ask, make, rows
+from tests.openai.asking import PRICE, Asked, ask, make, rows
 from tests.support.openai_server import OpenAIServer, ServerConfig
 from tests.support.streams import each
 

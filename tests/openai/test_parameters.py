@@ -8,7 +8,7 @@ from harness.adapter_manifest import AdapterManifest, mark_current, write_manife
 from harness.backends.openai.request_body import family_of
 from harness.errors import UsageError
 from harness.workspace import Workspace
-from tests.api.asking import LABELS, ask, make, row
+from tests.openai.asking import LABELS, ask, make, row
 from tests.support.openai_server import OpenAIServer, ServerConfig
 
 

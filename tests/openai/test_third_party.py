@@ -95,7 +95,7 @@ def test_the_task_runs_through_transformers_serve(served: Served, tmp_path: Path
 
 
 def test_log_probabilities_it_silently_ignores_are_missing_not_invented(served: Served, tmp_path: Path) -> None:
-    from tests.api.asking import ask, row
+    from tests.openai.asking import ask, row
 
     answer = ask(served.url, tmp_path, [row("r0")], model=served.model, logprobs=True).by_id["r0"]
     assert answer.error is None

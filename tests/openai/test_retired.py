@@ -7,7 +7,7 @@ import pytest
 
 from harness.backends.openai import server_check
 from harness.errors import UsageError
-from tests.api.asking import ask, make, row
+from tests.openai.asking import ask, make, row
 from tests.support.openai_server import OpenAIServer, ServerConfig
 
 OPENAI = "https://api.openai.com/v1"

@@ -231,7 +231,7 @@ import sys
 from pathlib import Path
 from harness.runs import backend_log
 backend_log.SEGMENT_LINES = 10
-from tests.test_segments import answer, fill
+from tests.runs.test_log_segments import answer, fill
 from harness.runs.run_log import RunLog
 log = RunLog.open(Path(sys.argv[1]))
 with log.writer("b") as writer:
@@ -249,7 +249,7 @@ while True:
 def test_a_kill_at_any_moment_leaves_what_was_written(tmp_path: Path, after: int) -> None:
     log = make(tmp_path)
     process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]
+        [sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
     )
     assert process.stdout is not None
     for _ in range(after):
