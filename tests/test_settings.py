@@ -59,7 +59,7 @@ def test_unknown_backends_and_keys_are_told_with_the_nearest_name() -> None:
 def test_a_wrong_type_is_told_with_file_table_and_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from tests.support.front_door import bench
+    from tests.support.command import bench
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BENCH_HOME", str(tmp_path / "home"))

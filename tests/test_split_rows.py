@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.front_door import bench
+from tests.support.command import bench
 
 
 def rows(folder: Path, name: str, lines: list[dict[str, object]]) -> Path:

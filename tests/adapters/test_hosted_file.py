@@ -17,7 +17,7 @@ from harness.errors import UsageError
 from harness.records import Message
 from harness.workspace import Workspace
 from tests.adapters.hosting import ANSWER, MODEL, RECIPE, conversations
-from tests.support.front_door import bench
+from tests.support.command import bench
 
 NOBODY = "base_url=http://127.0.0.1:9/v1"
 

@@ -18,7 +18,7 @@ from harness.execution.run_plan import load_rows, load_task
 from harness.prompting.templates import PromptTemplate
 from harness.settings import Settings
 from harness.workspace import Workspace
-from tests.support.front_door import bench
+from tests.support.command import bench
 
 QUICK = ("batch=8", "accumulate=1", "epochs=1", "validation_rows=16", "lora.r=2")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.front_door import bench
+from tests.support.command import bench
 
 REVIEWS = 'prompt = "Good? {{ text }}"\nreference = "label"\nlabels = ["yes", "no"]\ndata = "rows.csv"\n'
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness.records import Sample
-from tests.support.front_door import bench
+from tests.support.command import bench
 
 TASK = """from harness.metrics import CLASSIFICATION
 from harness.records import Completion, Message, InputSpan, Request, Sample, Score

@@ -15,7 +15,7 @@ from harness.statistics.noninferiority import LEVEL
 from harness.statistics.rows_needed import two_digits
 from harness.statistics.tango import tango_interval
 from tests.gate.building import ONE_IN_TEN, ROWS, finished, judged, make_run, only, right_but, runs, shifted
-from tests.support.front_door import bench
+from tests.support.command import bench
 
 
 def pages(result: GateResult) -> list[str]:

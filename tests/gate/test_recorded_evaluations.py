@@ -14,7 +14,7 @@ from benchmarks.statistics_grid.recordings import (
 )
 from harness.gate.gate_result import SCHEMA, GateResult
 from harness.runs.run_log import decode_schema
-from tests.support.front_door import bench
+from tests.support.command import bench
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from harness.gate.gate_result import GateResult
 from harness.records import BackendIdentity
 from harness.runs.run_log import RunLog
 from tests.gate.building import finished, judged, make_run, right_but
-from tests.support.front_door import bench
+from tests.support.command import bench
 
 ROWS = 900
 TUNED = {"a": BackendIdentity(kind="local", model="small", decode="generate", adapter="mine", adapter_sha256="f" * 64)}

@@ -13,7 +13,7 @@ from harness.metrics import ACCURACY
 from harness.runs.run_log import decode_schema
 from harness.summary.summarise import summarise
 from tests.gate.building import ONE_IN_TEN, ROWS, finished, make_run, right_but, runs, shifted
-from tests.support.front_door import bench
+from tests.support.command import bench
 
 pytest_plugins = ["pytester"]
 

@@ -9,7 +9,7 @@ import pytest
 from harness.reports.leaderboard_site import trend, write_leaderboard
 from harness.results import Summary
 from harness.runs.run_log import RunLog
-from tests.support.front_door import bench
+from tests.support.command import bench
 from tests.support.synthetic_run import MAKERS, synthetic_run
 
 

@@ -17,7 +17,7 @@ from harness.reports.run_page import write_report
 from harness.reports.voting_page import write_voting
 from harness.runs.run_log import RunLog
 from tests.gate.building import make_run
-from tests.support.front_door import bench
+from tests.support.command import bench
 
 
 def rows_of(page: Path) -> list[dict[str, Any]]:

@@ -1,0 +1,1 @@
+"""What users have stored: it goes on working, whatever the code is called by now."""
