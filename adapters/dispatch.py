@@ -15,7 +15,7 @@ from harness.errors import BenchError, ExitCode, UsageError
 from harness.workspace import Workspace
 
 if TYPE_CHECKING:
-    from harness.adapters.sweep import GroupDone, Train
+    from harness.adapters.sweep import SweepResult, Train
 
 NO_GROUPS = (
     "--seeds and --sweep rank trainings by the task's own score on validation rows, and a provider tells only "
@@ -67,7 +67,7 @@ def _tells(error: BaseException) -> bool:
     return local_rank() == 0 or isinstance(error, PeerLostError)
 
 
-def speaks() -> bool:
+def prints_results() -> bool:
     """Whether this process prints what was trained: alone, or the first of those that train together."""
     return int(os.environ.get("RANK", "0")) == 0
 
@@ -78,7 +78,7 @@ def _together() -> bool:
 
 def train_group(
     options: TrainOptions, sweeps: tuple[str, ...], seeds: int, workspace: Workspace, console: Console
-) -> "GroupDone":
+) -> "SweepResult":
     """Train the grid of `sweeps` with so many seeds each; the best on validation rows is chosen. Raises UsageError."""
     objective = objective_of(options)
     if objective == "hosted":

@@ -20,7 +20,15 @@ from harness.adapters.lora_model import check_device, load_base, slow_on, traine
 from harness.adapters.memory_estimate import Sizes, free_bytes, needed, recomputes, sizes
 from harness.adapters.recipe import Recipe, load_recipe
 from harness.adapters.report_samples import SHOWN, answers_file, target_of, write_examples, write_lengths
-from harness.adapters.saving import AdapterDestination, committed, data_facts, hold, plain, selection_facts, write_rows
+from harness.adapters.saving import (
+    AdapterDestination,
+    committed,
+    data_facts,
+    lock_training_folder,
+    plain,
+    selection_facts,
+    write_rows,
+)
 from harness.adapters.train_options import LossNotFiniteError, TrainOptions
 from harness.adapters.trainer import AnswerTrainer, Clock, Interrupt, arguments, make_trainer, steps_of
 from harness.adapters.training_examples import Example, encode
@@ -181,7 +189,7 @@ def train(
     for remark in job.remarks if options.tells_remarks else ():
         console.print(f"bench: {remark}", markup=False, highlight=False)
     work = workspace.adapters / f".training-{job.key()}"
-    with hold(work) if first else contextlib.nullcontext(), distributed.together():
+    with lock_training_folder(work) if first else contextlib.nullcontext(), distributed.together():
         with tracked(options.track, workspace, work.name.removeprefix(".")):
             trainer, clock = _run(job, work, console)
         state = trained_weights(trainer.model)  # from all processes

@@ -14,7 +14,7 @@ from harness.path_redaction import is_path
 TASKS = {"generate": "text-generation", "head": "text-classification"}
 
 
-def card(manifest: AdapterManifest) -> str:
+def model_card(manifest: AdapterManifest) -> str:
     """A README.md with the Hub's metadata; `manifest` is the one that is uploaded, without local paths."""
     m = manifest
     on_hub = "/" in m.base
@@ -128,7 +128,7 @@ def contents(folder: Path, manifest: AdapterManifest) -> dict[str, bytes | str]:
         WEIGHTS: str(folder / WEIGHTS),
         CONFIG: _json(without_paths(config)),
         "manifest.json": _json(public),
-        "README.md": card(msgspec.convert(public, AdapterManifest)).encode(),
+        "README.md": model_card(msgspec.convert(public, AdapterManifest)).encode(),
     }
 
 

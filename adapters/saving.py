@@ -116,7 +116,7 @@ def _state(checkpoint: Path) -> dict[str, Any] | None:
     return state if isinstance(state, dict) and "global_step" in state else None
 
 
-def hold(folder: Path) -> BinaryIO:
+def lock_training_folder(folder: Path) -> BinaryIO:
     """Keep other processes out of a training's folder until the returned file is closed (or this process dies)."""
     folder.mkdir(parents=True, exist_ok=True)
     file = (folder / "lock").open("ab")

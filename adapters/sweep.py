@@ -18,7 +18,7 @@ from harness import hardware
 from harness.adapter_group import GROUP, Candidate, Group, Training, best_seed, rank
 from harness.adapter_manifest import AdapterManifest, adapter_folders, mark_current, read_manifest, write_manifest
 from harness.adapters.recipe import Recipe, load_recipe
-from harness.adapters.saving import hold, plain
+from harness.adapters.saving import lock_training_folder, plain
 from harness.adapters.train_options import LossNotFiniteError, TrainOptions
 from harness.adapters.training_rows import Rows, choose_rows
 from harness.backends.local.base_files import find_base
@@ -119,7 +119,7 @@ Train = Callable[[TrainOptions, Workspace, Console, Rows | None], tuple[Path, Ad
 """One training of given rows; raises LossNotFiniteError where its settings are hopeless."""
 
 
-class GroupDone(NamedTuple):
+class SweepResult(NamedTuple):
     """The chosen adapter, its manifest, what was tried, and the folders of all adapters of the group."""
 
     folder: Path
@@ -183,14 +183,14 @@ def _draw(recipe: Recipe) -> str:
     return repr((recipe.validation_rows, recipe.rows, recipe.best_by, recipe.drawn_by))
 
 
-def train_group(plan: SweepPlan, train: Train, workspace: Workspace, console: Console) -> GroupDone:
+def train_group(plan: SweepPlan, train: Train, workspace: Workspace, console: Console) -> SweepResult:
     """Train what is not trained yet, rank all, and make the best adapter current.
 
     KeyboardInterrupt after Ctrl-C; the same command continues. A training whose loss becomes no number counts
     as tried and ranks last; raises its error where no training is left.
     """
     work = workspace.adapters / f".group-{plan.key()}"
-    with hold(work):
+    with lock_training_folder(work):
         started = _started(work, plan)
         done = _finished(workspace, started.id)
         if done or started.failed:
@@ -245,7 +245,7 @@ def _finished(workspace: Workspace, group_id: str) -> dict[int, Path]:
     return found
 
 
-def _ranked(plan: SweepPlan, started: Started, done: dict[int, Path], workspace: Workspace) -> GroupDone:
+def _ranked(plan: SweepPlan, started: Started, done: dict[int, Path], workspace: Workspace) -> SweepResult:
     """Rank, tell every adapter of the group how it fared, and mark the best one current."""
     manifests = {number: read_manifest(folder) for number, folder in done.items()}
     trainings = [_training(p, manifests.get(p.number), plan, started) for p in plan.points]
@@ -278,7 +278,7 @@ def _ranked(plan: SweepPlan, started: Started, done: dict[int, Path], workspace:
                 manifests[training.number] = manifest
     chosen = manifests[best.number]
     mark_current(workspace, chosen)
-    return GroupDone(done[best.number], chosen, group, [done[n] for n in sorted(done)])
+    return SweepResult(done[best.number], chosen, group, [done[n] for n in sorted(done)])
 
 
 def _training(point: Point, manifest: AdapterManifest | None, plan: SweepPlan, started: Started) -> Training:

@@ -7,13 +7,13 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from harness.files import write_whole
-from harness.gate.compare_runs import ComparedBackend, Versus
+from harness.gate.compare_runs import ComparedBackend, RunComparison
 from harness.metrics import Metric, title
 from harness.path_redaction import private_texts, without_private
 from harness.reports.compare_table import EVEN, metrics_of, pairs_of, side_name, statements, verdict_word
 from harness.reports.explorer_payload import pack
 from harness.reports.jinja_env import render
-from harness.reports.row_table import PARTLY, RIGHT, WRONG, RowBook
+from harness.reports.row_table import PARTLY, RIGHT, WRONG, ReportRows
 from harness.reports.run_page import SCRIPTS, rows_context
 from harness.reports.svg_charts import INK, MUTED, SERIES, Chart, draw, label, quiet_axes
 from harness.reports.table_model import Grid, TableCell, TableColumn
@@ -23,10 +23,10 @@ from harness.text_format import count, difference, is_share, number
 from harness.text_sanitize import visible_line
 
 
-def write_compare(found: Versus, a: RunLog, b: RunLog, out: Path, *, redact: bool = False) -> Path:
+def write_compare(found: RunComparison, a: RunLog, b: RunLog, out: Path, *, redact: bool = False) -> Path:
     """Write the comparison of two runs to `out` and return it. redact: without rows and answers.
 
-    found: as `harness.gate.compare_runs.versus` gives it for these two runs.
+    found: as `harness.gate.compare_runs.compare_two_runs` gives it for these two runs.
     """
     metrics = metrics_of(a, found)
     book = None if redact else _joined(found, a, b)
@@ -47,7 +47,7 @@ def write_compare(found: Versus, a: RunLog, b: RunLog, out: Path, *, redact: boo
     return out
 
 
-def _table(found: Versus, x: ComparedBackend, y: ComparedBackend, metrics: Mapping[str, Metric]) -> Grid:
+def _table(found: RunComparison, x: ComparedBackend, y: ComparedBackend, metrics: Mapping[str, Metric]) -> Grid:
     columns = (
         TableColumn(title="metric", numeric=False),
         TableColumn(title="a"),
@@ -78,7 +78,7 @@ def _row(pair: PairResult, x: ComparedBackend, y: ComparedBackend, metric: Metri
     )
 
 
-def _chart(found: Versus, metrics: Mapping[str, Metric]) -> Chart | None:
+def _chart(found: RunComparison, metrics: Mapping[str, Metric]) -> Chart | None:
     """The differences of all metrics that are shares, on one axis of points."""
     everyone = [p for x, y in found.sides for p in pairs_of(found, x, y)]
     pairs = [p for p in everyone if is_share(metrics[p.metric]) and p.difference.value is not None]
@@ -133,10 +133,10 @@ def _figures(pair: PairResult, metric: Metric) -> tuple[TableCell, TableCell]:
     return TableCell(text=value, note=span), TableCell(text=verdict_word(pair))
 
 
-def _joined(found: Versus, a: RunLog, b: RunLog) -> RowBook:
+def _joined(found: RunComparison, a: RunLog, b: RunLog) -> ReportRows:
     """The rows that both runs asked in the same words, with the answers of all compared sides."""
-    one = RowBook.of(a, dict.fromkeys(x.backend for x, _ in found.sides))
-    two = RowBook.of(b, dict.fromkeys(y.backend for _, y in found.sides))
+    one = ReportRows.of(a, dict.fromkeys(x.backend for x, _ in found.sides))
+    two = ReportRows.of(b, dict.fromkeys(y.backend for _, y in found.sides))
     there = {identity: n for n, identity in enumerate(two.ids)}
     common = [
         (n, there[identity])
@@ -151,19 +151,19 @@ def _joined(found: Versus, a: RunLog, b: RunLog) -> RowBook:
     return left
 
 
-def _same(one: RowBook, n: int, two: RowBook, k: int) -> bool:
+def _same(one: ReportRows, n: int, two: ReportRows, k: int) -> bool:
     frames = one.frames[one.frame_codes[n]], two.frames[two.frame_codes[k]]
     return one.own[n] == two.own[k] and frames[0] == frames[1] and one.references.text(n) == two.references.text(k)
 
 
-def _who(found: Versus) -> dict[str, ComparedBackend]:
+def _who(found: RunComparison) -> dict[str, ComparedBackend]:
     return {side_name(side): side for pair in found.sides for side in pair}
 
 
 SCORED = (RIGHT, WRONG, PARTLY)
 
 
-def _flips(found: Versus, book: RowBook) -> Grid | None:
+def _flips(found: RunComparison, book: ReportRows) -> Grid | None:
     """How many rows went right to wrong and back, per pair of sides, of those that both answered; None where no
     answer is right or wrong."""
     rows = []

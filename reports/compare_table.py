@@ -6,7 +6,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.text import Text
 
-from harness.gate.compare_runs import ComparedBackend, Versus
+from harness.gate.compare_runs import ComparedBackend, RunComparison
 from harness.metrics import Metric, title
 from harness.reports.terminal_table import new_table
 from harness.results import PairResult
@@ -25,14 +25,14 @@ def side_name(side: ComparedBackend) -> str:
     return f"{side.backend} of {side.run}"
 
 
-def metrics_of(log: RunLog, found: Versus) -> dict[str, Metric]:
+def metrics_of(log: RunLog, found: RunComparison) -> dict[str, Metric]:
     """The compared metrics by name, as the first run's summary knows them."""
     summary = log.summary()
     known = {} if summary is None else {m.name: m for m in summary.metrics}
     return {p.metric: known.get(p.metric, Metric(name=p.metric)) for p in found.pairs}
 
 
-def pairs_of(found: Versus, x: ComparedBackend, y: ComparedBackend) -> list[PairResult]:
+def pairs_of(found: RunComparison, x: ComparedBackend, y: ComparedBackend) -> list[PairResult]:
     """The comparisons of two sides, a metric each."""
     return [p for p in found.pairs if (p.a, p.b) == (side_name(x), side_name(y))]
 
@@ -44,7 +44,7 @@ class Statement(NamedTuple):
     details: tuple[str, ...] = ()
 
 
-def statements(found: Versus, metrics: Mapping[str, Metric]) -> list[Statement]:
+def statements(found: RunComparison, metrics: Mapping[str, Metric]) -> list[Statement]:
     """What is said first of each two sides: the bound of what is lost by taking a for b."""
     by_name = {(v.candidate, v.incumbent): v for v in found.verdicts}
     said = []
@@ -70,7 +70,7 @@ def verdict_word(pair: PairResult) -> str:
     return "no significant difference" if pair.verdict == EVEN else pair.verdict
 
 
-def print_versus(found: Versus, log: RunLog, console: Console) -> None:
+def print_comparison(found: RunComparison, log: RunLog, console: Console) -> None:
     """Print a comparison whose first run is `log`: rows, a table for each two sides, then what was left out."""
     metrics = metrics_of(log, found)
     console.print(Text(f"{visible_line(found.task)}: {plural(found.rows, 'row')} in common.", style="dim"))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from harness.reports.row_table import VERDICTS, AnswerColumns, Coded, RowBook
+from harness.reports.row_table import VERDICTS, AnswerColumns, CodedColumn, ReportRows
 from harness.text_sanitize import visible
 
 LIMIT = 18_000_000
@@ -21,7 +21,7 @@ SHORT = 60
 """Columns of more distinct values than FEW, or of values longer than SHORT, are shown but offer no filter."""
 
 
-class Who(Protocol):
+class BackendFacts(Protocol):
     """What a backend is, as results and comparisons know it."""
 
     @property
@@ -39,7 +39,10 @@ class ExplorerPayload(NamedTuple):
 
 
 def pack(
-    book: RowBook, who: Mapping[str, Who], learned: Mapping[str, list[int]] | None = None, limit: int = LIMIT
+    book: ReportRows,
+    who: Mapping[str, BackendFacts],
+    learned: Mapping[str, list[int]] | None = None,
+    limit: int = LIMIT,
 ) -> ExplorerPayload:
     """Columns of all rows; the texts of as many as fit into `limit` bytes.
 
@@ -56,7 +59,7 @@ def pack(
         keep = int(keep * min(0.95 * limit / len(data), 0.9))
 
 
-def _by_interest(book: RowBook) -> list[int]:
+def _by_interest(book: ReportRows) -> list[int]:
     """Disputed rows first; within both parts in an order whose every beginning is spread over the run."""
     disputed = [n for n in range(len(book)) if book.disputed(n)]
     rest = sorted(set(range(len(book))) - set(disputed))
@@ -83,7 +86,7 @@ def _encode(payload: dict[str, Any]) -> str:
 
 
 def _payload(
-    book: RowBook, who: Mapping[str, Who], learned: Mapping[str, list[int]], keep: set[int] | None
+    book: ReportRows, who: Mapping[str, BackendFacts], learned: Mapping[str, list[int]], keep: set[int] | None
 ) -> dict[str, Any]:
     return {
         "verdicts": VERDICTS,
@@ -108,7 +111,7 @@ def _payload(
     }
 
 
-def _frames(book: RowBook, keep: set[int] | None) -> list[dict[str, Any] | None]:
+def _frames(book: ReportRows, keep: set[int] | None) -> list[dict[str, Any] | None]:
     """The frames of kept rows; others would carry the texts of rows that mark no passage."""
     rows = range(len(book)) if keep is None else keep
     used = {book.frame_codes[n] for n in rows}
@@ -120,10 +123,10 @@ def _frames(book: RowBook, keep: set[int] | None) -> list[dict[str, Any] | None]
     ]
 
 
-def _column(column: Coded, keep: set[int] | None) -> dict[str, Any]:
+def _column(column: CodedColumn, keep: set[int] | None) -> dict[str, Any]:
     if keep is None:
         return {"values": column.values, "codes": column.codes}
-    kept = Coded()
+    kept = CodedColumn()
     for n in range(len(column.codes)):
         kept.add(column.text(n) if n in keep else None)
     return {"values": kept.values, "codes": kept.codes}

@@ -10,7 +10,7 @@ import msgspec
 from harness.errors import IncompleteRunError, UsageError
 from harness.reports.leaderboard_rows import all_metrics, leaderboard
 from harness.reports.table_model import Grid, TableCell
-from harness.reports.verdict_section import answer
+from harness.reports.verdict_section import verdict_section
 from harness.results import BackendResult, Summary
 from harness.runs.run_log import RunLog
 from harness.summary.stored_verdict import by_rank
@@ -24,7 +24,7 @@ def to_json(summary: Summary) -> str:
     return msgspec.json.format(msgspec.json.encode(summary), indent=2).decode() + "\n"
 
 
-def defuse(text: str) -> str:
+def escape_formula(text: str) -> str:
     """A text cell that no spreadsheet takes for a formula: a leading = + - @ (or tab) gets an apostrophe before it."""
     shown = visible(text)
     return f"'{shown}" if shown.lstrip().startswith(("=", "+", "-", "@")) or shown.startswith("\t") else shown
@@ -37,9 +37,11 @@ def to_csv(summary: Summary) -> str:
     writer.writerow(HEADER)
     for name in by_rank(summary):
         result = summary.backends[name]
-        who = [defuse(t) for t in (summary.run, summary.task, name, result.model, result.decode)]
+        who = [escape_formula(t) for t in (summary.run, summary.task, name, result.model, result.decode)]
         for figure, value, low, high, method, n in _figures(result):
-            writer.writerow([*who, defuse(figure), _number(value), _number(low), _number(high), defuse(method), n])
+            writer.writerow(
+                [*who, escape_formula(figure), _number(value), _number(low), _number(high), escape_formula(method), n]
+            )
     return out.getvalue()
 
 
@@ -89,7 +91,7 @@ def _markdown_table(grid: Grid) -> str:
 
 def to_markdown(summary: Summary) -> str:
     """The sentence, the cautions and the two tables that decide, as GitHub shows them."""
-    said = answer(summary)
+    said = verdict_section(summary)
     parts = [f"**{_escape(said.sentence)}**"]
     if said.details:
         parts.append("  \n".join(_escape(line) for line in said.details))

@@ -26,7 +26,7 @@ def rank_cell(shown: str) -> TableCell:
     return TableCell(text=shown, sort=float(position) if position else None, tone="even" if " " in shown else "")
 
 
-def who(name: str, result: BackendResult, identity: BackendIdentity | None) -> TableCell:
+def backend_cell(name: str, result: BackendResult, identity: BackendIdentity | None) -> TableCell:
     """A backend with its model, adapter, and the mark of a model that is or will be shut down."""
     below = [visible_line(result.model)]
     if result.adapter:
@@ -110,7 +110,7 @@ def board_row(
     load = result.load.rows_per_s
     return (
         rank_cell(ranking(summary).get(name, "")),
-        who(name, result, identity),
+        backend_cell(name, result, identity),
         TableCell(text=result.decode, sort=result.decode),
         *(figure(result.metrics, m) for m in metrics),
         *latency_cells(result),

@@ -17,7 +17,7 @@ from harness.reports.leaderboard_rows import figure as figure_cell
 from harness.reports.run_page import write_report
 from harness.reports.svg_charts import INK, MUTED, Chart, Look, draw, label, looks
 from harness.reports.table_model import Grid, TableCell, TableColumn
-from harness.reports.verdict_section import answer
+from harness.reports.verdict_section import verdict_section
 from harness.results import Estimate, Summary
 from harness.runs.run_log import Manifest, RunLog
 from harness.summary.stored_verdict import by_rank, headline_metric
@@ -164,7 +164,7 @@ def _board(task: str, entries: list[Entry]) -> TaskBoard:
         rows=tuple(rows),
         sortable=True,
     )
-    return TaskBoard(visible_line(task), answer(entries[0].summary).sentence, grid)
+    return TaskBoard(visible_line(task), verdict_section(entries[0].summary).sentence, grid)
 
 
 def _row(entry: Entry, name: str, metrics: tuple[Metric, ...]) -> tuple[TableCell, ...]:

@@ -96,7 +96,7 @@ MISSING, ERROR, RIGHT, WRONG, PARTLY, UNSCORED = range(6)
 VERDICTS = ("missing", "error", "right", "wrong", "partly right", "not scored")
 
 
-class Coded:
+class CodedColumn:
     """A column of texts that repeat: the distinct ones (made visible) and a code per row; -1 is no text."""
 
     def __init__(self) -> None:
@@ -116,9 +116,9 @@ class Coded:
         """The next row's text."""
         self.codes.append(-1 if text is None else self.code(text))
 
-    def pick(self, rows: Sequence[int]) -> "Coded":
+    def pick(self, rows: Sequence[int]) -> "CodedColumn":
         """The column of these rows alone, in this order."""
-        picked = Coded()
+        picked = CodedColumn()
         picked.values, picked._known = self.values, self._known
         picked.codes = [self.codes[n] for n in rows]
         return picked
@@ -140,8 +140,8 @@ class AnswerColumns:
     """
 
     verdicts: bytearray
-    kinds: Coded = field(default_factory=Coded)
-    texts: Coded = field(default_factory=Coded)
+    kinds: CodedColumn = field(default_factory=CodedColumn)
+    texts: CodedColumn = field(default_factory=CodedColumn)
     milliseconds: list[int] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
     reasonings: dict[int, str] = field(default_factory=dict)
@@ -161,25 +161,25 @@ class AnswerColumns:
 
 
 @dataclass
-class RowBook:
+class ReportRows:
     """All rows of a run, column by column. A row's place in every list is its position `n`."""
 
     ids: list[str] = field(default_factory=list)
-    references: Coded = field(default_factory=Coded)
+    references: CodedColumn = field(default_factory=CodedColumn)
     frames: list[Frame] = field(default_factory=list)
     frame_codes: list[int] = field(default_factory=list)
     own: list[list[str]] = field(default_factory=list)
-    columns: dict[str, Coded] = field(default_factory=dict)
+    columns: dict[str, CodedColumn] = field(default_factory=dict)
     answers: dict[str, AnswerColumns] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, log: RunLog, backends: Iterable[str]) -> "RowBook":
+    def of(cls, log: RunLog, backends: Iterable[str]) -> "ReportRows":
         """Read a run."""
         with _collector_at_rest():
             return cls._read(log, backends)
 
     @classmethod
-    def _read(cls, log: RunLog, backends: Iterable[str]) -> "RowBook":
+    def _read(cls, log: RunLog, backends: Iterable[str]) -> "ReportRows":
         book = cls()
         known: dict[Frame, int] = {}
         for row in log.rows():
@@ -193,7 +193,7 @@ class RowBook:
             book.own.append([visible(text) for text in own])
             for name in row.sample.columns:
                 if name not in book.columns:
-                    book.columns[name] = Coded()
+                    book.columns[name] = CodedColumn()
                     book.columns[name].codes = [-1] * row.n
             for name, column in book.columns.items():
                 column.add(row.sample.columns.get(name))
@@ -201,9 +201,9 @@ class RowBook:
             book.answers[name] = _answers(log.lines(name), len(book.ids), log.manifest.repeats)
         return book
 
-    def pick(self, rows: Sequence[int]) -> "RowBook":
+    def pick(self, rows: Sequence[int]) -> "ReportRows":
         """These rows alone, in this order."""
-        return RowBook(
+        return ReportRows(
             [self.ids[n] for n in rows],
             self.references.pick(rows),
             self.frames,
@@ -299,7 +299,7 @@ class ShownAnswer(NamedTuple):
     right: bool
 
 
-class Wrong(NamedTuple):
+class WrongRow(NamedTuple):
     """A row that at least one backend got wrong."""
 
     n: int
@@ -308,7 +308,7 @@ class Wrong(NamedTuple):
     answers: list[ShownAnswer]
 
 
-def wrong_answers(book: RowBook) -> tuple[list[Wrong], int]:
+def wrong_answers(book: ReportRows) -> tuple[list[WrongRow], int]:
     """The first MOST rows that somebody got wrong or answered in a wrong form, and how many such rows there are."""
     rows = [n for n in range(len(book)) if any(_is_wrong(answers, n) for answers in book.answers.values())]
     return [_wrong(book, n) for n in rows[:MOST]], len(rows)
@@ -319,7 +319,7 @@ def _is_wrong(answers: AnswerColumns, n: int) -> bool:
     return code in (WRONG, PARTLY) or (code == UNSCORED and answers.kinds.codes[n] >= 0)
 
 
-def _wrong(book: RowBook, n: int) -> Wrong:
+def _wrong(book: ReportRows, n: int) -> WrongRow:
     own = book.own[n] or [book.frames[book.frame_codes[n]].pieces[-1][-1]]
     answers = []
     for name, found in book.answers.items():
@@ -328,4 +328,4 @@ def _wrong(book: RowBook, n: int) -> Wrong:
         answers.append(
             ShownAnswer(name, visible_line(found.texts.text(n) or "", TEXT), verdict, found.verdicts[n] == RIGHT)
         )
-    return Wrong(n, visible_line(" / ".join(own), TEXT), visible_line(book.references.text(n) or "", TEXT), answers)
+    return WrongRow(n, visible_line(" / ".join(own), TEXT), visible_line(book.references.text(n) or "", TEXT), answers)

@@ -18,7 +18,7 @@ from harness.reports.exports import summary_of
 from harness.reports.jinja_env import render
 from harness.reports.row_table import (
     Frame,
-    RowBook,
+    ReportRows,
     common_pieces,
     most_frequent,
     redacted,
@@ -29,7 +29,7 @@ from harness.reports.row_table import (
 from harness.reports.run_charts import confusion, format_errors, intervals, latency, probe_times
 from harness.reports.svg_charts import Chart, save
 from harness.reports.table_model import Grid
-from harness.reports.verdict_section import answer
+from harness.reports.verdict_section import verdict_section
 from harness.results import Summary
 from harness.runs.run_log import RunLog
 from harness.summary.stored_verdict import by_rank, headline_metric
@@ -71,12 +71,12 @@ def _context(log: RunLog, summary: Summary, redact: bool) -> dict[str, Any]:
     identities = log.manifest.backends
     deciding = headline_metric(summary)
     others = tuple(m for m in summary.metrics if m.name != deciding.name)
-    book = None if redact else RowBook.of(log, by_rank(summary))
+    book = None if redact else ReportRows.of(log, by_rank(summary))
     parts = _shareable(log) if book is None else book.parts()
     prompts, kinds = most_frequent(parts)
     return {
         "summary": summary,
-        "said": answer(summary),
+        "said": verdict_section(summary),
         "leaderboard": leaderboard_rows.leaderboard(summary, identities),
         "metrics": leaderboard_rows.all_metrics(summary),
         "clean": leaderboard_rows.clean_metrics(summary),
@@ -123,13 +123,13 @@ def _preferences(log: RunLog) -> list[Grid]:
     return detail_tables.preferences(preferences(judged, groups), agreements(judged))
 
 
-def _rows(log: RunLog, summary: Summary, book: RowBook) -> dict[str, Any]:
+def _rows(log: RunLog, summary: Summary, book: ReportRows) -> dict[str, Any]:
     overlaps = read_findings(log.path).overlaps
     learned = {name: found.rows for name, found in overlaps.items() if name in book.answers}
     return rows_context(book, pack(book, summary.backends, learned))
 
 
-def rows_context(book: RowBook, packed: ExplorerPayload) -> dict[str, Any]:
+def rows_context(book: ReportRows, packed: ExplorerPayload) -> dict[str, Any]:
     """What the templates of the rows need: the packed data, and the static list of wrong answers."""
     wrong, total = wrong_answers(book)
     return {"packed": packed, "data": Markup(packed.data), "wrong": wrong, "total": total}  # data: base64 only

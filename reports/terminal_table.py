@@ -7,7 +7,7 @@ from rich.text import Text
 
 from harness.metrics import Metric, title
 from harness.reports.leaderboard_rows import constant_name, latency_cells, training_cell
-from harness.reports.verdict_section import answer
+from harness.reports.verdict_section import verdict_section
 from harness.results import Summary
 from harness.summary.stored_verdict import by_rank, ranking
 from harness.text_format import NOT_APPLICABLE, count, estimate, money, number, plural, rate, unit
@@ -23,7 +23,7 @@ def print_summary(summary: Summary, console: Console) -> None:
 
     Fits 80 columns; on anything but a terminal it is plain text without control codes.
     """
-    said = answer(summary)
+    said = verdict_section(summary)
     console.print()
     console.print(Text(_where(summary), style="dim"))
     console.print(Text(said.sentence, style="bold"))

@@ -18,7 +18,7 @@ class VerdictSection(Record, frozen=True, kw_only=True):
     cautions: tuple[str, ...] = ()
 
 
-def answer(summary: Summary) -> VerdictSection:
+def verdict_section(summary: Summary) -> VerdictSection:
     """The sentence for a whole run, written from the summary alone."""
     metric, verdict = headline_metric(summary), stored_verdict(summary)
     label = str(summary.data.get("label") or "")

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from harness.errors import UsageError, did_you_mean
 from harness.files import write_whole
 from harness.reports.jinja_env import render
-from harness.reports.row_table import ERROR, MISSING, RowBook, shown
+from harness.reports.row_table import ERROR, MISSING, ReportRows, shown
 from harness.runs.run_log import RunLog
 from harness.text_sanitize import visible
 
@@ -31,7 +31,7 @@ def write_voting(log: RunLog, a: str, b: str, out: Path, *, most: int = MOST) ->
             raise UsageError(f"this run has no backend '{name}'{did_you_mean(name, log.manifest.backends)}.")
     if a == b:
         raise UsageError(f"'{a}' cannot be voted against itself: name two backends.")
-    rows = _rows(RowBook.of(log, (a, b)), a, b)[:most]
+    rows = _rows(ReportRows.of(log, (a, b)), a, b)[:most]
     if not rows:
         raise UsageError(f"{a} and {b} gave no two different answers: there is nothing to vote on.")
     plain = msgspec.json.encode({"run": log.manifest.id, "a": a, "b": b, "rows": rows})
@@ -41,7 +41,7 @@ def write_voting(log: RunLog, a: str, b: str, out: Path, *, most: int = MOST) ->
     return out
 
 
-def _rows(book: RowBook, a: str, b: str) -> list[dict[str, object]]:
+def _rows(book: ReportRows, a: str, b: str) -> list[dict[str, object]]:
     """Rows that both answered differently, in an order of hashes: a beginning of it is a fair sample."""
     found = []
     for n, identity in enumerate(book.ids):

@@ -16,7 +16,7 @@ from harness.execution.run_plan import ask, load_rows, load_task
 from harness.prompting.prompt_variants import Probe, draw_shots, fill_passages, probe_requests, with_shots
 from harness.prompting.templates import PromptTemplate
 from harness.records import Request, Sample
-from harness.reports.verdict_section import answer
+from harness.reports.verdict_section import verdict_section
 from harness.runs.run_log import RunLog
 from harness.settings import Settings
 from harness.workspace import Workspace
@@ -226,7 +226,7 @@ def test_prompt_shots_and_probe_stand_in_the_manifest_and_change_the_request_has
     summary = probed.summary()
     assert summary is not None
     assert any("probe for leaks (shuffle)" in w for w in summary.warnings)
-    assert "60 rows of the leak probe (shuffle)" in answer(summary).sentence
+    assert "60 rows of the leak probe (shuffle)" in verdict_section(summary).sentence
     assert plain.manifest.data["label"] == ""
     accuracy = summary.backends["fake"].metrics["accuracy"].value
     assert accuracy is not None and accuracy < 0.9  # the fake answers what it reads, which is another row's number

@@ -13,7 +13,14 @@ from harness.adapters.hosted.job_monitor import JobDisplay, events_since, follow
 from harness.adapters.hosted.job_state import ENDED, JobNote, JobState, find_job, make_job
 from harness.adapters.hosted.preparation import HostedPreparation, prepare, refuse_too_dear, words
 from harness.adapters.hosted.provider_client import Provider
-from harness.adapters.saving import AdapterDestination, data_facts, hold, plain, selection_facts, write_rows
+from harness.adapters.saving import (
+    AdapterDestination,
+    data_facts,
+    lock_training_folder,
+    plain,
+    selection_facts,
+    write_rows,
+)
 from harness.adapters.train_options import TrainOptions
 from harness.errors import InterruptedRunError, UsageError
 from harness.files import write_json
@@ -113,7 +120,7 @@ def train_hosted(options: TrainOptions, workspace: Workspace, console: Console) 
     for remark in job.remarks:
         display.message(remark)
     work = _work(workspace, job)
-    with hold(work):
+    with lock_training_folder(work):
         notebook = JobState(work, job.recipe.url)
         earlier = _finished(notebook.note, options)
         if earlier is not None:
@@ -134,7 +141,7 @@ def cancel_hosted(options: TrainOptions, workspace: Workspace) -> str:
     """Cancel the job of a training that was begun; returns a sentence. Raises UsageError where there is none."""
     job = prepare(options)
     work = _work(workspace, job)
-    with hold(work):
+    with lock_training_folder(work):
         notebook = JobState(work, job.recipe.url)
         return asyncio.run(_cancel(job, notebook))
 

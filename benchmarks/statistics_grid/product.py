@@ -17,7 +17,7 @@ from harness.gate import checks
 from harness.gate.arm import Arm
 from harness.gate.gate_result import ArmInfo, CheckResult
 from harness.gate.gate_settings import GateSettings, Terms
-from harness.gate.gate_verdict import correct_harm, doubt_equality, nothing_differs, overall
+from harness.gate.gate_verdict import correct_harm, no_row_differs, overall, question_equality
 from harness.gate.pairing import Pairing
 from harness.metrics import ACCURACY, Metric
 from harness.summary.comparison import compare_all
@@ -119,8 +119,8 @@ def decide(found: list[CheckResult], pair: Pairing | None = None) -> str:
     if pair is not None and importlib.util.find_spec("harness.gate.gate_verdict") is not None:
         settle: Any = importlib.import_module("harness.gate.gate_verdict").settle_unchanged
         found = settle(found, [pair])
-    elif nothing_differs(found):  # before texts were compared, equal outcomes were no evidence
-        found = doubt_equality(found)
+    elif no_row_differs(found):  # before texts were compared, equal outcomes were no evidence
+        found = question_equality(found)
     return overall(found)
 
 

@@ -41,20 +41,20 @@ def compare(
     import msgspec
     from rich.console import Console
 
-    from harness.gate.compare_runs import versus
+    from harness.gate.compare_runs import compare_two_runs
     from harness.gate.evaluate import GateSource
     from harness.runs.run_log import RunLog
     from harness.workspace import Workspace
 
     workspace = Workspace.current()
     first, second = (RunLog.open(workspace.find_run(word)) for word in (a, b))
-    found = versus(GateSource.of_run(first), GateSource.of_run(second), candidate, reference)
+    found = compare_two_runs(GateSource.of_run(first), GateSource.of_run(second), candidate, reference)
     if as_json:
         sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
     people = Console(stderr=as_json, quiet=as_json and quiet)
     from harness.reports import compare_table
 
-    compare_table.print_versus(found, first, people)
+    compare_table.print_comparison(found, first, people)
     if out is not None:
         from harness.reports import compare_page
 

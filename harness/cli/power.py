@@ -55,14 +55,14 @@ def power(
     import msgspec
     from rich.console import Console
 
-    from harness.gate.power_report import plan, show_plan
+    from harness.gate.power_report import power_report, show_power_report
     from harness.runs.run_log import RunLog
     from harness.workspace import Workspace
 
     log = RunLog.open(Workspace.current().find_run(run)) if run else None
     margins = MARGINS if margin is None else (margin,)
-    found: Any = plan(log, rows, discordance, margins, loss, power)
+    found: Any = power_report(log, rows, discordance, margins, loss, power)
     if as_json:
         sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
-    show_plan(found, Console(stderr=as_json, quiet=as_json and quiet))
+    show_power_report(found, Console(stderr=as_json, quiet=as_json and quiet))
     return 0

@@ -127,7 +127,7 @@ def train(
     else:
         folder, manifest = dispatch.train(options, workspace, console)
         record, text, folders = {}, "", [folder]
-    if not dispatch.speaks():
+    if not dispatch.prints_results():
         return None
     for trained in folders:
         from harness.reports import training_page

@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.errors import NotComparableError, UsageError
 from harness.gate.baseline_file import read_baseline
-from harness.gate.evaluate import GateSource, judge, match_names
+from harness.gate.evaluate import GateSource, evaluate_gate, match_names
 from harness.gate.gate_result import GateResult
 from harness.gate.gate_settings import OnInconclusive, gate_settings
 from harness.runs.run_log import RunLog
@@ -44,7 +44,7 @@ def gate_run(
     twice = [str(p) for p, count in Counter(p.resolve() for p in latency_runs).items() if count > 1]
     if twice:
         raise UsageError(f"--latency-run {twice[0]} is named twice: a run counts once.")
-    return judge(source, other, names, settings, [RunLog.open(p) for p in latency_runs], other.first())
+    return evaluate_gate(source, other, names, settings, [RunLog.open(p) for p in latency_runs], other.first())
 
 
 def is_baseline(word: str) -> bool:

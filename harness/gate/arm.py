@@ -116,7 +116,7 @@ def prompt_fingerprint(rows: Iterable[Row]) -> str:
     return digest(sorted([row.sample.id, row.request.hash()] for row in rows))
 
 
-def run_side(log: RunLog, name: str, ids: list[str], summary: Summary) -> Arm:
+def run_arm(log: RunLog, name: str, ids: list[str], summary: Summary) -> Arm:
     """A backend of a run whose rows are called `ids`. Raises UsageError with the nearest name."""
     if name not in summary.backends:
         raise UsageError(f"{log.path} has no backend '{name}'{did_you_mean(name, summary.backends)}.")

@@ -17,7 +17,7 @@ import numpy as np
 from harness.data.sampling import fingerprint, order_version
 from harness.errors import IncompleteRunError, NotComparableError, UsageError
 from harness.files import write_json
-from harness.gate.arm import Arm, Evaluation, prompt_fingerprint, read_ids, run_side, run_summary
+from harness.gate.arm import Arm, Evaluation, prompt_fingerprint, read_ids, run_arm, run_summary
 from harness.gate.comparability import refusals
 from harness.gate.gate_result import ArmInfo
 from harness.gate.gate_settings import MAX_ERROR_RATE
@@ -155,7 +155,7 @@ def make_baseline(log: RunLog, names: tuple[str, ...] | None = None) -> Baseline
     backends: dict[str, BaselineBackend] = {}
     facts: dict[str, BackendAdditions] = {}
     for name in names or tuple(summary.backends):
-        side = run_side(log, name, ids, summary)
+        side = run_arm(log, name, ids, summary)
         if side.early is not None:
             raise IncompleteRunError(f"{log.path}: '{name}' stopped early; a baseline needs every row.")
         if side.unanswered > MAX_ERROR_RATE * side.asked:
@@ -295,7 +295,7 @@ def read_baseline(path: Path) -> Baseline:
     return baseline
 
 
-def baseline_side(baseline: Baseline, name: str, path: Path | str) -> Arm:
+def baseline_arm(baseline: Baseline, name: str, path: Path | str) -> Arm:
     """One backend of a baseline, rows in the file's order. Raises UsageError for a damaged cell."""
     backend = baseline.backends[name]
     facts = baseline.additions.backends.get(name, BackendAdditions())

@@ -136,7 +136,7 @@ def drift_checks(pairing: Pairing, settings: GateSettings, tests: int) -> list[C
     ]
 
 
-def settle_drift(checks: list[CheckResult], unchanged: bool) -> list[CheckResult]:
+def resolve_drift(checks: list[CheckResult], unchanged: bool) -> list[CheckResult]:
     """A drift that is shown fails the gate; one that is not shown is advice, and so is one that an unchanged candidate
     cannot have brought about."""
     return [

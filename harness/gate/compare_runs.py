@@ -25,7 +25,7 @@ class ComparedBackend(Record, frozen=True, kw_only=True, omit_defaults=False):
     figures: dict[str, float]
 
 
-class Versus(Record, frozen=True, kw_only=True, omit_defaults=False):
+class RunComparison(Record, frozen=True, kw_only=True, omit_defaults=False):
     """a against b for every metric.
 
     rows: common rows; verdicts: for each two sides whether a may replace b, by the first metric; resolves: the smallest
@@ -42,7 +42,7 @@ class Versus(Record, frozen=True, kw_only=True, omit_defaults=False):
     verdicts: tuple[ReplacementVerdict, ...] = ()
 
 
-def versus(a: GateSource, b: GateSource, a_name: str | None, b_name: str | None) -> Versus:
+def compare_two_runs(a: GateSource, b: GateSource, a_name: str | None, b_name: str | None) -> RunComparison:
     """Compare on the rows of one id and one request hash.
 
     A metric that one side has not measured is left out. Raises NotComparableError: another task, parser or metric
@@ -88,7 +88,7 @@ def versus(a: GateSource, b: GateSource, a_name: str | None, b_name: str | None)
             )
         )
     pairs = correct_pairs(metrics, everything)
-    return Versus(
+    return RunComparison(
         task=a.evaluation.task,
         rows=len(same),
         sides=tuple(sides),

@@ -11,7 +11,7 @@ from harness.gate.api import is_baseline, open_reference
 from harness.gate.arm import Evaluation, prompt_fingerprint
 from harness.gate.comparability import refusals
 from harness.gate.early_stopping import EarlyStop, EarlyStopTerms, Outside
-from harness.gate.evaluate import GateSource, too_few_answers
+from harness.gate.evaluate import GateSource, refuse_too_few_answers
 from harness.gate.gate_settings import COST, DEFAULT_MARGIN, LATENCY, Terms, gate_settings
 from harness.gate.sequential_checks import ArmValues
 from harness.metrics import FORMAT_ERROR_RATE, Metric
@@ -91,7 +91,7 @@ def watch_of(
 def _outside(rows: Sequence[Row], source: GateSource, name: str, terms: EarlyStopTerms) -> Outside:
     """The reference's answers at each position of this run."""
     side = source.side(name)
-    lacking = too_few_answers(side, terms.max_error_rate)
+    lacking = refuse_too_few_answers(side, terms.max_error_rate)
     if lacking:
         raise IncompleteRunError(f"--early-stop {terms.reference}: {lacking}")
     found = side.outcomes.only(side.positions([row.sample.id for row in rows]))

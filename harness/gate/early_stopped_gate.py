@@ -22,7 +22,7 @@ from harness.gate.sequential_checks import (
     SequentialResult,
     asked_end,
     checks_of_terms,
-    judge_in_sequence,
+    evaluate_sequentially,
 )
 from harness.records import Row
 from harness.statistics.confidence_sequence import LEVEL
@@ -60,7 +60,7 @@ def sequential_checks(pairing: Pairing, settings: GateSettings, tests: int) -> l
     within = pairing.sides[0].info.source == pairing.sides[1].info.source
     layout = RowLayout.of(pairing.rows)
     end = asked_end(layout, (pairing.sides[0].outcomes, pairing.reference))
-    results = judge_in_sequence(checks, layout, mine, theirs, end, within=within, tests=max(tests, 1))
+    results = evaluate_sequentially(checks, layout, mine, theirs, end, within=within, tests=max(tests, 1))
     found = [_as_check(pairing, result) for result in results] + found
     known = {check.metric for check in found}
     for name, asked in settings.terms.items():
@@ -153,7 +153,7 @@ def _as_check(pairing: Pairing, result: SequentialResult) -> CheckResult:
     )
 
 
-def doubt_first_order(checks: list[CheckResult], rows: Sequence[Row]) -> list[CheckResult]:
+def order_1_warning(checks: list[CheckResult], rows: Sequence[Row]) -> list[CheckResult]:
     """Checks of a run whose rows were drawn by the first version of the order, in which references of few rows come
     late: a pass is open where the rows that are lacking could have cost more than half of the margin."""
     counts = Counter(row.sample.reference for row in rows)

@@ -17,7 +17,7 @@ from harness.gate.sequential_checks import (
     RowLayout,
     SequentialCheck,
     checks_of_terms,
-    judge_in_sequence,
+    evaluate_sequentially,
     overall_decision,
 )
 from harness.metrics import Metric
@@ -179,7 +179,7 @@ class EarlyStop:
         self._next_look[candidate] = max(known + 1, int(known * LOOK_EVERY))
         outside = self._outside.get(candidate)
         checks = self._checks[candidate]
-        results = judge_in_sequence(
+        results = evaluate_sequentially(
             checks,
             self._layout,
             mine.answers(),

@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 
 from harness.errors import NotComparableError, UsageError, did_you_mean
-from harness.gate.arm import Arm, Evaluation, read_ids, run_evaluation, run_side, run_summary
-from harness.gate.baseline_file import Baseline, baseline_side
-from harness.gate.checks import checks_of, drift_checks, drift_warnings, settle_drift
+from harness.gate.arm import Arm, Evaluation, read_ids, run_arm, run_evaluation, run_summary
+from harness.gate.baseline_file import Baseline, baseline_arm
+from harness.gate.checks import checks_of, drift_checks, drift_warnings, resolve_drift
 from harness.gate.comparability import decode_refusals, refusals
 from harness.gate.contaminated_rows import (
     clean_checks,
@@ -21,7 +21,7 @@ from harness.gate.contaminated_rows import (
 )
 from harness.gate.cost_and_latency import latency_checks
 from harness.gate.diagnostics import diagnostics, flips
-from harness.gate.early_stopped_gate import doubt_first_order, sequential_checks, stopped_early
+from harness.gate.early_stopped_gate import order_1_warning, sequential_checks, stopped_early
 from harness.gate.formatting import headline, plural, resolution, sentence
 from harness.gate.gate_result import CheckResult, Diagnostic, Flip, GateResult, OverallVerdict
 from harness.gate.gate_settings import GateSettings
@@ -29,9 +29,9 @@ from harness.gate.gate_verdict import (
     correct_harm,
     exit_code,
     findings_of,
+    mark_unchanged,
     overall,
     same_answers,
-    settle_unchanged,
     unchanged_warnings,
     verdicts_of,
 )
@@ -84,8 +84,8 @@ class GateSource:
             raise UsageError(f"{where} has no backend '{name}'{did_you_mean(name, self.names)}.")
         if isinstance(self.origin, RunLog):
             assert self.summary is not None
-            return run_side(self.origin, name, self.ids, self.summary)
-        return baseline_side(self.origin, name, self.evaluation.source)
+            return run_arm(self.origin, name, self.ids, self.summary)
+        return baseline_arm(self.origin, name, self.evaluation.source)
 
 
 def match_names(
@@ -112,7 +112,7 @@ def match_names(
     return [(name, name) for name in common]
 
 
-def judge(
+def evaluate_gate(
     candidate: GateSource,
     reference: GateSource,
     names: list[tuple[str, str]],
@@ -145,7 +145,9 @@ def judge(
     seen_rows = [text for c, _ in sides if (text := too_contaminated(c, settings.max_contaminated))]
     if seen_rows:
         return _finish(blank, "incomparable", reasons=tuple(dict.fromkeys(seen_rows)))
-    too_few = [text for pair in sides for side in pair if (text := too_few_answers(side, settings.max_error_rate))]
+    too_few = [
+        text for pair in sides for side in pair if (text := refuse_too_few_answers(side, settings.max_error_rate))
+    ]
     if too_few:
         return _finish(blank, "incomplete", reasons=tuple(dict.fromkeys(too_few)))
     metrics = candidate.evaluation.metrics
@@ -161,7 +163,7 @@ def judge(
     for pairing in pairings:
         if stopped_early(pairing):
             found = sequential_checks(pairing, settings, tests)
-            checks += found if candidate.evaluation.order > 1 else doubt_first_order(found, candidate.rows)
+            checks += found if candidate.evaluation.order > 1 else order_1_warning(found, candidate.rows)
         else:
             checks += checks_of(pairing, settings, tests, _run_costs(pairing, latency_runs))
             checks += clean_checks(pairing, settings, tests)
@@ -170,11 +172,11 @@ def judge(
         lost += flips(pairing, candidate.rows)
     since_first = [] if first is None else _drift(candidate, first, sides, rows, settings, tests)
     checks = correct_harm(checks + since_first)
-    checks = settle_unchanged(checks, pairings)
+    checks = mark_unchanged(checks, pairings)
     warnings = [line for pairing in pairings for line in unchanged_warnings(pairing, checks)]
     warnings += [line for pairing in pairings for line in contamination_warnings(pairing)]
     warnings += drift_warnings(checks) + warnings_of(pairings, settings)
-    checks = settle_drift(checks, all(same_answers(pairing) for pairing in pairings))
+    checks = resolve_drift(checks, all(same_answers(pairing) for pairing in pairings))
     checks = [sentence(check) for check in checks]
     warnings = [finding.sentence for finding in findings_of(candidate.summary, pairings)] + warnings
     warnings += cannot_pass(checks, metrics)
@@ -224,7 +226,7 @@ def _finish(result: GateResult, verdict: OverallVerdict, reasons: tuple[str, ...
     return msgspec.structs.replace(result, headline=headline(result))
 
 
-def too_few_answers(side: Arm, most: float) -> str | None:
+def refuse_too_few_answers(side: Arm, most: float) -> str | None:
     """Why a side that lacks more than `most` of its answers gets no verdict; None where it does not."""
     if side.unanswered <= most * side.asked:
         return None

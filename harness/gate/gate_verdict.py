@@ -46,13 +46,13 @@ def correct_harm(checks: list[CheckResult]) -> list[CheckResult]:
     return found
 
 
-def nothing_differs(checks: list[CheckResult]) -> bool:
+def no_row_differs(checks: list[CheckResult]) -> bool:
     """Whether every paired check saw the same outcome in every row."""
     paired = [check for check in checks if check.kind in AGAINST and check.differing is not None]
     return bool(paired) and all(check.differing == 0 for check in paired)
 
 
-def doubt_equality(checks: list[CheckResult]) -> list[CheckResult]:
+def question_equality(checks: list[CheckResult]) -> list[CheckResult]:
     """A paired pass without one differing row is no evidence where texts are not known: as likely the candidate is the
     reference itself."""
     return [
@@ -95,7 +95,7 @@ def same_model(pairing: Pairing) -> bool:
     return (here.model, here.adapter_sha256) == (there.model, there.adapter_sha256)
 
 
-def settle_unchanged(checks: list[CheckResult], pairings: list[Pairing]) -> list[CheckResult]:
+def mark_unchanged(checks: list[CheckResult], pairings: list[Pairing]) -> list[CheckResult]:
     """Checks against the reference of a candidate with the reference's answers are "unchanged".
 
     Of the same model that needs no number of rows; another model must have passed besides, for a few equal answers
@@ -112,8 +112,8 @@ def settle_unchanged(checks: list[CheckResult], pairings: list[Pairing]) -> list
                     found[i] = msgspec.structs.replace(
                         found[i], verdict="unchanged", needed_rows=None, needed_verdict=None, sentence=f"{sentence}."
                     )
-        elif not _texts_known(pairing) and nothing_differs([found[i] for i in mine]):
-            for i, check in zip(mine, doubt_equality([found[i] for i in mine]), strict=True):
+        elif not _texts_known(pairing) and no_row_differs([found[i] for i in mine]):
+            for i, check in zip(mine, question_equality([found[i] for i in mine]), strict=True):
                 found[i] = check
     return found
 
@@ -132,7 +132,7 @@ def unchanged_warnings(pairing: Pairing, checks: list[CheckResult]) -> list[str]
                 f"{name}: every answer is the same text as in the reference, although the models differ "
                 f"({_who(candidate.info)}; {_who(reference.info)}): did the model and adapter that were meant answer?"
             )
-    elif not _texts_known(pairing) and nothing_differs(mine):
+    elif not _texts_known(pairing) and no_row_differs(mine):
         who = "and both are the same model" if same_model(pairing) else "although the models differ"
         advice = "" if reference.answers_sha256 else " A baseline accepted anew keeps which texts were answered."
         found.append(

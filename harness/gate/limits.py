@@ -14,7 +14,7 @@ from harness.statistics.clustered import clustered_mean
 from harness.statistics.noninferiority import LEVEL
 from harness.statistics.proportions import clopper_pearson, exact_upper, rows_for_zero_failures
 from harness.statistics.rows_needed import RowsNeeded
-from harness.summary.estimates import estimate_all, few_groups, group_bounds, worth
+from harness.summary.estimates import effective_sample_size, estimate_all, few_groups, group_bounds
 from harness.summary.outcomes import HAS_NO_FORMAT, cluster_codes
 from harness.summary.small_count_bounds import graded_shortfall, group_words, labels_shortfall
 
@@ -103,7 +103,7 @@ def _own_estimate(pairing: Pairing, metric: Metric) -> Estimate:
             low, high = group_bounds(values[chosen], groups, 0.0, 1.0, pairing.level)
             method = f"betting, one-sided 95 % bounds {group_words(mean, 'groups')}"
             return msgspec.structs.replace(estimate, low=low, high=high, method=method)
-        trials = worth(mean, pairing.level)
+        trials = effective_sample_size(mean, pairing.level)
         method = f"{EXACT}, worth {trials:,.0f} answers on their own"
     low, high = clopper_pearson(estimate.value * trials, trials, pairing.level)
     return msgspec.structs.replace(estimate, low=low, high=high, method=method)

@@ -20,7 +20,7 @@ from harness.statistics.rows_needed import least_rows_to_pass, rows_to_decide
 USUAL_DISCORDANCE = 0.05
 
 
-class Need(Record, frozen=True, kw_only=True, omit_defaults=False):
+class RowsForTarget(Record, frozen=True, kw_only=True, omit_defaults=False):
     """Rows needed at one size: to pass it as a margin (None: never, the loss reaches it), to see it as a difference.
 
     to_pass is at least what a rate needs when no row differs (`least_rows_to_pass`). to_decide: rows after which the
@@ -34,7 +34,7 @@ class Need(Record, frozen=True, kw_only=True, omit_defaults=False):
     decision: Literal["pass", "fail"] | None = None
 
 
-class Resolved(Record, frozen=True, kw_only=True, omit_defaults=False):
+class DetectableAt(Record, frozen=True, kw_only=True, omit_defaults=False):
     """What present rows resolve: the smallest margin they pass, the smallest difference they see (proportions)."""
 
     name: str
@@ -54,12 +54,12 @@ class PowerReport(Record, frozen=True, kw_only=True, omit_defaults=False):
     discordance: float
     basis: str
     loss: float
-    needs: tuple[Need, ...]
-    resolved: tuple[Resolved, ...]
+    needs: tuple[RowsForTarget, ...]
+    resolved: tuple[DetectableAt, ...]
     default_gate_rows: int = least_rows_to_pass(DEFAULT_FORMAT_MARGIN)
 
 
-def plan(
+def power_report(
     log: RunLog | None,
     rows: int | None,
     discordance: float | None,
@@ -92,7 +92,7 @@ def plan(
         loss=loss,
         needs=tuple(_need(m, share, loss, power) for m in margins),
         resolved=tuple(
-            Resolved(
+            DetectableAt(
                 name=name,
                 rows=n,
                 discordance=d,
@@ -104,10 +104,10 @@ def plan(
     )
 
 
-def _need(margin: float, share: float, loss: float, power: float) -> Need:
+def _need(margin: float, share: float, loss: float, power: float) -> RowsForTarget:
     to_pass = rows_to_pass(margin, share, loss, power=power)
     decided = rows_to_decide(margin, -loss, max(0.0, share - loss**2), proportion=True, power=power)
-    return Need(
+    return RowsForTarget(
         size=margin,
         to_pass=None if to_pass is None else max(to_pass, least_rows_to_pass(margin)),
         to_see=rows_to_see(margin, share, power=power),
@@ -129,7 +129,7 @@ def _pairs_of(log: RunLog, summary: Summary) -> list[tuple[str, int, float]]:
     ]
 
 
-def show_plan(found: PowerReport, console: Console) -> None:
+def show_power_report(found: PowerReport, console: Console) -> None:
     """The plan as two small tables."""
     if found.resolved:
         table = Table(title="What the present rows can detect", title_justify="left", show_edge=False, pad_edge=False)
@@ -165,7 +165,7 @@ def show_plan(found: PowerReport, console: Console) -> None:
     )
 
 
-def _decided(need: Need) -> str:
+def _decided(need: RowsForTarget) -> str:
     return "never" if need.to_decide is None else f"{need.to_decide:,} ({need.decision})"
 
 

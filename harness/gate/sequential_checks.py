@@ -109,7 +109,7 @@ def asked_end(layout: RowLayout, sides: Iterable[Outcomes]) -> int:
     return min(ends)
 
 
-def judge_in_sequence(
+def evaluate_sequentially(
     checks: list[SequentialCheck],
     layout: RowLayout,
     mine: ArmValues,

@@ -87,7 +87,7 @@ def rate_estimate(values: Array, groups: Codes | None, level: float) -> Estimate
         low, high = group_bounds(values, groups, 0.0, 1.0, level)
         method = f"betting {percent(level)} {group_words(mean, unit)}"
     else:  # t would cover a rate near 0 or 1 too seldom
-        trials = worth(mean, level)
+        trials = effective_sample_size(mean, level)
         low, high = wilson(mean.mean * trials, trials, level)
         method = f"Wilson {percent(level)} {group_words(mean, unit)}"
         method += "" if mean.constant else f", worth {trials:,.0f} answers on their own"
@@ -99,7 +99,7 @@ def few_groups(mean: ClusteredMean, enough: int = ENOUGH_GROUPS) -> bool:
     return mean.effective < min(enough, mean.n / 2)
 
 
-def worth(mean: ClusteredMean, level: float) -> float:
+def effective_sample_size(mean: ClusteredMean, level: float) -> float:
     """How many answers on their own the rows of a rate say as much as; of few rows no more than their groups."""
     trials = mean.trials(level)
     return min(trials, mean.effective) if mean.clusters < mean.n and mean.effective < ENOUGH_GROUPS else trials

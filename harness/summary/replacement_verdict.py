@@ -12,7 +12,7 @@ import numpy as np
 from harness.gate.early_stopping import KIND as EARLY_STOP
 from harness.gate.gate_settings import Terms
 from harness.gate.pairing import fill_missing
-from harness.gate.sequential_checks import ArmValues, RowLayout, asked_end, checks_of_terms, judge_in_sequence
+from harness.gate.sequential_checks import ArmValues, RowLayout, asked_end, checks_of_terms, evaluate_sequentially
 from harness.metrics import Metric
 from harness.results import (
     BackendResult,
@@ -120,7 +120,7 @@ def _bounds_at_the_stop(
     if not checks:
         return None
     mine, theirs = (ArmValues.of(side) for side in sides)
-    found = judge_in_sequence(checks, layout, mine, theirs, asked_end(layout, sides), within=within, tests=1)[0]
+    found = evaluate_sequentially(checks, layout, mine, theirs, asked_end(layout, sides), within=within, tests=1)[0]
     if not found.rows or found.reference is None:
         return None
     low, high = confidence_sequence(found.units, level)
@@ -237,7 +237,7 @@ def _with_fixed_rows(verdict: ReplacementVerdict, c: Comparison, checks: int) ->
 
 
 @dataclass(frozen=True)
-class Duel:
+class VerdictPair:
     """Candidate and incumbent of a run, in this order, with all that the verdict on them rests on.
 
     better: whether the test of this pair, corrected over all pairs, calls the candidate better.
@@ -255,7 +255,7 @@ class Duel:
         return self.contenders.candidate, self.contenders.incumbent
 
 
-def replacement_verdict(metric: Metric, rows: RowTable, duel: Duel, terms: VerdictTerms) -> ReplacementVerdict:
+def replacement_verdict(metric: Metric, rows: RowTable, duel: VerdictPair, terms: VerdictTerms) -> ReplacementVerdict:
     """The verdict of a run on its candidate, by the headline metric."""
     names, candidates = duel.names, len(duel.contenders.candidates)
     lacking = tuple(text for n, r in zip(names, duel.results, strict=True) if (text := _lacking(n, r)))

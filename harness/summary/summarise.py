@@ -19,7 +19,7 @@ from harness.summary.estimates import confusion_record, estimate_all, slice_esti
 from harness.summary.log_aggregate import Tally, tally_of
 from harness.summary.outcomes import Outcomes, RowTable
 from harness.summary.ranking import alone_detectable, better_of, letters, pair_results, ranks
-from harness.summary.replacement_verdict import Duel, replacement_verdict
+from harness.summary.replacement_verdict import VerdictPair, replacement_verdict
 from harness.summary.summary_warnings import warnings_of
 
 
@@ -97,7 +97,7 @@ def _verdict(
     if found is None:
         return None
     overlap = findings.overlaps.get(found.candidate)
-    duel = Duel(
+    duel = VerdictPair(
         contenders=found,
         better=any(better_of(p) == found.candidate for p in pairs if p.metric == headline.name and _is_pair(p, found)),
         sides=(outcomes[found.candidate], outcomes[found.incumbent]),

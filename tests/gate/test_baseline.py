@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from harness.errors import IncompleteRunError, NotComparableError, UsageError
-from harness.gate.baseline_file import Baseline, baseline_side, make_baseline, read_baseline, write_baseline
+from harness.gate.baseline_file import Baseline, baseline_arm, make_baseline, read_baseline, write_baseline
 from harness.gate.evaluate import GateSource
 from harness.hashing import digest
 from harness.metrics import CLASSIFICATION, Metric
@@ -32,7 +32,7 @@ def test_outcomes_survive_the_way_through_the_file(tmp_path: Path) -> None:
     baseline = read_baseline(path)
     assert sorted(baseline.backends) == ["a", "b"]
     direct = GateSource.of_run(log).side("a")
-    kept = baseline_side(baseline, "a", path)
+    kept = baseline_arm(baseline, "a", path)
     order = kept.positions(direct.ids)
     for name, values in direct.outcomes.values.items():
         np.testing.assert_array_equal(values, kept.outcomes.values[name][order])
@@ -84,7 +84,7 @@ def test_repeats_missing_answers_and_graded_values_are_kept(tmp_path: Path) -> N
     )
     log.write_summary(summarise(log, (grade, *CLASSIFICATION)))
     write_baseline(tmp_path / "main.json", make_baseline(log))
-    kept = baseline_side(read_baseline(tmp_path / "main.json"), "a", tmp_path / "main.json")
+    kept = baseline_arm(read_baseline(tmp_path / "main.json"), "a", tmp_path / "main.json")
     direct = GateSource.of_run(log).side("a")
     order = kept.positions(direct.ids)
     np.testing.assert_array_equal(direct.outcomes.values["grade"], kept.outcomes.values["grade"][order])
@@ -152,7 +152,7 @@ def test_a_cell_that_cannot_be_read_is_refused(tmp_path: Path, cell: str) -> Non
 
     _reseal(path, change)
     with pytest.raises(UsageError, match="cannot be read"):
-        baseline_side(read_baseline(path), "a", path)
+        baseline_arm(read_baseline(path), "a", path)
 
 
 def test_something_else_is_not_a_baseline(tmp_path: Path) -> None:

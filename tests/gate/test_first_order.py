@@ -8,8 +8,8 @@ import harness
 from harness.data.sampling import ORDER_VERSION, order_version
 from harness.gate.api import open_reference
 from harness.gate.baseline_file import make_baseline, read_baseline
-from harness.gate.compare_runs import versus
-from harness.gate.early_stopped_gate import doubt_first_order
+from harness.gate.compare_runs import compare_two_runs
+from harness.gate.early_stopped_gate import order_1_warning
 from harness.gate.gate_result import CheckResult
 from harness.records import Message, Request, Row, Sample
 from harness.runs.run_log import RunLog
@@ -70,7 +70,9 @@ def test_a_limit_that_happens_to_take_the_same_rows_is_compared(tmp_path: Path) 
 def test_compare_takes_the_common_rows_and_says_that_the_orders_differ(tmp_path: Path) -> None:
     place = Workspace(tmp_path)
     now = run_now(tmp_path / "now", limit=23)
-    found = versus(open_reference(str(STORED / "limited"), place), open_reference(str(now.path), place), None, None)
+    found = compare_two_runs(
+        open_reference(str(STORED / "limited"), place), open_reference(str(now.path), place), None, None
+    )
     common = {r.sample.id for r in now.rows()} & {r.sample.id for r in RunLog.open(STORED / "limited").rows()}
     assert found.rows == len(common) < 24
     assert any("version 1 of the seeded order in one run and by version 2" in note for note in found.notes)
@@ -109,7 +111,7 @@ def test_a_pass_of_the_first_order_is_open_where_rare_references_had_not_come() 
     made = CheckResult(
         name="a", backend="a", metric="accuracy", kind="sequential", verdict="pass", margin=0.02, rows=400
     )
-    (doubted,) = doubt_first_order([made], rows)
+    (doubted,) = order_1_warning([made], rows)
     assert doubted.verdict == "inconclusive"
     assert "100 of 1000 rows" in doubted.sentence and "0 of the 400 rows asked" in doubted.sentence
-    assert doubt_first_order([made], rows[:450]) == [made]
+    assert order_1_warning([made], rows[:450]) == [made]

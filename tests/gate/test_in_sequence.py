@@ -5,7 +5,13 @@ import pytest
 
 from harness.gate.early_stopping import EarlyStop, EarlyStopTerms, Outside
 from harness.gate.gate_settings import Terms
-from harness.gate.sequential_checks import ArmValues, RowLayout, checks_of_terms, judge_in_sequence, overall_decision
+from harness.gate.sequential_checks import (
+    ArmValues,
+    RowLayout,
+    checks_of_terms,
+    evaluate_sequentially,
+    overall_decision,
+)
 from harness.metrics import ACCURACY, FORMAT_ERROR_RATE, MACRO_F1, Metric
 from harness.records import Completion, Failure, LogLine, Message, Request, Row, Sample, Score, number_repeats
 
@@ -19,7 +25,7 @@ def answers(metric: Metric, values: np.ndarray) -> ArmValues:
 
 def judged(metric: Metric, terms: Terms, mine: np.ndarray, theirs: np.ndarray) -> str | None:
     """The decision on all rows."""
-    results = judge_in_sequence(
+    results = evaluate_sequentially(
         checks_of_terms({metric.name: terms}, (metric,)),
         ALONE,
         answers(metric, mine),
@@ -76,9 +82,9 @@ def test_what_the_candidate_owes_counts_as_the_worst_and_what_the_reference_owes
         ArmValues({"mark": np.array([np.nan, 5.0])}, half),
         ArmValues({"mark": np.array([5.0, np.nan])}, half[::-1]),
     )
-    (within,) = judge_in_sequence(check, ALONE, mine, theirs, 2, within=True, tests=1)
+    (within,) = evaluate_sequentially(check, ALONE, mine, theirs, 2, within=True, tests=1)
     assert within.units.totals.tolist() == [1.0 - 5.0, 5.0 - 10.0]
-    (outside,) = judge_in_sequence(check, ALONE, mine, theirs, 2, within=False, tests=1)
+    (outside,) = evaluate_sequentially(check, ALONE, mine, theirs, 2, within=False, tests=1)
     assert outside.units.totals.tolist() == [-4.0]
 
 

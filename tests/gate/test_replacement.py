@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.gate.ci_outputs import markdown, show
-from harness.gate.power_report import plan
+from harness.gate.power_report import power_report
 from harness.metrics import ACCURACY, CLASSIFICATION
 from harness.results import VerdictTerms
 from harness.runs.run_log import RunLog
@@ -40,7 +40,7 @@ def test_run_power_and_gate_say_the_same_of_the_same_rows(tmp_path: Path) -> Non
     assert gate.verdicts[0].level == summary.verdict.level == 0.95
     said = detects(600, summary.resolution, ACCURACY)
     assert said and gate.resolution.endswith(said)
-    planned = plan(log, None, None, (0.02,), 0.0, 0.8)
+    planned = power_report(log, None, None, (0.02,), 0.0, 0.8)
     assert planned.resolved[0].difference == summary.resolution == summary.verdict.detectable
     assert planned.basis == "of small and big, the pair of the run's verdict"
 

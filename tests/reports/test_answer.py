@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from harness.metrics import ACCURACY, FORMAT_ERROR_RATE, MACRO_F1
-from harness.reports.verdict_section import answer, ratio
+from harness.reports.verdict_section import ratio, verdict_section
 from harness.results import BackendResult, CostResult, Estimate, PairResult, ReplacementVerdict, Summary
 from harness.summary.stored_verdict import by_rank, ranking, stored_verdict
 
@@ -58,7 +58,7 @@ def verdict(outcome: str, low: float, high: float, **more: object) -> Replacemen
 
 
 def test_the_bound_comes_first_then_the_figures_and_the_price() -> None:
-    said = answer(duel(verdict=verdict("within margin", -0.09, -0.0555)))
+    said = verdict_section(duel(verdict=verdict("within margin", -0.09, -0.0555)))
     assert said.sentence == (
         "llama-ft is at least 5.5 points more accurate than gpt4 (95 %, 500 rows): within the margin of 2."
     )
@@ -131,30 +131,30 @@ def test_the_bound_comes_first_then_the_figures_and_the_price() -> None:
     ],
 )
 def test_every_outcome_has_its_sentence(found: ReplacementVerdict, words: str) -> None:
-    assert answer(duel(verdict=found)).sentence == words
+    assert verdict_section(duel(verdict=found)).sentence == words
 
 
 def test_bounds_are_rounded_away_from_what_they_claim() -> None:
-    assert "at most 2.1 points" in answer(duel(verdict=verdict("not shown", -0.01, 0.02001))).sentence
-    assert "at least 2.0 points" in answer(duel(verdict=verdict("beyond margin", 0.0209, 0.05))).sentence
+    assert "at most 2.1 points" in verdict_section(duel(verdict=verdict("not shown", -0.01, 0.02001))).sentence
+    assert "at least 2.0 points" in verdict_section(duel(verdict=verdict("beyond margin", 0.0209, 0.05))).sentence
 
 
 def test_other_metrics_are_named() -> None:
     found = verdict("not shown", -0.01, 0.031, metric="format_error_rate")
-    said = answer(duel(verdict=found, headline="format_error_rate", metrics=(FORMAT_ERROR_RATE,)))
+    said = verdict_section(duel(verdict=found, headline="format_error_rate", metrics=(FORMAT_ERROR_RATE,)))
     assert said.sentence.startswith("llama-ft is at most 3.1 points worse than gpt4 in format errors (95 %, 500 rows)")
 
 
 def test_money_stands_only_beside_a_bounded_loss_and_a_known_price() -> None:
     unbounded = verdict("no bound", 0.0, 0.0, loss=Estimate(value=None))
-    assert not any("costs" in line for line in answer(duel(verdict=unbounded)).details)
-    unpriced = answer(duel(per_1000=(0.01, None), verdict=verdict("within margin", -0.09, -0.05)))
+    assert not any("costs" in line for line in verdict_section(duel(verdict=unbounded)).details)
+    unpriced = verdict_section(duel(per_1000=(0.01, None), verdict=verdict("within margin", -0.09, -0.05)))
     assert not any("cost" in line for line in unpriced.details)
     assert "cost" not in unpriced.sentence
 
 
 def test_a_dearer_candidate_never_breaks_even_and_is_named() -> None:
-    details = answer(duel(per_1000=(0.8, 0.4), verdict=verdict("within margin", -0.09, -0.05))).details
+    details = verdict_section(duel(per_1000=(0.8, 0.4), verdict=verdict("within margin", -0.09, -0.05))).details
     assert "llama-ft costs 2.0 times as much as gpt4; its training never pays at these prices." in details
 
 
@@ -171,7 +171,7 @@ def test_an_exact_test_that_is_not_significant_hides_an_interval_that_excludes_z
         only_b=0,
     )
     few = verdict("within margin", -1.0, 0.0, rows=5, discordant=5, fewest_discordant=6)
-    details = answer(duel(pairs=(pair,), rows=5, verdict=few)).details
+    details = verdict_section(duel(pairs=(pair,), rows=5, verdict=few)).details
     assert details[0].endswith("difference +100.0, no significant difference (p 0.062).")
     assert "5 rows can never reach 5 % by a two-sided exact test: it takes 6 that differ." in details
 
@@ -179,7 +179,7 @@ def test_an_exact_test_that_is_not_significant_hides_an_interval_that_excludes_z
 def test_a_default_margin_is_said_to_be_one() -> None:
     found = verdict("not shown", -0.01, 0.031, margin_source="Bench's default")
     assert "The margin of 2 points is Bench's default: name yours in [verdict] of bench.toml." in (
-        answer(duel(verdict=found)).details
+        verdict_section(duel(verdict=found)).details
     )
 
 
@@ -189,14 +189,14 @@ def old(verdict: str = "a better", **more: object) -> Summary:
 
 
 def test_a_summary_without_a_verdict_takes_its_bound_from_the_stored_interval() -> None:
-    said = answer(old())
+    said = verdict_section(old())
     assert said.sentence == (
         "llama-ft is at least 5.1 points more accurate than gpt4 (97.5 %, 500 rows): within the margin of 2."
     )
     turned = msgspec.structs.replace(
         duel().pairs[0], a="gpt4", b="llama-ft", difference=Estimate(value=0.078, low=0.051, high=0.106)
     )
-    sentence = answer(old(pairs=(turned,), ranks={"gpt4": 1, "llama-ft": 2})).sentence
+    sentence = verdict_section(old(pairs=(turned,), ranks={"gpt4": 1, "llama-ft": 2})).sentence
     assert sentence == (
         "llama-ft is at least 5.1 points less accurate than gpt4 (97.5 %, 500 rows): beyond the margin of 2."
     )
@@ -212,7 +212,7 @@ def test_without_a_verdict_the_candidate_is_the_tuned_model_and_its_rival_not_it
 
 
 def test_without_a_common_row_there_is_no_bound() -> None:
-    assert answer(old(pairs=())).sentence.startswith("No bound on the loss from gpt4 to llama-ft: no row was")
+    assert verdict_section(old(pairs=())).sentence.startswith("No bound on the loss from gpt4 to llama-ft: no row was")
 
 
 def test_equal_ranks_are_ordered_by_the_figure_then_by_name() -> None:
@@ -236,7 +236,7 @@ def test_letters_tell_who_is_worse_than_whom_only() -> None:
 
 def test_one_backend_alone_is_compared_with_nobody() -> None:
     one = duel(backends={"gpt4": backend(0.872, None)}, pairs=(), ranks={"gpt4": 1}, resolution=0.0709)
-    said = answer(one)
+    said = verdict_section(one)
     assert said.sentence == (
         "gpt4: accuracy 87.2 [85.2, 89.2] % on 500 rows. There is no other backend to compare it with."
     )
@@ -244,13 +244,17 @@ def test_one_backend_alone_is_compared_with_nobody() -> None:
 
 
 def test_the_embedded_sample_is_named_in_the_sentence() -> None:
-    assert "500 rows of the embedded sample" in answer(duel(data={"label": "embedded sample"})).sentence
+    assert "500 rows of the embedded sample" in verdict_section(duel(data={"label": "embedded sample"})).sentence
 
 
 def test_warnings_of_the_summary_are_the_cautions_and_an_incomplete_run_never_goes_without() -> None:
-    assert answer(duel(complete=False, warnings=("gpt4: 1 answer missing",))).cautions == ("gpt4: 1 answer missing",)
-    assert answer(duel(complete=False)).cautions == ("This run is incomplete: rows are missing or ended in errors.",)
-    assert answer(duel()).cautions == ()
+    assert verdict_section(duel(complete=False, warnings=("gpt4: 1 answer missing",))).cautions == (
+        "gpt4: 1 answer missing",
+    )
+    assert verdict_section(duel(complete=False)).cautions == (
+        "This run is incomplete: rows are missing or ended in errors.",
+    )
+    assert verdict_section(duel()).cautions == ()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.gate.compare_runs import versus
+from harness.gate.compare_runs import compare_two_runs
 from harness.gate.evaluate import GateSource
 from harness.judging.votes import VoteFile
 from harness.reports.compare_page import write_compare
@@ -184,7 +184,7 @@ def test_axe_finds_no_serious_fault_in_a_report(page: Path, tmp_path: Path, dark
 
 def test_axe_finds_no_serious_fault_in_the_other_pages(driver: Any, log: RunLog, tmp_path: Path) -> None:
     source = GateSource.of_run(log)
-    found = versus(source, source, "llama-ft", "gpt4")
+    found = compare_two_runs(source, source, "llama-ft", "gpt4")
     site = write_leaderboard([log, log], tmp_path / "site", redact=True)
     pages = [
         write_compare(found, log, log, tmp_path / "c.html"),

@@ -9,7 +9,7 @@ import pytest
 from harness.metrics import CLASSIFICATION, FORMAT_ERROR_RATE, Metric
 from harness.records import BackendIdentity, Completion, Failure, Message, Request, Sample, Score
 from harness.reports.exports import to_csv, to_markdown
-from harness.reports.row_table import PARTLY, RowBook
+from harness.reports.row_table import PARTLY, ReportRows
 from harness.reports.run_page import write_report
 from harness.reports.terminal_table import print_summary
 from harness.runs.run_log import Manifest, RunLog
@@ -81,7 +81,7 @@ def test_an_empty_run_is_a_page_all_the_same(tmp_path: Path) -> None:
 
 def test_repeats_that_disagree_are_partly_right(tmp_path: Path) -> None:
     log = open_run(tmp_path / "run", 1, repeats=3)
-    book = RowBook.of(log, ["model-0"])
+    book = ReportRows.of(log, ["model-0"])
     answers = book.answers["model-0"]
     assert set(answers.verdicts) == {PARTLY}
     assert [verdict for _, verdict in answers.repeats[0]] == [3, 2]

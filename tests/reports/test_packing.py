@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from harness.reports.explorer_payload import ExplorerPayload, pack
-from harness.reports.row_table import ERROR, PARTLY, RIGHT, UNSCORED, WRONG, RowBook, verdict
+from harness.reports.row_table import ERROR, PARTLY, RIGHT, UNSCORED, WRONG, ReportRows, verdict
 from harness.results import Summary
 from harness.runs.run_log import RunLog
 
@@ -20,11 +20,11 @@ def unpack(packed: ExplorerPayload) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def book(log: RunLog) -> RowBook:
-    return RowBook.of(log, log.manifest.backends)
+def book(log: RunLog) -> ReportRows:
+    return ReportRows.of(log, log.manifest.backends)
 
 
-def test_every_row_answer_and_verdict_is_there(log: RunLog, summary: Summary, book: RowBook) -> None:
+def test_every_row_answer_and_verdict_is_there(log: RunLog, summary: Summary, book: ReportRows) -> None:
     rows = unpack(pack(book, summary.backends, {"llama-ft": [3]}))
     assert rows["ids"] == [r.sample.id for r in log.rows()]
     gpt4 = next(b for b in rows["backends"] if b["name"] == "gpt4")
@@ -35,7 +35,7 @@ def test_every_row_answer_and_verdict_is_there(log: RunLog, summary: Summary, bo
     assert rows["backends"][0]["learned"] == [3]
 
 
-def test_thoughts_stand_beside_the_answers_of_kept_rows(log: RunLog, summary: Summary, book: RowBook) -> None:
+def test_thoughts_stand_beside_the_answers_of_kept_rows(log: RunLog, summary: Summary, book: ReportRows) -> None:
     name = next(iter(book.answers))
     whole = book.pick(range(len(book)))
     whole.answers[name].reasonings.update({0: "first", 2: "third"})
@@ -46,7 +46,7 @@ def test_thoughts_stand_beside_the_answers_of_kept_rows(log: RunLog, summary: Su
     assert whole.pick([2]).answers[name].reasonings == {0: "third"}
 
 
-def test_a_prompt_is_its_frame_with_the_rows_own_text_put_in(log: RunLog, summary: Summary, book: RowBook) -> None:
+def test_a_prompt_is_its_frame_with_the_rows_own_text_put_in(log: RunLog, summary: Summary, book: ReportRows) -> None:
     rows = unpack(pack(book, summary.backends))
     assert len(rows["frames"]) == 1 and rows["frame"] is None
     pieces = rows["frames"][0]["pieces"][0]
@@ -55,7 +55,7 @@ def test_a_prompt_is_its_frame_with_the_rows_own_text_put_in(log: RunLog, summar
 
 
 def test_a_page_that_would_be_too_large_keeps_verdicts_and_the_texts_of_wrong_rows(
-    summary: Summary, book: RowBook
+    summary: Summary, book: ReportRows
 ) -> None:
     whole = pack(book, summary.backends)
     small = pack(book, summary.backends, limit=int(0.8 * len(whole.data)))
@@ -69,7 +69,7 @@ def test_a_page_that_would_be_too_large_keeps_verdicts_and_the_texts_of_wrong_ro
     assert all(len(b["verdict"]) == len(book) for b in rows["backends"])
 
 
-def test_the_same_rows_give_the_same_bytes(summary: Summary, book: RowBook) -> None:
+def test_the_same_rows_give_the_same_bytes(summary: Summary, book: ReportRows) -> None:
     assert pack(book, summary.backends).data == pack(book, summary.backends).data
 
 

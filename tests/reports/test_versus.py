@@ -10,10 +10,10 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from harness.gate.compare_runs import Versus, versus
+from harness.gate.compare_runs import RunComparison, compare_two_runs
 from harness.gate.evaluate import GateSource
 from harness.reports.compare_page import write_compare
-from harness.reports.compare_table import print_versus
+from harness.reports.compare_table import print_comparison
 from harness.runs.run_log import RunLog
 from tests.support.synthetic_run import MAKERS, synthetic_run
 
@@ -26,18 +26,18 @@ def worse(tmp_path_factory: pytest.TempPathFactory) -> RunLog:
 
 
 @pytest.fixture(scope="module")
-def found(log: RunLog, worse: RunLog) -> Versus:
+def found(log: RunLog, worse: RunLog) -> RunComparison:
     renamed = msgspec.structs.replace(worse.manifest, id="run-b")
     summary = worse.summary()
     assert summary is not None
     worse.update_manifest(renamed)
     worse.write_summary(msgspec.structs.replace(summary, run="run-b"))
     source = GateSource.of_run(RunLog.open(worse.path))
-    return versus(GateSource.of_run(log), source, "llama-ft", "llama-ft")
+    return compare_two_runs(GateSource.of_run(log), source, "llama-ft", "llama-ft")
 
 
 def test_the_verdict_stands_first_and_every_difference_has_its_interval(
-    found: Versus, log: RunLog, worse: RunLog, tmp_path: Path
+    found: RunComparison, log: RunLog, worse: RunLog, tmp_path: Path
 ) -> None:
     page = write_compare(found, log, worse, tmp_path / "c.html").read_text("utf-8")
     first = re.search(r"<h1>(.*?)</h1>", page)
@@ -50,7 +50,7 @@ def test_the_verdict_stands_first_and_every_difference_has_its_interval(
 
 
 def test_flips_are_counted_both_ways_and_behind_the_explorer(
-    found: Versus, log: RunLog, worse: RunLog, tmp_path: Path
+    found: RunComparison, log: RunLog, worse: RunLog, tmp_path: Path
 ) -> None:
     page = write_compare(found, log, worse, tmp_path / "c.html").read_text("utf-8")
     accuracy = next(p for p in found.pairs if p.metric == "accuracy")
@@ -62,9 +62,9 @@ def test_flips_are_counted_both_ways_and_behind_the_explorer(
     assert sum(x == 3 and y == 2 for x, y in zip(a, b, strict=True)) == accuracy.only_b
 
 
-def test_the_terminal_cuts_no_word_of_the_verdict_at_80_columns(found: Versus, log: RunLog) -> None:
+def test_the_terminal_cuts_no_word_of_the_verdict_at_80_columns(found: RunComparison, log: RunLog) -> None:
     out = io.StringIO()
-    print_versus(found, log, Console(file=out, width=80))
+    print_comparison(found, log, Console(file=out, width=80))
     lines = out.getvalue().splitlines()
     assert all(len(line) <= 80 for line in lines) and "…" not in out.getvalue()
     for name in ("accuracy %", "format errors, lenient %"):
@@ -79,7 +79,7 @@ def test_rows_without_an_answer_have_not_flipped(tmp_path: Path) -> None:
     failing = synthetic_run(tmp_path / "b", 60, makers={"m": makers["m"]._replace(fails=0.5)})
     failing.update_manifest(msgspec.structs.replace(failing.manifest, id="run-b"))
     failing = RunLog.open(failing.path)
-    found = versus(GateSource.of_run(sound), GateSource.of_run(failing), "m", "m")
+    found = compare_two_runs(GateSource.of_run(sound), GateSource.of_run(failing), "m", "m")
     page = write_compare(found, sound, failing, tmp_path / "c.html").read_text("utf-8")
     flips = page[page.index("Rows that flipped</caption>") :]
     counts = re.findall(r"<td[^>]*>(\d+)</td>", flips[: flips.index("</table>")])
@@ -88,11 +88,13 @@ def test_rows_without_an_answer_have_not_flipped(tmp_path: Path) -> None:
     assert [int(counts[1]), int(counts[2])] == [accuracy.only_a, accuracy.only_b]
 
 
-def test_a_redacted_comparison_holds_no_row(found: Versus, log: RunLog, worse: RunLog, tmp_path: Path) -> None:
+def test_a_redacted_comparison_holds_no_row(found: RunComparison, log: RunLog, worse: RunLog, tmp_path: Path) -> None:
     page = write_compare(found, log, worse, tmp_path / "c.html", redact=True).read_text("utf-8")
     assert "rows-data" not in page and not any(r.sample.id in page for r in log.rows())
 
 
-def test_the_same_comparison_gives_the_same_bytes(found: Versus, log: RunLog, worse: RunLog, tmp_path: Path) -> None:
+def test_the_same_comparison_gives_the_same_bytes(
+    found: RunComparison, log: RunLog, worse: RunLog, tmp_path: Path
+) -> None:
     one, two = (write_compare(found, log, worse, tmp_path / f"{i}.html").read_bytes() for i in range(2))
     assert one == two
