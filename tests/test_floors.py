@@ -93,7 +93,7 @@ def test_records_and_rules_do_not_import_the_engine() -> None:
     assert not wrong
 
 
-def test_only_the_front_door_imports_the_front_door() -> None:
+def test_only_the_command_line_imports_the_command_line() -> None:
     wrong = [
         (m, i)
         for m in MODULES

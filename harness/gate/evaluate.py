@@ -137,19 +137,9 @@ def evaluate_gate(
         contamination=tuple((contamination_of(c), contamination_of(r)) for c, r in sides),
         settings=msgspec.json.decode(msgspec.json.encode(settings)),
     )
-    reasons = refusals(candidate.evaluation, reference.evaluation, (candidate.ids, reference.ids))
-    if all(a == b for a, b in names):
-        reasons += decode_refusals(sides)
-    if reasons:
-        return _finish(blank, "incomparable", reasons=tuple(reasons))
-    seen_rows = [text for c, _ in sides if (text := too_contaminated(c, settings.max_contaminated))]
-    if seen_rows:
-        return _finish(blank, "incomparable", reasons=tuple(dict.fromkeys(seen_rows)))
-    too_few = [
-        text for pair in sides for side in pair if (text := refuse_too_few_answers(side, settings.max_error_rate))
-    ]
-    if too_few:
-        return _finish(blank, "incomplete", reasons=tuple(dict.fromkeys(too_few)))
+    refused = _refused(blank, candidate, reference, names, sides, settings)
+    if refused is not None:
+        return refused
     metrics = candidate.evaluation.metrics
     rows = RowTable.of(candidate.rows, candidate.evaluation.labels)
     _refuse_unknown_slices(settings, rows)
@@ -240,6 +230,31 @@ def _finish_it(side: Arm) -> str:
     if not Path(side.info.source).is_dir():
         return "accept a run without so many gaps."
     return f"finish it with `bench run --resume {shlex.quote(side.info.source)}`."
+
+
+def _refused(
+    blank: GateResult,
+    candidate: GateSource,
+    reference: GateSource,
+    names: list[tuple[str, str]],
+    sides: list[tuple[Arm, Arm]],
+    settings: GateSettings,
+) -> GateResult | None:
+    """The verdict where nothing can be compared: other rows, contaminated ones, too few answers; else None."""
+    reasons = refusals(candidate.evaluation, reference.evaluation, (candidate.ids, reference.ids))
+    if all(a == b for a, b in names):
+        reasons += decode_refusals(sides)
+    if reasons:
+        return _finish(blank, "incomparable", reasons=tuple(reasons))
+    seen_rows = [text for c, _ in sides if (text := too_contaminated(c, settings.max_contaminated))]
+    if seen_rows:
+        return _finish(blank, "incomparable", reasons=tuple(dict.fromkeys(seen_rows)))
+    too_few = [
+        text for pair in sides for side in pair if (text := refuse_too_few_answers(side, settings.max_error_rate))
+    ]
+    if too_few:
+        return _finish(blank, "incomplete", reasons=tuple(dict.fromkeys(too_few)))
+    return None
 
 
 def _refuse_unknown_slices(settings: GateSettings, rows: RowTable) -> None:

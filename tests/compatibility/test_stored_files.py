@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ExitCode
-from tests.support.front_door import bench
+from tests.support.command import bench
 
 STORED = Path(__file__).parent / "release_0_1"
 

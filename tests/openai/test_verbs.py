@@ -11,7 +11,7 @@ from harness.prompting.token_counts import APPROXIMATE, Counter, counter_for
 from harness.records import BackendIdentity, Request
 from harness.runs.run_log import RunLog
 from tests.openai.asking import LABELS, row
-from tests.support import front_door
+from tests.support import command
 from tests.support.openai_server import OpenAIServer, ServerConfig
 from tests.support.processes import BENCH
 
@@ -32,7 +32,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: OpenAIServer) 
 
 def bench(capfd: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of a command."""
-    code = front_door.bench(*words)
+    code = command.bench(*words)
     said = capfd.readouterr()
     return code, said.out, said.err
 

@@ -7,11 +7,11 @@ import pytest
 
 from harness.results import Summary
 from harness.runs.run_log import RunLog
-from tests.support import front_door
+from tests.support import command
 
 
 def bench(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
-    code = front_door.bench(*argv)
+    code = command.bench(*argv)
     out, err = capsys.readouterr()
     return code, out, err
 
