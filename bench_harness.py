@@ -6,11 +6,18 @@ It has a name of its own because nothing inside a package can be found while ano
 import sys
 from importlib.util import find_spec
 
+INTERRUPTED = 130
+"""128 and the number of SIGINT, as in a shell."""
+
 
 def main() -> None:
-    """Start Bench; exit code 2 where its package cannot be found behind another one of the same name."""
+    """Start Bench; exit code 2 where its package cannot be found behind another one of the same name, 130 after Ctrl-C
+    while it is still being imported."""
     try:
         from harness.cli.main import main as start
+    except KeyboardInterrupt:
+        print("bench: interrupted.", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("harness"):
             raise  # a library is missing: the traceback names it

@@ -35,7 +35,7 @@ from harness.adapters.training_examples import Example, encode
 from harness.adapters.training_progress import TrainingProgress
 from harness.adapters.training_rows import Rows, choose_rows
 from harness.adapters.validation import Validation
-from harness.backends.local.architecture import best_attention, context_of, read_config
+from harness.backends.local.architecture import best_attention, context_of, read_config, stored_dtype
 from harness.backends.local.base_files import BaseFiles, find_base
 from harness.backends.local.weight_loading import Placement, first_line, load_tokenizer, place
 from harness.data.sampling import fingerprint
@@ -150,7 +150,8 @@ def prepare(options: TrainOptions, rows: Rows | None = None) -> PreparedTraining
     options.check_out()
     files = find_base(base)
     small = sum(path.stat().st_size for path in files.weights) < SMALL_BYTES
-    placement = place(distributed.device(), recipe.dtype, best_attention(files), "none", 1 if small else None)
+    attention, stored = best_attention(files), stored_dtype(files)
+    placement = place(distributed.device(), recipe.dtype, attention, "none", 1 if small else None, stored)
     distributed.share(recipe)  # refused here where processes cannot share a step equally
     sizes(files, recipe, len(task.labels))  # and here where the adapter does not fit the base
     tokenizer = load_tokenizer(files)

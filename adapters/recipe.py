@@ -89,7 +89,8 @@ class Recipe(Record, frozen=True, kw_only=True, omit_defaults=False):
         the row's own texts, "tfidf" a classical baseline on them.
     decode: what `run` uses by default ("auto": by objective).
     base: taken when the command names none. quantization: "nf4" trains on 4-bit base weights.
-    dtype: type of the frozen weights; "auto" is float32 on a CPU and a 16-bit type on an accelerator.
+    dtype: type of the frozen weights; "auto" is a 16-bit type on an accelerator, and on a CPU float32, or bfloat16
+        where the weights are stored so and the processor computes it (AVX512-BF16, AMX).
     max_length: most tokens of prompt and answer (default: the base's context). too_long: rows beyond it are
         refused, dropped, or lose the ends of their passages ("cut"), as `run` cuts them; answers never.
     epochs: how often each row is seen. max_steps: ends the training early, whatever the epochs (-1: not).

@@ -1,8 +1,8 @@
 """The same training by Bench, by TRL's SFTTrainer as its documentation shows it, and padded to 128 tokens.
 
-    python benchmarks/training.py --data DATA/agnews --rows 480 --pairs 5
-    python benchmarks/training.py --data DATA/agnews --base SMOLLM2 --objectives shared,grouped --batch 8 --rows 96
-    python benchmarks/training.py --device cuda --width 2048 --layers 16 --rows 20000      # Llama 3.2 1B's shape
+    python -m benchmarks.training --data DATA/agnews --rows 480 --pairs 5
+    python -m benchmarks.training --data DATA/agnews --base SMOLLM2 --objectives shared,grouped --batch 8 --rows 96
+    python -m benchmarks.training --device cuda --width 2048 --layers 16 --rows 20000      # Llama 3.2 1B's shape
 
 Same rows, base weights, LoRA, optimiser, batch and order-free epoch; nobody computes activations twice (TRL would by
 default, to save memory). Each contender runs in a process of its own,
@@ -55,14 +55,14 @@ def fresh(args: argparse.Namespace, head: bool) -> tuple[Any, Any]:
     import torch
     import transformers
 
-    from tools.tiny_base import train_tokenizer
-
     transformers.set_seed(SEED)
     if args.base:
         made: Any = transformers.AutoModelForSequenceClassification if head else transformers.AutoModelForCausalLM
         dtype = torch.float32 if args.device == "cpu" else torch.bfloat16
         model = made.from_pretrained(args.base, dtype=dtype, use_cache=False, **({"num_labels": 4} if head else {}))
         return model.to(args.device), transformers.AutoTokenizer.from_pretrained(args.base)
+    from tools.tiny_base import train_tokenizer
+
     rows, _ = texts(args.data, 20_000)  # a vocabulary that gives news about 50 tokens, as large models' do
     tokenizer = train_tokenizer((s.inputs["text"] for s in rows), 16_000)
     config = transformers.LlamaConfig(
@@ -293,7 +293,7 @@ def compare(objective: str, args: argparse.Namespace) -> None:
     found: dict[str, list[dict[str, float]]] = {name: [] for name in PAIRS[objective]}
     for _ in range(args.pairs):
         for name in found:
-            command = [sys.executable, __file__, "--one", name]
+            command = [sys.executable, "-m", "benchmarks.training", "--one", name]
             for key in ("data", "rows", "base", "batch", "dropout", "width", "layers", "device"):
                 command += [f"--{key}", str(getattr(args, key))]
             done = subprocess.run(command, capture_output=True, text=True, check=False)

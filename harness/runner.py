@@ -14,9 +14,8 @@ from harness.data.contamination import Findings
 from harness.errors import ExitCode, InterruptedRunError
 from harness.execution.budget import Budget
 from harness.execution.executor import Observer, run_backends
-from harness.execution.preflight import find_overlaps, refuse_contaminated
+from harness.execution.preflight import check_servers, find_overlaps, refuse_contaminated
 from harness.execution.run_plan import RunOptions, RunPlan, make_backends, plan_resume, plan_run, resumed_tables
-from harness.gate.early_stop_setup import early_stop_terms, watch_of
 from harness.gate.early_stopping import KIND as EARLY_STOP
 from harness.prompting.prompt_variants import Probe, Questions
 from harness.records import BackendIdentity
@@ -26,7 +25,6 @@ from harness.runs.run_log import RunLog, write_likeness
 from harness.runs.storage_mirror import Mirror
 from harness.scoring.embedding_similarity import check_open, measure, why_not
 from harness.settings import Settings, load_settings
-from harness.summary.summarise import summarise
 from harness.summary.verdict_settings import named_backends, verdict_terms
 from harness.workspace import Workspace
 
@@ -112,10 +110,13 @@ def run(
         folder = local_folder(place.root, str(out))
         mirror = Mirror.begin(str(out), folder)
         out = folder
-    plan = _with_embedding(plan_run(options, settings, context, Path(out) if out else None), embedding, heard)
+    planned = plan_run(options, settings, context, Path(out) if out else None, check_servers)
+    plan = _with_embedding(planned, embedding, heard)
     terms = verdict_terms(settings, plan.task.metrics, contenders)
     plan = plan._replace(manifest=msgspec.structs.replace(plan.manifest, verdict=terms))
     if early_stop is not None:
+        from harness.gate.early_stop_setup import early_stop_terms  # loads scipy, as `summarise` does below
+
         asked = early_stop_terms(plan.task.metrics, early_stop, settings, backends, place)
         plan = plan._replace(manifest=msgspec.structs.replace(plan.manifest, early_stop=asked))
     return _carry_out(plan, plan.manifest.backend_settings, context, heard, mirror)
@@ -183,7 +184,11 @@ def _ask_and_summarise(
             refuse_contaminated(findings, len(plan.rows))
         return findings
 
-    early = watch_of(plan.manifest, plan.rows, plan.task.metrics, context.workspace)
+    early = None
+    if plan.manifest.early_stop is not None:
+        from harness.gate.early_stop_setup import watch_of
+
+        early = watch_of(plan.manifest, plan.rows, plan.task.metrics, context.workspace)
     try:
         log = asyncio.run(run_backends(plan, backends, probers, observer, inspect, early))
     except KeyboardInterrupt:
@@ -194,6 +199,8 @@ def _ask_and_summarise(
         ) from None
     if plan.manifest.embedding is not None:
         write_likeness(log.path, measure(log, plan.manifest.embedding, observer.working))
+    from harness.summary.summarise import summarise
+
     log.write_summary(summarise(log, plan.task.metrics))
     _compact(log, observer)
     return log

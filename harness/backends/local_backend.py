@@ -27,7 +27,8 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     model: the base, a Hub id or a folder. adapter: "auto" (the current one of this task and base), an id, a path, or
     "" for none. decode: how answers are taken; "auto" is the adapter's own, without adapter "generate".
-    dtype: type of the weights; "auto" is float32 on a CPU, bfloat16 on an accelerator (float16 on old cards).
+    dtype: type of the weights; "auto" is bfloat16 on an accelerator (float16 on old cards), and on a CPU float32, or
+        bfloat16 where the weights are stored so and the processor computes it (AVX512-BF16, AMX).
     device: "cuda", "mps" or "cpu"; "auto" takes the best at hand. quantization: "nf4" loads 4-bit weights (needs
     bitsandbytes), "none" whole ones, "auto" those that the adapter was trained on. attention: the implementation in
     use. max_batch_tokens: tokens of a batch (default: 768 reading, 8,192 writing on a CPU; 65,536 on an accelerator).

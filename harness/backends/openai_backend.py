@@ -10,7 +10,8 @@ import msgspec
 from harness.adapter_manifest import find_adapter, find_current, read_manifest
 from harness.backend import RunContext, RunRequirements
 from harness.backends.openai.cost_guard import list_cost
-from harness.backends.openai.openai_settings import OPENAI_URL, OpenAISettings, check_settings
+from harness.backends.openai.early_check import check_listed, refuse_unreachable
+from harness.backends.openai.openai_settings import OPENAI_URL, OpenAISettings, check_settings, find_key, sent_values
 from harness.backends.openai.request_body import BodyBuilder, family_of
 from harness.errors import UsageError
 from harness.execution.answer_cache import AnswerCache, from_cache
@@ -86,12 +87,20 @@ class OpenAIBackend:
         headers = self.settings.extra_headers  # a gateway may choose the model by them; as written, without secrets
         return [self.model, servers, azure, self.decode, self.builder.facts(), *([headers] if headers else [])]
 
-    async def check(self, needs: RunRequirements) -> None:
-        """Key, living model, and what the task needs. Raises UsageError before anything is paid."""
-        from harness.backends.openai.server_check import check_listed
+    async def reach(self) -> None:
+        """Key, living model, and a server that answers; once in a run. Raises UsageError with address and cause."""
+        reached = (OpenAIBackend, self.name)
+        if reached not in self.context.shared:
+            check_listed(self.name, self.model, self.settings)
+            sent_values(self.name, self.settings, find_key(self.name, self.settings))
+            if self.settings.proxy is None and not self.settings.base_url_dns:
+                refuse_unreachable(f"backend '{self.name}'", self.settings.urls)
+            self.context.shared[reached] = await (await self._open()).shutdown_day()
+        self._shutdown = self.context.shared[reached]
 
+    async def check(self, needs: RunRequirements) -> None:
+        """What the task needs, and what `reach` looks for. Raises UsageError before anything is paid."""
         where = f"[backends.{self.name}]"
-        check_listed(self.name, self.model, self.settings)
         if self.decode == "json":
             if not self.family.schema:
                 raise UsageError(f'{where}: {self.model} takes no JSON schema; use decode = "generate".')
@@ -101,7 +110,7 @@ class OpenAIBackend:
             raise UsageError(f"{where}: batch = true works with one base_url, and not with azure.")
         if self.context.budget.ceiling is not None:
             self._check_bounded(where)
-        self._shutdown = await (await self._open()).shutdown_day()
+        await self.reach()
 
     def _check_bounded(self, where: str) -> None:
         """A ceiling that is never passed needs to know the most that an answer can cost."""

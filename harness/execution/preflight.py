@@ -1,10 +1,12 @@
-"""Checks before a run sends anything: contaminated rows, and adapters trained on another prompt."""
+"""Checks before a run sends anything: servers, contaminated rows, and adapters trained on another prompt."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from harness.adapter_manifest import find_adapter, learned_rows, read_manifest
+from harness.backend import Backend
 from harness.data.contamination import Findings, Overlap, Signatures, find_overlap
 from harness.data.rows import EMBEDDED, DataSource
 from harness.errors import UsageError
@@ -12,6 +14,38 @@ from harness.execution.run_plan import RunPlan, ask, load_rows
 from harness.records import BackendIdentity, Row, Sample
 from harness.task import Task, invalid_targets
 from harness.workspace import Workspace
+
+
+@runtime_checkable
+class AsksServer(Protocol):
+    """A backend whose answers come from a server."""
+
+    async def reach(self) -> None:
+        """Refuse a server that cannot answer, whatever the rows are. Raises UsageError."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        ...
+
+
+def check_servers(backends: Iterable[Backend]) -> None:
+    """Reach the servers of those backends that have any: before rows are read, however long the rows take.
+
+    Raises UsageError with address and cause.
+    """
+    servers = [backend for backend in backends if isinstance(backend, AsksServer)]
+    if servers:
+        asyncio.run(_reach(servers))
+
+
+async def _reach(servers: Sequence[AsksServer]) -> None:
+    try:
+        for server in servers:
+            await server.reach()
+    finally:
+        for server in servers:
+            await server.aclose()
 
 
 def prompt_remarks(asked: Mapping[str, Any] | None, adapters: Mapping[str, Path]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import errno
 import re
 import secrets
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -244,11 +244,20 @@ def _of(identity: BackendIdentity, what: str) -> Any:
     return getattr(identity, what, identity.settings.get(what))
 
 
-def plan_run(options: RunOptions, settings: Settings, context: RunContext, out: Path | None) -> RunPlan:
-    """Read the rows and draw the sample. Raises UsageError; nothing is written."""
+def plan_run(
+    options: RunOptions,
+    settings: Settings,
+    context: RunContext,
+    out: Path | None,
+    check: Callable[[Iterable[Backend]], None] = lambda backends: None,
+) -> RunPlan:
+    """Read the rows and draw the sample. check: what is asked of the backends before any row is read.
+
+    Raises UsageError; nothing is written.
+    """
     task = load_task(options.task)
     tables = backend_tables(options, settings)
-    make_backends(tables, task.name, context)  # wrong settings are told before any row is read
+    check(make_backends(tables, task.name, context).values())  # wrong settings are told before any row is read
     rows, request_hash, data = _rows_of(options, task, _nearest_folder(out or context.workspace.runs))
     now = utc_now()
     run_id = f"{task.name}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import bench_harness
+from harness.errors import ExitCode
 from tests.support.processes import BENCH
 
 HEAVY = ("torch", "pandas", "openai", "transformers", "datasets", "numpy", "scipy", "sklearn", "matplotlib", "aiohttp")
@@ -155,3 +157,17 @@ def test_the_doctor_looks_at_every_extra_and_never_fails(tmp_path: Path) -> None
     assert {"extra hub", "extra local", "extra json", "extra text", "extra dump"} <= set(found)
     assert not {"extra dev", "extra docs"} & set(found)
     assert found["bench.toml"]["state"] == "wrong"
+
+
+def test_ctrl_c_while_modules_are_imported_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupted:
+        def __getattr__(self, name: str) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "harness.cli.main", Interrupted())  # type: ignore[arg-type]
+    with pytest.raises(SystemExit) as end:
+        bench_harness.main()
+    assert end.value.code == ExitCode.INTERRUPTED
+    assert capsys.readouterr().err == "bench: interrupted.\n"

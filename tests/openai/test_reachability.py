@@ -1,5 +1,6 @@
 """A server that is down, or an address that is none of an API, is refused with a sentence before anything is asked."""
 
+import contextlib
 import socket
 import threading
 from collections.abc import Callable
@@ -38,15 +39,15 @@ def test_something_that_does_not_speak_http_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as plain:
 
         def greet() -> None:
-            line, _ = plain.accept()
-            with line:
-                line.sendall(b"SSH-2.0-OpenSSH_9.9\r\n")
+            with contextlib.suppress(OSError):
+                while True:
+                    line, _ = plain.accept()
+                    with line:
+                        line.sendall(b"SSH-2.0-OpenSSH_9.9\r\n")
 
-        thread = threading.Thread(target=greet, daemon=True)
-        thread.start()
+        threading.Thread(target=greet, daemon=True).start()
         url = f"http://127.0.0.1:{plain.getsockname()[1]}/v1"
         assert url in refused(url, tmp_path)
-        thread.join(10)
 
 
 def models_below_v1(call: Call) -> Answer:

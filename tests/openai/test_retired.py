@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.backends.openai import server_check
+from harness.backends.openai import early_check, server_check
 from harness.errors import UsageError
 from tests.openai.asking import ask, make, row
 from tests.support.openai_server import OpenAIServer, ServerConfig
@@ -15,7 +15,8 @@ OPENAI = "https://api.openai.com/v1"
 
 @pytest.fixture(autouse=True)
 def a_day_in_november_2026(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_check, "today", lambda: datetime.date(2026, 11, 20))
+    for module in (early_check, server_check):
+        monkeypatch.setattr(module, "today", lambda: datetime.date(2026, 11, 20))
 
 
 def test_gpt35_is_gone_at_openai(tmp_path: Path) -> None:

@@ -69,6 +69,12 @@ def best_attention(files: BaseFiles) -> str:
     return "sdpa" if getattr(model_class(files, read_config(files)), "_supports_sdpa", False) else "eager"
 
 
+def stored_dtype(files: BaseFiles) -> str | None:
+    """The type of the base's weights as its configuration names it ("bfloat16"); None where it does not."""
+    dtype = getattr(read_config(files).get_text_config(), "dtype", None)
+    return None if dtype is None else str(dtype).removeprefix("torch.")
+
+
 def context_of(config: Any) -> int:
     """Tokens of the longest sequence. A sliding window is no bound: layers that look back further carry the rest."""
     text = config.get_text_config()

@@ -43,12 +43,13 @@ def find_weights(wanted: ModelSpec) -> "tuple[BaseFiles, Placement, BaseFacts]":
     """Find and hash the base, and choose its place; nothing is loaded. Raises UsageError saying what is missing."""
     base = find_base(wanted.model)
     try:
-        from harness.backends.local.architecture import best_attention
+        from harness.backends.local.architecture import best_attention, stored_dtype
         from harness.backends.local.weight_loading import place
     except ImportError:
         raise missing_extra() from None
     attention = best_attention(base) if wanted.attention == "auto" else wanted.attention
-    placement = place(wanted.device, wanted.dtype, attention, wanted.quantization, wanted.threads)
+    stored = stored_dtype(base)
+    placement = place(wanted.device, wanted.dtype, attention, wanted.quantization, wanted.threads, stored)
     facts = BaseFacts(
         name=base.name,
         folder=str(base.folder),

@@ -9,6 +9,7 @@ import transformers
 
 from harness.backends.local.architecture import batched_limit, context_of
 from harness.backends.local.base_files import BaseFiles
+from harness.backends.local.cpu_bfloat16 import cpu_dtype
 from harness.backends.local.model import LoadedModel
 from harness.backends.local.model_loading import model_loading
 from harness.errors import BackendStopped, UsageError
@@ -48,15 +49,18 @@ class Placement:
         return facts
 
 
-def place(device: str, dtype: str, attention: str, quantization: str, threads: int | None) -> Placement:
-    """Resolve "auto": the best device at hand; float32 on a CPU, bfloat16 (float16 on old cards) on an accelerator.
+def place(
+    device: str, dtype: str, attention: str, quantization: str, threads: int | None, stored: str | None = None
+) -> Placement:
+    """Resolve "auto": the best device at hand, and its type: bfloat16 on an accelerator (float16 on old cards).
 
-    attention: "auto" is sdpa; `architecture.best_attention` says whether a base has it. Raises UsageError for a device
-    that is not here and for 4-bit weights without bitsandbytes.
+    On a CPU that is float32, or bfloat16 where the weights are `stored` so and the processor computes it
+    (`cpu_bfloat16`). attention: "auto" is sdpa; `architecture.best_attention` says whether a base has it. Raises
+    UsageError for a device that is not here and for 4-bit weights without bitsandbytes.
     """
     chosen = _device(device)
     if dtype == "auto":
-        dtype = _best_dtype(chosen)
+        dtype = _best_dtype(chosen, stored)
     if quantization == "nf4":
         try:
             import bitsandbytes  # noqa: F401  (transformers needs it; better said now than while loading)
@@ -85,9 +89,9 @@ def _device(wanted: str) -> str:
     return wanted
 
 
-def _best_dtype(device: str) -> str:
+def _best_dtype(device: str, stored: str | None) -> str:
     if device == "cpu":
-        return "float32"
+        return cpu_dtype(stored)
     if device.startswith("cuda") and torch.cuda.get_device_capability(device)[0] < 8:
         return "float16"  # cards before Ampere have no bfloat16 units
     return "bfloat16"

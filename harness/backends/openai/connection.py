@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -17,7 +16,8 @@ from harness.backends.openai.answer_parsing import read_answer
 from harness.backends.openai.batch_jobs import BatchCaller
 from harness.backends.openai.concurrency_window import SHARE, ConcurrencyWindow, Lag
 from harness.backends.openai.cost_guard import BudgetReservation
-from harness.backends.openai.openai_settings import OPENAI_URL, OpenAISettings, from_environment, secrets_of
+from harness.backends.openai.early_check import LOOPBACK
+from harness.backends.openai.openai_settings import OpenAISettings, find_key, secrets_of, sent_values
 from harness.backends.openai.rate_limiter import RateLimiter
 from harness.backends.openai.request_body import BodyBuilder
 from harness.backends.openai.request_executor import InFlightRequest, ReceivedAnswer, RequestExecutor
@@ -100,46 +100,21 @@ async def bounded_map(
 
 
 PATH = "/chat/completions"
-NO_KEY = "no-key"
-"""Sent to servers other than OpenAI when no key is set: the client insists on one, most local servers do not."""
 MOST_CONNECTIONS = 10_000
 KEEP_ALIVE_S = 60.0
 
 
-def find_key(name: str, settings: OpenAISettings) -> str | None:
-    """The key from the environment; None where none is set and another server than OpenAI is asked.
-
-    Raises UsageError naming the variable where OpenAI or Azure is asked without a key.
-    """
-    key = os.environ.get(settings.api_key_env, "").strip()
-    if key:
-        return key
-    if settings.azure is not None or OPENAI_URL in settings.urls:
-        raise UsageError(
-            f"backend '{name}': the environment variable {settings.api_key_env} is not set; put the API key there "
-            f"(or name another variable with api_key_env in [backends.{name}])."
-        )
-    return None
-
-
 def make_client(name: str, settings: OpenAISettings, url: str, key: str | None) -> openai.AsyncOpenAI:
     """A client for one server: no retries of its own, no redirects (they could carry keys elsewhere)."""
-    where = f"[backends.{name}]"
-    bearer = sendable(key or NO_KEY, f"the key in the environment variable {settings.api_key_env}")
-    headers = {
-        k: sendable(from_environment(v, f"{where}.extra_headers.{k}"), f"{where}.extra_headers.{k}")
-        for k, v in settings.extra_headers.items()
-    }
-    proxy = from_environment(settings.proxy, f"{where}.proxy") if settings.proxy else None
-    if proxy and not proxy.startswith(("http://", "https://")):
-        raise UsageError(f"{where}: proxy must be a URL like http://HOST:3128.")
+    sent = sent_values(name, settings, key)
+    headers = dict(sent.headers)
     if settings.base_url_dns:
         headers.setdefault("Host", urlsplit(settings.urls[0]).netloc)  # the URL holds an address
-    local = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+    local = urlsplit(url).hostname in LOOPBACK
     http_client = openai.DefaultAioHttpClient(
         limits=httpx2.Limits(max_connections=MOST_CONNECTIONS, keepalive_expiry=KEEP_ALIVE_S),
         follow_redirects=False,
-        proxy=proxy,
+        proxy=sent.proxy,
         trust_env=not local,
     )
     if settings.azure is not None:
@@ -147,7 +122,7 @@ def make_client(name: str, settings: OpenAISettings, url: str, key: str | None) 
             azure_endpoint=url,
             azure_deployment=settings.azure.deployment,
             api_version=settings.azure.api_version,
-            api_key=bearer,
+            api_key=sent.bearer,
             max_retries=0,
             timeout=settings.timeout_s,
             default_headers=headers,
@@ -155,21 +130,12 @@ def make_client(name: str, settings: OpenAISettings, url: str, key: str | None) 
         )
     return openai.AsyncOpenAI(
         base_url=url,
-        api_key=bearer,
+        api_key=sent.bearer,
         max_retries=0,
         timeout=settings.timeout_s,
         default_headers=headers,
         http_client=http_client,
     )
-
-
-def sendable(value: str, where: str) -> str:
-    """What goes into a header, as it is. Raises UsageError for what HTTP cannot carry there."""
-    if not (value.isascii() and value.isprintable()):
-        raise UsageError(
-            f"{where} holds a character that no HTTP header takes (a curly quote, a line end): type it anew."
-        )
-    return value
 
 
 async def send_whole(endpoint: Endpoint, body: bytes) -> ReceivedAnswer:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -15,6 +15,8 @@ ENV = "env:"
 SECRET_NAME = re.compile(r"authorization|auth$|api[-_]?key|-key$|token$|secret|password|cookie", re.IGNORECASE)
 SECRET_VALUE = re.compile(r"(?:bearer|basic)\s", re.IGNORECASE)
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+NO_KEY = "no-key"
+"""Sent to servers other than OpenAI when no key is set: the client insists on one, most local servers do not."""
 SHORTEST_SECRET = 8
 """Characters. Local servers are given words like "EMPTY" for a key; to cut those out of answers would change them."""
 
@@ -171,6 +173,53 @@ def check_url(url: str, where: str) -> None:
         )
     if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_right or " " in url:
         raise SettingsError(f"{where}: '{url}' is no http(s) URL: write it like http://gpu1:8000/v1.")
+
+
+def find_key(name: str, settings: OpenAISettings) -> str | None:
+    """The key from the environment; None where none is set and another server than OpenAI is asked.
+
+    Raises SettingsError naming the variable where OpenAI or Azure is asked without a key.
+    """
+    key = os.environ.get(settings.api_key_env, "").strip()
+    if key:
+        return key
+    if settings.azure is not None or OPENAI_URL in settings.urls:
+        raise SettingsError(
+            f"backend '{name}': the environment variable {settings.api_key_env} is not set; put the API key there "
+            f"(or name another variable with api_key_env in [backends.{name}])."
+        )
+    return None
+
+
+class SentValues(NamedTuple):
+    """What is sent beside each body, with "env:NAME" read: key, headers, and the proxy that it is sent through."""
+
+    bearer: str
+    headers: dict[str, str]
+    proxy: str | None
+
+
+def sent_values(name: str, settings: OpenAISettings, key: str | None) -> SentValues:
+    """Raises SettingsError for a variable that is not set, and for a value that no header or proxy takes."""
+    where = f"[backends.{name}]"
+    bearer = _sendable(key or NO_KEY, f"the key in the environment variable {settings.api_key_env}")
+    headers = {
+        k: _sendable(from_environment(v, f"{where}.extra_headers.{k}"), f"{where}.extra_headers.{k}")
+        for k, v in settings.extra_headers.items()
+    }
+    proxy = from_environment(settings.proxy, f"{where}.proxy") if settings.proxy else None
+    if proxy and not proxy.startswith(("http://", "https://")):
+        raise SettingsError(f"{where}: proxy must be a URL like http://HOST:3128.")
+    return SentValues(bearer, headers, proxy)
+
+
+def _sendable(value: str, where: str) -> str:
+    """What goes into a header, as it is. Raises SettingsError for what HTTP cannot carry there."""
+    if not (value.isascii() and value.isprintable()):
+        raise SettingsError(
+            f"{where} holds a character that no HTTP header takes (a curly quote, a line end): type it anew."
+        )
+    return value
 
 
 def secrets_of(settings: OpenAISettings, key: str | None) -> tuple[str, ...]:

@@ -1,21 +1,15 @@
 """Whether a server is reachable and serves the model, checked before anything is sent."""
 
-import os
-import socket
-
 import aiohttp
 import httpx2
 import msgspec
 import openai
 
 from harness.backends.openai.answer_parsing import first_words
-from harness.backends.openai.openai_settings import OpenAISettings
-from harness.errors import UnreachableError, UsageError
-from harness.money.prices import price_table, today
+from harness.backends.openai.early_check import LOOK_S, no_server, retired, words_of
+from harness.errors import UnreachableError
+from harness.money.prices import today
 
-LOOK_S = 2.5
-"""How long a server may take to be reached, and to list its models; one that is slow to list them is asked all the
-same."""
 NO_SUCH_PATH = (301, 302, 303, 307, 308, 404, 405, 410, 501)
 CHAT = "/chat/completions"
 
@@ -44,9 +38,7 @@ async def served_models(where: str, url: str, client: openai.AsyncOpenAI, *, str
     except (openai.APIConnectionError, httpx2.HTTPError, aiohttp.ClientError) as error:
         cause = unreachable(error)
         if strict and cause is not None:
-            raise UnreachableError(
-                f"{where}: no server answers at {url} ({cause}): start it, or correct base_url."
-            ) from None
+            raise no_server(where, url, cause) from None
         return []
     except (msgspec.MsgspecError, UnicodeDecodeError):
         said = first_words(body)
@@ -103,29 +95,13 @@ def unreachable(error: BaseException) -> str | None:
         seen = seen.__cause__ or seen.__context__
     for cause in chain:  # the transport reports refused lines as time-outs: the innermost error knows better
         if isinstance(cause, aiohttp.ClientConnectorError):
-            return _of_connector(cause)
+            return words_of(cause.os_error)
     if any(isinstance(cause, aiohttp.ConnectionTimeoutError | httpx2.ConnectTimeout) for cause in chain):
         return f"no connection within {LOOK_S:g} s"
     if any(isinstance(cause, TimeoutError | openai.APITimeoutError | httpx2.TimeoutException) for cause in chain):
         return None
     said = next((str(cause) for cause in chain if isinstance(cause, aiohttp.ClientError)), str(error))
     return " ".join(said.split())[:160] or type(error).__name__
-
-
-def _of_connector(error: aiohttp.ClientConnectorError) -> str:
-    inner = error.os_error
-    if isinstance(inner, socket.gaierror):
-        return f"its host has no address: {inner.strerror}"
-    number = inner.errno if isinstance(inner.errno, int) and inner.errno > 0 else None
-    return os.strerror(number) if number is not None else " ".join(str(inner).split())[:160]
-
-
-def check_listed(name: str, model: str, settings: OpenAISettings) -> None:
-    """Refuse a model that OpenAI has shut down. Raises UsageError naming what to ask instead, and where."""
-    if settings.at_openai:
-        day = price_table().retired(model, today())
-        if day is not None:
-            raise retired(name, model, day)
 
 
 async def check_served(name: str, model: str, url: str, client: openai.AsyncOpenAI) -> str | None:
@@ -153,13 +129,3 @@ async def lacks_model(url: str, model: str, client: openai.AsyncOpenAI) -> str |
     if not served or any(m.id in names for m in served):
         return None
     return f"{url} does not serve {model} (it serves {', '.join(m.id for m in served[:5])}): it is left out."
-
-
-def retired(name: str, model: str, day: str) -> UsageError:
-    """The sentence about a model that was shut down on `day`."""
-    instead = price_table().living(model, today())
-    change = f'model = "{instead}"' if instead else "model to a living one"
-    return UsageError(
-        f"backend '{name}': {model} was shut down on {day}: set {change} in [backends.{name}] of bench.toml, "
-        f"or base_url to a server that still has it."
-    )
