@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 import msgspec
 import torch
 
+from harness.adapters import distributed
 from harness.adapters.lora_training import PreparedTraining, prepare
 from harness.adapters.memory_estimate import sizes
 from harness.adapters.report_samples import SHOWN, target_of
+from harness.adapters.shared_prefix import computed_tokens
 from harness.adapters.sweep import Point, SweepPlan, plan_group
 from harness.adapters.text_summary import columns, shown
 from harness.adapters.train_options import TrainOptions
@@ -41,6 +43,11 @@ def dry_run(options: TrainOptions, rows: Rows | None = None) -> DryRun:
     order = list(GroupedByLength(lengths, batch * job.recipe.accumulate, job.recipe.seed))
     rows_seen = min(job.steps * batch * job.recipe.accumulate, round(len(lengths) * job.recipe.epochs))
     tokens = round(sum(lengths) / len(lengths) * rows_seen)
+    padding = padding_share(lengths, batch, order)
+    computed = round(tokens / (1 - padding))
+    if job.recipe.objective == "generate":
+        micro_batch = distributed.share(job.recipe).batch
+        computed = round(computed_tokens(job.train, order, micro_batch) / len(lengths) * rows_seen)
     size = sizes(job.files, job.recipe, len(job.task.labels))
     memory = job.memory(size)
     ordered = sorted(lengths)
@@ -51,14 +58,15 @@ def dry_run(options: TrainOptions, rows: Rows | None = None) -> DryRun:
         "recipe": msgspec.to_builtins(job.recipe),
         "rows": {"training": len(job.train), "validation": len(job.held)},
         "row_tokens": {"median": ordered[len(ordered) // 2], "longest": ordered[-1]},
-        "padding_share": round(padding_share(lengths, batch, order), 4),
+        "padding_share": round(padding, 4),
         "steps": job.steps,
         "tokens": tokens,
+        "computed_tokens": computed,
         "weights": size.weights,
         "trained_weights": size.trained,
         "device": job.placement.device,
         "memory_bytes": memory,
-        "seconds": round(4 * size.weights * tokens / _flops_per_s(job), 1),
+        "seconds": round(4 * size.weights * computed / _flops_per_s(job), 1),
         "examples": [
             msgspec.to_builtins(target_of(job.train[n], job.tokenizer, job.task.labels)) for n in order[:SHOWN]
         ],
@@ -88,7 +96,7 @@ def _text(record: dict[str, Any]) -> str:
         f"base {record['base']}: {record['weights']:,} weights, {record['trained_weights']:,} of them trained",
         f"rows: {rows['training']:,} for training, {rows['validation']:,} held back from them for validation",
         f"tokens: {record['tokens']:,} in {record['steps']:,} steps; a row has {lengths['median']} (median) to "
-        f"{lengths['longest']}; {record['padding_share']:.1%} padding",
+        f"{lengths['longest']}; {_computed(record)}",
         f"memory on {record['device']}: about {memory['total'] / 2**20:,.0f} MiB "
         f"(base {memory['base'] / 2**20:,.0f}, adapter {memory['adapter'] / 2**20:,.0f}, "
         f"activations {memory['activations'] / 2**20:,.0f}, logits {memory['logits'] / 2**20:,.0f})",
@@ -98,6 +106,12 @@ def _text(record: dict[str, Any]) -> str:
     ]
     example = [f"--- read:\n{_clipped(e['read'])}\n--- learned: {e['learned']!r}" for e in record["examples"][:1]]
     return "\n".join([*lines, *example, "(--json: all settings and more examples)"])
+
+
+def _computed(record: dict[str, Any]) -> str:
+    if record["computed_tokens"] < record["tokens"]:
+        return f"{record['computed_tokens']:,} computed, since rows of a batch share their first tokens"
+    return f"{record['padding_share']:.1%} padding"
 
 
 def _settings(recipe: dict[str, Any], under: str = "") -> Iterator[str]:

@@ -70,7 +70,7 @@ def collate_shared(examples: Sequence[dict[str, Example]]) -> dict[str, Any]:
     """
     padded = collate(examples)
     rows = [e["input_ids"] for e in examples if any(token != IGNORED for token in e["input_ids"].answer)]
-    texts = [row.prompt + row.answer[:-1] for row in rows]
+    texts = [_read(row) for row in rows]
     shared = shared_length(texts)
     if not shared:
         return padded
@@ -105,6 +105,20 @@ def collate_shared(examples: Sequence[dict[str, Example]]) -> dict[str, Any]:
             "places": torch.tensor(places),
         },
     }
+
+
+def computed_tokens(examples: Sequence[Example], order: Sequence[int], batch: int) -> int:
+    """Tokens that the micro-batches of `order` compute, where each computes what its rows share once."""
+    total = 0
+    for start in range(0, len(order), batch):
+        texts = [_read(examples[n]) for n in order[start : start + batch]]
+        total += sum(map(len, texts)) - shared_length(texts) * (len(texts) - 1)
+    return total
+
+
+def _read(example: Example) -> list[int]:
+    """The tokens of a row that the model reads."""
+    return example.prompt + example.answer[:-1]
 
 
 def forward(model: Any, inputs: dict[str, Any]) -> Any:

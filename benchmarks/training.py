@@ -245,21 +245,22 @@ def one(name: str, args: argparse.Namespace) -> dict[str, float]:
         _, tokenizer = fresh(args, head)
         model = trainer.accelerator.unwrap_model(trainer.model)
         loss = held_out_loss(model, tokenizer, texts(args.data, args.rows)[1], head)
-    found = {"wall_s": wall, "cpu_s": cpu, "rows_per_cpu_s": args.rows / cpu, "peak_mib": peak / 2**20, "loss": loss}
+    found: dict[str, float] = {
+        "wall_s": wall,
+        "cpu_s": cpu,
+        "rows_per_cpu_s": args.rows / cpu,
+        "peak_mib": peak / 2**20,
+        "loss": loss,
+    }
     return found | {"tokens": sum(computed), "fewest": fewest_tokens(trainer) if name.startswith("bench-") else 0}
 
 
 def fewest_tokens(trainer: Any) -> int:
     """Tokens of an epoch where each micro-batch computes its rows' longest common prefix once, and no padding."""
-    from harness.backends.local.kv_cache import shared_length
+    from harness.adapters.shared_prefix import computed_tokens
 
-    texts = [item["input_ids"] for item in trainer.train_dataset]
-    rows = [row.prompt + row.answer[:-1] for row in texts]
-    order, total, batch = list(trainer.rows), 0, trainer.args.train_batch_size
-    for start in range(0, len(order), batch):
-        together = [rows[n] for n in order[start : start + batch]]
-        total += sum(map(len, together)) - shared_length(together) * (len(together) - 1)
-    return total
+    rows = [item["input_ids"] for item in trainer.train_dataset]
+    return computed_tokens(rows, list(trainer.rows), trainer.args.train_batch_size)
 
 
 def _peak_kib() -> int:

@@ -19,6 +19,9 @@ def test_rows_tokens_steps_and_targets_are_those_of_the_training(base: Path, row
     assert record["steps"] == 26
     assert record["trained_weights"] < record["weights"]
     assert 0 <= record["padding_share"] < 0.1
+    assert record["tokens"] / 8 < record["computed_tokens"] < record["tokens"], (
+        "rows of a batch share their instruction"
+    )
     assert record["memory_bytes"]["total"] == sum(v for k, v in record["memory_bytes"].items() if k != "total")
     for example in record["examples"]:
         assert example["read"].endswith("Topic:")
@@ -49,7 +52,7 @@ def test_the_verb_prints_json_for_machines_and_writes_nothing(
     result = CliRunner().invoke(train, [*args, "--json", "--seed", "7"], catch_exceptions=False)
     assert json.loads(result.stdout)["recipe"]["seed"] == 7
     text = CliRunner().invoke(train, args, catch_exceptions=False).stdout
-    assert "held back from them for validation" in text and "padding" in text
+    assert "held back from them for validation" in text and "computed, since rows" in text
     assert not (tmp_path / "home").exists()
 
 

@@ -17,7 +17,7 @@ from harness.adapters import shared_prefix
 from harness.adapters.lora_model import trainable_weights, with_adapter
 from harness.adapters.lora_training import train
 from harness.adapters.recipe import Lora, Recipe
-from harness.adapters.shared_prefix import LAYOUT, collate_shared, enable
+from harness.adapters.shared_prefix import LAYOUT, collate_shared, computed_tokens, enable
 from harness.adapters.train_options import TrainOptions
 from harness.adapters.training_examples import IGNORED, Example, as_items, blank, collate
 from harness.backends.local.kv_cache import SHORTEST
@@ -148,6 +148,7 @@ def test_every_token_is_computed_once() -> None:
         assert batch["input_ids"].shape == (1, shared + sum(row.tokens - shared for row in rows))
         assert batch["attention_mask"].shape[0] == len(rows), "transformers counts rows and tokens by it"
         assert int(batch["attention_mask"].sum()) == sum(row.tokens for row in rows)
+        assert batch["input_ids"].numel() == computed_tokens(rows, range(len(rows)), len(rows))
         assert len(batch["labels"]) == sum(len(row.answer) for row in rows)
 
 
