@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from harness.gate.gate_result import GateResult
+    from harness.gating.gate_result import GateResult
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,7 +39,7 @@ def bench_gate(request: pytest.FixtureRequest) -> "Callable[..., GateResult]":
         **figures: Mapping[str, float],
     ) -> "GateResult":
         from harness.errors import BenchError
-        from harness.gate.api import gate_run
+        from harness.gating.api import gate_run
         from harness.settings import load_settings
         from harness.workspace import Workspace
 

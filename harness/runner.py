@@ -16,7 +16,7 @@ from harness.execution.budget import Budget
 from harness.execution.executor import Observer, run_backends
 from harness.execution.preflight import check_servers, find_overlaps, refuse_contaminated
 from harness.execution.run_plan import RunOptions, RunPlan, make_backends, plan_resume, plan_run, resumed_tables
-from harness.gate.early_stopping import KIND as EARLY_STOP
+from harness.gating.early_stopping import KIND as EARLY_STOP
 from harness.prompting.prompt_variants import Probe, Questions
 from harness.records import BackendIdentity
 from harness.results import Summary
@@ -115,7 +115,7 @@ def run(
     terms = verdict_terms(settings, plan.task.metrics, contenders)
     plan = plan._replace(manifest=msgspec.structs.replace(plan.manifest, verdict=terms))
     if early_stop is not None:
-        from harness.gate.early_stop_setup import early_stop_terms  # loads scipy, as `summarise` does below
+        from harness.gating.early_stop_setup import early_stop_terms  # loads scipy, as `summarise` does below
 
         asked = early_stop_terms(plan.task.metrics, early_stop, settings, backends, place)
         plan = plan._replace(manifest=msgspec.structs.replace(plan.manifest, early_stop=asked))
@@ -186,7 +186,7 @@ def _ask_and_summarise(
 
     early = None
     if plan.manifest.early_stop is not None:
-        from harness.gate.early_stop_setup import watch_of
+        from harness.gating.early_stop_setup import watch_of
 
         early = watch_of(plan.manifest, plan.rows, plan.task.metrics, context.workspace)
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from harness.files import write_whole
-from harness.gate.compare_runs import ComparedBackend, RunComparison
+from harness.gating.compare_runs import ComparedBackend, RunComparison
 from harness.metrics import Metric, title
 from harness.path_redaction import private_texts, without_private
 from harness.reports.compare_table import EVEN, metrics_of, pairs_of, side_name, statements, verdict_word
@@ -26,7 +26,7 @@ from harness.text_sanitize import visible_line
 def write_compare(found: RunComparison, a: RunLog, b: RunLog, out: Path, *, redact: bool = False) -> Path:
     """Write the comparison of two runs to `out` and return it. redact: without rows and answers.
 
-    found: as `harness.gate.compare_runs.compare_two_runs` gives it for these two runs.
+    found: as `harness.gating.compare_runs.compare_two_runs` gives it for these two runs.
     """
     metrics = metrics_of(a, found)
     book = None if redact else _joined(found, a, b)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.text import Text
 
-from harness.gate.compare_runs import ComparedBackend, RunComparison
+from harness.gating.compare_runs import ComparedBackend, RunComparison
 from harness.metrics import Metric, title
 from harness.reports.terminal_table import new_table
 from harness.results import PairResult

@@ -8,7 +8,7 @@ import pytest
 
 from harness.data.contamination import Findings, Overlap, write_findings
 from harness.errors import UsageError
-from harness.gate.early_stopping import KIND as EARLY_STOP
+from harness.gating.early_stopping import KIND as EARLY_STOP
 from harness.metrics import ACCURACY, FORMAT_ERROR_RATE, Metric
 from harness.records import BackendIdentity
 from harness.results import ReplacementVerdict, Summary, VerdictTerms

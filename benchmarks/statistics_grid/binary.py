@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import gammaln, xlogy
 from scipy.stats import binom
 
-from harness.gate.gate_settings import Terms
+from harness.gating.gate_settings import Terms
 from harness.metrics import ACCURACY, FORMAT_ERROR_RATE, Metric
 
 from .measure import ENDINGS, Cell, Label, Quantity, Scenario, covers, measure, share_of

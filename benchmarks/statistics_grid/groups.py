@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from harness.gate.gate_settings import Terms
+from harness.gating.gate_settings import Terms
 from harness.metrics import ACCURACY, Metric
 
 from .measure import Cell, Label, Scenario, measure, share_of

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from harness.gate.gate_settings import Terms
+from harness.gating.gate_settings import Terms
 from harness.metrics import Metric
 
 from .product import Drawn, Interval, difference, estimate, remembered, use_draws, verdict

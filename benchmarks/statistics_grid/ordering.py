@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.data.sampling import seeded_order
-from harness.gate.gate_settings import Terms
+from harness.gating.gate_settings import Terms
 from harness.metrics import ACCURACY
 from harness.records import Sample
 

@@ -13,12 +13,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.gate import checks
-from harness.gate.arm import Arm
-from harness.gate.gate_result import ArmInfo, CheckResult
-from harness.gate.gate_settings import GateSettings, Terms
-from harness.gate.gate_verdict import correct_harm, no_row_differs, overall, question_equality
-from harness.gate.pairing import Pairing
+from harness.gating import checks
+from harness.gating.arm import Arm
+from harness.gating.gate_result import ArmInfo, CheckResult
+from harness.gating.gate_settings import GateSettings, Terms
+from harness.gating.gate_verdict import correct_harm, no_row_differs, overall, question_equality
+from harness.gating.pairing import Pairing
 from harness.metrics import ACCURACY, Metric
 from harness.summary.comparison import compare_all
 from harness.summary.estimates import estimate_all
@@ -116,8 +116,8 @@ def costly(candidate: Array, reference: Array) -> Pairing:
 def decide(found: list[CheckResult], pair: Pairing | None = None) -> str:
     """The gate's verdict over the checks of one pairing, whose answers differ in some text."""
     found = correct_harm(found)
-    if pair is not None and importlib.util.find_spec("harness.gate.gate_verdict") is not None:
-        settle: Any = importlib.import_module("harness.gate.gate_verdict").settle_unchanged
+    if pair is not None and importlib.util.find_spec("harness.gating.gate_verdict") is not None:
+        settle: Any = importlib.import_module("harness.gating.gate_verdict").settle_unchanged
         found = settle(found, [pair])
     elif no_row_differs(found):  # before texts were compared, equal outcomes were no evidence
         found = question_equality(found)
@@ -152,12 +152,12 @@ def stop_early(metric: Metric, margin: float, drawn: Drawn) -> tuple[str, int]:
     """The decision of a run that may stop early on rows in the order asked, and after how many rows; "" and all rows
     where there is none."""
     mine, theirs = (side.values[metric.name] for side in (drawn.candidate, drawn.reference))
-    if importlib.util.find_spec("harness.gate.sequential_checks") is None:  # before limits were watched too
+    if importlib.util.find_spec("harness.gating.sequential_checks") is None:  # before limits were watched too
         rule: Any = importlib.import_module("harness.statistics.confidence_sequence").SequentialRule(margin)
         for difference in mine - theirs:
             rule.observe(float(difference))
         return rule.decision or "", rule.rows
-    watch = importlib.import_module("harness.gate.sequential_checks")
+    watch = importlib.import_module("harness.gating.sequential_checks")
     answers = (watch.Answers.of(side) for side in (drawn.candidate, drawn.reference))
     checks_asked = watch.checks_of_terms({metric.name: Terms(margin=margin)}, (metric,))
     layout = watch.RowLayout.of(drawn.rows)

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from harness.gate.cost_and_latency import cost_checks, latency_checks
-from harness.gate.gate_settings import GateSettings, Terms
+from harness.gating.cost_and_latency import cost_checks, latency_checks
+from harness.gating.gate_settings import GateSettings, Terms
 from harness.results import Latency
 
 from .measure import Cell, Label, Quantity, share_of

@@ -9,8 +9,8 @@ from docs.generate.settings import backend_settings
 from docs.generate.tables import inner_records
 from harness.adapters.hosted.hosted_recipe import HostedRecipe
 from harness.adapters.recipe import Recipe
-from harness.gate.gate_result import GateResult
-from harness.gate.gate_settings import GateKeys, Terms
+from harness.gating.gate_result import GateResult
+from harness.gating.gate_settings import GateKeys, Terms
 from harness.results import Summary
 from harness.settings import builtin_backends
 from harness.summary.verdict_settings import VerdictSettings

@@ -5,7 +5,7 @@ import inspect
 import msgspec
 
 from docs.generate.tables import inner_records, record_table, table
-from harness.gate.gate_settings import COST, ERRORS, LATENCY, GateKeys, Terms
+from harness.gating.gate_settings import COST, ERRORS, LATENCY, GateKeys, Terms
 from harness.registry import BACKENDS, find, names
 from harness.settings import builtin_backends
 from harness.summary.verdict_settings import VerdictSettings

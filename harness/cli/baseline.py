@@ -34,7 +34,7 @@ def accept(run: str, backends: str | None, out: Path | None, as_json: bool, quie
     """
     import msgspec
 
-    from harness.gate.baseline_file import keep_first, make_baseline, write_baseline
+    from harness.gating.baseline_file import keep_first, make_baseline, write_baseline
     from harness.runs.run_log import RunLog
     from harness.workspace import Workspace
 

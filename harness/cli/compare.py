@@ -41,8 +41,8 @@ def compare(
     import msgspec
     from rich.console import Console
 
-    from harness.gate.compare_runs import compare_two_runs
-    from harness.gate.evaluate import GateSource
+    from harness.gating.compare_runs import compare_two_runs
+    from harness.gating.evaluate import GateSource
     from harness.runs.run_log import RunLog
     from harness.workspace import Workspace
 

@@ -12,7 +12,7 @@ from harness.cli.options import config_option, json_option, quiet_option
 from harness.cli.shell_completion import runs
 
 if TYPE_CHECKING:
-    from harness.gate.gate_result import GateResult
+    from harness.gating.gate_result import GateResult
 
 F = TypeVar("F", bound=Callable[..., Any])
 TERMS = ("margin", "at_most", "at_least", "ratio")
@@ -75,8 +75,8 @@ def gate(
     from rich.console import Console
 
     from harness.files import write_json
-    from harness.gate.api import gate_run
-    from harness.gate.ci_outputs import show
+    from harness.gating.api import gate_run
+    from harness.gating.ci_outputs import show
     from harness.settings import load_settings
     from harness.workspace import Workspace
 
@@ -113,7 +113,7 @@ def _by_figure(terms: dict[str, tuple[tuple[str, float], ...]]) -> dict[str, dic
 
 def _write_pages(result: "GateResult", markdown_file: Path | None, junit_file: Path | None) -> None:
     from harness.files import write_whole
-    from harness.gate.ci_outputs import junit_xml, markdown
+    from harness.gating.ci_outputs import junit_xml, markdown
 
     if markdown_file is not None:
         write_whole(markdown_file, markdown(result).encode("utf-8", "replace"))
@@ -125,7 +125,7 @@ def _tell_machines(result: "GateResult", as_json: bool) -> None:
     """JSON on standard output; annotations there too on GitHub, unless JSON needs it for itself."""
     import msgspec
 
-    from harness.gate.ci_outputs import annotations
+    from harness.gating.ci_outputs import annotations
 
     if os.environ.get("GITHUB_ACTIONS"):
         for line in annotations(result):

@@ -55,7 +55,7 @@ def power(
     import msgspec
     from rich.console import Console
 
-    from harness.gate.power_report import power_report, show_power_report
+    from harness.gating.power_report import power_report, show_power_report
     from harness.runs.run_log import RunLog
     from harness.workspace import Workspace
 

@@ -20,7 +20,7 @@ from harness.backend import Backend
 from harness.data.contamination import Findings, write_findings
 from harness.errors import BackendStopped, BenchError, IncompleteRunError
 from harness.execution.run_plan import RunPlan
-from harness.gate.early_stopping import EarlyStop
+from harness.gating.early_stopping import EarlyStop
 from harness.records import BackendIdentity, Completion, LogLine, Request, Row
 from harness.runs.backend_log import SegmentWriter
 from harness.runs.log_lines import LogWriter

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.gate.early_stopping import KIND as EARLY_STOP
+from harness.gating.early_stopping import KIND as EARLY_STOP
 from harness.metrics import Metric
 from harness.records import BackendIdentity, LogLine, Usage
 from harness.results import CostResult, Latency, Load, ServerResult

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 import msgspec
 import numpy as np
 
-from harness.gate.early_stopping import KIND as EARLY_STOP
-from harness.gate.gate_settings import Terms
-from harness.gate.pairing import fill_missing
-from harness.gate.sequential_checks import ArmValues, RowLayout, asked_end, checks_of_terms, evaluate_sequentially
+from harness.gating.early_stopping import KIND as EARLY_STOP
+from harness.gating.gate_settings import Terms
+from harness.gating.pairing import fill_missing
+from harness.gating.sequential_checks import ArmValues, RowLayout, asked_end, checks_of_terms, evaluate_sequentially
 from harness.metrics import Metric
 from harness.results import (
     BackendResult,

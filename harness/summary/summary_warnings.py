@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from harness.gate.early_stopping import KIND as EARLY_STOP
-from harness.gate.gate_settings import DEFAULT_FORMAT_MARGIN, DEFAULT_MARGIN
+from harness.gating.early_stopping import KIND as EARLY_STOP
+from harness.gating.gate_settings import DEFAULT_FORMAT_MARGIN, DEFAULT_MARGIN
 from harness.metrics import ACCURACY, FORMAT_ERROR_RATE
 from harness.results import AnswerFinding, BackendResult, PairResult
 from harness.runs.run_log import Manifest

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from harness.errors import SettingsError, UsageError, did_you_mean
-from harness.gate.gate_settings import DEFAULT_MARGIN, gate_settings
+from harness.gating.gate_settings import DEFAULT_MARGIN, gate_settings
 from harness.metrics import Metric
 from harness.results import VerdictTerms
 from harness.settings import Settings, decode_table

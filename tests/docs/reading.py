@@ -11,7 +11,7 @@ import yaml
 
 from docs.generate.meanings import fields
 from harness.adapters.recipe import Recipe, load_recipe
-from harness.gate.gate_settings import gate_settings
+from harness.gating.gate_settings import gate_settings
 from harness.metrics import CLASSIFICATION
 from harness.registry import BACKENDS, TASKS, find
 from harness.settings import TABLES, decode_table, load_settings

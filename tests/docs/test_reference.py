@@ -17,7 +17,7 @@ from docs.generate.settings import backend_settings
 from docs.generate.tables import inner_records
 from harness.adapters.hosted.hosted_recipe import HostedRecipe
 from harness.adapters.recipe import Recipe, builtin_names
-from harness.gate.gate_settings import GateKeys, Terms
+from harness.gating.gate_settings import GateKeys, Terms
 from harness.settings import TABLES
 from harness.task_file import TaskFile
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from harness.errors import IncompleteRunError, NotComparableError, UsageError
-from harness.gate.baseline_file import Baseline, baseline_arm, make_baseline, read_baseline, write_baseline
-from harness.gate.evaluate import GateSource
+from harness.gating.baseline_file import Baseline, baseline_arm, make_baseline, read_baseline, write_baseline
+from harness.gating.evaluate import GateSource
 from harness.hashing import digest
 from harness.metrics import CLASSIFICATION, Metric
 from harness.records import Completion, Sample, Score

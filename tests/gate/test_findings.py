@@ -6,8 +6,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from harness.gate.ci_outputs import annotations, junit_xml, markdown
-from harness.gate.gate_result import GateResult
+from harness.gating.ci_outputs import annotations, junit_xml, markdown
+from harness.gating.gate_result import GateResult
 from harness.records import BackendIdentity
 from harness.results import VerdictTerms
 from harness.statistics.multiple_testing import selection_level

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from harness.gate.early_stopping import EarlyStop, EarlyStopTerms, Outside
-from harness.gate.gate_settings import Terms
-from harness.gate.sequential_checks import (
+from harness.gating.early_stopping import EarlyStop, EarlyStopTerms, Outside
+from harness.gating.gate_settings import Terms
+from harness.gating.sequential_checks import (
     ArmValues,
     RowLayout,
     checks_of_terms,

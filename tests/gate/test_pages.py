@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.gate.ci_outputs import COMMENT_BYTES, MARKER, annotations, junit_xml, markdown
-from harness.gate.gate_result import CheckResult, Diagnostic, Flip, GateResult
+from harness.gating.ci_outputs import COMMENT_BYTES, MARKER, annotations, junit_xml, markdown
+from harness.gating.gate_result import CheckResult, Diagnostic, Flip, GateResult
 from harness.records import BackendIdentity
 from harness.text_sanitize import markdown_cell, one_line, xml_text
 from tests.gate.building import ROWS, judged, right_but, runs, shifted

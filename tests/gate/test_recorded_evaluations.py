@@ -12,7 +12,7 @@ from benchmarks.statistics_grid.recordings import (
     one_row_a_label,
     rare_references,
 )
-from harness.gate.gate_result import SCHEMA, GateResult
+from harness.gating.gate_result import SCHEMA, GateResult
 from harness.runs.run_log import decode_schema
 from tests.support.command import bench
 

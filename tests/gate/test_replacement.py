@@ -5,8 +5,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness.gate.ci_outputs import markdown, show
-from harness.gate.power_report import power_report
+from harness.gating.ci_outputs import markdown, show
+from harness.gating.power_report import power_report
 from harness.metrics import ACCURACY, CLASSIFICATION
 from harness.results import VerdictTerms
 from harness.runs.run_log import RunLog

@@ -8,9 +8,9 @@ import pytest
 
 from harness.data.contamination import Findings, Overlap, write_findings
 from harness.errors import ExitCode, UsageError
-from harness.gate.baseline_file import make_baseline, read_baseline, write_baseline
-from harness.gate.ci_outputs import annotations, junit_xml, markdown
-from harness.gate.gate_result import GateResult
+from harness.gating.baseline_file import make_baseline, read_baseline, write_baseline
+from harness.gating.ci_outputs import annotations, junit_xml, markdown
+from harness.gating.gate_result import GateResult
 from harness.records import BackendIdentity
 from harness.runs.run_log import RunLog
 from tests.gate.building import finished, judged, make_run, right_but

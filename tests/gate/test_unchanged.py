@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from harness.errors import ExitCode
-from harness.gate.baseline_file import ADDITIONS, make_baseline, read_baseline, write_baseline
-from harness.gate.ci_outputs import annotations, junit_xml, markdown
+from harness.gating.baseline_file import ADDITIONS, make_baseline, read_baseline, write_baseline
+from harness.gating.ci_outputs import annotations, junit_xml, markdown
 from harness.records import BackendIdentity, Completion, Sample, Score
 from harness.scoring.label_parsing import score_label
 from tests.gate.building import LABELS, ONE_IN_TEN, ROWS, finished, judged, make_run, right_but, runs
@@ -102,7 +102,7 @@ def test_two_backends_of_one_run_with_equal_answers_are_unchanged_in_doubt(tmp_p
 
 def test_drift_against_the_first_accepted_baseline_fails_although_every_step_passed(tmp_path: Path) -> None:
     """Three steps of 1.2 points each stay within a margin of 2; together they do not."""
-    from harness.gate.baseline_file import keep_first
+    from harness.gating.baseline_file import keep_first
 
     path, table = tmp_path / "main.json", {"accuracy": {"margin": 0.02}}
     verdicts = []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.gate.gate_result import SCHEMA, GateResult
+from harness.gating.gate_result import SCHEMA, GateResult
 from harness.metrics import ACCURACY
 from harness.runs.run_log import decode_schema
 from harness.summary.summarise import summarise

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.gate.compare_runs import compare_two_runs
-from harness.gate.evaluate import GateSource
+from harness.gating.compare_runs import compare_two_runs
+from harness.gating.evaluate import GateSource
 from harness.judging.votes import VoteFile
 from harness.reports.compare_page import write_compare
 from harness.reports.leaderboard_site import write_leaderboard

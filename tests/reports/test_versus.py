@@ -10,8 +10,8 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from harness.gate.compare_runs import RunComparison, compare_two_runs
-from harness.gate.evaluate import GateSource
+from harness.gating.compare_runs import RunComparison, compare_two_runs
+from harness.gating.evaluate import GateSource
 from harness.reports.compare_page import write_compare
 from harness.reports.compare_table import print_comparison
 from harness.runs.run_log import RunLog

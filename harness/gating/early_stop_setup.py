@@ -7,13 +7,13 @@ import msgspec
 
 from harness.data.sampling import fingerprint, order_version
 from harness.errors import IncompleteRunError, NotComparableError, UsageError
-from harness.gate.api import is_baseline, open_reference
-from harness.gate.arm import Evaluation, prompt_fingerprint
-from harness.gate.comparability import refusals
-from harness.gate.early_stopping import EarlyStop, EarlyStopTerms, Outside
-from harness.gate.evaluate import GateSource, refuse_too_few_answers
-from harness.gate.gate_settings import COST, DEFAULT_MARGIN, LATENCY, Terms, gate_settings
-from harness.gate.sequential_checks import ArmValues
+from harness.gating.api import is_baseline, open_reference
+from harness.gating.arm import Evaluation, prompt_fingerprint
+from harness.gating.comparability import refusals
+from harness.gating.early_stopping import EarlyStop, EarlyStopTerms, Outside
+from harness.gating.evaluate import GateSource, refuse_too_few_answers
+from harness.gating.gate_settings import COST, DEFAULT_MARGIN, LATENCY, Terms, gate_settings
+from harness.gating.sequential_checks import ArmValues
 from harness.metrics import FORMAT_ERROR_RATE, Metric
 from harness.records import Row
 from harness.runs.run_log import Manifest

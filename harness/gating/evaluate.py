@@ -8,24 +8,24 @@ from pathlib import Path
 import msgspec
 
 from harness.errors import NotComparableError, UsageError, did_you_mean
-from harness.gate.arm import Arm, Evaluation, read_ids, run_arm, run_evaluation, run_summary
-from harness.gate.baseline_file import Baseline, baseline_arm
-from harness.gate.checks import checks_of, drift_checks, drift_warnings, resolve_drift
-from harness.gate.comparability import decode_refusals, refusals
-from harness.gate.contaminated_rows import (
+from harness.gating.arm import Arm, Evaluation, read_ids, run_arm, run_evaluation, run_summary
+from harness.gating.baseline_file import Baseline, baseline_arm
+from harness.gating.checks import checks_of, drift_checks, drift_warnings, resolve_drift
+from harness.gating.comparability import decode_refusals, refusals
+from harness.gating.contaminated_rows import (
     clean_checks,
     contamination_notes,
     contamination_of,
     contamination_warnings,
     too_contaminated,
 )
-from harness.gate.cost_and_latency import latency_checks
-from harness.gate.diagnostics import diagnostics, flips
-from harness.gate.early_stopped_gate import order_1_warning, sequential_checks, stopped_early
-from harness.gate.formatting import headline, plural, resolution, sentence
-from harness.gate.gate_result import CheckResult, Diagnostic, Flip, GateResult, OverallVerdict
-from harness.gate.gate_settings import GateSettings
-from harness.gate.gate_verdict import (
+from harness.gating.cost_and_latency import latency_checks
+from harness.gating.diagnostics import diagnostics, flips
+from harness.gating.early_stopped_gate import order_1_warning, sequential_checks, stopped_early
+from harness.gating.formatting import headline, plural, resolution, sentence
+from harness.gating.gate_result import CheckResult, Diagnostic, Flip, GateResult, OverallVerdict
+from harness.gating.gate_settings import GateSettings
+from harness.gating.gate_verdict import (
     correct_harm,
     exit_code,
     findings_of,
@@ -35,8 +35,8 @@ from harness.gate.gate_verdict import (
     unchanged_warnings,
     verdicts_of,
 )
-from harness.gate.gate_warnings import cannot_pass, checks_off, notes_of, warnings_of
-from harness.gate.pairing import Pairing, fill_missing
+from harness.gating.gate_warnings import cannot_pass, checks_off, notes_of, warnings_of
+from harness.gating.pairing import Pairing, fill_missing
 from harness.metrics import Metric
 from harness.records import Row
 from harness.results import CostResult, Latency, Summary

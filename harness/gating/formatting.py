@@ -2,8 +2,8 @@
 
 import msgspec
 
-from harness.gate.gate_result import CheckResult, GateResult
-from harness.gate.gate_settings import COST, ERRORS
+from harness.gating.gate_result import CheckResult, GateResult
+from harness.gating.gate_settings import COST, ERRORS
 from harness.statistics.rows_needed import two_digits
 
 WORDS = {

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from harness.gate.formatting import plural
-from harness.gate.gate_result import CheckResult, Kind
-from harness.gate.gate_settings import COST, GateSettings, Terms
-from harness.gate.limits import against_limit
-from harness.gate.pairing import Pairing
+from harness.gating.formatting import plural
+from harness.gating.gate_result import CheckResult, Kind
+from harness.gating.gate_settings import COST, GateSettings, Terms
+from harness.gating.limits import against_limit
+from harness.gating.pairing import Pairing
 from harness.results import CostResult, Latency
 from harness.statistics.clustered import clustered_mean
 from harness.statistics.noninferiority import LEVEL

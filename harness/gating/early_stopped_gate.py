@@ -10,12 +10,12 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from harness.gate.cost_and_latency import cost_checks
-from harness.gate.early_stopping import EarlyStopTerms
-from harness.gate.gate_result import CheckResult, Verdict
-from harness.gate.gate_settings import COST, LATENCY, GateSettings, Terms
-from harness.gate.pairing import Pairing
-from harness.gate.sequential_checks import (
+from harness.gating.cost_and_latency import cost_checks
+from harness.gating.early_stopping import EarlyStopTerms
+from harness.gating.gate_result import CheckResult, Verdict
+from harness.gating.gate_settings import COST, LATENCY, GateSettings, Terms
+from harness.gating.pairing import Pairing
+from harness.gating.sequential_checks import (
     ArmValues,
     RowLayout,
     SequentialCheck,

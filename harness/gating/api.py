@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import NotComparableError, UsageError
-from harness.gate.baseline_file import read_baseline
-from harness.gate.evaluate import GateSource, evaluate_gate, match_names
-from harness.gate.gate_result import GateResult
-from harness.gate.gate_settings import OnInconclusive, gate_settings
+from harness.gating.baseline_file import read_baseline
+from harness.gating.evaluate import GateSource, evaluate_gate, match_names
+from harness.gating.gate_result import GateResult
+from harness.gating.gate_settings import OnInconclusive, gate_settings
 from harness.runs.run_log import RunLog
 from harness.workspace import Workspace
 

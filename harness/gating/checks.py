@@ -4,11 +4,11 @@ import math
 
 import msgspec
 
-from harness.gate.cost_and_latency import RunCosts, cost_checks
-from harness.gate.gate_result import CheckResult
-from harness.gate.gate_settings import COST, ERRORS, GateSettings
-from harness.gate.limits import error_rate_check, limit_check
-from harness.gate.pairing import Pairing, undefined
+from harness.gating.cost_and_latency import RunCosts, cost_checks
+from harness.gating.gate_result import CheckResult
+from harness.gating.gate_settings import COST, ERRORS, GateSettings
+from harness.gating.limits import error_rate_check, limit_check
+from harness.gating.pairing import Pairing, undefined
 from harness.metrics import Metric
 from harness.statistics.noninferiority import LEVEL, noninferiority_verdict
 from harness.statistics.power_analysis import smallest_margin

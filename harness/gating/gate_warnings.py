@@ -1,9 +1,9 @@
 """What a reader of a verdict must know: margins nobody chose, checks that are off, answers that are missing."""
 
-from harness.gate.early_stopped_gate import stopped_early
-from harness.gate.formatting import plural, points
-from harness.gate.gate_result import CheckResult
-from harness.gate.gate_settings import DEFAULT_FORMAT_MARGIN, DEFAULT_MARGIN, GateSettings
+from harness.gating.early_stopped_gate import stopped_early
+from harness.gating.formatting import plural, points
+from harness.gating.gate_result import CheckResult
+from harness.gating.gate_settings import DEFAULT_FORMAT_MARGIN, DEFAULT_MARGIN, GateSettings
 from harness.metrics import Metric
 from harness.statistics.rows_needed import least_rows_to_pass
 from harness.summary.outcomes import HAS_NO_FORMAT

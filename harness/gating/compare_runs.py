@@ -1,8 +1,8 @@
 """`bench compare A B`: two runs on the rows that both asked in the same words, with a word about the others."""
 
 from harness.errors import NotComparableError
-from harness.gate.comparability import metric_refusals
-from harness.gate.evaluate import GateSource, match_names
+from harness.gating.comparability import metric_refusals
+from harness.gating.evaluate import GateSource, match_names
 from harness.hashing import digest
 from harness.metrics import Metric
 from harness.records import Record, Row

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness.gate.arm import Arm
+from harness.gating.arm import Arm
 from harness.metrics import Metric
 from harness.statistics.confidence_sequence import LEVEL as WATCHED_LEVEL
 from harness.statistics.multiple_testing import selection_level

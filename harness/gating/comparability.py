@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from harness.gate.arm import Arm, Evaluation
+from harness.gating.arm import Arm, Evaluation
 from harness.metrics import Metric
 
 

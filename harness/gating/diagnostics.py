@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.gate.gate_result import Diagnostic, Flip
+from harness.gating.gate_result import Diagnostic, Flip
 from harness.metrics import Metric
 from harness.records import Row
 from harness.statistics.multiple_testing import benjamini_hochberg

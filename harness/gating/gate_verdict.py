@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import msgspec
 
 from harness.errors import ExitCode
-from harness.gate.gate_result import ArmInfo, CheckResult, OverallVerdict
-from harness.gate.gate_settings import OnInconclusive
-from harness.gate.pairing import Pairing
+from harness.gating.gate_result import ArmInfo, CheckResult, OverallVerdict
+from harness.gating.gate_settings import OnInconclusive
+from harness.gating.pairing import Pairing
 from harness.metrics import Metric
 from harness.results import AnswerFinding, Estimate, ReplacementVerdict, Summary, VerdictOutcome
 from harness.statistics.multiple_testing import holm

@@ -5,9 +5,9 @@ import math
 import msgspec
 import numpy as np
 
-from harness.gate.gate_result import CheckResult, Verdict
-from harness.gate.gate_settings import ERRORS, Terms
-from harness.gate.pairing import undefined
+from harness.gating.gate_result import CheckResult, Verdict
+from harness.gating.gate_settings import ERRORS, Terms
+from harness.gating.pairing import undefined
 from harness.metrics import Metric
 from harness.results import Estimate
 from harness.statistics.clustered import clustered_mean

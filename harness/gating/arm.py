@@ -12,9 +12,9 @@ from harness.data.contamination import read_findings
 from harness.data.record_store import SpooledRecords
 from harness.data.sampling import fingerprint, order_version
 from harness.errors import IncompleteRunError, UsageError, did_you_mean
-from harness.gate.early_stopping import KIND as EARLY_STOP
-from harness.gate.early_stopping import EarlyStopTerms
-from harness.gate.gate_result import ArmInfo
+from harness.gating.early_stopping import KIND as EARLY_STOP
+from harness.gating.early_stopping import EarlyStopTerms
+from harness.gating.gate_result import ArmInfo
 from harness.hashing import digest, digest_each
 from harness.metrics import Metric
 from harness.records import BackendIdentity, Row

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.data.leakage_groups import RowGroupsBuilder
-from harness.gate.gate_settings import MAX_ERROR_RATE, Terms
-from harness.gate.sequential_checks import (
+from harness.gating.gate_settings import MAX_ERROR_RATE, Terms
+from harness.gating.sequential_checks import (
     ArmValues,
     RowLayout,
     SequentialCheck,

@@ -3,11 +3,11 @@
 import msgspec
 import numpy as np
 
-from harness.gate.arm import Arm
-from harness.gate.checks import metric_checks
-from harness.gate.gate_result import CheckResult, Contamination
-from harness.gate.gate_settings import GateSettings
-from harness.gate.pairing import Pairing
+from harness.gating.arm import Arm
+from harness.gating.checks import metric_checks
+from harness.gating.gate_result import CheckResult, Contamination
+from harness.gating.gate_settings import GateSettings
+from harness.gating.pairing import Pairing
 
 
 def contamination_of(side: Arm) -> Contamination:

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from harness.gate.gate_settings import ERRORS, Terms
+from harness.gating.gate_settings import ERRORS, Terms
 from harness.metrics import Metric
 from harness.statistics.confidence_sequence import (
     LEVEL,
