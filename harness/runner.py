@@ -1,6 +1,5 @@
 """The main job as two functions: `run` makes a run directory and fills it, `resume` finishes one."""
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -13,6 +12,7 @@ from harness.backend import RunContext
 from harness.data.contamination import Findings
 from harness.errors import ExitCode, InterruptedRunError
 from harness.execution.budget import Budget
+from harness.execution.event_loop import run_coroutine
 from harness.execution.executor import Observer, run_backends
 from harness.execution.preflight import check_servers, find_overlaps, refuse_contaminated
 from harness.execution.run_plan import RunOptions, RunPlan, make_backends, plan_resume, plan_run, resumed_tables
@@ -190,7 +190,7 @@ def _ask_and_summarise(
 
         early = watch_of(plan.manifest, plan.rows, plan.task.metrics, context.workspace)
     try:
-        log = asyncio.run(run_backends(plan, backends, probers, observer, inspect, early))
+        log = run_coroutine(run_backends(plan, backends, probers, observer, inspect, early))
     except KeyboardInterrupt:
         if not (plan.path / "manifest.json").is_file():
             raise InterruptedRunError("interrupted before anything was asked; nothing was written.") from None

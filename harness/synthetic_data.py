@@ -5,7 +5,6 @@ answer that misses it is not taught. Everything asked stands in OUT/teacher as o
 goes on where it stopped.
 """
 
-import asyncio
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +19,7 @@ from harness.data.sampling import seeded_order
 from harness.errors import IncompleteRunError, InterruptedRunError, UsageError
 from harness.execution.auxiliary_run import plan_side_run
 from harness.execution.budget import Budget
+from harness.execution.event_loop import run_coroutine
 from harness.execution.executor import Observer, run_backends
 from harness.execution.run_plan import ask, load_rows, make_backends
 from harness.files import write_json, write_whole
@@ -211,7 +211,7 @@ class Teaching:
         backends = make_backends(plan.manifest.backend_settings, task.name, context)
         again = "the same command goes on from here"
         try:
-            log = asyncio.run(run_backends(plan, backends, {}, self.observer, lambda identities: Findings()))
+            log = run_coroutine(run_backends(plan, backends, {}, self.observer, lambda identities: Findings()))
         except KeyboardInterrupt:
             raise InterruptedRunError(f"interrupted; what {teacher} answered is kept, {again}.") from None
         self.logs[plan.path] = log

@@ -1,6 +1,5 @@
 """Hosted fine-tuning: from rows and a recipe to an adapter that stays at the provider."""
 
-import asyncio
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +22,7 @@ from harness.adapters.saving import (
 )
 from harness.adapters.train_options import TrainOptions
 from harness.errors import InterruptedRunError, UsageError
+from harness.execution.event_loop import run_coroutine
 from harness.files import write_json
 from harness.money.prices import MILLION
 from harness.prompting.prompt_override import prompt_of
@@ -127,7 +127,7 @@ def train_hosted(options: TrainOptions, workspace: Workspace, console: Console) 
             display.message("this very training is finished: nothing is sent or paid; another --seed trains anew.")
             return earlier
         try:
-            done = asyncio.run(_carry_out(job, notebook, display, work))
+            done = run_coroutine(_carry_out(job, notebook, display, work))
         except KeyboardInterrupt:
             raise InterruptedRunError(_how_to_go_on(notebook.note)) from None
         folder, manifest = keep(job, done.job, done.events, workspace)
@@ -143,7 +143,7 @@ def cancel_hosted(options: TrainOptions, workspace: Workspace) -> str:
     work = _work(workspace, job)
     with lock_training_folder(work):
         notebook = JobState(work, job.recipe.url)
-        return asyncio.run(_cancel(job, notebook))
+        return run_coroutine(_cancel(job, notebook))
 
 
 def _work(workspace: Workspace, job: HostedPreparation) -> Path:

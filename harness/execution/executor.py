@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import itertools
 import random
-import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from harness.backend import Backend
 from harness.data.contamination import Findings, write_findings
 from harness.errors import BackendStopped, BenchError, IncompleteRunError
+from harness.execution.event_loop import on_interrupt
 from harness.execution.run_plan import RunPlan
 from harness.gating.early_stopping import EarlyStop
 from harness.records import BackendIdentity, Completion, LogLine, Request, Row
@@ -342,16 +342,11 @@ def _interruptible(stopping: asyncio.Event, observer: Observer) -> Iterator[None
         timer = loop.call_later(GRACE_S, current.cancel)
 
     try:
-        loop.add_signal_handler(signal.SIGINT, interrupt)
-    except (NotImplementedError, RuntimeError, ValueError):  # not the main thread, or no signals here
-        yield
-        return
-    try:
-        yield
+        with on_interrupt(interrupt):
+            yield
     except asyncio.CancelledError:
         if not stopping.is_set():
             raise
     finally:
-        loop.remove_signal_handler(signal.SIGINT)
         if timer is not None:
             timer.cancel()

@@ -1,6 +1,5 @@
 """`bench judge`: a second pass over a run, in which one backend compares the answers of the others."""
 
-import asyncio
 from collections import Counter
 from itertools import chain
 
@@ -10,6 +9,7 @@ from harness.data.sampling import order_version
 from harness.errors import InterruptedRunError, UsageError, did_you_mean
 from harness.execution.auxiliary_run import plan_side_run
 from harness.execution.budget import Budget
+from harness.execution.event_loop import run_coroutine
 from harness.execution.executor import Observer, run_backends
 from harness.execution.run_plan import RunPlan, ask, make_backends
 from harness.files import write_json
@@ -111,7 +111,7 @@ def _plan(log: RunLog, judge: str, settings: Settings, rows: list[Row], pairs: l
 def _ask(plan: RunPlan, judge: str, context: RunContext, observer: Observer) -> RunLog:
     backends = make_backends(plan.manifest.backend_settings, plan.task.name, context)
     try:
-        return asyncio.run(run_backends(plan, backends, {}, observer, lambda identities: Findings()))
+        return run_coroutine(run_backends(plan, backends, {}, observer, lambda identities: Findings()))
     except KeyboardInterrupt:
         raise InterruptedRunError(
             f"interrupted; the verdicts so far are kept: the same `bench judge {plan.path.parents[1]} --judge {judge}` "
