@@ -1,34 +1,208 @@
 """Bench: can a small fine-tuned model replace the paid API, and how sure are we?
 
-The public names are loaded when first used, so that importing `harness` costs nothing.
+The names in `__all__` are the public Python API, documented in docs/reference/python-api.md: verbs as functions, what a
+task or a backend of one's own needs, and the records that come back. Everything else in the package is internal and may
+change without notice. A public name is imported when it is first used, so that `import harness` costs nothing.
 """
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
+from harness._moved import install as _install_moved_modules
+
 if TYPE_CHECKING:
-    from harness.backend import Backend
-    from harness.records import Completion, Request, Sample, Score
-    from harness.runner import resume, run
-    from harness.runs.run_log import RunLog
+    from harness.adapter_manifest import AdapterManifest
+    from harness.api import Adapter, compare, gate, load_run, report, resume, run, train
+    from harness.backend import Backend, RunContext, RunRequirements
+    from harness.data.rows import DataRow, DataSource, HubDataset, open_rows
+    from harness.errors import (
+        BackendStopped,
+        BenchError,
+        DataError,
+        ExitCode,
+        IncompleteRunError,
+        InterruptedRunError,
+        MissingExtraError,
+        NotComparableError,
+        NotFoundError,
+        SettingsError,
+        StorageError,
+        TrainingError,
+        UnreachableError,
+        UsageError,
+    )
+    from harness.execution.run_plan import build_request, load_rows, load_task
+    from harness.gating.compare_runs import RunComparison
+    from harness.gating.gate_result import CheckResult, GateResult
+    from harness.metrics import (
+        ACCURACY,
+        CLASSIFICATION,
+        FORMAT_ERROR_RATE,
+        LENIENT_ACCURACY,
+        LENIENT_FORMAT_ERROR_RATE,
+        MACRO_F1,
+        WEIGHTED_F1,
+        WEIGHTED_PRECISION,
+        WEIGHTED_RECALL,
+        Metric,
+    )
+    from harness.records import (
+        BackendIdentity,
+        Completion,
+        Cost,
+        Failure,
+        InputSpan,
+        Lenient,
+        LogLine,
+        Message,
+        Record,
+        Request,
+        Row,
+        Sample,
+        Score,
+        Timing,
+        Usage,
+        user_message,
+    )
+    from harness.results import BackendResult, Estimate, PairResult, ReplacementVerdict, Summary
+    from harness.runs.run import Run
+    from harness.runs.run_log import Manifest, RunLog
+    from harness.scoring.label_parsing import score_label
+    from harness.settings import Settings
     from harness.task import Task
+    from harness.task_checks import task_problems
+    from harness.workspace import Workspace
 
-_WHERE = {
-    "Backend": "harness.backend",
-    "Completion": "harness.records",
-    "Request": "harness.records",
-    "RunLog": "harness.runs.run_log",
-    "Sample": "harness.records",
-    "Score": "harness.records",
-    "Task": "harness.task",
-    "resume": "harness.runner",
-    "run": "harness.runner",
+    __version__: str
+
+_MODULES: dict[str, tuple[str, ...]] = {
+    "harness.adapter_manifest": ("AdapterManifest",),
+    "harness.api": ("Adapter", "compare", "gate", "load_run", "report", "resume", "run", "train"),
+    "harness.backend": ("Backend", "RunContext", "RunRequirements"),
+    "harness.data.rows": ("DataRow", "DataSource", "HubDataset", "open_rows"),
+    "harness.errors": (
+        *("BackendStopped", "BenchError", "DataError", "ExitCode", "IncompleteRunError", "InterruptedRunError"),
+        *("MissingExtraError", "NotComparableError", "NotFoundError", "SettingsError", "StorageError"),
+        *("TrainingError", "UnreachableError", "UsageError"),
+    ),
+    "harness.execution.run_plan": ("build_request", "load_rows", "load_task"),
+    "harness.gating.compare_runs": ("RunComparison",),
+    "harness.gating.gate_result": ("CheckResult", "GateResult"),
+    "harness.metrics": (
+        *("ACCURACY", "CLASSIFICATION", "FORMAT_ERROR_RATE", "LENIENT_ACCURACY", "LENIENT_FORMAT_ERROR_RATE"),
+        *("MACRO_F1", "WEIGHTED_F1", "WEIGHTED_PRECISION", "WEIGHTED_RECALL", "Metric"),
+    ),
+    "harness.records": (
+        *("BackendIdentity", "Completion", "Cost", "Failure", "InputSpan", "Lenient", "LogLine", "Message", "Record"),
+        *("Request", "Row", "Sample", "Score", "Timing", "Usage", "user_message"),
+    ),
+    "harness.results": ("BackendResult", "Estimate", "PairResult", "ReplacementVerdict", "Summary"),
+    "harness.runs.run": ("Run",),
+    "harness.runs.run_log": ("Manifest", "RunLog"),
+    "harness.scoring.label_parsing": ("score_label",),
+    "harness.settings": ("Settings",),
+    "harness.task": ("Task",),
+    "harness.task_checks": ("task_problems",),
+    "harness.workspace": ("Workspace",),
 }
+"""Module -> the public names that it defines. Type checkers read the imports above, which must be the same."""
 
-__all__ = ["Backend", "Completion", "Request", "RunLog", "Sample", "Score", "Task", "resume", "run"]
+_WHERE = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = [
+    "ACCURACY",
+    "CLASSIFICATION",
+    "FORMAT_ERROR_RATE",
+    "LENIENT_ACCURACY",
+    "LENIENT_FORMAT_ERROR_RATE",
+    "MACRO_F1",
+    "WEIGHTED_F1",
+    "WEIGHTED_PRECISION",
+    "WEIGHTED_RECALL",
+    "Adapter",
+    "AdapterManifest",
+    "Backend",
+    "BackendIdentity",
+    "BackendResult",
+    "BackendStopped",
+    "BenchError",
+    "CheckResult",
+    "Completion",
+    "Cost",
+    "DataError",
+    "DataRow",
+    "DataSource",
+    "Estimate",
+    "ExitCode",
+    "Failure",
+    "GateResult",
+    "HubDataset",
+    "IncompleteRunError",
+    "InputSpan",
+    "InterruptedRunError",
+    "Lenient",
+    "LogLine",
+    "Manifest",
+    "Message",
+    "Metric",
+    "MissingExtraError",
+    "NotComparableError",
+    "NotFoundError",
+    "PairResult",
+    "Record",
+    "ReplacementVerdict",
+    "Request",
+    "Row",
+    "Run",
+    "RunComparison",
+    "RunContext",
+    "RunLog",
+    "RunRequirements",
+    "Sample",
+    "Score",
+    "Settings",
+    "SettingsError",
+    "StorageError",
+    "Summary",
+    "Task",
+    "Timing",
+    "TrainingError",
+    "UnreachableError",
+    "Usage",
+    "UsageError",
+    "Workspace",
+    "__version__",
+    "build_request",
+    "compare",
+    "gate",
+    "load_rows",
+    "load_run",
+    "load_task",
+    "open_rows",
+    "report",
+    "resume",
+    "run",
+    "score_label",
+    "task_problems",
+    "train",
+    "user_message",
+]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("bench-harness")
     if name not in _WHERE:
         raise AttributeError(f"module 'harness' has no attribute '{name}'")
-    return getattr(importlib.import_module(_WHERE[name]), name)
+    from importlib import import_module
+
+    found = globals()[name] = getattr(import_module(_WHERE[name]), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+_install_moved_modules()

@@ -46,13 +46,19 @@ class HostedTraining(Record, frozen=True, kw_only=True, omit_defaults=False):
 class AdapterManifest(Record, frozen=True, kw_only=True, omit_defaults=False):
     """Everything that made an adapter; stands beside its weights as `manifest.json`.
 
-    base: model id or path as given; base_revision: the Hub commit, where there is one; base_sha256: of the
-    weight files. objective "generate" trains answers, "head" a classification head, "tfidf" a classical
-    baseline, "hosted" answers at a provider; decode is what `run` uses by default. data: {"source", "split",
-    "fingerprint", "rows"}; selection: which rows chose the checkpoint; its "group": what this adapter was chosen
-    from. places: "task", "base" and "data" by whole paths where they were files or folders of the machine that trained.
-    prompt: {"file", "sha256"} where it was trained with another prompt than the task's. model: for hosted
-    fine-tuning, the tuned model's id at the provider (then no weights here), and hosted: what the provider did.
+    schema: version of the file. id: of the adapter. task: its name. task_version: of its parser. labels: the closed set
+    of answers. recipe_name: as given. recipe: all its fields. objective: what was trained. decode: how answers are
+    taken from it by default. hosted: what the provider did. template_hash: of the chat template. seed: of every choice.
+    steps: of the optimiser. tokens: that were trained on. created: ISO time, UTC. duration_s: seconds of the training.
+    device_hours: duration times devices. device_hour_usd: price of an hour of a device. metrics: on the validation
+    rows. versions, hardware: of the machine. adapter_sha256: of the weights. base: model id or path as given;
+    base_revision: the Hub commit, where there is one; base_sha256: of the weight files. objective "generate" trains
+    answers, "head" a classification head, "tfidf" a classical baseline, "hosted" answers at a provider; decode is what
+    `run` uses by default. data: {"source", "split", "fingerprint", "rows"}; selection: which rows chose the checkpoint;
+    its "group": what this adapter was chosen from. places: "task", "base" and "data" by whole paths where they were
+    files or folders of the machine that trained. prompt: {"file", "sha256"} where it was trained with another prompt
+    than the task's. model: for hosted fine-tuning, the tuned model's id at the provider (then no weights here), and
+    hosted: what the provider did.
     """
 
     schema: int = SCHEMA

@@ -3,17 +3,20 @@
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from harness._moved import renamed
 from harness.execution.budget import Budget
 from harness.records import BackendIdentity, Completion, Message, Record, Request
 from harness.workspace import Workspace
 
 
 class RunRequirements(Record, frozen=True, kw_only=True):
-    """What a run is about to ask for, so that a backend can refuse before anyone has paid.
+    """What a run is about to ask for, so that a backend can refuse before anything is sent.
 
-    messages: those of the first row, as an example of all.
+    task: its name. rows: requests in all, repeats included. labels: the closed set of answers; empty for free text.
+    schema: a JSON schema of the answers. max_tokens: of the longest answer. data_fingerprint: hash of the rows.
+    messages: of the first row, as an example of all.
     """
 
     task: str
@@ -83,3 +86,9 @@ class Backend(Protocol):
     async def aclose(self) -> None:
         """Give back connections, threads and memory. Safe to call twice."""
         ...
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        return renamed(__name__, name)

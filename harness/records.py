@@ -4,10 +4,11 @@ All are frozen and serialise to JSON as they stand. Backends know no tasks, scor
 """
 
 from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 
+from harness._moved import renamed
 from harness.hashing import digest
 
 Decode = Literal["generate", "choose", "json", "head"]
@@ -24,17 +25,22 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
 
 
 class Message(Record, frozen=True, kw_only=True):
-    """One chat message; `role` is "system", "user" or "assistant"."""
+    """One chat message.
+
+    role: "system", "user" or "assistant". content: its text.
+    """
 
     role: str
     content: str
 
 
 class InputSpan(Record, frozen=True, kw_only=True):
-    """A span of the row's own text inside the messages: `messages[message].content[start:end]`.
+    """A span of the row's own text inside the messages of a request: `messages[message].content[start:end]`.
 
-    Classification heads and the classical baseline read only passages; only passages may be cut
-    when a prompt is too long, or blanked by probes.
+    Classification heads and the classical baseline read only these spans; only these may be cut when a prompt is too
+    long, or blanked by a leak probe.
+
+    message: index of the message. start, end: character positions in its content, `end` exclusive.
     """
 
     message: int
@@ -45,9 +51,10 @@ class InputSpan(Record, frozen=True, kw_only=True):
 class Sample(Record, frozen=True, kw_only=True):
     """One row of a task.
 
-    `inputs` are the texts shown to a model, `reference` is the gold answer (never part of a request),
-    `group` joins rows that share a question or source, `columns` are further fields for slices.
-    `id` is the hash of the inputs; the k-th repeat of the same inputs carries the suffix `-k`.
+    id: hash of the inputs, 16 hexadecimal digits; the k-th repeat of the same inputs has the suffix `-k`. inputs: the
+    texts shown to a model, by name. reference: the right answer; never part of a request. split: "train", "test" or
+    another name of the data. group: joins rows that share a question or a source and are therefore not independent.
+    columns: further fields, by which results can be split.
     """
 
     id: str
@@ -78,9 +85,12 @@ class Sample(Record, frozen=True, kw_only=True):
 
 
 class Request(Record, frozen=True, kw_only=True):
-    """What every backend gets, byte for byte the same.
+    """What every backend is sent, byte for byte the same.
 
-    `labels` is the closed set of answers (empty: free text), `schema` a JSON schema of the answer.
+    id: of the row. repeat: which of its repeats, from 0. messages: the conversation so far. passages: the row's own
+    texts inside the messages. labels: the closed set of answers; empty for free text. schema: a JSON schema of the
+    answer. stop: texts that end an answer. max_tokens: longest answer, in tokens. temperature: of sampling; 0 takes the
+    most likely token. seed: of sampling, where the backend takes one.
     """
 
     id: str
@@ -112,9 +122,10 @@ class Request(Record, frozen=True, kw_only=True):
 
 
 class Usage(Record, frozen=True, kw_only=True):
-    """Tokens as the server or engine counted them.
+    """Tokens as the server or the engine counted them.
 
-    `cached_tokens` and `cache_write_tokens` are part of `prompt_tokens`, `reasoning_tokens` of `completion_tokens`.
+    prompt_tokens: of the prompt. cached_tokens: of these, read from the provider's prompt cache. cache_write_tokens: of
+    these, written to it. completion_tokens: of the answer. reasoning_tokens: of these, spent on reasoning.
     """
 
     prompt_tokens: int = 0
@@ -125,10 +136,11 @@ class Usage(Record, frozen=True, kw_only=True):
 
 
 class Timing(Record, frozen=True, kw_only=True):
-    """Seconds. Waiting for one's turn, working, and waiting between attempts are never mixed.
+    """Seconds of one request. Waiting for its turn, working, and waiting between attempts are never mixed.
 
-    `service_s` is the successful attempt alone (in a local batch: the batch's own duration);
-    `first_token_s` is undefined for choose and head, and unless the answer was streamed.
+    queue_s: waiting before it was sent. service_s: the successful attempt alone (in a local batch: the batch's
+    duration). retry_s: failed attempts and the waits between them. first_token_s: until the first token; None for
+    choose and head, and unless the answer was streamed.
     """
 
     queue_s: float = 0.0
@@ -138,14 +150,20 @@ class Timing(Record, frozen=True, kw_only=True):
 
 
 class Cost(Record, frozen=True, kw_only=True):
-    """USD. `list` is the price of the answer, `incurred` what this run paid (0 when cached); None = unknown."""
+    """USD; None is unknown, never 0.
+
+    list: the price of the answer by the price table. incurred: what this run paid for it (0 for a cached answer).
+    """
 
     list: float | None = None
     incurred: float | None = None
 
 
 class Failure(Record, frozen=True, kw_only=True):
-    """An infrastructure error: no answer came back. Never scored as wrong, always shown."""
+    """An infrastructure error: no answer came back. Never scored as wrong, always shown.
+
+    kind: its name in the run directory, such as "timeout". message: what happened, as a sentence.
+    """
 
     kind: str
     message: str
@@ -154,10 +172,12 @@ class Failure(Record, frozen=True, kw_only=True):
 class Completion(Record, frozen=True, kw_only=True):
     """The one end of a request that was sent: an answer (`finish`) or an infrastructure error (`error`).
 
-    `label_scores` maps each label to its log-likelihood (choose), log-probability (head) or the server's
-    log-probability; `prompt_hash` is the hash of the prompt as the backend rendered it; `cached` marks an
-    answer taken from the answer cache; `notes` holds what a server said of itself (system_fingerprint, ..).
-    `reasoning` holds the model's thoughts where they came with the answer; they are no part of `text`.
+    id, repeat: of the request. text: the answer. reasoning: the model's thoughts where they came with the answer; no
+    part of the text. finish: why the answer ended; None for an error. usage: tokens. timing: seconds. cost: USD.
+    attempts: how often it was sent. error: what went wrong; None for an answer. label_scores: label -> its
+    log-likelihood (choose), log-probability (head) or the server's log-probability. prompt_hash: hash of the prompt as
+    the backend rendered it. prompt_truncated: whether the prompt was cut to fit. cached: whether it came from the
+    answer cache. notes: what a server reported of itself (`system_fingerprint`, ..).
     """
 
     id: str
@@ -178,7 +198,11 @@ class Completion(Record, frozen=True, kw_only=True):
 
 
 class Lenient(Record, frozen=True, kw_only=True):
-    """What a forgiving reader would have understood; stands beside the strict verdict, never instead of it."""
+    """What a lenient parser finds in an answer; stands beside the strict verdict, never instead of it.
+
+    answer: as parsed; None where nothing was found. correct: the verdict on it; None where the task has no right
+    answer.
+    """
 
     answer: str | None = None
     correct: bool | None = None
@@ -187,8 +211,9 @@ class Lenient(Record, frozen=True, kw_only=True):
 class Score(Record, frozen=True, kw_only=True):
     """The verdict on one completion.
 
-    `answer` is the parsed answer (None: not parsed), `correct` the strict verdict (None: the task has no
-    right answer), `format` the kind of format error (None: well formed), `values` further per-row numbers.
+    answer: as parsed; None where it could not be. correct: the strict verdict; None where the task has no right answer.
+    format: the kind of format error; None for a well-formed answer. lenient: what a lenient parser found. values:
+    further numbers of the row, by name, which a `Metric` averages.
     """
 
     answer: str | None = None
@@ -199,7 +224,10 @@ class Score(Record, frozen=True, kw_only=True):
 
 
 class LogLine(Completion, frozen=True, kw_only=True, omit_defaults=False):
-    """One line of `<backend>.jsonl`: a completion, the row it answers (`n`) and its score."""
+    """One line of `<backend>.jsonl`: a completion, the row it answers and its score.
+
+    n: position of the row. score: the verdict; None for an infrastructure error.
+    """
 
     n: int
     score: Score | None = None
@@ -211,7 +239,10 @@ class LogLine(Completion, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class Row(Record, frozen=True, kw_only=True):
-    """One line of `samples.jsonl`: the row at position `n` and what was asked about it."""
+    """One line of `samples.jsonl`: a row and what was asked about it.
+
+    n: position of the row, from 0. sample: the row. request: what every backend was sent.
+    """
 
     n: int
     sample: Sample
@@ -239,12 +270,13 @@ def numbered(sample: Sample, k: int) -> Sample:
 
 
 class BackendIdentity(Record, frozen=True, kw_only=True):
-    """What answered: stands in the manifest, in the cache key, and decides what may be compared.
+    """What answered: stored in the manifest, part of the cache key, and what decides whether runs are comparable.
 
-    `price` is USD per million tokens as used; `settings` are further facts (dtype, device, adapter path,
-    base URL, limits), never a secret; `training_usd` is what its adapter's training cost, with
-    all `trainings` that it was chosen from;
-    `retired` is the model's shut-down date where one is known.
+    kind: of the backend, as in bench.toml. model: its id or path. decode: how an answer is taken from the model.
+    adapter: its id. adapter_sha256, base_sha256: of the weights. price: USD per million tokens as used.
+    device_hour_usd: price of an hour of the device. training_usd: USD that training the adapter took, with all
+    `trainings` that it was chosen from. trainings: how many those are. retired: the model's shut-down date, where one
+    is known. settings: further facts (dtype, device, base URL, limits), never a secret.
     """
 
     kind: str
@@ -272,3 +304,9 @@ def user_message(head: str, *own: tuple[str, str]) -> tuple[tuple[Message, ...],
         passages.append(InputSpan(message=0, start=len(content), end=len(content) + len(text)))
         content += text + after
     return (Message(role="user", content=content),), tuple(passages)
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        return renamed(__name__, name)

@@ -13,9 +13,10 @@ SCHEMA = 2
 
 
 class Estimate(Record, frozen=True, kw_only=True, omit_defaults=False):
-    """A figure with its interval. `method` names interval and level; `n` rows it rests on.
+    """A figure with its interval.
 
-    value is None where the metric is undefined (no rows, or n/a for the decode mode: then `method` says why).
+    value: None where the metric is undefined: no rows, or not applicable to the decode mode. low, high: ends of the
+    interval; None without one. method: of the interval, with its level, or why there is no value. n: rows it rests on.
     """
 
     value: float | None
@@ -100,13 +101,15 @@ class ServerResult(Record, frozen=True, kw_only=True, omit_defaults=False):
 class BackendResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     """One candidate's results.
 
-    asked: rows x repeats; answered + errors + missing = asked; errors: infrastructure errors by kind (not in
-    any denominator); error_examples: the first message of each kind; missing: never sent;
-    stopped: why the backend ended early; format_errors: rows by kind;
-    cut_off_thinking: answers that the length limit ended before the model had done with its reasoning;
-    only_reasoning: answers that ended by themselves and hold reasoning alone;
-    contaminated: evaluated rows that also stand in the adapter's training rows (None: not known);
-    clean: the metrics without those rows (empty where there are none); servers: by URL, where there were several.
+    decode: how answers were taken from the model. model: its id or path. adapter: its id. answered: requests with an
+    answer. metrics: figures by name. per_class: by label. confusion: references against answers. usage: tokens by kind.
+    truncated_prompts: prompts that were cut to fit. probe: latency of one request at a time. load: work under load.
+    cost: USD. asked: rows x repeats; answered + errors + missing = asked; errors: infrastructure errors by kind (not in
+    any denominator); error_examples: the first message of each kind; missing: never sent; stopped: why the backend
+    ended early; format_errors: rows by kind; cut_off_thinking: answers that the length limit ended before the model had
+    done with its reasoning; only_reasoning: answers that ended by themselves and hold reasoning alone; contaminated:
+    evaluated rows that also stand in the adapter's training rows (None: not known); clean: the metrics without those
+    rows (empty where there are none); servers: by URL, where there were several.
     """
 
     decode: str
@@ -137,10 +140,10 @@ class BackendResult(Record, frozen=True, kw_only=True, omit_defaults=False):
 class PairResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     """a against b on the rows both answered, for one metric.
 
-    difference: a - b; p: of the named test; p_holm: corrected over all pairs of this metric;
-    only_a, only_b: rows only a (only b) got right, for right/wrong metrics;
-    detectable: the smallest difference that these rows detect with 80 % power at 5 %;
-    verdict: "a better", "b better" or "not distinguishable" (at 5 %, after Holm); no_verdict: why nothing may be
+    a, b: names of the two backends. metric: its name. rows: that both answered. p_method: name of the test. difference:
+    a - b; p: of the named test; p_holm: corrected over all pairs of this metric; only_a, only_b: rows only a (only b)
+    got right, for right/wrong metrics; detectable: the smallest difference that these rows detect with 80 % power at
+    5 %; verdict: "a better", "b better" or "not distinguishable" (at 5 %, after Holm); no_verdict: why nothing may be
     concluded from these rows, in words without a full stop ("" where it may; then p does not decide).
     """
 
@@ -200,16 +203,18 @@ many answers are missing."""
 class ReplacementVerdict(Record, frozen=True, kw_only=True, omit_defaults=False):
     """May the candidate replace the incumbent? One record, from which every output takes its first sentence.
 
-    candidates: those among which the candidate was chosen by its figure (one: it was named, or the only one); the level
-    of the bound is then corrected by Bonferroni over them. value_incumbent, value_candidate: figures on these rows.
-    loss: how much worse the candidate is, positive is worse, in the metric's own units; [low, high] is two-sided, and
-    each end alone a one-sided bound at `level` (low, high None: unbounded). method: of the interval. rows: rows that
-    were compared; basis: which ones, "" for all. sequential: the interval holds wherever asking stopped.
-    margin, margin_source: as in the terms; None where no margin is known. needed_rows: rows in all that would
-    probably decide, and needed_for: what they would show. detectable: the smallest difference that these rows detect
-    with 80 % power. discordant: rows on which exactly one of the two is right; fewest_discordant: so many a two-sided
-    exact test at 5 % takes at least (None: not a right/wrong metric, or dependent rows).
-    posterior: None where the rows are no independent right or wrong answers.
+    incumbent, candidate: names of the two backends. metric: the headline metric. outcome: in a word. level: of the
+    bound. needed_for: "" where no rows are needed. remarks: what a reader must know, as sentences. candidates: those
+    among which the candidate was chosen by its figure (one: it was named, or the only one); the level of the bound is
+    then corrected by Bonferroni over them. value_incumbent, value_candidate: figures on these rows. loss: how much
+    worse the candidate is, positive is worse, in the metric's own units; [low, high] is two-sided, and each end alone a
+    one-sided bound at `level` (low, high None: unbounded). method: of the interval. rows: rows that were compared;
+    basis: which ones, "" for all. sequential: the interval holds wherever asking stopped. margin, margin_source: as in
+    the terms; None where no margin is known. needed_rows: rows in all that would probably decide, and needed_for: what
+    they would show. detectable: the smallest difference that these rows detect with 80 % power. discordant: rows on
+    which exactly one of the two is right; fewest_discordant: so many a two-sided exact test at 5 % takes at least
+    (None: not a right/wrong metric, or dependent rows). posterior: None where the rows are no independent right or
+    wrong answers.
     """
 
     incumbent: str
@@ -265,14 +270,16 @@ class AnswerFinding(Record, frozen=True, kw_only=True, omit_defaults=False):
 class Summary(Record, frozen=True, kw_only=True, omit_defaults=False):
     """summary.json.
 
-    data: as in the manifest ({"source", "split", "fingerprint", "label", ..}); ranks: 1 + the number of backends
-    that are shown to be better by the headline metric; letters: two backends share one exactly where their
-    difference is not significant; resolution: the smallest difference of the headline metric that these rows detect
-    between the two backends of the verdict (80 % power, 5 %), as a proportion; verdict: None with one backend;
-    constant: None where the task has no labels; findings: answers that no working candidate gives;
-    complete: no row is missing or ended in an infrastructure error;
-    slices: the metrics within each value of a column of the data: column -> value -> backend -> metric -> figure.
-    Columns of at most 20 values; values in falling number of rows.
+    schema: version of the file. run: its id. task: its name. created: ISO time, UTC. rows: of the data. repeats: how
+    often each row was asked. headline: name of the metric that decides. metrics: of the task. backends: results by
+    name. pairs: every two backends, by metric. warnings: as sentences. data: as in the manifest ({"source", "split",
+    "fingerprint", "label", ..}); ranks: 1 + the number of backends that are shown to be better by the headline metric;
+    letters: two backends share one exactly where their difference is not significant; resolution: the smallest
+    difference of the headline metric that these rows detect between the two backends of the verdict (80 % power, 5 %),
+    as a proportion; verdict: None with one backend; constant: None where the task has no labels; findings: answers that
+    no working candidate gives; complete: no row is missing or ended in an infrastructure error; slices: the metrics
+    within each value of a column of the data: column -> value -> backend -> metric -> figure. Columns of at most 20
+    values; values in falling number of rows.
     """
 
     schema: int = SCHEMA

@@ -18,7 +18,11 @@ TABLES = ("backends", "gate", "verdict")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The merged settings. `backends` maps a name to its raw table, `gate` and `verdict` are these raw tables."""
+    """The settings of a `bench.toml`, merged over the built-in ones.
+
+    backends: name -> its table. gate, verdict: the tables `[gate]` and `[verdict]`. path: the file; None where there is
+    none.
+    """
 
     backends: dict[str, dict[str, Any]]
     gate: dict[str, Any] = {}

@@ -1,10 +1,11 @@
-"""Live progress of a run: a table that redraws itself on a terminal, a plain line every few seconds elsewhere."""
+"""Live progress of a run: a table redrawn in place on a terminal or in a notebook, plain lines elsewhere."""
 
 import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -56,6 +57,36 @@ class _State:
         return money(self.cost) + ("+" if self.unpriced and self.cost is not None else "")
 
 
+REDRAWN_EVERY_S = 0.25
+"""Between two drawings of the table in a notebook, as often as on a terminal."""
+
+
+class NotebookTable:
+    """A table below the cell that is running, redrawn in place. It needs IPython alone, no widgets."""
+
+    def __init__(self, table: Callable[[], Table], clock: Callable[[], float] = time.monotonic) -> None:
+        self._table, self._clock = table, clock
+        self._handle: Any = None
+        self._drawn = 0.0
+
+    def start(self) -> None:
+        """Draw it for the first time."""
+        from IPython.display import display
+
+        self._drawn = self._clock()
+        self._handle = display(self._table(), display_id=True)
+
+    def refresh(self) -> None:
+        """Draw it again, unless it has just been drawn."""
+        if self._clock() - self._drawn >= REDRAWN_EVERY_S:
+            self.stop()
+
+    def stop(self) -> None:
+        """Draw it as it is now; it stays below the cell."""
+        self._drawn = self._clock()
+        self._handle.update(self._table())
+
+
 class RunProgress:
     """Progress of several backends at once; a context manager.
 
@@ -74,8 +105,10 @@ class RunProgress:
         self._console = console
         self._clock = clock
         self._states = {n: _State(total=t, done=(done or {}).get(n, 0)) for n, t in totals.items()}
-        self._live: Live | None = None
-        if console.is_interactive and not os.environ.get("CI"):
+        self._live: Live | NotebookTable | None = None
+        if console.is_jupyter:
+            self._live = NotebookTable(self._table, clock)
+        elif console.is_interactive and not os.environ.get("CI"):
             self._live = Live(
                 get_renderable=self._table, console=console, refresh_per_second=4, transient=True, redirect_stderr=False
             )
@@ -93,6 +126,8 @@ class RunProgress:
     ) -> None:
         if self._live is not None:
             self._live.stop()
+        if isinstance(self._live, NotebookTable):
+            return
         for name in self._states:
             self._print(name)
 
@@ -109,6 +144,7 @@ class RunProgress:
         """A batch at a provider holds `total` rows, of which `done` are answered there."""
         state = self._states[backend]
         state.elsewhere = done
+        self._redraw()
         if self._live is None and self._clock() - state.printed >= PLAIN_EVERY_S and done < total:
             self._print(backend)
 
@@ -119,8 +155,14 @@ class RunProgress:
         state.done, state.total, state.errors, state.cost, state.last = done, total, errors, cost, now
         if state.began is None:
             state.began, state.began_at = now, done
+        self._redraw()
         if self._live is None and now - state.printed >= PLAIN_EVERY_S and done < total:
             self._print(backend)
+
+    def _redraw(self) -> None:
+        """A terminal is redrawn by a thread of its own."""
+        if isinstance(self._live, NotebookTable):
+            self._live.refresh()
 
     def _print(self, name: str) -> None:
         state = self._states[name]

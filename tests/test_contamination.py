@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import harness
+from harness import runner
 from harness.adapter_manifest import AdapterManifest, write_manifest
 from harness.data.contamination import Findings, Overlap, Signatures, find_overlap, read_findings, write_findings
 from harness.data.rows import DataSource
@@ -118,7 +118,7 @@ def run(tmp_path: Path, *, learned: list[str], **options: object) -> RunLog:
     Signatures.of(ask(task, s).passage_texts() for s in samples).save(folder)
     table = {"kind": "tests.support.fakes:FakeBackend", "adapter": "parity-1", "wrong_every": 2}
     settings = Settings(backends={"tuned": table, "plain": {"kind": "tests.support.fakes:FakeBackend"}})
-    return harness.run(
+    return runner.run(
         TASK, ["tuned", "plain"], settings=settings, workspace=Workspace(tmp_path), out=tmp_path / "run", **options
     )  # type: ignore[arg-type]
 
@@ -168,7 +168,7 @@ def persona(tmp_path: Path, **options: object) -> RunLog:
         "untuned": {"kind": "replay", "path": str(PERSONA / "recorded_llama-3.1-8b.jsonl")},
         "tuned": {"kind": "replay", "path": str(PERSONA / "recorded_llama-3.1-8b-ft.jsonl")},
     }
-    return harness.run(
+    return runner.run(
         "persona-json",
         ["untuned", "tuned"],
         data=str(PERSONA),

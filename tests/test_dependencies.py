@@ -16,8 +16,8 @@ DISTRIBUTIONS = {
     "sklearn": "scikit-learn",
 }
 """Module to the distribution that brings it, where the names differ."""
-NOT_INSTALLED = {"harness", "_typeshed", "pytest"}
-"""Ourselves; what only type checkers see; who loads our plugin brings pytest."""
+NOT_INSTALLED = {"harness", "_typeshed", "pytest", "IPython"}
+"""Ourselves; what only type checkers see; who loads our plugin brings pytest, and a notebook brings IPython."""
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import harness
+from harness import runner
 from harness.backend import RunContext, RunRequirements
 from harness.cli.judge import sentences
 from harness.errors import BackendStopped, UsageError
@@ -97,7 +97,7 @@ def settings(**judge: object) -> Settings:
 def run(tmp_path: Path) -> RunLog:
     """60 rows; the two differ on the 20 multiples of three: ten even, ten odd."""
     place = {"settings": settings(), "workspace": Workspace(tmp_path), "out": tmp_path / "run"}
-    return harness.run("tests.support.fakes:Parity", ["right", "wrong"], **place)  # type: ignore[arg-type]
+    return runner.run("tests.support.fakes:Parity", ["right", "wrong"], **place)  # type: ignore[arg-type]
 
 
 def judge(tmp_path: Path, log: RunLog, **likes: object) -> Verdicts:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-import harness
+from harness import runner
 from harness.cli.run_display import ProbeProgress
 from harness.errors import BackendStopped
 from harness.execution.executor import SAME_ERRORS, Probed, probe_in_turns, told
@@ -113,7 +113,7 @@ def test_a_pipe_gets_plain_lines_now_and_then(capsys: pytest.CaptureFixture[str]
 def test_a_run_probes_in_turns_before_it_asks_all(tmp_path: Path) -> None:
     FakeBackend.asked.clear()
     table = {"kind": "tests.support.fakes:FakeBackend", "window": 4}
-    log = harness.run(
+    log = runner.run(
         "tests.support.fakes:Parity",
         ["a", "b"],
         probe_rows=3,

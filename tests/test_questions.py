@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import Environment
 
-import harness
+from harness import runner
 from harness.data.rows import DataSource
 from harness.data.sampling import seeded_order
 from harness.errors import UsageError
@@ -194,7 +194,7 @@ def test_what_cannot_be_probed_is_refused(tmp_path: Path, probe: Probe) -> None:
         list(probe_requests(unmarked, probe, 0))
     settings = Settings(backends={"taped": {"kind": "replay", "path": str(tmp_path / "answers.jsonl")}})
     with pytest.raises(UsageError, match=f"--probe {probe} .* 'taped' answers from a recording"):
-        harness.run("qqp", ["taped"], data="embedded", probe=probe, settings=settings, workspace=Workspace(tmp_path))
+        runner.run("qqp", ["taped"], data="embedded", probe=probe, settings=settings, workspace=Workspace(tmp_path))
 
 
 FIRST = requests()[0]
@@ -211,7 +211,7 @@ def run(tmp_path: Path, name: str, **options: object) -> RunLog:
     """Parity asked of a fake; passages are the numbers."""
     settings = Settings(backends={"fake": {"kind": "tests.support.fakes:FakeBackend"}})
     place = {"settings": settings, "workspace": Workspace(tmp_path), "out": tmp_path / name}
-    return harness.run("tests.support.fakes:Parity", ["fake"], **place, **options)  # type: ignore[arg-type]
+    return runner.run("tests.support.fakes:Parity", ["fake"], **place, **options)  # type: ignore[arg-type]
 
 
 def test_prompt_shots_and_probe_stand_in_the_manifest_and_change_the_request_hash(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-import harness
+from harness import runner
 from harness.errors import ExitCode, IncompleteRunError, InterruptedRunError, UsageError
 from harness.execution.executor import Observer
 from harness.reports.exports import summary_of as summary
@@ -34,11 +34,11 @@ def settings(**backends: dict[str, object]) -> Settings:
 def run(tmp_path: Path, name: str = "run", **changes: object) -> RunLog:
     backends = changes.pop("backends", {"good": {}, "bad": {"wrong_every": 3}})
     options = {"settings": settings(**backends), "workspace": Workspace(tmp_path), "out": tmp_path / name, **changes}
-    return harness.run(TASK, list(backends), **options)  # type: ignore[arg-type]
+    return runner.run(TASK, list(backends), **options)  # type: ignore[arg-type]
 
 
 def resume(tmp_path: Path, name: str = "run", **backends: dict[str, object]) -> RunLog:
-    return harness.resume(tmp_path / name, settings=settings(**backends), workspace=Workspace(tmp_path))
+    return runner.resume(tmp_path / name, settings=settings(**backends), workspace=Workspace(tmp_path))
 
 
 def change_settings(path: Path, backend: str, **changes: object) -> None:
@@ -221,7 +221,7 @@ def test_an_interruption_before_anything_was_asked_leaves_nothing_and_promises_n
 def test_a_task_whose_requests_share_an_id_is_refused_before_answers_are_mixed_up(tmp_path: Path) -> None:
     options: dict[str, Any] = {"settings": settings(good={}), "workspace": Workspace(tmp_path), "out": tmp_path / "run"}
     with pytest.raises(UsageError, match=r"the request carries the id same, not the row's own.*id=sample\.id"):
-        harness.run("tests.support.fakes:OneId", ["good"], **options)
+        runner.run("tests.support.fakes:OneId", ["good"], **options)
     assert not FakeBackend.asked
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import harness
+from harness import runner
 from harness.data.rows import DataSource
 from harness.errors import UsageError
 from harness.execution.run_plan import ask, load_rows, load_task
@@ -73,7 +73,7 @@ def test_a_task_file_runs_and_is_sliced_and_grouped(tmp_path: Path) -> None:
             answer = {"id": row.id, "text": "billing" if row.inputs["subject"] != "Crash" else "technical"}
             file.write(json.dumps(answer) + "\n")
     settings = Settings(backends={"taped": {"kind": "replay", "path": str(recorded)}})
-    log = harness.run(str(path), ["taped"], settings=settings, workspace=Workspace(tmp_path), out=tmp_path / "run")
+    log = runner.run(str(path), ["taped"], settings=settings, workspace=Workspace(tmp_path), out=tmp_path / "run")
     summary = log.summary()
     assert summary is not None
     assert summary.backends["taped"].metrics["accuracy"].value == pytest.approx(0.75)
@@ -87,10 +87,10 @@ def test_a_run_of_a_task_file_is_resumed_from_any_folder(tmp_path: Path, monkeyp
     settings = Settings(backends={"taped": {"kind": "replay", "path": str(tmp_path / "recorded.jsonl")}})
     common = {"settings": settings, "workspace": Workspace(tmp_path)}
     monkeypatch.chdir(tmp_path)
-    log = harness.run("./tickets.toml", ["taped"], out=tmp_path / "run", **common)  # type: ignore[arg-type]
+    log = runner.run("./tickets.toml", ["taped"], out=tmp_path / "run", **common)  # type: ignore[arg-type]
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert harness.resume(log.path, **common).manifest.task == "tickets"  # type: ignore[arg-type]
+    assert runner.resume(log.path, **common).manifest.task == "tickets"  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -15,21 +15,44 @@ def fields(kind: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
 
 
 def meanings(kind: type[msgspec.Struct]) -> dict[str, str]:
-    """Field -> meaning, for the fields that the docstring of `kind` explains."""
-    names = "|".join(sorted(map(re.escape, fields(kind)), key=len, reverse=True))
-    if not names:
-        return {}
-    start = re.compile(rf"(?:^|(?<=[.;)] ))((?:{names})(?:, (?:{names}))*): ")
+    """Field -> meaning, for the fields that the docstring of `kind`, or of a record it extends, explains."""
+    found: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        if issubclass(base, msgspec.Struct):
+            found |= explained(base.__doc__ or "", list(fields(base)))
+    return found
+
+
+def explained(doc: str, names: list[str]) -> dict[str, str]:
+    """Name -> meaning, for the names that a docstring explains."""
+    start = _start(names)
     found = {}
-    for paragraph in re.split(r"\n\s*\n", inspect.cleandoc(kind.__doc__ or "")):
-        text = " ".join(paragraph.split())
-        _, *parts = start.split(text)
+    for paragraph in paragraphs(doc):
+        _, *parts = start.split(paragraph)
         for joined, meaning in zip(parts[::2], parts[1::2], strict=True):
             said = meaning.strip().rstrip(";.")
             found |= dict.fromkeys(joined.split(", "), said)
     return found
 
 
+def unexplained(doc: str, names: list[str]) -> list[str]:
+    """The paragraphs of a docstring without what `explained` takes from them."""
+    start = _start(names)
+    left = [start.split(paragraph)[0].strip() for paragraph in paragraphs(doc)]
+    return [paragraph for paragraph in left if paragraph]
+
+
+def paragraphs(doc: str) -> list[str]:
+    """The paragraphs of a docstring, each on one line."""
+    return [" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", inspect.cleandoc(doc))]
+
+
+def _start(names: list[str]) -> re.Pattern[str]:
+    """Where the meaning of a name begins. Without names: nowhere."""
+    either = "|".join(sorted(map(re.escape, names), key=len, reverse=True)) or "(?!)"
+    return re.compile(rf"(?:^|(?<=[.;)] ))((?:{either})(?:, (?:{either}))*): ")
+
+
 def purpose(kind: type[msgspec.Struct]) -> str:
     """What a record is: the first paragraph of its docstring, on one line."""
-    return " ".join(re.split(r"\n\s*\n", inspect.cleandoc(kind.__doc__ or ""))[0].split())
+    return paragraphs(kind.__doc__ or "")[0]

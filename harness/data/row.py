@@ -56,7 +56,8 @@ class DataWarning(UserWarning):
 class DataRow(Record, frozen=True, kw_only=True):
     """One row as read: its fields, and the place it came from (`train.csv:12`).
 
-    classes: for columns of class numbers, the names that the data set itself gives them (a ClassLabel of the Hub).
+    fields: values by column. place: file and line, for messages (`train.csv:12`). classes: for columns of class
+    numbers, the names that the data set itself gives them (a ClassLabel of the Hub).
     """
 
     fields: dict[str, Any]

@@ -60,14 +60,21 @@ EMBEDDED = "embedded"
 
 
 class DataSource(Record, frozen=True, kw_only=True):
-    """Where a task's rows come from: `location` is a path, "embedded", or None for the Hub."""
+    """Where a task's rows come from.
+
+    location: a path, "embedded", or None for the Hub. split: "train" or "test".
+    """
 
     location: str | None = None
     split: str = "test"
 
 
 class HubDataset(Record, frozen=True, kw_only=True):
-    """A data set on the Hub: `splits` maps our split names to the Hub's."""
+    """A data set on the Hub.
+
+    path: its id, such as "fancyzhx/ag_news". config: one of its configurations. revision: a commit, branch or tag.
+    splits: our names of splits -> the Hub's.
+    """
 
     path: str
     config: str | None = None

@@ -124,6 +124,9 @@ def ask(task: Task, sample: Sample) -> Request:
     return request_of(task, msgspec.structs.replace(sample, reference="", columns={}))
 
 
+build_request = ask
+
+
 def backend_tables(options: RunOptions, settings: Settings) -> dict[str, dict[str, Any]]:
     """The raw settings of every backend of the run, with `--base`, `--batch`, `--executor` and `--workers` applied."""
     tables = {}

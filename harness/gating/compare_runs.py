@@ -28,9 +28,9 @@ class ComparedBackend(Record, frozen=True, kw_only=True, omit_defaults=False):
 class RunComparison(Record, frozen=True, kw_only=True, omit_defaults=False):
     """a against b for every metric.
 
-    rows: common rows; verdicts: for each two sides whether a may replace b, by the first metric; resolves: the smallest
-    difference of the first metric that the rows detect between the first two sides (80 % power); notes: what was left
-    out.
+    task: its name. sides: the compared backends. pairs: their differences by metric. rows: common rows; verdicts: for
+    each two sides whether a may replace b, by the first metric; resolves: the smallest difference of the first metric
+    that the rows detect between the first two sides (80 % power); notes: what was left out.
     """
 
     task: str

@@ -52,17 +52,19 @@ class Contamination(Record, frozen=True, kw_only=True, omit_defaults=False):
 class CheckResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     """One check.
 
-    name: "llama-ft: accuracy, against the reference". difference: candidate - reference (paired) or their quotient
-    (ratio); low, high: its interval at `level` (absolute checks: the interval of the candidate's own figure).
-    p: two-sided, of "no difference" (mid_p: McNemar's mid-p); harm_p: one-sided, of "not worse", exact for right or
-    wrong; harm_p_holm: over all checks. candidates: among so many the candidate is the best on these rows; the
-    interval then holds for all of them at once. margin: the largest loss that may go unnoticed; limit: the bound of an
-    absolute or ratio check.
-    needed_rows: rows in all that would probably decide an inconclusive check (80 % power, if the figures stay), and
-    needed_verdict: how; detectable: the smallest difference that the rows detect; resolves: the smallest margin that
-    they pass with 80 % power when there is no true difference. shown_worse: a pass whose loss within the margin is
-    real. unit: of differences, "points" for figures in 0..1; no_verdict: why these rows decide nothing, in words
-    without a full stop ("" where they may). sentence: the finding in words.
+    backend: the candidate's name. metric: its name. kind: what is compared with what. verdict: of this check. scope:
+    which rows. candidate, reference: the two figures. level: of the interval. method: of the interval. rows: that were
+    compared. differing: of these, rows on which the two sides differ. mid_p: of McNemar's mid-p test. needed_verdict:
+    what so many rows would show. name: "llama-ft: accuracy, against the reference". difference: candidate - reference
+    (paired) or their quotient (ratio); low, high: its interval at `level` (absolute checks: the interval of the
+    candidate's own figure). p: two-sided, of "no difference" (mid_p: McNemar's mid-p); harm_p: one-sided, of "not
+    worse", exact for right or wrong; harm_p_holm: over all checks. candidates: among so many the candidate is the best
+    on these rows; the interval then holds for all of them at once. margin: the largest loss that may go unnoticed;
+    limit: the bound of an absolute or ratio check. needed_rows: rows in all that would probably decide an inconclusive
+    check (80 % power, if the figures stay), and needed_verdict: how; detectable: the smallest difference that the rows
+    detect; resolves: the smallest margin that they pass with 80 % power when there is no true difference. shown_worse:
+    a pass whose loss within the margin is real. unit: of differences, "points" for figures in 0..1; no_verdict: why
+    these rows decide nothing, in words without a full stop ("" where they may). sentence: the finding in words.
     """
 
     name: str
@@ -123,11 +125,16 @@ class Flip(Record, frozen=True, kw_only=True, omit_defaults=False):
 class GateResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     """gate.json.
 
-    verdicts: for each two sides what the check of the headline metric bounds, and sentences: in words.
-    verdict "incomplete": too few answers for any verdict; reasons: why the sides cannot be compared, or why no
-    verdict was given. exit_code: what the command ends with under `on_inconclusive`. notes: how the gate was
-    set up, where nothing needs to be done about it. checks_off: figures that the
-    default gate holds against the reference and this one does not.
+    schema: version of the file. verdict: of the gate. task: its name. rows: of the candidate's run. sentences: the
+    verdicts in words. on_inconclusive: what an inconclusive gate does to the exit code. headline: the verdict in a
+    sentence. resolution: what the rows can detect, in a sentence. sides: candidate and reference of each comparison.
+    contamination: rows that either side was trained on. checks: all of them. diagnostics: within classes and slices,
+    never gated. flips: rows that were right and are wrong. warnings: as sentences. settings: the terms that were
+    applied. verdicts: for each two sides what the check of the headline metric bounds, and sentences: in words. verdict
+    "incomplete": too few answers for any verdict; reasons: why the sides cannot be compared, or why no verdict was
+    given. exit_code: what the command ends with under `on_inconclusive`. notes: how the gate was set up, where nothing
+    needs to be done about it. checks_off: figures that the default gate holds against the reference and this one does
+    not.
     """
 
     schema: int = SCHEMA

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-import harness
+from harness import runner
 from harness.cli.new_task import new_task
 from harness.data.rows import DataSource
 from harness.errors import UsageError
@@ -38,7 +38,7 @@ def test_a_new_task_passes_its_own_test_and_runs(tmp_path: Path, kind: str) -> N
     rows = load_rows(load_task(said["task"]), DataSource())
     recorded.write_text("".join(json.dumps({"id": row.id, "text": row.reference}) + "\n" for row in rows))
     settings = Settings(backends={"taped": {"kind": "replay", "path": str(recorded)}})
-    log = harness.run(said["task"], ["taped"], settings=settings, workspace=Workspace(tmp_path), out=tmp_path / "run")
+    log = runner.run(said["task"], ["taped"], settings=settings, workspace=Workspace(tmp_path), out=tmp_path / "run")
     summary = log.summary()
     assert summary is not None
     assert summary.backends["taped"].metrics["accuracy"].value == 1.0

@@ -45,7 +45,7 @@ def test_nothing_else_stands_beside_them(files: dict[str, str]) -> None:
     there = {
         str(p.relative_to(ROOT)) for folder in ("reference", "schemas") for p in (ROOT / "docs" / folder).iterdir()
     }
-    assert there == set(files)
+    assert there == {name for name in files if name.startswith("docs/")}
 
 
 @pytest.mark.parametrize("kind", [one for top in SETTINGS for one in [top, *inner_records(top)]])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-import harness
+from harness import runner
 from harness.errors import ExitCode, IncompleteRunError, NotComparableError, UsageError
 from harness.gating.api import gate_run
 from harness.gating.baseline_file import make_baseline, write_baseline
@@ -32,7 +32,7 @@ def run(
     tables = {n: {"kind": "tests.support.fakes:FakeBackend", "window": 4, **t} for n, t in backends.items()}
     settings = Settings(backends=tables, gate=GATE if gate is None else gate)
     options = {"settings": settings, "workspace": Workspace(folder.parent), "out": folder, **options}
-    return harness.run(TASK, list(backends), **options)
+    return runner.run(TASK, list(backends), **options)
 
 
 def baseline(tmp_path: Path, **settings: Any) -> str:
@@ -137,7 +137,7 @@ def test_the_last_run_stays_the_reference_when_this_one_is_resumed(tmp_path: Pat
     assert (log.manifest.early_stop or {})["reference"] == str(first.path)
     path = log.path / "manifest.json"
     path.write_text(path.read_text().replace('"stop_after": 8', '"stop_after": 0'))
-    log = harness.resume(log.path, settings=Settings(backends={}), workspace=place)
+    log = runner.resume(log.path, settings=Settings(backends={}), workspace=place)
     assert len(log.answered("a")) > 8
 
 
@@ -168,7 +168,7 @@ def test_a_resumed_run_counts_what_was_answered_and_asks_nothing_more_than_it_ne
     assert len(log.answered("a")) == 8
     path = log.path / "manifest.json"
     path.write_text(path.read_text().replace('"stop_after": 8', '"stop_after": 0'))
-    log = harness.resume(log.path, settings=Settings(backends={}), workspace=Workspace(tmp_path))
+    log = runner.resume(log.path, settings=Settings(backends={}), workspace=Workspace(tmp_path))
     straight = run(tmp_path / "s", {"a": {"wrong_every": 11}}, early_stop=reference)
     assert decided_after(log) == decided_after(straight)
     assert len(log.answered("a")) < 60
@@ -295,7 +295,6 @@ def test_a_candidate_that_was_trained_on_some_rows_is_asked_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The gate judges the other rows too, and these would be too few at the stop."""
-    from harness import runner
     from harness.data.contamination import Findings, Overlap
 
     reference = baseline(tmp_path, wrong_every=7)

@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-import harness
+from harness import runner
 from harness.data.sampling import ORDER_VERSION, order_version
 from harness.gating.api import open_reference
 from harness.gating.baseline_file import make_baseline, read_baseline
@@ -29,7 +29,7 @@ GATE = {"accuracy": {"margin": 0.3}}
 def run_now(folder: Path, limit: int | None = None) -> RunLog:
     """The same run by the order of today."""
     settings = Settings(backends=TABLES, gate=GATE)
-    return harness.run(
+    return runner.run(
         "tests.support.fakes:Parity",
         ["a", "b"],
         limit=limit,
@@ -84,7 +84,7 @@ def test_an_old_run_is_resumed_on_the_rows_that_it_stored(tmp_path: Path) -> Non
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:10]))
     before = (tmp_path / "run" / "samples.jsonl").read_bytes()
     FakeBackend.asked.clear()
-    log = harness.resume(tmp_path / "run", settings=Settings(backends={}), workspace=Workspace(tmp_path))
+    log = runner.resume(tmp_path / "run", settings=Settings(backends={}), workspace=Workspace(tmp_path))
     assert len(FakeBackend.asked) == 14 and len(log.lines("a")) == 24
     assert (tmp_path / "run" / "samples.jsonl").read_bytes() == before
     assert order_version(log.manifest.data) == 1

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-import harness
+from harness import runner
 from harness.adapter_manifest import read_manifest, write_manifest
 from harness.backend import RunContext
 from harness.backends import local_backend
@@ -115,14 +115,14 @@ def test_a_resumed_run_goes_on_with_the_weights_that_have_answered(base: Path, t
     folder = make_adapter(workspace, base, "tuned", decode="choose", recipe={"quantization": "none"})
     table = {"kind": "local", "adapter": str(folder), "device": "cpu"}
     options: dict[str, Any] = {"settings": Settings(backends={"tuned": table}), "workspace": workspace}
-    harness.run("agnews", ["tuned"], data="embedded", limit=6, probe_rows=2, out=tmp_path / "run", **options)
+    runner.run("agnews", ["tuned"], data="embedded", limit=6, probe_rows=2, out=tmp_path / "run", **options)
     written = tmp_path / "run" / "manifest.json"
     assert "quantization" not in json.loads(written.read_text())["backend_settings"]["tuned"]
     (log,) = (tmp_path / "run").rglob("tuned.jsonl")
     log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:-2]))
     write_manifest(folder, msgspec.structs.replace(read_manifest(folder), recipe=NF4))
 
-    finished = harness.resume(tmp_path / "run", observer=Observer(remark=remarks.append), **options)
+    finished = runner.resume(tmp_path / "run", observer=Observer(remark=remarks.append), **options)
     assert finished.manifest.backends["tuned"].settings["quantization"] == "none"
     assert len([r for r in remarks if "was trained on 4-bit weights" in r]) == 1
 
@@ -133,7 +133,7 @@ def test_answers_on_other_weights_are_never_mixed_into_a_run(base: Path, tmp_pat
     folder = make_adapter(workspace, base, "tuned", decode="choose")
     table = {"kind": "local", "adapter": str(folder), "device": "cpu"}
     options: dict[str, Any] = {"settings": Settings(backends={"tuned": table}), "workspace": workspace}
-    log = harness.run("agnews", ["tuned"], data="embedded", limit=2, out=tmp_path / "run", **options)
+    log = runner.run("agnews", ["tuned"], data="embedded", limit=2, out=tmp_path / "run", **options)
     plan = plan_resume(log.path)
     before = log.manifest.backends["tuned"]
     now = msgspec.structs.replace(before, settings={**before.settings, "quantization": "nf4"})

@@ -1,0 +1,446 @@
+"""The verbs as Python functions: run, resume, train, compare, gate, report, and `load_run`.
+
+Each takes the options of the verb of the same name, under the same names and with the same defaults, and returns an
+object instead of printing. `from harness import run, ...` is the way to import them.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness.runs.run import Run
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.adapter_group import Group
+    from harness.adapter_manifest import AdapterManifest
+    from harness.execution.executor import Observer
+    from harness.gating.compare_runs import RunComparison
+    from harness.gating.gate_result import GateResult
+    from harness.settings import Settings
+    from harness.workspace import Workspace
+
+_log = logging.getLogger("harness")
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A trained adapter.
+
+    path: its folder. manifest: everything that made it. group: every training that it was chosen from, with `seeds`
+    or `sweep`; None for a single training.
+    """
+
+    path: Path
+    manifest: "AdapterManifest"
+    group: "Group | None" = None
+
+    @property
+    def id(self) -> str:
+        """The id that names it in the workspace."""
+        return self.manifest.id
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Scores on the validation rows, by metric."""
+        return dict(self.manifest.metrics)
+
+    def __repr__(self) -> str:
+        scores = ", ".join(f"{name} {value:.3f}" for name, value in self.manifest.metrics.items())
+        return f"Adapter {self.id}: {self.manifest.task} on {self.manifest.base}" + (f"; {scores}" if scores else "")
+
+
+def run(
+    task: str,
+    backends: str | Sequence[str],
+    *,
+    data: Path | str | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    base: str | None = None,
+    repeats: int = 1,
+    latency_probe: int = 0,
+    max_cost: float | None = None,
+    use_cache: bool = True,
+    batch: bool = False,
+    executor: Literal["process", "ray"] | None = None,
+    workers: int | None = None,
+    shots: int = 0,
+    prompt: Path | str | None = None,
+    probe: Literal["blank", "shuffle"] | None = None,
+    fail_on_contamination: bool = False,
+    embedding: str | None = None,
+    early_stop: str | None = None,
+    incumbent: str | None = None,
+    candidate: str | None = None,
+    out: Path | str | None = None,
+    config: "Path | str | Settings | None" = None,
+    workspace: "Path | str | Workspace | None" = None,
+    progress: bool | None = None,
+) -> Run:
+    """Ask every backend the same prompts and return the run, its summary written.
+
+    task: a name, `./file.toml` or `./file.py:Class`.
+    backends: names from bench.toml or built-in ones: a sequence, or text with commas as on the command line.
+    data: a file, a folder or "embedded"; None: the task's data set on the Hub.
+    limit: rows at most, a seeded sample of which every smaller one is a part; None: all.
+    seed: of the sample of rows and of the few-shot examples.
+    base: replaces the model of every local backend.
+    repeats: how often each row is asked; a row's value is the mean over its repeats.
+    latency_probe: rows that each backend is first asked one at a time, to measure latency.
+    max_cost: USD that the run may incur; it stops before more is spent.
+    use_cache: whether answers may come from the answer cache and go there.
+    batch: paid backends use their provider's batch API.
+    executor: where local models run: "process" or "ray"; None: as bench.toml says.
+    workers: Ray workers that hold each local model.
+    shots: solved training rows shown before each question.
+    prompt: a file with another prompt, a Jinja template.
+    probe: "blank" or "shuffle": ask without the rows' own texts, or with those of other rows, to find leaks.
+    fail_on_contamination: refuse rows that a candidate was trained on.
+    embedding: a model (a folder or a Hub id) that compares open answers with their references.
+    early_stop: a baseline, a run or one of the backends: asking ends once the gate's question against it is answered.
+    incumbent: the backend that would be replaced; None: as `[verdict]` says, else the API.
+    candidate: the backend that would replace it; None: as `[verdict]` says, else the tuned or local one.
+    out: the run directory, or a URL of object storage; None: a new folder in the workspace.
+    config: a settings file; None: the nearest bench.toml upwards from the current folder.
+    workspace: the folder of runs, adapters and the cache; None: `BENCH_HOME`, else `./.bench`.
+    progress: show progress (on standard error, in a notebook below the cell); None: on a terminal and in a notebook.
+    Without it, remarks go to the logger "harness" as warnings.
+
+    A run that lacks answers is returned like any other: see `Run.complete`.
+
+    Raises UsageError before anything is sent, IncompleteRunError where the disk is full, and InterruptedRunError after
+    Ctrl-C; the run directory can then be given to `resume`.
+    """
+    from harness import runner
+    from harness.cli.options import split_names
+
+    names = split_names(backends if isinstance(backends, str) else ",".join(backends), "backends")
+    with _observer(progress) as observer:
+        log = runner.run(
+            task,
+            names,
+            data=None if data is None else str(data),
+            limit=limit,
+            seed=seed,
+            base=base,
+            repeats=repeats,
+            probe_rows=latency_probe,
+            batch=batch,
+            executor=executor,
+            workers=workers,
+            shots=shots,
+            prompt=None if prompt is None else str(prompt),
+            probe=probe,
+            fail_on_contamination=fail_on_contamination,
+            early_stop=early_stop,
+            embedding=embedding,
+            incumbent=incumbent,
+            candidate=candidate,
+            out=out,
+            settings=_settings(config),
+            workspace=_workspace(workspace),
+            max_cost=max_cost,
+            use_cache=use_cache,
+            observer=observer,
+        )
+    return Run(log)
+
+
+def resume(
+    run: Run | Path | str,
+    *,
+    max_cost: float | None = None,
+    use_cache: bool = True,
+    embedding: str | None = None,
+    config: "Path | str | Settings | None" = None,
+    workspace: "Path | str | Workspace | None" = None,
+    progress: bool | None = None,
+) -> Run:
+    """Finish a run: ask what has no answer yet, pay for nothing twice, and write the summary.
+
+    run: a run, or what `load_run` takes. Everything comes from its manifest except secrets, limits and the options.
+    max_cost: USD that the run may incur, counting its earlier sessions.
+    use_cache, config, workspace, progress: as in `run`.
+    embedding: as in `run`; answers that exist already can be compared with their references later.
+
+    Raises as `run`, and UsageError where the task, a model or an adapter has changed since.
+    """
+    from harness import runner
+
+    place = _workspace(workspace)
+    with _observer(progress) as observer:
+        log = runner.resume(
+            _run_path(run, place),
+            settings=_settings(config),
+            workspace=place,
+            max_cost=max_cost,
+            use_cache=use_cache,
+            embedding=embedding,
+            observer=observer,
+        )
+    return Run(log)
+
+
+def train(
+    task: str,
+    *,
+    base: str | None = None,
+    recipe: Path | str | None = None,
+    data: Path | str | None = None,
+    limit: int | None = None,
+    prompt: Path | str | None = None,
+    seed: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    seeds: int = 1,
+    sweep: Mapping[str, Sequence[Any]] | None = None,
+    out: Path | str | None = None,
+    max_cost: float | None = None,
+    track: Literal["mlflow", "wandb", "trackio", "tensorboard"] | None = None,
+    workspace: "Path | str | Workspace | None" = None,
+    progress: bool | None = None,
+) -> Adapter:
+    """Fine-tune an adapter on a task's training rows, here or at a provider, and return it.
+
+    task: a name, `./file.toml` or `./file.py:Class`.
+    base: the base model, a Hub id or a folder; None: the recipe's.
+    recipe: a recipe's name or a TOML file; None: the task's.
+    data: a folder or "embedded"; None: the task's data set on the Hub.
+    limit: training rows at most; None: as the recipe says.
+    prompt: a file with another prompt, a Jinja template.
+    seed: of every choice; None: the recipe's.
+    overrides: recipe fields and their values, `{"lora.r": 8}` (`--set`).
+    seeds: trainings with the seeds S, S + 1, ..; the best on the validation rows is chosen.
+    sweep: recipe fields and the values to try, `{"learning_rate": [1e-4, 2e-4]}`; several fields make a grid.
+    out: the adapter's folder; None: a new folder in the workspace, which becomes the current adapter.
+    max_cost: for hosted fine-tuning, USD: what could cost more is refused before anything is uploaded.
+    track: a tracker that records the training as well.
+    workspace, progress: as in `run`.
+
+    Raises UsageError for wrong options, rows or recipes, MissingExtraError where the extra `local` is not installed,
+    TrainingError where the loss is not finite, and InterruptedRunError after Ctrl-C in hosted fine-tuning.
+    """
+    from harness.adapters import dispatch
+    from harness.adapters.train_options import TrainOptions
+    from harness.reports.training_page import write_training_report
+
+    changed = {**(overrides or {}), **({} if seed is None else {"seed": seed})}
+    options = TrainOptions(
+        task,
+        base,
+        None if recipe is None else str(recipe),
+        tuple(f"{key}={_toml(value)}" for key, value in changed.items()),
+        None if data is None else str(data),
+        limit,
+        None if out is None else Path(out),
+        None if prompt is None else str(prompt),
+        max_cost=max_cost,
+        track=track,
+    )
+    console, place = _console(progress), _workspace(workspace)
+    if sweep or seeds > 1:
+        sweeps = tuple(f"{key}={','.join(map(_toml, values))}" for key, values in (sweep or {}).items())
+        done = dispatch.train_group(options, sweeps, seeds, place, console)
+        adapter, folders = Adapter(done.folder, done.manifest, done.group), done.folders
+    else:
+        folder, manifest = dispatch.train(options, place, console)
+        adapter, folders = Adapter(folder, manifest), [folder]
+    for trained in folders:
+        write_training_report(trained)
+    return adapter
+
+
+def compare(
+    a: Run | Path | str,
+    b: Run | Path | str,
+    *,
+    candidate: str | None = None,
+    reference: str | None = None,
+    out: Path | str | None = None,
+    redact: bool = False,
+    workspace: "Path | str | Workspace | None" = None,
+) -> "RunComparison":
+    """Compare two runs on the rows that both asked in the same words, with intervals and paired tests.
+
+    a, b: runs, or what `load_run` takes.
+    candidate: the backend of `a`; None: every one that bears the same name in both.
+    reference: the backend of `b` that it is compared with.
+    out: write the comparison there as an HTML page as well.
+    redact: leave rows and answers out of that page.
+    workspace: as in `run`.
+
+    Raises NotComparableError for another task, parser or metric version and where no row is common, IncompleteRunError
+    for a run that has not ended, and UsageError for unknown runs and backends.
+    """
+    from harness.gating.compare_runs import compare_two_runs
+    from harness.gating.evaluate import GateSource
+
+    place = _workspace(workspace)
+    left, right = load_run(a, workspace=place).log, load_run(b, workspace=place).log
+    found = compare_two_runs(GateSource.of_run(left), GateSource.of_run(right), candidate, reference)
+    if out is not None:
+        from harness.reports.compare_page import write_compare
+
+        write_compare(found, left, right, Path(out), redact=redact)
+    return found
+
+
+def gate(
+    run: Run | Path | str,
+    *,
+    baseline: Path | str | None = None,
+    candidate: str | None = None,
+    reference: str | None = None,
+    margin: Mapping[str, float] | None = None,
+    at_most: Mapping[str, float] | None = None,
+    at_least: Mapping[str, float] | None = None,
+    ratio: Mapping[str, float] | None = None,
+    on_inconclusive: Literal["warn", "block"] | None = None,
+    latency_runs: Sequence[Run | Path | str] = (),
+    out: Path | str | None = None,
+    config: "Path | str | Settings | None" = None,
+    workspace: "Path | str | Workspace | None" = None,
+) -> "GateResult":
+    """Decide whether a candidate may ship, and write `gate.json`.
+
+    run: the run that is judged, or what `load_run` takes.
+    baseline: a baseline file (`bench baseline accept`) or another run.
+    candidate: the backend of `run` that is judged; None: every one that bears the same name in the baseline.
+    reference: the backend that it is compared with; without `baseline`, one of the same run.
+    margin: the largest loss that may go unnoticed, by figure: `{"accuracy": 0.02}`.
+    at_most, at_least: limits of the upper and the lower 95 % bound, by figure.
+    ratio: candidate / reference, for `cost_per_1000`, `latency_p50` and `latency_p95`.
+    on_inconclusive: what `exit_code` is then: 0 for "warn", 5 for "block"; None: as `[gate]` says, else "warn".
+    latency_runs: five or more runs that probe both sides, for latency ratios.
+    out: where `gate.json` is written; None: into the run directory.
+    config, workspace: as in `run`.
+
+    The result's `passed` and `verdict` say how it went: a candidate that fails raises nothing. Raises UsageError for
+    wrong settings, names or files, IncompleteRunError for a run that has not ended, and NotComparableError where there
+    is no baseline or no common backend.
+    """
+    from harness.files import write_json
+    from harness.gating.api import gate_run
+
+    place, settings = _workspace(workspace), _settings(config)
+    terms = {"margin": margin, "at_most": at_most, "at_least": at_least, "ratio": ratio}
+    flags: dict[str, dict[str, float]] = {}
+    for term, values in terms.items():
+        for figure, value in (values or {}).items():
+            flags.setdefault(figure, {})[term] = value
+    path = _run_path(run, place)
+    result = gate_run(
+        path,
+        workspace=place,
+        table=settings.gate,
+        where=f"{settings.path} [gate]" if settings.path else "[gate]",
+        baseline=None if baseline is None else str(baseline),
+        candidate=candidate,
+        reference=reference,
+        flags=flags,
+        on_inconclusive=on_inconclusive,
+        latency_runs=[_run_path(one, place) for one in latency_runs],
+    )
+    write_json(path / "gate.json" if out is None else Path(out), result)
+    return result
+
+
+def report(
+    run: Run | Path | str,
+    out: Path | str | None = None,
+    *,
+    redact: bool = False,
+    workspace: "Path | str | Workspace | None" = None,
+) -> Path:
+    """Write the report of a run and return its path.
+
+    run: a run, or what `load_run` takes.
+    out: the file; its suffix decides what is written: `.html` (a page), `.json`, `.csv` or `.md` (figures). None:
+    `report.html` in the run directory, `report-redacted.html` with `redact`.
+    redact: leave out all rows and answers, for sharing.
+    workspace: as in `run`.
+
+    Raises UsageError for an unknown run or suffix, and IncompleteRunError for a run that has not ended.
+    """
+    from harness.files import write_whole
+    from harness.reports.exports import export, summary_of
+    from harness.reports.run_page import write_report
+
+    log = load_run(run, workspace=workspace).log
+    summary = summary_of(log)
+    target = Path(out) if out is not None else log.path / ("report-redacted.html" if redact else "report.html")
+    if target.suffix.lower() in (".html", ".htm"):
+        write_report(log, target, redact=redact)
+    else:
+        write_whole(target, export(summary, target.suffix).encode())
+    return target
+
+
+def load_run(run: Run | Path | str = "last", *, workspace: "Path | str | Workspace | None" = None) -> Run:
+    """Open a run.
+
+    run: a run directory, an id or short id, "last" for the newest of the workspace, or a URL of object storage, from
+    where it is fetched; a `Run` is returned as it is.
+    workspace: as in `run`.
+
+    Raises UsageError where there is no such run, or its manifest is not readable or of a newer schema.
+    """
+    if isinstance(run, Run):
+        return run
+    from harness.runs.run_log import RunLog
+
+    return Run(RunLog.open(_run_path(run, _workspace(workspace))))
+
+
+def _run_path(run: Run | Path | str, workspace: "Workspace") -> Path:
+    return run.path if isinstance(run, Run) else workspace.find_run(str(run))
+
+
+def _workspace(given: "Path | str | Workspace | None") -> "Workspace":
+    from harness.workspace import Workspace
+
+    if isinstance(given, Workspace):
+        return given
+    return Workspace.current() if given is None else Workspace(Path(given))
+
+
+def _settings(given: "Path | str | Settings | None") -> "Settings":
+    from harness.settings import Settings, load_settings
+
+    if isinstance(given, Settings):
+        return given
+    return load_settings(None if given is None else Path(given))
+
+
+def _toml(value: Any) -> str:
+    """A value as `--set` and `--sweep` take it: TOML and JSON write texts, numbers, booleans and lists alike."""
+    import msgspec
+
+    return msgspec.json.encode(value).decode()
+
+
+def _console(progress: bool | None) -> "Console":
+    """Standard error, or the output of the notebook's cell; quiet where no progress is wanted."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    console.quiet = not (console.is_terminal or console.is_jupyter) if progress is None else not progress
+    return console
+
+
+@contextmanager
+def _observer(progress: bool | None) -> "Iterator[Observer]":
+    from harness.execution.executor import Observer
+
+    console = _console(progress)
+    if console.quiet:
+        yield Observer(remark=_log.warning, working=_log.info)
+        return
+    from harness.cli.run_display import observed
+
+    with observed(console, quiet=False) as observer:
+        yield observer
