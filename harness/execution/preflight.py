@@ -1,6 +1,5 @@
 """Checks before a run sends anything: servers, contaminated rows, and adapters trained on another prompt."""
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -10,6 +9,7 @@ from harness.backend import Backend
 from harness.data.contamination import Findings, Overlap, Signatures, find_overlap
 from harness.data.rows import EMBEDDED, DataSource
 from harness.errors import UsageError
+from harness.execution.event_loop import run_coroutine
 from harness.execution.run_plan import RunPlan, ask, load_rows
 from harness.records import BackendIdentity, Row, Sample
 from harness.task import Task, invalid_targets
@@ -36,7 +36,7 @@ def check_servers(backends: Iterable[Backend]) -> None:
     """
     servers = [backend for backend in backends if isinstance(backend, AsksServer)]
     if servers:
-        asyncio.run(_reach(servers))
+        run_coroutine(_reach(servers))
 
 
 async def _reach(servers: Sequence[AsksServer]) -> None:

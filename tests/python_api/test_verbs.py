@@ -162,6 +162,14 @@ def test_a_run_within_a_running_event_loop(tmp_path: Path) -> None:
     assert asyncio.run(cell()).complete
 
 
+def test_no_module_but_the_command_line_starts_a_loop_of_its_own() -> None:
+    # asyncio.run() fails where a loop is running, as in a notebook; run_coroutine() does not.
+    root = Path(__file__).parents[2]
+    own = [path for folder in ("harness", "adapters", "reports", "tasks") for path in (root / folder).rglob("*.py")]
+    starting = {path.name for path in own if "asyncio.run(" in path.read_text("utf-8") and path.parent.name != "cli"}
+    assert starting <= {"event_loop.py"}
+
+
 def test_an_api_backend_with_its_cache_within_a_running_event_loop(tmp_path: Path, server: OpenAIServer) -> None:
     rows = recorded_settings(tmp_path)
     table = {"kind": "openai", "model": "m", "base_url": server.url, "price": {"input": 1.0, "output": 1.0}}
