@@ -188,17 +188,19 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        from importlib.metadata import version
+if not TYPE_CHECKING:  # a type checker would take any name for one of the package
 
-        return version("bench-harness")
-    if name not in _WHERE:
-        raise AttributeError(f"module 'harness' has no attribute '{name}'")
-    from importlib import import_module
+    def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            from importlib.metadata import version
 
-    found = globals()[name] = getattr(import_module(_WHERE[name]), name)
-    return found
+            return version("bench-harness")
+        if name not in _WHERE:
+            raise AttributeError(f"module 'harness' has no attribute '{name}'")
+        from importlib import import_module
+
+        found = globals()[name] = getattr(import_module(_WHERE[name]), name)
+        return found
 
 
 def __dir__() -> list[str]:
