@@ -90,7 +90,7 @@ def test_one_server_of_several_suffices(closed: str) -> None:
 
 def test_a_host_that_is_never_resolved_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     ended = threading.Event()
-    monkeypatch.setattr(early_check, "LOOK_S", 0.05)
+    monkeypatch.setattr(early_check, "CONNECT_S", 0.05)
     monkeypatch.setattr(early_check, "connection_fault", lambda url: ended.wait(60))
     with pytest.raises(UnreachableError, match=r"http://gpu1:8000/v1 \(no connection within 0\.05 s\)"):
         refuse_unreachable("backend 'api'", ["http://gpu1:8000/v1"])

@@ -70,16 +70,14 @@ def test_the_printed_command_serves_base_and_adapter(
     assert equal >= 11, "the served copy answers as the adapter does here"
 
 
-def test_base_and_adapter_that_answer_alike_are_called_out(work: Path, vllm: servers.Server, adapter: Path) -> None:
-    served = read_manifest(adapter).id
-    settings(work, vllm, one=f'model = "{served}"', two=f'model = "{served}"')
-    text = (work / "bench.toml").read_text("utf-8")  # the same model under another name, as a wrong route would give
-    (work / "bench.toml").write_text(
-        text.replace("[backends.two]", "[backends.two]\nprice = { input = 1, output = 1 }")
-    )
-    words = ("--data", "embedded", "--limit", "24", "--backends", "one,two", "--no-cache", "--out", "run")
-    bench("run", "--task", "agnews", *words)
-    assert texts_of(work / "run", "one") == texts_of(work / "run", "two")
+def test_base_and_adapter_that_answer_alike_are_called_out(
+    work: Path, vllm: servers.Server, adapter: Path, smollm2: Path
+) -> None:
+    settings(work, vllm, base=f'model = "{smollm2}"', tuned=f'model = "{read_manifest(adapter).id}"')
+    words = ("--data", "embedded", "--limit", "24", "--backends", "base,tuned", "--no-cache", "--out", "run")
+    text = " ".join(bench("run", "--task", "agnews", *words).split())
+    alike = texts_of(work / "run", "base") == texts_of(work / "run", "tuned")  # vLLM mixes adapters up
+    assert ("gave the same text on 24 of 24 rows" in text) == alike
 
 
 def test_closed_labels_are_whole_in_every_decode_mode(work: Path, vllm: servers.Server, smollm2: Path) -> None:

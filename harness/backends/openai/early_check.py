@@ -12,9 +12,10 @@ from harness.backends.openai.openai_settings import OpenAISettings
 from harness.errors import UnreachableError, UsageError
 from harness.money.prices import price_table, today
 
+CONNECT_S = 2.0
+"""How long a server may take to accept a connection; one packet that is lost and sent again is allowed for."""
 LOOK_S = 2.5
-"""How long a server may take to be reached, and to list its models; one that is slow to list them is asked all the
-same."""
+"""How long a server may take to list its models; one that is slow to list them is asked all the same."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Hosts that are never asked through a proxy of the environment."""
 _PORTS = {"http": 80, "https": 443}
@@ -39,20 +40,20 @@ def retired(name: str, model: str, day: str) -> UsageError:
 
 
 def refuse_unreachable(where: str, urls: Sequence[str]) -> None:
-    """Raises UnreachableError, with address and cause, where none of the servers accepts a connection within LOOK_S.
+    """Raises UnreachableError, with address and cause, where none of the servers accepts a connection within CONNECT_S.
 
     Servers that are asked through a proxy of the environment are taken to be there: only the proxy can tell. The
     threads are daemons: a resolver that never answers does not keep the process from ending.
     """
     if not urls or any(_proxied(url) for url in urls):
         return
-    causes: dict[str, str | None] = dict.fromkeys(urls, f"no connection within {LOOK_S:g} s")
+    causes: dict[str, str | None] = dict.fromkeys(urls, f"no connection within {CONNECT_S:g} s")
 
     def look(url: str) -> None:
         causes[url] = connection_fault(url)
 
     threads = [threading.Thread(target=look, args=(url,), daemon=True) for url in causes]
-    deadline = time.monotonic() + LOOK_S
+    deadline = time.monotonic() + CONNECT_S
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -67,10 +68,10 @@ def connection_fault(url: str) -> str | None:
     """Why no connection to the URL's host and port can be made, in words; None where one can."""
     parts = urlsplit(url)
     try:
-        with socket.create_connection((parts.hostname or "", parts.port or _PORTS[parts.scheme]), LOOK_S):
+        with socket.create_connection((parts.hostname or "", parts.port or _PORTS[parts.scheme]), CONNECT_S):
             return None
     except TimeoutError:
-        return f"no connection within {LOOK_S:g} s"
+        return f"no connection within {CONNECT_S:g} s"
     except OSError as error:
         return words_of(error)
 
