@@ -19,11 +19,11 @@ from harness.adapters.train_options import TrainOptions
 from harness.adapters.training_rows import Rows, choose_rows
 from harness.backends.sklearn_backend import TfidfClassifier, missing_sklearn
 from harness.errors import UsageError
-from harness.execution.run_plan import ask
 from harness.metrics import ACCURACY
 from harness.prompting.prompt_override import prompt_of
 from harness.records import Completion, Sample
 from harness.task import Task
+from harness.task_loading import build_request
 from harness.training_record import ANSWER_SHARE, commonest_share, constant_facts
 from harness.workspace import Workspace
 
@@ -114,7 +114,7 @@ def _fit(
 
 
 def _texts(task: Task, samples: list[Sample]) -> list[str]:
-    return ["\n\n".join(ask(task, sample).passage_texts()) for sample in samples]
+    return ["\n\n".join(build_request(task, sample).passage_texts()) for sample in samples]
 
 
 def _accuracy(task: Task, classifier: TfidfClassifier, held: list[Sample]) -> float:
@@ -132,5 +132,5 @@ def _answered(task: Task, classifier: TfidfClassifier, held: list[Sample]) -> li
     for sample, label in zip(held, _said(task, classifier, held) if held else (), strict=True):
         score = task.score(sample, Completion(id=sample.id, text=label, finish="stop"))
         value = None if score.correct is None else float(score.correct)
-        found.append(Answered(sample, ask(task, sample), label, score, value))
+        found.append(Answered(sample, build_request(task, sample), label, score, value))
     return found

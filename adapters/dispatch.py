@@ -10,7 +10,7 @@ from rich.console import Console
 from harness.adapter_manifest import AdapterManifest
 from harness.adapters.recipe import load_recipe, recipe_table
 from harness.adapters.train_options import TrainOptions
-from harness.backends.local.base_files import missing_extra
+from harness.backends.local.base_files import missing_local_extra
 from harness.errors import BenchError, ExitCode, UsageError
 from harness.workspace import Workspace
 
@@ -143,4 +143,4 @@ def need_local() -> None:
         import torch  # noqa: F401
         import transformers  # noqa: F401
     except ImportError:
-        raise missing_extra() from None
+        raise missing_local_extra() from None

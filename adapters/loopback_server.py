@@ -20,7 +20,7 @@ import msgspec
 
 from harness.data.rows import DataSource
 from harness.errors import BenchError
-from harness.execution.run_plan import ask, load_rows, load_task
+from harness.task_loading import build_request, load_rows, load_task
 
 MODEL = "tfidf-logreg"
 
@@ -33,7 +33,7 @@ def fit(task_name: str, location: str | None) -> Any:
 
     task = load_task(task_name)
     samples = load_rows(task, DataSource(location=location, split="train"))
-    prompts = ["\n".join(m.content for m in ask(task, s).messages) for s in samples]
+    prompts = ["\n".join(m.content for m in build_request(task, s).messages) for s in samples]
     classifier = make_pipeline(TfidfVectorizer(sublinear_tf=True), LogisticRegression(C=10, max_iter=1000))
     return classifier.fit(prompts, [task.target(s) for s in samples])
 

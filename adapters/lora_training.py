@@ -37,7 +37,7 @@ from harness.adapters.training_rows import Rows, choose_rows
 from harness.adapters.validation import Validation
 from harness.backends.local.architecture import best_attention, context_of, read_config, stored_dtype
 from harness.backends.local.base_files import BaseFiles, find_base
-from harness.backends.local.weight_loading import Placement, first_line, load_tokenizer, place
+from harness.backends.local.weight_loading import Placement, first_line, load_tokenizer, resolve_placement
 from harness.data.sampling import fingerprint
 from harness.errors import BenchError, UsageError
 from harness.files import write_json
@@ -151,7 +151,7 @@ def prepare(options: TrainOptions, rows: Rows | None = None) -> PreparedTraining
     files = find_base(base)
     small = sum(path.stat().st_size for path in files.weights) < SMALL_BYTES
     attention, stored = best_attention(files), stored_dtype(files)
-    placement = place(distributed.device(), recipe.dtype, attention, "none", 1 if small else None, stored)
+    placement = resolve_placement(distributed.device(), recipe.dtype, attention, "none", 1 if small else None, stored)
     distributed.share(recipe)  # refused here where processes cannot share a step equally
     sizes(files, recipe, len(task.labels))  # and here where the adapter does not fit the base
     tokenizer = load_tokenizer(files)
@@ -204,7 +204,9 @@ def train(
 
 def _fit_to_start(recipe: Recipe) -> None:
     """What a dry run need not have: raises UsageError where this machine or launch cannot do what the recipe asks."""
-    placement = place(distributed.device(), recipe.dtype, "auto", recipe.quantization, None)  # 4 bits need bitsandbytes
+    placement = resolve_placement(
+        distributed.device(), recipe.dtype, "auto", recipe.quantization, None
+    )  # 4 bits need bitsandbytes
     check_device(recipe, placement)
     if recipe.sharding == "fsdp2" and distributed.world() == 1:
         raise UsageError(

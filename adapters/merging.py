@@ -15,13 +15,13 @@ from harness.backends.local.architecture import best_attention
 from harness.backends.local.base_files import find_base
 from harness.backends.local.engine import LocalEngine
 from harness.backends.local.model_loading import model_loading
-from harness.backends.local.weight_loading import DTYPES, LOAD_ERRORS, first_line, load_tokenizer, place
+from harness.backends.local.weight_loading import DTYPES, LOAD_ERRORS, first_line, load_tokenizer, resolve_placement
 from harness.data.rows import DataSource
 from harness.data.sampling import seeded_order
 from harness.errors import BenchError, UsageError
-from harness.execution.run_plan import ask, load_rows, load_task
 from harness.records import Completion, Request
 from harness.task import Task
+from harness.task_loading import build_request, load_rows, load_task
 
 UNMERGED = {
     "head": "trains a head, which has no merged form",
@@ -58,7 +58,7 @@ def merge(folder: Path, out: Path, rows: int, task_spec: str | None = None) -> M
     files = find_base(manifest.base_spec)
     if files.sha256() != manifest.base_sha256:
         raise UsageError(f"base {manifest.base} has other weights than the ones adapter {manifest.id} was trained on.")
-    placement = place("auto", "auto", best_attention(files), "none", None)
+    placement = resolve_placement("auto", "auto", best_attention(files), "none", None)
     tokenizer = load_tokenizer(files)
     try:
         with model_loading(), quiet_peft():
@@ -74,7 +74,7 @@ def merge(folder: Path, out: Path, rows: int, task_spec: str | None = None) -> M
     except LOAD_ERRORS as error:
         raise UsageError(f"adapter {manifest.id} cannot be loaded on {manifest.base}: {first_line(error)}.") from error
     samples = seeded_order(load_rows(task, DataSource(location=location, split="train")), manifest.seed)[:rows]
-    requests = [ask(task, sample) for sample in samples]
+    requests = [build_request(task, sample) for sample in samples]
     template = dict(manifest.recipe.get("template") or {})
     before = _answers(tuned, tokenizer, requests, template)
     with torch.no_grad():

@@ -7,7 +7,7 @@ import msgspec
 
 from harness.adapter_manifest import WEIGHTS, AdapterManifest, read_manifest, weights_digest
 from harness.adapters.serving import CONFIG
-from harness.backends.local.base_files import missing_extra
+from harness.backends.local.base_files import missing_local_extra
 from harness.errors import UsageError
 from harness.path_redaction import is_path
 
@@ -82,7 +82,7 @@ def push(folder: Path, repo: str, *, public: bool) -> Pushed:
         from huggingface_hub import CommitOperationAdd, HfApi
         from huggingface_hub import errors as hub
     except ImportError:
-        raise missing_extra() from None
+        raise missing_local_extra() from None
     api = HfApi()
     no_line: Any = hub.HTTPError  # type: ignore[attr-defined]  # of the client's own HTTP library, which changes
     try:

@@ -16,10 +16,10 @@ from harness.adapters.training_rows import OWN_ROWS, Rows, row_id
 from harness.data.contamination import Signatures
 from harness.data.rows import EMBEDDED
 from harness.data.sampling import ORDER, ORDER_VERSION, fingerprint
-from harness.execution.run_plan import ask
 from harness.files import lock, write_json
 from harness.records import Record
 from harness.task import Task
+from harness.task_loading import build_request
 from harness.timestamps import utc_now
 from harness.workspace import Workspace
 
@@ -64,7 +64,7 @@ def write_rows(folder: Path, task: Task, rows: Rows) -> None:
     """Ids and signatures of all rows the adapter has seen, for the contamination check of later runs."""
     lists = {"train": [row_id(s) for s in rows.train], "validation": [row_id(s) for s in rows.validation]}
     write_json(folder / ROWS, lists)
-    seen = (ask(task, sample).passage_texts() for sample in (*rows.train, *rows.validation))
+    seen = (build_request(task, sample).passage_texts() for sample in (*rows.train, *rows.validation))
     Signatures.of(seen).save(folder)
 
 

@@ -26,7 +26,7 @@ from transformers.masking_utils import sdpa_mask
 from harness.adapters import distributed
 from harness.adapters.training_examples import IGNORED, Example, as_items, collate
 from harness.backends.local.batching import is_out_of_memory
-from harness.backends.local.exactness import alike, short_window
+from harness.backends.local.exactness import equal_up_to_rounding, short_window
 from harness.backends.local.kv_cache import shared_length
 
 IMPLEMENTATION = "bench_shared_prefix"
@@ -240,7 +240,7 @@ def _is_exact(model: Any) -> bool:
     finally:
         for module in training:
             module.training = True
-    return alike(torch.cat(wanted), found)
+    return equal_up_to_rounding(torch.cat(wanted), found)
 
 
 def _alone(model: Any, example: Example) -> Tensor:

@@ -6,9 +6,9 @@ from typing import Any
 
 from harness.adapter_manifest import MANIFEST
 from harness.errors import TrainingError, UsageError
-from harness.execution.run_plan import load_task
 from harness.prompting.prompt_override import Prompted
 from harness.task import Task
+from harness.task_loading import load_task
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from torch.utils.data import Sampler
 
 from harness.adapters.recipe import Recipe
 from harness.errors import DataError
-from harness.execution.run_plan import ask
 from harness.prompting.chat_rendering import Renderer
 from harness.records import Sample
 from harness.task import Task
+from harness.task_loading import build_request
 
 IGNORED = -100
 """The label of positions that carry no loss."""
@@ -38,7 +38,7 @@ def encode(
 ) -> tuple[list[Example], list[str]]:
     """Tokenise rows. Returns the examples and remarks; raises UsageError for rows too long (unless told otherwise)."""
     room = min(recipe.max_length or context, context)
-    requests = [ask(task, sample) for sample in samples]
+    requests = [build_request(task, sample) for sample in samples]
     if recipe.objective == "head":
         prompts = renderer.passage_prompts(requests, room if recipe.too_long == "cut" else 1 << 30)
         number = {label: n for n, label in enumerate(task.labels)}

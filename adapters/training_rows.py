@@ -9,9 +9,9 @@ from harness.data.contamination import Signatures, find_overlap
 from harness.data.rows import EMBEDDED, DataSource
 from harness.data.sampling import fingerprint, seeded_order
 from harness.errors import DataError, UsageError
-from harness.execution.run_plan import ask, load_rows
 from harness.records import Sample
 from harness.task import NO_TARGET, Task, invalid_targets
+from harness.task_loading import build_request, load_rows
 from harness.text_format import count_noun
 
 OWN_ROWS = "the task's own rows"
@@ -145,8 +145,10 @@ def _without_evaluation_rows(
         named = ", ".join(shared[:SHOWN])
         remarks.append(f"{len(shared)} training rows also stand in the evaluation split and are left out: {named}.")
     kept = [s for s in samples if row_id(s) not in evaluated]
-    learned, asked = (Signatures.of(ask(task, s).passage_texts() for s in rows) for rows in (kept, evaluation))
-    near = find_overlap(asked, learned, "the training rows").rows
+    training, tested = (
+        Signatures.of(build_request(task, s).passage_texts() for s in rows) for rows in (kept, evaluation)
+    )
+    near = find_overlap(tested, training, "the training rows").rows
     if near:
         remarks.append(
             f"{len(near)} of {len(evaluation)} evaluation rows nearly repeat a training row; they stay in, and a run "

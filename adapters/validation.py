@@ -6,10 +6,10 @@ from harness.adapters import distributed
 from harness.adapters.lora_model import whole_outside_layers
 from harness.adapters.report_samples import Answered, few
 from harness.backends.local.engine import LocalEngine
-from harness.execution.run_plan import ask
 from harness.metrics import Metric
 from harness.records import Decode, Sample, Score
 from harness.task import Task
+from harness.task_loading import build_request
 from harness.training_record import ANSWER_SHARE, StepAnswers, commonest_share
 
 from .recipe import Recipe
@@ -27,7 +27,7 @@ class Validation:
         self.decode: Decode = recipe.default_decode
         self.template = recipe.template
         self.sharded = recipe.sharding != "none"
-        self.requests = [ask(task, sample) for sample in samples]
+        self.requests = [build_request(task, sample) for sample in samples]
         self.metric = task.metrics[0]
         self.shown = StepAnswers()
 

@@ -23,13 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local_models import Made, make, make_writers
+from local_models import INSTRUCTION, LABELS, Made, make, make_writers, prompt
 
-LABELS = ["World", "Sports", "Business", "Sci/Tech"]
-INSTRUCTION = (
-    "Classify the news item into one topic: World, Sports, Business or Sci/Tech. "
-    "Answer with the topic and nothing else.\n\n"
-)
 HERE = Path(__file__).parent
 
 
@@ -60,12 +55,6 @@ def read_rows(path: Path) -> list[tuple[int, str]]:
         rows = [(int(c) - 1, f"{t}\n{d}".replace("\\", " ").strip()) for c, t, d in csv.reader(file)]
     step = 7919  # a fixed stride mixes the classes without a copy of the harness's own order
     return [rows[i * step % len(rows)] for i in range(len(rows))]
-
-
-def prompt(text: str, shots: list[tuple[int, str]]) -> str:
-    """Instruction, fixed shots, the item: the same text for every contestant."""
-    shown = "".join(f"News: {s}\n\nTopic: {LABELS[c]}\n\n" for c, s in shots)
-    return f"{INSTRUCTION}{shown}News: {text}\n\nTopic:"
 
 
 def run(python: str, contestant: str, job: dict[str, Any], threads: int) -> Ran:

@@ -10,8 +10,7 @@ import time
 from collections.abc import Callable
 
 import torch
-from local import LABELS, prompt
-from local_models import VOCABULARY, shape, train_tokenizer
+from local_models import LABELS, VOCABULARY, prompt, shape, train_tokenizer
 from transformers import LlamaForCausalLM
 
 from harness.backends.local.engine import LocalEngine

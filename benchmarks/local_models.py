@@ -8,6 +8,11 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification, PreTrainedTokenizerFast
 
+LABELS = ["World", "Sports", "Business", "Sci/Tech"]
+INSTRUCTION = (
+    "Classify the news item into one topic: World, Sports, Business or Sci/Tech. "
+    "Answer with the topic and nothing else.\n\n"
+)
 SHAPES: dict[str, dict[str, Any]] = {
     "8m": {"hidden_size": 256, "intermediate_size": 688, "num_hidden_layers": 8, "num_attention_heads": 4},
     "100m": {"hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 12},
@@ -34,6 +39,12 @@ SHAPES: dict[str, dict[str, Any]] = {
 LORA: dict[str, Any] = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear"}
 
 VOCABULARY = {"8m": 8192, "100m": 16384, "1b": 32768, "8b": 32768}
+
+
+def prompt(text: str, shots: list[tuple[int, str]]) -> str:
+    """Instruction, fixed shots, the item: the same text for every contestant."""
+    shown = "".join(f"News: {s}\n\nTopic: {LABELS[c]}\n\n" for c, s in shots)
+    return f"{INSTRUCTION}{shown}News: {text}\n\nTopic:"
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import msgspec
 
-from harness.backends.ray.ray_worker import PIECES, Piece
-from harness.backends.ray.worker_pool import Asker, RowWindow, WindowQueue
-from harness.execution.run_plan import ask, load_task
+from harness.backends.ray.ray_worker import CHUNKS, AnswerChunk
+from harness.backends.ray.worker_pool import RowWindow, StreamHandle, WindowQueue
 from harness.records import BackendIdentity, Completion, Request, Sample, Score, Timing, Usage
 from harness.runs.run_log import Manifest, RunLog
 from harness.summary.summarise import summarise
+from harness.task_loading import build_request, load_task
 
 LABELS = ("World", "Sports", "Business", "Sci/Tech")
 WINDOW = 1024
@@ -50,7 +50,7 @@ def answer(request: Request, n: int) -> Completion:
 
 def out(requests: list[Request], windows: list[RowWindow]) -> None:
     """Requests into windows and onto the wire."""
-    asker = Asker(WindowQueue(room=1), b"")
+    asker = StreamHandle(WindowQueue(room=1), b"")
     for start in range(0, len(requests), WINDOW):
         window = RowWindow(b"", {(r.id, r.repeat): r for r in requests[start : start + WINDOW]}, asker)
         window.rows()
@@ -60,7 +60,7 @@ def out(requests: list[Request], windows: list[RowWindow]) -> None:
 def back(wire: list[bytes], windows: list[RowWindow]) -> None:
     """Pieces from the wire, handed to whoever asked."""
     for raw, window in zip(wire, windows, strict=True):
-        for piece in PIECES.decode(raw):
+        for piece in CHUNKS.decode(raw):
             window.deliver(piece.answers)
 
 
@@ -83,7 +83,7 @@ async def measure(folder: Path, count: int) -> None:
         took[name] = time.process_time() - began
 
     began = time.process_time()
-    requests = [ask(task, sample) for sample in rows]
+    requests = [build_request(task, sample) for sample in rows]
     note("make the request", began)
     manifest = Manifest(
         id="x",
@@ -103,7 +103,7 @@ async def measure(folder: Path, count: int) -> None:
     note("into windows, onto the wire", began)
     answers = [answer(request, n) for n, request in enumerate(requests)]
     cut = [answers[s : s + WINDOW] for s in range(0, count, WINDOW)]
-    wire = [msgspec.msgpack.encode([Piece(ticket=0, answers=part)]) for part in cut]
+    wire = [msgspec.msgpack.encode([AnswerChunk(window=0, answers=part)]) for part in cut]
     began = time.process_time()
     back(wire, windows)
     note("from the wire, matched", began)

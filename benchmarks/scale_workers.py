@@ -55,7 +55,7 @@ async def rate(workers: int, rows: int, row_s: float, window: int) -> tuple[floa
     actor = ray.remote(Sleeper).options(num_cpus=0)
 
     async def admit(one: Any) -> str:
-        await reply(one.greet.remote())
+        await reply(one.info.remote())
         return "here"
 
     pool = WorkerPool(lambda: actor.remote(row_s), admit, workers, 120.0)

@@ -43,7 +43,7 @@ def texts(data: str, rows: int) -> tuple[list[Any], list[Any]]:
     """Training and held-out samples (a fifth as many), the same for everybody."""
     from harness.data.rows import DataSource
     from harness.data.sampling import seeded_order
-    from harness.execution.run_plan import load_rows, load_task
+    from harness.task_loading import load_rows, load_task
 
     samples = seeded_order(load_rows(load_task("agnews"), DataSource(location=data, split="train")), SEED)
     short = [s for s in samples if len(s.inputs["text"]) < 600]  # fits 128 tokens or nearly: nobody cuts an answer
@@ -115,8 +115,8 @@ def bench_trainer(args: argparse.Namespace, out: str, head: bool, shares: bool =
     from harness.adapters.recipe import Recipe
     from harness.adapters.trainer import make_trainer
     from harness.adapters.training_examples import collate, encode
-    from harness.execution.run_plan import load_task
     from harness.prompting.chat_rendering import Renderer
+    from harness.task_loading import load_task
 
     model, tokenizer = fresh(args, head)
     recipe = Recipe(objective="head" if head else "generate")
@@ -134,13 +134,13 @@ def trl_trainer(args: argparse.Namespace, out: str, head: bool, way: str = "rand
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    from harness.execution.run_plan import ask, load_task
+    from harness.task_loading import build_request, load_task
 
     model, tokenizer = fresh(args, head)
     task = load_task("agnews")
     samples = texts(args.data, args.rows)[0]
     rows: list[dict[str, Any]] = [
-        {"prompt": ask(task, s).messages[0].content, "completion": f" {task.target(s)}"} for s in samples
+        {"prompt": build_request(task, s).messages[0].content, "completion": f" {task.target(s)}"} for s in samples
     ]
     if tokenizer.chat_template:
         for row in rows:
@@ -166,7 +166,7 @@ def padded_trainer(args: argparse.Namespace, out: str, head: bool) -> Any:
     import transformers
     from peft import get_peft_model
 
-    from harness.execution.run_plan import load_task
+    from harness.task_loading import load_task
 
     model, tokenizer = fresh(args, head)
     labels = load_task("agnews").labels
@@ -206,8 +206,8 @@ def held_out_loss(model: Any, tokenizer: Any, held: list[Any], head: bool) -> fl
 
     from harness.adapters.recipe import Recipe
     from harness.adapters.training_examples import IGNORED, collate, encode
-    from harness.execution.run_plan import load_task
     from harness.prompting.chat_rendering import Renderer
+    from harness.task_loading import load_task
 
     recipe = Recipe(objective="head" if head else "generate")
     examples, _ = encode(load_task("agnews"), held, Renderer(tokenizer), recipe, 1024)

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
         UnreachableError,
         UsageError,
     )
-    from harness.execution.run_plan import build_request, load_rows, load_task
     from harness.gating.compare_runs import RunComparison
     from harness.gating.gate_result import CheckResult, GateResult
     from harness.metrics import (
@@ -70,6 +69,7 @@ if TYPE_CHECKING:
     from harness.settings import Settings
     from harness.task import Task
     from harness.task_checks import task_problems
+    from harness.task_loading import build_request, load_rows, load_task
     from harness.workspace import Workspace
 
     __version__: str
@@ -84,7 +84,6 @@ _MODULES: dict[str, tuple[str, ...]] = {
         *("MissingExtraError", "NotComparableError", "NotFoundError", "SettingsError", "StorageError"),
         *("TrainingError", "UnreachableError", "UsageError"),
     ),
-    "harness.execution.run_plan": ("build_request", "load_rows", "load_task"),
     "harness.gating.compare_runs": ("RunComparison",),
     "harness.gating.gate_result": ("CheckResult", "GateResult"),
     "harness.metrics": (
@@ -102,6 +101,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "harness.settings": ("Settings",),
     "harness.task": ("Task",),
     "harness.task_checks": ("task_problems",),
+    "harness.task_loading": ("build_request", "load_rows", "load_task"),
     "harness.workspace": ("Workspace",),
 }
 """Module -> the public names that it defines. Type checkers read the imports above, which must be the same."""

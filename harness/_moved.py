@@ -21,7 +21,7 @@ MODULES: dict[str, str] = {
     "harness.answers.labels": "harness.scoring.label_parsing",
     "harness.answers.reasoning": "harness.scoring.reasoning",
     "harness.answers.references": "harness.scoring.references",
-    "harness.asking.plan": "harness.execution.run_plan",
+    "harness.asking.plan": "harness.task_loading",
     "harness.identity": "harness.records",
     "harness.preflight.task_checks": "harness.task_checks",
     "harness.prompting.user_message": "harness.records",

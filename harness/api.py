@@ -438,7 +438,7 @@ def _observer(progress: bool | None) -> "Iterator[Observer]":
 
     console = _console(progress)
     if console.quiet:
-        yield Observer(remark=_log.warning, working=_log.info)
+        yield Observer(remark=_log.warning, status=_log.info)
         return
     from harness.cli.run_display import observed
 

@@ -3,10 +3,11 @@
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from harness._moved import renamed
-from harness.execution.budget import Budget
+from harness.errors import UsageError
+from harness.money.budget import Budget
 from harness.records import BackendIdentity, Completion, Message, Record, Request
 from harness.workspace import Workspace
 
@@ -52,12 +53,45 @@ class RunContext:
     config: Path | None = None
 
 
+BackendOption = Literal["base", "batch", "executor", "workers"]
+"""Options of a run that change settings of its backends, where their class takes them."""
+
+
+class OptionTarget(Record, frozen=True, kw_only=True):
+    """The setting that an option of a run sets.
+
+    setting: its key in `[backends.NAME]`; a dot leads into an inner table ("ray.workers"). requires: settings that
+    must have these values for the option to have an effect.
+    """
+
+    setting: str
+    requires: dict[str, str] = {}
+
+
+class Capabilities(Record, frozen=True, kw_only=True):
+    """What the engine may do with the backends of a class; the class attribute `capabilities` holds it.
+
+    options: the options of a run that the class takes, each with the setting that it sets.
+    resume_from_settings: settings that change how fast rows are asked, never what is answered; a resumed run takes
+    them from today's bench.toml, all others from its manifest.
+    resume_from_identity: settings such as quantization = "auto" that are resolved once; a resumed run takes the value
+    that the backend's identity recorded.
+    answers_by_row: answers belong to rows whatever the prompt says (recordings): no leak probe can be made of them.
+    """
+
+    options: dict[BackendOption, OptionTarget] = {}
+    resume_from_settings: frozenset[str] = frozenset()
+    resume_from_identity: frozenset[str] = frozenset()
+    answers_by_row: bool = False
+
+
 class Backend(Protocol):
     """Anything that answers requests.
 
     Constructed as `Class(name, settings, task_name, context)` where `settings` is an instance of the class
     attribute `Settings` (a msgspec Struct with `forbid_unknown_fields`), decoded from `[backends.NAME]`.
-    Construction is cheap: no network, no weights.
+    Construction is cheap: no network, no weights. A class attribute `capabilities` (Capabilities) declares which
+    options of a run apply and what a resumed run may change; without it none does.
     """
 
     name: str
@@ -66,7 +100,7 @@ class Backend(Protocol):
         """What answers; complete after `check`."""
         ...
 
-    async def check(self, needs: RunRequirements) -> None:
+    async def check(self, requirements: RunRequirements) -> None:
         """Refuse early: called for all backends before any of them sends. Raises UsageError."""
         ...
 
@@ -86,6 +120,17 @@ class Backend(Protocol):
     async def aclose(self) -> None:
         """Give back connections, threads and memory. Safe to call twice."""
         ...
+
+
+def capabilities_of(backend_class: type[Any]) -> Capabilities:
+    """What a backend class declares; nothing where it declares nothing. Raises UsageError for anything else."""
+    declared = getattr(backend_class, "capabilities", Capabilities())
+    if not isinstance(declared, Capabilities):
+        raise UsageError(
+            f"backend class '{backend_class.__name__}': capabilities must be a harness.backend.Capabilities, "
+            f"not {type(declared).__name__}."
+        )
+    return declared
 
 
 if not TYPE_CHECKING:

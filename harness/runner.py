@@ -4,26 +4,27 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import msgspec
 
-from harness.backend import RunContext
+from harness.backend import RunContext, capabilities_of
 from harness.data.contamination import Findings
 from harness.errors import ExitCode, InterruptedRunError
-from harness.execution.budget import Budget
+from harness.execution.backend_setup import existing_path, make_backends, resumed_tables
+from harness.execution.embedding_similarity import compute_similarity, require_open_answers, unavailable_reason
 from harness.execution.event_loop import run_coroutine
 from harness.execution.executor import Observer, run_backends
 from harness.execution.preflight import check_servers, find_overlaps, refuse_contaminated
-from harness.execution.run_plan import RunOptions, RunPlan, make_backends, plan_resume, plan_run, resumed_tables
+from harness.execution.run_plan import RunPlan, plan_resume, plan_run
 from harness.gating.early_stopping import KIND as EARLY_STOP
-from harness.prompting.prompt_variants import Probe, Questions
+from harness.money.budget import Budget
 from harness.records import BackendIdentity
 from harness.results import Summary
+from harness.run_options import RunKeywords, RunOptions
 from harness.runs.object_storage import is_url, local_folder
-from harness.runs.run_log import RunLog, write_likeness
+from harness.runs.run_log import RunLog, write_embedding_scores
 from harness.runs.storage_mirror import Mirror
-from harness.scoring.embedding_similarity import check_open, measure, why_not
 from harness.settings import Settings, load_settings
 from harness.summary.verdict_settings import named_backends, verdict_terms
 from harness.workspace import Workspace
@@ -36,90 +37,47 @@ def run(
     task: str,
     backends: Sequence[str],
     *,
-    data: str | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    base: str | None = None,
-    repeats: int = 1,
-    probe_rows: int = 0,
-    batch: bool = False,
-    executor: str | None = None,
-    workers: int | None = None,
-    shots: int = 0,
-    prompt: str | None = None,
-    probe: Probe | None = None,
-    fail_on_contamination: bool = False,
-    early_stop: str | None = None,
-    embedding: str | None = None,
-    incumbent: str | None = None,
-    candidate: str | None = None,
-    out: Path | str | None = None,
     settings: Settings | None = None,
     workspace: Workspace | None = None,
-    max_cost: float | None = None,
-    use_cache: bool = True,
     observer: Observer | None = None,
+    **options: Unpack[RunKeywords],
 ) -> RunLog:
     """Ask every backend the same prompts and return the run, its summary written.
 
-    task: a name or ./file.py:Class. data: a path, "embedded", or None for the Hub. limit: rows, a seeded sample.
-    base: replaces the model of local backends. max_cost: USD that this run may incur, never passed.
-    executor: "process" or "ray" for all local backends; workers: so many Ray workers hold each model.
-    shots: so many solved training rows stand before every question. prompt: a file with another prompt. probe:
-    "blank" or "shuffle" asks without the rows' own texts, to find leaks.
-    fail_on_contamination: refuse rows that also stand in a candidate's training rows. early_stop: a baseline, a
-    run, or one of the backends; asking ends once `[gate]`'s question about the headline metric is answered.
-    out: a folder, or a URL of object storage: the run is then written in the workspace and copied there.
-    embedding: a model (folder or Hub id) by which open answers are compared with their references.
-    incumbent, candidate: the backends that the verdict is about (default: `[verdict]`, else by what they are).
+    task: a name or ./file.py:Class. settings: instead of the nearest bench.toml. workspace: instead of BENCH_HOME.
+    options: the fields of `harness.run_options.RunOptions`, which are those of `bench run`: `data`, `limit`, `seed`,
+    `repeats`, `max_cost`, `out`, ..
 
     Raises UsageError before anything is sent, IncompleteRunError where the disk is full, InterruptedRunError
     after Ctrl-C; the run directory can then be given to `resume`.
     """
-    place = workspace or Workspace.current()
-    options = RunOptions(
-        task=task,
-        backends=tuple(backends),
-        data=data,
-        limit=limit,
-        seed=seed,
-        base=base,
-        repeats=repeats,
-        probe_rows=probe_rows,
-        batch=batch,
-        executor=executor,
-        workers=workers,
-        questions=Questions(shots=shots, prompt=prompt, probe=probe),
-        fail_on_contamination=fail_on_contamination,
-    )
-    heard = observer or Observer()
-    budget = Budget(ceiling=max_cost)
-    settings = settings or load_settings()
+    asked = RunOptions.of(task, backends, options)
+    settings, observer = settings or load_settings(), observer or Observer()
     context = RunContext(
-        workspace=place,
-        budget=budget,
-        use_cache=use_cache,
-        progress=heard.out_of_sight,
-        remark=heard.remark,
-        task=task,
+        workspace=workspace or Workspace.current(),
+        budget=Budget(ceiling=asked.max_cost),
+        use_cache=asked.use_cache,
+        progress=observer.batch_progress,
+        remark=observer.remark,
+        task=asked.task,
         config=settings.path,
     )
-    contenders = named_backends(settings, options.backends, incumbent, candidate)
+    named = named_backends(settings, asked.backends, asked.incumbent, asked.candidate)
     mirror = None
-    if out is not None and is_url(str(out)):
-        folder = local_folder(place.root, str(out))
-        mirror = Mirror.begin(str(out), folder)
-        out = folder
-    planned = plan_run(options, settings, context, Path(out) if out else None, check_servers)
-    plan = _with_embedding(planned, embedding, heard)
-    terms = verdict_terms(settings, plan.task.metrics, contenders)
-    plan = plan._replace(manifest=msgspec.structs.replace(plan.manifest, verdict=terms))
-    if early_stop is not None:
+    out = Path(asked.out) if asked.out else None
+    if asked.out is not None and is_url(asked.out):
+        out = local_folder(context.workspace.root, asked.out)
+        mirror = Mirror.begin(asked.out, out)
+    plan = plan_run(asked, settings, context, out, check_servers)
+    metrics = plan.task.metrics
+    changes: dict[str, Any] = {"verdict": verdict_terms(settings, metrics, named)}
+    if asked.early_stop is not None:
         from harness.gating.early_stop_setup import early_stop_terms  # loads scipy, as `summarise` does below
 
-        asked = early_stop_terms(plan.task.metrics, early_stop, settings, backends, place)
-        plan = plan._replace(manifest=msgspec.structs.replace(plan.manifest, early_stop=asked))
-    return _carry_out(plan, plan.manifest.backend_settings, context, heard, mirror)
+        changes["early_stop"] = early_stop_terms(metrics, asked.early_stop, settings, asked.backends, context.workspace)
+    plan = plan._replace(manifest=msgspec.structs.replace(plan.manifest, **changes))
+    plan = _with_embedding(plan, asked.embedding, observer)
+    return _execute(plan, plan.manifest.backend_settings, context, observer, mirror)
 
 
 def resume(
@@ -138,8 +96,8 @@ def resume(
     embedding: as in `run`; answers that are there already can be compared by it later, or by another.
     Raises as `run`, and UsageError where the task, a model or an adapter has changed since.
     """
-    heard = observer or Observer()
-    plan = _with_embedding(plan_resume(path), embedding, heard)
+    observer = observer or Observer()
+    plan = _with_embedding(plan_resume(path), embedding, observer)
     log = RunLog.open(path)
     context = RunContext(
         workspace=workspace or Workspace.current(),
@@ -147,11 +105,11 @@ def resume(
         use_cache=use_cache,
         resuming=True,
         task=plan.manifest.task_spec,
-        progress=heard.out_of_sight,
-        remark=heard.remark,
+        progress=observer.batch_progress,
+        remark=observer.remark,
     )
     tables = resumed_tables(plan.manifest, settings or load_settings())
-    return _carry_out(plan, tables, context, heard, Mirror.of_run(path))
+    return _execute(plan, tables, context, observer, Mirror.of_run(path))
 
 
 def _booked(log: RunLog, backend: str) -> float:
@@ -159,7 +117,7 @@ def _booked(log: RunLog, backend: str) -> float:
     return log.incurred(backend) + sum(s.counters.get("maybe_billed_usd", 0.0) for s in log.sessions(backend))
 
 
-def _carry_out(
+def _execute(
     plan: RunPlan, tables: dict[str, dict[str, Any]], context: RunContext, observer: Observer, mirror: Mirror | None
 ) -> RunLog:
     with mirror.during(observer.remark) if mirror is not None else nullcontext():
@@ -176,11 +134,12 @@ def _ask_and_summarise(
     def inspect(identities: dict[str, BackendIdentity]) -> Findings:
         if early is not None:
             early.decodes({name: identity.decode for name, identity in identities.items()})
-        findings = find_overlaps(plan, identities, context.workspace)
+        recordings = {name for name, backend in backends.items() if capabilities_of(type(backend)).answers_by_row}
+        findings = find_overlaps(plan, identities, recordings, context.workspace)
         if early is not None:
             for sentence in early.ask_all(name for name, seen in findings.overlaps.items() if seen.rows):
                 observer.remark(sentence)
-        if plan.clean_only:
+        if plan.manifest.options.get("fail_on_contamination"):
             refuse_contaminated(findings, len(plan.rows))
         return findings
 
@@ -198,7 +157,7 @@ def _ask_and_summarise(
             f"interrupted; what was answered is kept: continue with `bench run --resume {plan.path}`."
         ) from None
     if plan.manifest.embedding is not None:
-        write_likeness(log.path, measure(log, plan.manifest.embedding, observer.working))
+        write_embedding_scores(log.path, compute_similarity(log, plan.manifest.embedding, observer.status))
     from harness.summary.summarise import summarise
 
     log.write_summary(summarise(log, plan.task.metrics))
@@ -216,16 +175,15 @@ def _compact(log: RunLog, observer: Observer) -> None:
 
 
 def _with_embedding(plan: RunPlan, model: str | None, observer: Observer) -> RunPlan:
-    """The plan with its embedding model; what is missing for it is said before anything is asked, and stops nothing."""
+    """The plan with its embedding model; anything missing for it is reported before the run, and stops nothing."""
     model = model or plan.manifest.embedding
     if model is None:
         return plan
-    check_open(plan.task)
-    missing = why_not(model)
+    require_open_answers(plan.task)
+    missing = unavailable_reason(model)
     if missing:
         observer.remark(f"embedding will not be computed: {missing}")
-    named = str(Path(model).resolve()) if Path(model).exists() else model
-    return plan._replace(manifest=msgspec.structs.replace(plan.manifest, embedding=named))
+    return plan._replace(manifest=msgspec.structs.replace(plan.manifest, embedding=existing_path(model)))
 
 
 def exit_code(summary: Summary) -> ExitCode:

@@ -17,17 +17,18 @@ from harness.data.contamination import Findings, Signatures, find_overlap
 from harness.data.rows import DataSource
 from harness.data.sampling import seeded_order
 from harness.errors import IncompleteRunError, InterruptedRunError, UsageError
-from harness.execution.auxiliary_run import plan_side_run
-from harness.execution.budget import Budget
+from harness.execution.auxiliary_run import plan_auxiliary_run
+from harness.execution.backend_setup import make_backends
 from harness.execution.event_loop import run_coroutine
 from harness.execution.executor import Observer, run_backends
-from harness.execution.run_plan import ask, load_rows, make_backends
 from harness.files import write_json, write_whole
 from harness.hashing import digest
+from harness.money.budget import Budget
 from harness.records import BackendIdentity, Key, LogLine, Record, Row, Sample
 from harness.runs.run_log import RunLog
 from harness.settings import Settings
 from harness.task import Task
+from harness.task_loading import build_request, load_rows
 from harness.text_normalization import comparable_text
 from harness.timestamps import utc_text
 from harness.workspace import Workspace
@@ -61,7 +62,7 @@ class StarterTask(Task, Protocol):
 
 
 @runtime_checkable
-class Inventive(Protocol):
+class InputGenerator(Protocol):
     """A task whose inputs a teacher can invent."""
 
     def starters(self, system: str) -> StarterTask:
@@ -69,7 +70,7 @@ class Inventive(Protocol):
         ...
 
 
-class Order(Record, frozen=True, kw_only=True):
+class SyntheticDataOptions(Record, frozen=True, kw_only=True):
     """What is wanted. data: rows without targets (or, for a task that invents its inputs, whose system message
     is taken); system: that message itself; rows: how many to ask for."""
 
@@ -80,7 +81,7 @@ class Order(Record, frozen=True, kw_only=True):
     seed: int = 0
 
 
-class Taught(Record, frozen=True, kw_only=True, omit_defaults=False):
+class Provenance(Record, frozen=True, kw_only=True, omit_defaults=False):
     """What came of it; stands beside the rows as `provenance.json`.
 
     invalid: answers not taken, by kind, over all rounds; dropped: rows, by reason. cost in USD; list None: unknown.
@@ -89,7 +90,7 @@ class Taught(Record, frozen=True, kw_only=True, omit_defaults=False):
     task: str
     created: str
     teacher: BackendIdentity
-    order: Order
+    order: SyntheticDataOptions
     asked: int = 0
     invalid: dict[str, int] = {}
     dropped: dict[str, int] = {}
@@ -98,13 +99,13 @@ class Taught(Record, frozen=True, kw_only=True, omit_defaults=False):
     cost_incurred: float = 0.0
 
 
-class Teaching:
+class SyntheticDataRun:
     """One order being carried out; everything asked is an ordinary run under `out/teacher`."""
 
     def __init__(
         self,
         task: Task,
-        order: Order,
+        order: SyntheticDataOptions,
         out: Path,
         settings: Settings,
         workspace: Workspace | None = None,
@@ -126,7 +127,7 @@ class Teaching:
         self.dropped: Counter[str] = Counter()
         self.invalid: Counter[str] = Counter()
 
-    def run(self) -> Taught:
+    def run(self) -> Provenance:
         """Ask, validate, split, write. Raises IncompleteRunError where the teacher stopped early."""
         samples = self._samples()
         answers = self._answers(samples)
@@ -140,7 +141,7 @@ class Teaching:
 
     def _samples(self) -> list[Sample]:
         """The rows to be answered, no input twice."""
-        if isinstance(self.task, Inventive):
+        if isinstance(self.task, InputGenerator):
             found = self._invented(self.task)
         else:
             source = DataSource(location=self.order.data, split="train")
@@ -154,7 +155,7 @@ class Teaching:
                 different[key] = sample
         return list(different.values())[: self.order.rows]
 
-    def _invented(self, task: Inventive) -> list[Sample]:
+    def _invented(self, task: InputGenerator) -> list[Sample]:
         system = self.order.system
         if system is None:
             rows = load_rows(self.task, DataSource(location=self.order.data, split="train"))
@@ -183,7 +184,7 @@ class Teaching:
             lines = self._ask(f"answers-{turn + 1}", self.task, todo, turn)
             failed = []
             for n, sample in enumerate(todo):
-                why = _objection(lines.get(Key(n, 0)))
+                why = _rejection(lines.get(Key(n, 0)))
                 if why is None:
                     accepted[sample.id] = lines[Key(n, 0)].text
                 else:
@@ -200,11 +201,11 @@ class Teaching:
         rows = []
         for n, sample in enumerate(samples):
             request = msgspec.structs.replace(
-                ask(task, sample), temperature=TEMPERATURE, seed=self.order.seed + turn, labels=()
+                build_request(task, sample), temperature=TEMPERATURE, seed=self.order.seed + turn, labels=()
             )
             rows.append(Row(n=n, sample=sample, request=request))
         tables = {teacher: self.settings.backend(teacher)}
-        plan = plan_side_run(task, rows, self.out / "teacher", name, tables, "a teacher")
+        plan = plan_auxiliary_run(task, rows, self.out / "teacher", name, tables, "a teacher")
         if plan.log is not None:
             self.budget.spent += plan.log.incurred(teacher)
         context = RunContext(workspace=self.workspace, budget=self.budget, resuming=plan.log is not None)
@@ -235,13 +236,13 @@ class Teaching:
         return splits
 
     def _texts(self, samples: Iterable[Sample]) -> list[list[str]]:
-        return [ask(self.task, sample).passage_texts() for sample in samples]
+        return [build_request(self.task, sample).passage_texts() for sample in samples]
 
-    def _provenance(self, asked: int, rows: dict[str, int]) -> Taught:
+    def _provenance(self, asked: int, rows: dict[str, int]) -> Provenance:
         teacher = self.order.teacher
         costs = [line.cost.list for log in self.logs.values() for line in log.lines(teacher).values() if not line.error]
         identity = next(iter(self.logs.values())).manifest.backends[teacher]
-        return Taught(
+        return Provenance(
             task=self.task.name,
             created=utc_text(),
             teacher=identity,
@@ -255,7 +256,7 @@ class Teaching:
         )
 
 
-def _objection(line: LogLine | None) -> str | None:
+def _rejection(line: LogLine | None) -> str | None:
     """Why an answer may not be learned from; None: it may."""
     if line is None or line.error is not None or line.score is None:
         return "no answer"

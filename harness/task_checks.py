@@ -4,9 +4,9 @@ import msgspec
 
 from harness.data.rows import DataSource
 from harness.errors import BenchError, UsageError
-from harness.execution.run_plan import ask, load_rows
 from harness.records import Completion, Sample
 from harness.task import Task
+from harness.task_loading import build_request, load_rows
 
 JUNK = ("", " ", "\0", "I cannot say.", "[" * 2000, '{"a": [1,', "1" * 5000, "\ud800", "é" * 100)
 """Answers that a model has given, or will."""
@@ -38,7 +38,7 @@ def task_problems(task: Task, location: str | None = None, splits: tuple[str, ..
 
 def _of_request(task: Task, row: Sample) -> str | None:
     try:
-        request = ask(task, row)
+        request = build_request(task, row)
     except BenchError as error:
         return str(error)
     other = msgspec.structs.replace(row, reference="another", columns={})

@@ -140,7 +140,7 @@ class RunProgress:
         state.unpriced = state.unpriced or (paid is None and line.error is None)
         self.update(backend, state.done + 1, state.total, state.errors + (line.error is not None), cost)
 
-    def out_of_sight(self, backend: str, done: int, total: int) -> None:
+    def on_batch_progress(self, backend: str, done: int, total: int) -> None:
         """A batch at a provider holds `total` rows, of which `done` are answered there."""
         state = self._states[backend]
         state.elsewhere = done

@@ -12,12 +12,12 @@ from harness.adapter_manifest import AdapterManifest, write_manifest
 from harness.data.contamination import Findings, Overlap, Signatures, find_overlap, read_findings, write_findings
 from harness.data.rows import DataSource
 from harness.errors import UsageError
-from harness.execution.run_plan import ask, load_rows
 from harness.records import Sample
 from harness.reports.exports import summary_of as summary
 from harness.runs.run_log import RunLog
 from harness.settings import Settings
 from harness.task import invalid_targets
+from harness.task_loading import build_request, load_rows
 from harness.tasks.persona_json import PersonaJson
 from harness.tasks.qqp import QqpExplained
 from harness.workspace import Workspace
@@ -115,7 +115,7 @@ def run(tmp_path: Path, *, learned: list[str], **options: object) -> RunLog:
     write_manifest(folder, AdapterManifest(id="parity-1", task="parity", task_version="1", base="b"))
     samples = [Sample.of({"number": n}, "", "train") for n in learned]
     (folder / "rows.json").write_text(json.dumps({"train": [s.id for s in samples], "validation": []}))
-    Signatures.of(ask(task, s).passage_texts() for s in samples).save(folder)
+    Signatures.of(build_request(task, s).passage_texts() for s in samples).save(folder)
     table = {"kind": "tests.support.fakes:FakeBackend", "adapter": "parity-1", "wrong_every": 2}
     settings = Settings(backends={"tuned": table, "plain": {"kind": "tests.support.fakes:FakeBackend"}})
     return runner.run(

@@ -9,11 +9,11 @@ import pytest
 from harness import runner
 from harness.data.rows import DataSource
 from harness.errors import UsageError
+from harness.execution import embedding_similarity
 from harness.execution.executor import Observer
-from harness.execution.run_plan import load_rows, load_task
 from harness.runs.run_log import FILE, RunLog, read_likeness
-from harness.scoring import embedding_similarity
 from harness.settings import Settings
+from harness.task_loading import load_rows, load_task
 from harness.workspace import Workspace
 
 st = pytest.importorskip("sentence_transformers", reason="needs the extra 'embedding'")

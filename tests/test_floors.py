@@ -4,23 +4,40 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-ROOMS = {"tasks": "harness.tasks", "adapters": "harness.adapters", "reports": "harness.reports"}
-ENGINE = (
-    "harness.backend",
-    "harness.backends",
-    "harness.execution",
-    "harness.judging.judge_run",
-    "harness.runner",
-    "harness.scoring.embedding_similarity",
-    "harness.synthetic_data",
-    "harness.task_checks",
+TOP_FOLDERS = {"tasks": "harness.tasks", "adapters": "harness.adapters", "reports": "harness.reports"}
+LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (
+        "records",
+        (
+            *("_moved", "errors", "extras", "files", "hardware", "hashing", "metrics", "path_redaction", "records"),
+            *("registry", "results", "run_options", "settings", "text_format", "text_normalization", "text_sanitize"),
+            *("timestamps", "user_code"),
+        ),
+    ),
+    (
+        "rows, rules and files",
+        (
+            *("adapter_group", "adapter_manifest", "data", "money", "prompting", "runs", "scoring"),
+            *("statistics", "task", "task_checks", "task_file", "task_loading", "training_record"),
+            "workspace",
+        ),
+    ),
+    ("summary and gate", ("gating", "summary")),
+    ("backends", ("backend", "backends")),
+    ("execution", ("execution", "judging", "runner", "synthetic_data")),
+    ("tasks, adapters, reports", ("adapters", "reports", "tasks")),
+    ("entry points", ("__main__", "api", "cli", "pytest_plugin")),
 )
+"""The layers from the lowest to the highest, each with its packages and modules of `harness`."""
+
+FOR_TASKS = ("records", "rows, rules and files")
+"""Layers that a task may import."""
 
 
 def modules() -> dict[str, Path]:
     """Dotted name -> file, for everything that is installed."""
     found = {}
-    for folder, package in {"harness": "harness", **ROOMS}.items():
+    for folder, package in {"harness": "harness", **TOP_FOLDERS}.items():
         for path in (ROOT / folder).rglob("*.py"):
             parts = [p for p in path.relative_to(ROOT / folder).with_suffix("").parts if p != "__init__"]
             found[".".join([package, *parts])] = path
@@ -55,57 +72,92 @@ def imports(name: str) -> set[str]:
     return {m for m in found if m in MODULES and m != name}
 
 
-def room(name: str) -> str | None:
-    return next((package for package in ROOMS.values() if name == package or name.startswith(package + ".")), None)
+def package(name: str) -> str:
+    """`harness.gating.checks` -> "gating"; "" for `harness` itself, which re-exports names when they are first used."""
+    return name.partition(".")[2].partition(".")[0]
 
 
-def is_engine(name: str) -> bool:
-    return any(name == e or name.startswith(e + ".") for e in ENGINE)
+LAYER_OF = {part: n for n, (_, parts) in enumerate(LAYERS) for part in parts}
 
 
-def test_the_engine_never_imports_a_room() -> None:
-    front = ("harness", "harness.api", "harness.cli")  # the command line and the Python API call everything
+def test_every_module_has_a_layer() -> None:
+    unknown = {package(name) for name in MODULES} - set(LAYER_OF) - {""}
+    assert not unknown, "name their layer in LAYERS"
+
+
+def test_imports_point_downwards() -> None:
     wrong = [
-        (m, i)
-        for m in MODULES
-        if room(m) is None and not m.startswith("harness.cli.") and m not in front
-        for i in imports(m)
-        if room(i)
+        f"{name} ({LAYERS[LAYER_OF[package(name)]][0]}) imports {other} ({LAYERS[LAYER_OF[package(other)]][0]})"
+        for name in MODULES
+        for other in imports(name)
+        if package(name) and package(other) and LAYER_OF[package(other)] > LAYER_OF[package(name)]
     ]
     assert not wrong
 
 
-def test_rooms_do_not_know_each_other() -> None:
-    wrong = [(m, i) for m in MODULES if room(m) for i in imports(m) if room(i) and room(i) != room(m)]
+def test_tasks_adapters_and_reports_do_not_import_each_other() -> None:
+    tops = ("tasks", "adapters", "reports")
+    wrong = [
+        (name, other)
+        for name in MODULES
+        for other in imports(name)
+        if package(name) in tops and package(other) in tops and package(other) != package(name)
+    ]
     assert not wrong
 
 
-def test_tasks_stand_on_records_and_rules_alone() -> None:
-    wrong = [(m, i) for m in MODULES if room(m) == "harness.tasks" for i in imports(m) if is_engine(i)]
+def test_tasks_need_records_and_rules_alone() -> None:
+    wrong = [
+        (name, other)
+        for name in MODULES
+        if package(name) == "tasks"
+        for other in imports(name)
+        if package(other) not in ("", "tasks") and LAYERS[LAYER_OF[package(other)]][0] not in FOR_TASKS
+    ]
     assert not wrong
 
 
-def test_records_and_rules_do_not_import_the_engine() -> None:
-    ground = [m for m in MODULES if room(m) is None and not is_engine(m) and not m.startswith("harness.cli")]
-    # harness/__init__.py re-exports the public names lazily; the pytest plugin is a front door of its own.
-    ground = [m for m in ground if m not in ("harness", "harness.api", "harness.pytest_plugin")]
-    wrong = [(m, i) for m in ground for i in imports(m) if is_engine(i)]
-    assert not wrong
+def test_only_summary_and_gate_are_packages_that_import_each_other() -> None:
+    edges = {(package(m), package(i)) for m in MODULES for i in imports(m) if package(m) != package(i)}
+    assert {pair for pair in edges if pair[::-1] in edges and "" not in pair} <= {
+        ("gating", "summary"),
+        ("summary", "gating"),
+    }
 
 
 def test_only_the_command_line_imports_the_command_line() -> None:
     wrong = [
-        (m, i)
-        for m in MODULES
-        if not m.startswith("harness.cli") and m not in ("harness.__main__", "harness.api")
-        for i in imports(m)
-        if i.startswith("harness.cli") and i != "harness.cli.options"
+        (name, other)
+        for name in MODULES
+        if package(name) not in ("cli", "__main__", "api")
+        for other in imports(name)
+        if package(other) == "cli" and other not in ("harness.cli", "harness.cli.options")
     ]
     assert not wrong
 
 
 def test_no_two_files_import_each_other() -> None:
-    graph = {m: imports(m) for m in MODULES}
+    refuse_cycles({m: imports(m) for m in MODULES})
+
+
+def test_no_two_benchmarks_import_each_other() -> None:
+    """They import each other as plain modules of their own folder, or as `benchmarks.real.servers`."""
+    files = {path.stem: path for path in (ROOT / "benchmarks").rglob("*.py") if path.stem != "__init__"}
+    graph: dict[str, set[str]] = {}
+    for name, path in files.items():
+        nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+        froms = [n for n in nodes if isinstance(n, ast.ImportFrom)]
+        words = {alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names}
+        words |= {n.module for n in froms if n.module} | {a.name for n in froms for a in n.names if _own(n)}
+        graph[name] = {w.rpartition(".")[2] for w in words if "harness" not in w} & set(files) - {name}
+    refuse_cycles(graph)
+
+
+def _own(node: ast.ImportFrom) -> bool:
+    return (node.module or "").startswith("benchmarks") or node.level > 0
+
+
+def refuse_cycles(graph: dict[str, set[str]]) -> None:
     done: set[str] = set()
 
     def visit(name: str, path: tuple[str, ...]) -> None:

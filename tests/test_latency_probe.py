@@ -10,7 +10,7 @@ from rich.console import Console
 from harness import runner
 from harness.cli.run_display import ProbeProgress
 from harness.errors import BackendStopped
-from harness.execution.executor import SAME_ERRORS, Probed, probe_in_turns, told
+from harness.execution.executor import SAME_ERRORS, ProbeState, probe_messages, probe_round_robin
 from harness.records import Completion, Cost, Failure, LogLine
 from harness.settings import Settings
 from harness.workspace import Workspace
@@ -21,21 +21,21 @@ Answer = Callable[[int], Failure | None]
 
 def probing(
     answers: dict[str, Answer], rows: int = 6, seed: int = 0
-) -> tuple[list[tuple[str, int]], dict[str, Probed]]:
+) -> tuple[list[tuple[str, int]], dict[str, ProbeState]]:
     """Calls in their order, and what became of each backend."""
     calls: list[tuple[str, int]] = []
 
-    def asker(name: str) -> Probed:
+    def asker(name: str) -> ProbeState:
         async def ask(n: int) -> LogLine | None:
             calls.append((name, n))
             error = answers[name](n)
             cost = Cost() if error else Cost(list=0.25, incurred=0.25)
             return LogLine.of(n, Completion(id=f"row {n}", error=error, cost=cost), None)
 
-        return Probed(ask, list(range(rows)))
+        return ProbeState(ask, list(range(rows)))
 
     backends = {name: asker(name) for name in answers}
-    asyncio.run(probe_in_turns(backends, seed, lambda: False, lambda done, total: None))
+    asyncio.run(probe_round_robin(backends, seed, lambda: False, lambda done, total: None))
     return calls, backends
 
 
@@ -67,7 +67,7 @@ def test_a_backend_that_never_answered_is_left_after_its_first_error() -> None:
     calls, backends = probing({"a": well, "b": down}, rows=10)
     assert [name for name, _ in calls].count("b") == 1
     assert [name for name, _ in calls].count("a") == 11
-    sentences = told(backends)
+    sentences = probe_messages(backends)
     assert sentences[0] == "latency probe: 12 requests to a, b, one at a time, $2.750000"
     assert "b: the latency probe ended after 1 request (connection: nobody listens)" in sentences[1]
 
@@ -94,8 +94,8 @@ def test_a_stop_of_the_backend_ends_its_probe() -> None:
 
 def test_progress_counts_rows_and_ends_with_all() -> None:
     seen: list[tuple[int, int]] = []
-    one = Probed(lambda n: asyncio.sleep(0, LogLine.of(n, Completion(id="x"), None)), [3, 4])
-    asyncio.run(probe_in_turns({"a": one}, 0, lambda: False, lambda done, total: seen.append((done, total))))
+    one = ProbeState(lambda n: asyncio.sleep(0, LogLine.of(n, Completion(id="x"), None)), [3, 4])
+    asyncio.run(probe_round_robin({"a": one}, 0, lambda: False, lambda done, total: seen.append((done, total))))
     assert seen == [(0, 2), (0, 2), (1, 2), (2, 2)]
 
 

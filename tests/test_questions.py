@@ -12,13 +12,14 @@ from harness import runner
 from harness.data.rows import DataSource
 from harness.data.sampling import seeded_order
 from harness.errors import UsageError
-from harness.execution.run_plan import ask, load_rows, load_task
-from harness.prompting.prompt_variants import Probe, draw_shots, fill_passages, probe_requests, with_shots
+from harness.prompting.prompt_variants import draw_shots, fill_passages, probe_requests, with_shots
 from harness.prompting.templates import PromptTemplate
 from harness.records import Request, Sample
 from harness.reports.verdict_section import verdict_section
+from harness.run_options import Probe
 from harness.runs.run_log import RunLog
 from harness.settings import Settings
+from harness.task_loading import build_request, load_rows, load_task
 from harness.workspace import Workspace
 
 QQP = load_task("qqp")
@@ -30,7 +31,7 @@ def rows(split: str = "test", task: str = "qqp") -> list[Sample]:
 
 def requests(task: str = "qqp") -> list[Request]:
     plugin = load_task(task)
-    return [ask(plugin, row) for row in rows(task=task)]
+    return [build_request(plugin, row) for row in rows(task=task)]
 
 
 @given(st.text(), st.text())
@@ -79,7 +80,7 @@ def test_a_prompt_that_prints_a_function_is_told(template: str) -> None:
 def test_a_prompt_that_marks_no_text_of_the_row_is_told(template: str) -> None:
     row = rows()[0]
     with pytest.raises(UsageError, match=f"prints no text of row {row.id} as it stands: write {{{{ question1 }}}}"):
-        PromptTemplate(template).apply(ask(QQP, row), row.inputs)
+        PromptTemplate(template).apply(build_request(QQP, row), row.inputs)
 
 
 def test_a_template_is_compiled_once_and_not_for_every_row(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +105,7 @@ def test_a_prompt_file_with_a_wrong_name_is_told(tmp_path: Path) -> None:
 
 def test_another_prompt_changes_the_words_and_nothing_else() -> None:
     row = rows()[0]
-    own = ask(QQP, row)
+    own = build_request(QQP, row)
     other = PromptTemplate("Duplicate? {{ question1 }} | {{ question2 }}").apply(own, row.inputs)
     assert other.passage_texts() == own.passage_texts() == list(row.inputs.values())
     assert (other.labels, other.max_tokens, other.id) == (own.labels, own.max_tokens, own.id)
@@ -113,7 +114,7 @@ def test_another_prompt_changes_the_words_and_nothing_else() -> None:
 
 def test_every_row_gets_the_same_examples_and_its_own_passages() -> None:
     asked = requests()
-    shots = draw_shots(QQP, lambda s: ask(QQP, s), rows("train"), asked, 4, seed=1)
+    shots = draw_shots(QQP, lambda s: build_request(QQP, s), rows("train"), asked, 4, seed=1)
     assert sorted(answer for _, answer in shots) == ["0", "0", "1", "1"]  # the classes' own shares
     for before in asked:
         after = with_shots(before, shots)
@@ -121,14 +122,14 @@ def test_every_row_gets_the_same_examples_and_its_own_passages() -> None:
         assert after.passage_texts() == before.passage_texts()
         assert [m.content for m in after.messages[1::2]] == [answer for _, answer in shots]
         assert after.messages[-1] == before.messages[-1]
-    fewer = draw_shots(QQP, lambda s: ask(QQP, s), rows("train"), asked, 2, seed=1)
+    fewer = draw_shots(QQP, lambda s: build_request(QQP, s), rows("train"), asked, 2, seed=1)
     assert fewer == shots[:2]
 
 
 def test_a_system_message_stays_first_before_examples() -> None:
     task = load_task("persona-json")
     asked = requests("persona-json")
-    shots = draw_shots(task, lambda s: ask(task, s), rows("train", "persona-json"), asked, 2, seed=0)
+    shots = draw_shots(task, lambda s: build_request(task, s), rows("train", "persona-json"), asked, 2, seed=0)
     after = with_shots(asked[0], shots)
     assert [m.role for m in after.messages] == ["system", "user", "assistant", "user", "assistant", "user"]
     assert after.passage_texts() == asked[0].passage_texts()
@@ -136,26 +137,30 @@ def test_a_system_message_stays_first_before_examples() -> None:
 
 def test_no_example_shares_a_text_with_an_evaluated_row() -> None:
     training = rows("train")
-    asked = [ask(QQP, row) for row in training[:-3]]
+    asked = [build_request(QQP, row) for row in training[:-3]]
     shared = {text for request in asked for text in request.passage_texts()}
     with pytest.raises(UsageError, match=r"--shots 8: only \d training rows share no text"):
-        draw_shots(QQP, lambda s: ask(QQP, s), training, asked, 8, seed=0)
-    few = draw_shots(QQP, lambda s: ask(QQP, s), rows("test") + training, asked, 8, seed=0)
+        draw_shots(QQP, lambda s: build_request(QQP, s), training, asked, 8, seed=0)
+    few = draw_shots(QQP, lambda s: build_request(QQP, s), rows("test") + training, asked, 8, seed=0)
     assert not shared & {text for request, _ in few for text in request.passage_texts()}
 
 
 def test_the_classes_keep_their_shares_where_rows_of_one_are_passed_over() -> None:
     training = [Sample.of({"question1": f"a {n}?", "question2": f"b {n}?"}, str(n % 2), "train") for n in range(160)]
     zeros = [row for row in seeded_order(training, 1) if row.reference == "0"]
-    asked = [ask(QQP, row) for row in zeros[:10]]
-    shots = draw_shots(QQP, lambda s: ask(QQP, s), training, asked, 4, seed=1)
+    asked = [build_request(QQP, row) for row in zeros[:10]]
+    shots = draw_shots(QQP, lambda s: build_request(QQP, s), training, asked, 4, seed=1)
     assert sorted(answer for _, answer in shots) == ["0", "0", "1", "1"]
 
 
 def test_an_empty_text_is_not_shared() -> None:
     """Tickets without a subject are not each other's repeats."""
     asked = [fill_passages(request, ["", request.passage_texts()[1]]) for request in requests()]
-    shots = draw_shots(QQP, lambda s: fill_passages(ask(QQP, s), [" ", f"{s.id}?"]), rows("train"), asked, 4, seed=1)
+
+    def without_subject(sample: Sample) -> Request:
+        return fill_passages(build_request(QQP, sample), [" ", f"{sample.id}?"])
+
+    shots = draw_shots(QQP, without_subject, rows("train"), asked, 4, seed=1)
     assert len(shots) == 4
 
 
@@ -163,11 +168,11 @@ def test_no_example_shows_a_format_error_as_the_answer() -> None:
     task = load_task("persona-json")
     training = rows("train", "persona-json")
     broken = [msgspec.structs.replace(s, reference="[]") if n % 2 else s for n, s in enumerate(training)]
-    shots = draw_shots(task, lambda s: ask(task, s), broken, requests("persona-json"), 10, seed=0)
+    shots = draw_shots(task, lambda s: build_request(task, s), broken, requests("persona-json"), 10, seed=0)
     assert "[]" not in {answer for _, answer in shots}
     unexplained = [msgspec.structs.replace(s, columns={}) for s in rows("train")]
     with pytest.raises(UsageError, match="--shots 1: only 0 training rows"):
-        draw_shots(load_task("qqp-explained"), lambda s: ask(QQP, s), unexplained, [], 1, seed=0)
+        draw_shots(load_task("qqp-explained"), lambda s: build_request(QQP, s), unexplained, [], 1, seed=0)
 
 
 def test_a_blank_probe_keeps_only_the_instruction() -> None:

@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 
 from harness.data.rows import EMBEDDED, DataSource
-from harness.execution.run_plan import ask, load_rows
 from harness.records import Completion, Sample
+from harness.task_loading import build_request, load_rows
 from harness.tasks.agnews import AgNews
 from harness.workspace import Workspace
 from tests.support.processes import BENCH
@@ -33,7 +33,7 @@ def answers(model: Any, tokenizer: Any, samples: list[Sample]) -> list[Completio
     from harness.backends.local.engine import LocalEngine
 
     torch.set_num_threads(1)
-    requests = [ask(AgNews(), s) for s in samples]
+    requests = [build_request(AgNews(), s) for s in samples]
     return LocalEngine.from_live(model, tokenizer).answer(requests, decode="generate")
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from harness.data.rows import DataSource
 from harness.errors import UsageError
-from harness.execution.run_plan import load_rows, load_task
 from harness.records import Completion
 from harness.scoring.answer_forms import PatternForm, SchemaForm
 from harness.scoring.references import NoReferenceError, label_reference
+from harness.task_loading import load_rows, load_task
 
 YES_NO = 'prompt = "{{ text }}?"\nreference = "label"\nlabels = ["yes", "no"]\n'
 

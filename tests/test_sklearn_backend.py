@@ -14,8 +14,8 @@ from harness.backend import RunContext, RunRequirements
 from harness.backends.sklearn_backend import SklearnBackend, SklearnSettings, TfidfClassifier
 from harness.data.rows import EMBEDDED, DataSource
 from harness.errors import UsageError
-from harness.execution.run_plan import ask, load_rows
 from harness.records import Completion, Request
+from harness.task_loading import build_request, load_rows
 from harness.tasks.agnews import AgNews
 from harness.workspace import Workspace
 from tests.support.streams import each
@@ -45,7 +45,7 @@ def asked(workspace: Workspace, requests: list[Request], **settings: str) -> lis
 
 
 def requests() -> list[Request]:
-    return [ask(AgNews(), s) for s in load_rows(AgNews(), DataSource(location=EMBEDDED, split="test"))]
+    return [build_request(AgNews(), s) for s in load_rows(AgNews(), DataSource(location=EMBEDDED, split="test"))]
 
 
 def test_it_answers_every_row_with_a_label_and_its_probabilities(workspace: Workspace) -> None:

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from harness import runner
 from harness.data.rows import DataSource
 from harness.errors import UsageError
-from harness.execution.run_plan import ask, load_rows, load_task
 from harness.records import Completion
 from harness.scoring.answer_forms import AnswerForm, LabelForm, PatternForm, SchemaForm, TextForm
 from harness.settings import Settings
 from harness.task_checks import task_problems
+from harness.task_loading import build_request, load_rows, load_task
 from harness.workspace import Workspace
 
 TICKETS = """
@@ -55,7 +55,7 @@ def test_a_task_file_is_a_task_that_keeps_its_promises(tmp_path: Path) -> None:
     assert (task.name, task.labels) == ("tickets", ("billing", "technical"))
     assert task_problems(task) == []
     row = load_rows(task, DataSource())[0]
-    request = ask(task, row)
+    request = build_request(task, row)
     assert request.messages[0].content == (
         "Which team handles this ticket: billing or technical?\n\nInvoice\nTwice charged\nTeam:"
     )
@@ -137,7 +137,7 @@ def test_a_target_template_may_name_any_column_and_a_system_message_is_its_own(t
     task = load_task(str(write(tmp_path, toml)))
     row = load_rows(task, DataSource(split="train"))[0]
     assert task.target(row) == "Twice charged (billing)"
-    assert [m.role for m in ask(task, row).messages] == ["system", "user"]
+    assert [m.role for m in build_request(task, row).messages] == ["system", "user"]
     assert task_problems(task) == []
 
 

@@ -15,12 +15,12 @@ from harness.backend import RunContext, RunRequirements
 from harness.cli.data import data
 from harness.data.rows import DataSource
 from harness.errors import BackendStopped, IncompleteRunError, UsageError
-from harness.execution.run_plan import load_rows, load_task
 from harness.hashing import digest
 from harness.records import BackendIdentity, Completion, Cost, Failure, Request
 from harness.settings import Settings
-from harness.synthetic_data import Order, Taught, Teaching
+from harness.synthetic_data import Provenance, SyntheticDataOptions, SyntheticDataRun
 from harness.task_checks import task_problems
+from harness.task_loading import load_rows, load_task
 from harness.tasks.persona_json import read_starters
 from harness.workspace import Workspace
 
@@ -91,10 +91,10 @@ def _nothing_asked_yet() -> None:
 
 def teach(
     tmp_path: Path, task: str, rows: int, *, out: str = "out", source: str = "embedded", **teacher: object
-) -> Taught:
+) -> Provenance:
     settings = Settings(backends={"fake": {"kind": "tests.test_teach:FakeTeacher", **teacher}})
-    order = Order(teacher="fake", rows=rows, data=source)
-    return Teaching(load_task(task), order, tmp_path / out, settings, Workspace(tmp_path)).run()
+    order = SyntheticDataOptions(teacher="fake", rows=rows, data=source)
+    return SyntheticDataRun(load_task(task), order, tmp_path / out, settings, Workspace(tmp_path)).run()
 
 
 def test_a_persona_is_taught_with_invented_starters_no_prompt_twice_or_on_both_sides(tmp_path: Path) -> None:

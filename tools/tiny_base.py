@@ -22,10 +22,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from harness.data.rows import EMBEDDED, DataSource
 from harness.errors import UsageError
-from harness.execution.run_plan import ask, load_rows, load_task
 from harness.prompting.chat_rendering import Renderer
 from harness.records import Sample
 from harness.task import Task
+from harness.task_loading import build_request, load_rows, load_task
 from tools.samples.news import pretraining_texts
 
 OUT = Path(__file__).parents[1] / "adapters" / "tiny"
@@ -91,7 +91,7 @@ def documents(task: Task, rows: list[Sample], renderer: Renderer, shape: Shape) 
     rows = list(rows)
     rng.shuffle(rows)
     cut = round(len(rows) * shape.prompts)
-    prompts = [p.ids for p in renderer.prompts([ask(task, row) for row in rows[:cut]], shape.context)]
+    prompts = [p.ids for p in renderer.prompts([build_request(task, row) for row in rows[:cut]], shape.context)]
     answers = [rng.choice(task.labels) for _ in prompts]
     found = [
         ids + renderer.encode_answer(answer) + [renderer.end_id] for ids, answer in zip(prompts, answers, strict=True)
@@ -153,7 +153,7 @@ def build(out: Path, task: Task, texts: str | None, shape: Shape) -> None:
     """Build tokenizer and model and write them to `out` (float16 safetensors)."""
     transformers.set_seed(shape.seed)
     rows = pretraining_rows(task, texts, shape.documents, shape.seed)
-    asked = (ask(task, row).messages[0].content for row in rows[: len(rows) // 4])
+    asked = (build_request(task, row).messages[0].content for row in rows[: len(rows) // 4])
     answers = [f" {label}" for label in task.labels] * 200
     tokenizer = train_tokenizer(itertools.chain(asked, answers), shape.vocabulary)
     renderer = Renderer(tokenizer)

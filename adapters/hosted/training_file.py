@@ -8,11 +8,11 @@ import msgspec
 from harness.adapters.hosted.hosted_recipe import HostedRecipe
 from harness.adapters.training_rows import SHOWN
 from harness.errors import DataError
-from harness.execution.run_plan import ask
 from harness.money.prices import MESSAGE_OVERHEAD
 from harness.prompting.token_counts import PER_MESSAGE, PER_REPLY, Counter
 from harness.records import Message, Sample
 from harness.task import Task
+from harness.task_loading import build_request
 
 ROLES = ("system", "user", "assistant")
 LEAST_ROWS = 10
@@ -98,7 +98,7 @@ def flaw_of(messages: tuple[Message, ...]) -> str | None:
 
 
 def _conversation(task: Task, sample: Sample, counter: Counter) -> Conversation:
-    messages = (*ask(task, sample).messages, Message(role="assistant", content=task.target(sample)))
+    messages = (*build_request(task, sample).messages, Message(role="assistant", content=task.target(sample)))
     tokens = PER_REPLY + sum(PER_MESSAGE + counter.count(m.role) + counter.count(m.content) for m in messages)
     if not counter.approximate:
         return Conversation(sample, messages, tokens, tokens)

@@ -58,7 +58,7 @@ def headers(data: bytes) -> None:
     if wait is not None and not wait >= 0:
         raise AssertionError(f"{given}: wait {wait}")
     for unit in ("requests", "tokens"):
-        told = rate_limiter.told(given, unit)
+        told = rate_limiter.reported_limit(given, unit)
         if told is not None and not told.limit > 0:
             raise AssertionError(f"{given}: {told}")
 

@@ -10,12 +10,12 @@ import msgspec
 
 from harness import adapter_manifest as adapters
 from harness.adapter_manifest import AdapterManifest, base_key
-from harness.backend import RunContext, RunRequirements
+from harness.backend import Capabilities, OptionTarget, RunContext, RunRequirements
 from harness.backends.local.base_files import check_safetensors
 from harness.backends.local.in_process import InProcessExecutor
 from harness.backends.local.json_grammar import grammar_of
 from harness.backends.local.model_spec import BaseFacts, DecodeSettings, Executor, ModelSpec, RaySettings, check_ray
-from harness.backends.ray.ray_executor import OnRay
+from harness.backends.ray.ray_executor import RayExecutor
 from harness.errors import UsageError
 from harness.records import BackendIdentity, Completion, Decode, Request
 
@@ -59,7 +59,7 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundAdapter:
     """An adapter as found: folder, manifest and the digest of its weights."""
 
     folder: Path
@@ -76,6 +76,15 @@ class LocalBackend:
     """A handle on the engine that holds the base model; several handles share one engine."""
 
     Settings = LocalSettings
+    capabilities = Capabilities(
+        options={
+            "base": OptionTarget(setting="model"),
+            "executor": OptionTarget(setting="executor"),
+            "workers": OptionTarget(setting="ray.workers", requires={"executor": "ray"}),
+        },
+        resume_from_settings=frozenset({"max_batch_tokens", "executor", "ray"}),
+        resume_from_identity=frozenset({"quantization"}),
+    )
 
     def __init__(self, name: str, settings: LocalSettings, task_name: str, context: RunContext) -> None:
         self.name = name
@@ -83,7 +92,7 @@ class LocalBackend:
         self.task_name = task_name
         self.context = context
         check_ray(name, settings.ray)
-        self._adapter: Found | None = None
+        self._adapter: FoundAdapter | None = None
         self._base: BaseFacts | None = None
         self._executor: Executor | None = None
 
@@ -129,10 +138,10 @@ class LocalBackend:
     def _trained_template(self) -> dict[str, Any]:
         return dict(self._adapter.manifest.recipe.get("template") or {}) if self._adapter else {}
 
-    async def check(self, needs: RunRequirements) -> None:
+    async def check(self, requirements: RunRequirements) -> None:
         """Find adapter and base, and refuse what cannot work; no weights are loaded yet. Raises UsageError."""
         found = self._adapter = await asyncio.to_thread(self._find_adapter)
-        self._check_decode(needs)
+        self._check_decode(requirements)
         model = self.settings.model or (found.manifest.base_spec if found else "")
         if not model:
             raise UsageError(f"backend '{self.name}' names neither a model nor an adapter: say --base PATH_OR_ID.")
@@ -145,11 +154,11 @@ class LocalBackend:
                     f"{self.name}: adapter {found.manifest.id} was trained with template = {self._trained_template} "
                     f"and is asked with {self._template}: its answers may differ."
                 )
-        await self._executor.open(self._work(needs), needs.rows)
+        await self._executor.open(self._decode_settings(requirements), requirements.rows)
 
     def _new_executor(self, model: str) -> Executor:
         s, context = self.settings, self.context
-        wanted = ModelSpec(
+        spec = ModelSpec(
             model=str(Path(model).expanduser().resolve()) if s.executor == "ray" and Path(model).exists() else model,
             device=s.device,
             dtype=s.dtype,
@@ -158,9 +167,9 @@ class LocalBackend:
             threads=s.threads,
         )
         if s.executor == "ray":
-            return OnRay(wanted, s.window, s.ray, context.shared, context.remark)
+            return RayExecutor(spec, s.window, s.ray, context.shared, context.remark)
         return InProcessExecutor(
-            wanted, s.window, context.shared, (lambda text: None) if context.probing else context.remark
+            spec, s.window, context.shared, (lambda text: None) if context.probing else context.remark
         )
 
     def _quantization(self) -> str:
@@ -175,7 +184,7 @@ class LocalBackend:
             )
         return used
 
-    def _work(self, needs: RunRequirements) -> DecodeSettings:
+    def _decode_settings(self, requirements: RunRequirements) -> DecodeSettings:
         found = self._adapter
         return DecodeSettings(
             decode=self.decode,
@@ -187,20 +196,20 @@ class LocalBackend:
             budget=self.settings.max_batch_tokens,
             unbatched=self.context.probing,
             template=self._template,
-            messages=needs.messages,
+            messages=requirements.messages,
         )
 
-    def _find_adapter(self) -> Found | None:
-        word, workspace = self.settings.adapter, self.context.workspace
-        if not word:
+    def _find_adapter(self) -> FoundAdapter | None:
+        name, workspace = self.settings.adapter, self.context.workspace
+        if not name:
             return None
-        if word == "auto":
+        if name == "auto":
             if not self.settings.model:
                 raise UsageError(f"backend '{self.name}': adapter = \"auto\" needs a model: say --base PATH_OR_ID.")
             train = f"bench train --task {self.context.task or self.task_name} --base {self.settings.model}"
             folder = adapters.find_current(workspace, self.task_name, self.settings.model, train)
         else:
-            folder = adapters.find_adapter(workspace, word)
+            folder = adapters.find_adapter(workspace, name)
         manifest = adapters.read_manifest(folder)
         sha256 = adapters.weights_digest(folder)
         if sha256 is None:
@@ -208,26 +217,28 @@ class LocalBackend:
         if manifest.adapter_sha256 not in (None, sha256):
             raise UsageError(f"adapter {folder}: its weights are not those its manifest names; train it again.")
         check_safetensors(folder / adapters.WEIGHTS)
-        return Found(folder, manifest, sha256)
+        return FoundAdapter(folder, manifest, sha256)
 
-    def _check_decode(self, needs: RunRequirements) -> None:
+    def _check_decode(self, requirements: RunRequirements) -> None:
         decode, found = self.decode, self._adapter
-        if decode == "choose" and not needs.labels:
-            raise UsageError(f"backend '{self.name}': decode = \"choose\" needs labels, and {needs.task} has none.")
-        twice = sorted({label for label in needs.labels if needs.labels.count(label) > 1})
-        if twice:
-            raise UsageError(f"task {needs.task} names the label '{twice[0]}' twice: labels must differ.")
+        if decode == "choose" and not requirements.labels:
+            raise UsageError(
+                f"backend '{self.name}': decode = \"choose\" needs labels, and {requirements.task} has none."
+            )
+        duplicates = sorted({label for label in requirements.labels if requirements.labels.count(label) > 1})
+        if duplicates:
+            raise UsageError(f"task {requirements.task} names the label '{duplicates[0]}' twice: labels must differ.")
         if decode == "json":
-            grammar_of(needs.labels, needs.schema)
+            grammar_of(requirements.labels, requirements.schema)
         if decode == "head":
             if found is None or found.manifest.objective != "head":
                 raise UsageError(
                     f"backend '{self.name}': decode = \"head\" needs an adapter trained with a classification head."
                 )
-            if sorted(needs.labels) != sorted(found.manifest.labels):
+            if sorted(requirements.labels) != sorted(found.manifest.labels):
                 raise UsageError(
                     f"adapter {found.manifest.id} knows the labels {', '.join(found.manifest.labels)}, "
-                    f"the task asks for {', '.join(needs.labels) or 'none'}."
+                    f"the task asks for {', '.join(requirements.labels) or 'none'}."
                 )
         elif found is not None and found.manifest.objective == "head":
             raise UsageError(
@@ -250,7 +261,7 @@ class LocalBackend:
             await self._executor.aclose()
 
 
-def _check_same_base(found: Found, base: BaseFacts) -> None:
+def _check_same_base(found: FoundAdapter, base: BaseFacts) -> None:
     """Refuse an adapter on another base than it was trained on (digest or commit first, name else)."""
     manifest = found.manifest
     retrain = f"name its base with --base {manifest.base}, or train one with --base {base.name}"

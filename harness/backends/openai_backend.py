@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from harness.adapter_manifest import find_adapter, find_current, read_manifest
-from harness.backend import RunContext, RunRequirements
+from harness.backend import Capabilities, OptionTarget, RunContext, RunRequirements
+from harness.backends.answer_cache import AnswerCache, from_cache
 from harness.backends.openai.cost_guard import list_cost
 from harness.backends.openai.early_check import check_listed, refuse_unreachable
 from harness.backends.openai.openai_settings import OPENAI_URL, OpenAISettings, check_settings, find_key, sent_values
 from harness.backends.openai.request_body import BodyBuilder, family_of
 from harness.errors import UsageError
-from harness.execution.answer_cache import AnswerCache, from_cache
 from harness.money.prices import Price, price_table
 from harness.records import BackendIdentity, Completion, Decode, Request, Usage
 
 if TYPE_CHECKING:
-    from harness.backends.openai.connection import Service
+    from harness.backends.openai.connection import ServerConnection
     from harness.backends.openai.request_executor import InFlightRequest
 
 
@@ -27,6 +27,12 @@ class OpenAIBackend:
     """Chat completions through the official async client. See harness/api for each of its parts."""
 
     Settings = OpenAISettings
+    capabilities = Capabilities(
+        options={"batch": OptionTarget(setting="batch")},
+        resume_from_settings=frozenset(
+            {"rpm", "tpm", "concurrency", "timeout_s", "deadline_s", "max_attempts", "poll_s", "proxy", "reread_s"}
+        ),
+    )
 
     def __init__(self, name: str, settings: OpenAISettings, task_name: str, context: RunContext) -> None:
         check_settings(name, settings)
@@ -38,7 +44,7 @@ class OpenAIBackend:
         self.family = family_of(self.model)
         self.price = settings.price or self._listed_price()
         self.builder = BodyBuilder(name, settings, self.model, self.decode, self.family, stream=context.probing)
-        self._service: Service | None = None
+        self._connection: ServerConnection | None = None
         self._cache: AnswerCache | None = None
         self._cached = 0
         self._shutdown: str | None = None
@@ -98,53 +104,53 @@ class OpenAIBackend:
             self.context.shared[reached] = await (await self._open()).shutdown_day()
         self._shutdown = self.context.shared[reached]
 
-    async def check(self, needs: RunRequirements) -> None:
+    async def check(self, requirements: RunRequirements) -> None:
         """What the task needs, and what `reach` looks for. Raises UsageError before anything is paid."""
-        where = f"[backends.{self.name}]"
+        label = f"[backends.{self.name}]"
         if self.decode == "json":
             if not self.family.schema:
-                raise UsageError(f'{where}: {self.model} takes no JSON schema; use decode = "generate".')
-            if not needs.schema and not needs.labels:
-                raise UsageError(f'{where}: decode = "json" needs a task with a schema or labels.')
+                raise UsageError(f'{label}: {self.model} takes no JSON schema; use decode = "generate".')
+            if not requirements.schema and not requirements.labels:
+                raise UsageError(f'{label}: decode = "json" needs a task with a schema or labels.')
         if self.settings.batch and (self.settings.azure or len(self.settings.urls) > 1):
-            raise UsageError(f"{where}: batch = true works with one base_url, and not with azure.")
+            raise UsageError(f"{label}: batch = true works with one base_url, and not with azure.")
         if self.context.budget.ceiling is not None:
-            self._check_bounded(where)
+            self._check_bounded(label)
         await self.reach()
 
-    def _check_bounded(self, where: str) -> None:
+    def _check_bounded(self, label: str) -> None:
         """A ceiling that is never passed needs to know the most that an answer can cost."""
         if self._asking_price is None:
             raise UsageError(
-                f"{where}: the {'batch ' if self._batching else ''}price of {self.model} is unknown, so "
+                f"{label}: the {'batch ' if self._batching else ''}price of {self.model} is unknown, so "
                 f"--max-cost cannot be kept: give price = {{ input = .., output = .. }} (USD per million tokens; "
                 f"for batches batch_input and batch_output too), or run without --max-cost."
             )
-        why = self.builder.why_unbounded()
-        if why is not None:
-            raise UsageError(f"{where}: {why}: --max-cost cannot be kept; change that, or run without --max-cost.")
+        reason = self.builder.why_unbounded()
+        if reason is not None:
+            raise UsageError(f"{label}: {reason}: --max-cost cannot be kept; change that, or run without --max-cost.")
 
-    async def _open(self) -> "Service":
-        if self._service is None:
+    async def _open(self) -> "ServerConnection":
+        if self._connection is None:
             from harness.backends.openai.connection import (
-                Service,  # brings the client: a second of imports, for those that ask
+                ServerConnection,  # brings the client: a second of imports, for those that ask
             )
 
-            service = Service(self.name, self.settings, self.builder, self.price, self.context)
-            await service.open()
-            self._service = service
+            connection = ServerConnection(self.name, self.settings, self.builder, self.price, self.context)
+            await connection.open()
+            self._connection = connection
         if self.context.use_cache and not self.context.probing and self._cache is None:
             self._cache = AnswerCache(self.context.workspace.cache, self.model, self._scope(), self.context.remark)
-        return self._service
+        return self._connection
 
     async def stream(self, requests: AsyncIterator[Request], state_dir: Path) -> AsyncIterator[Completion]:
         """Answer requests as the limits allow. Raises BackendStopped after all that was sent has been yielded."""
-        service = await self._open()
-        service.caller.begin()
+        connection = await self._open()
+        connection.executor.reset()
         answers = (
-            self._batched(service, requests, state_dir)
+            self._batched(connection, requests, state_dir)
             if self._batching
-            else service.flowing(requests, self._admit, self._perform)
+            else connection.stream(requests, self._admit, self._perform)
         )
         try:
             async with contextlib.aclosing(answers):
@@ -153,61 +159,61 @@ class OpenAIBackend:
         finally:
             if self._cache is not None:
                 self._cache.flush()
-        if service.caller.stop is not None:
-            raise service.caller.stop
+        if connection.executor.stop is not None:
+            raise connection.executor.stop
 
     async def _batched(
-        self, service: "Service", requests: AsyncIterator[Request], state_dir: Path
+        self, connection: "ServerConnection", requests: AsyncIterator[Request], state_dir: Path
     ) -> AsyncGenerator[Completion, None]:
-        asked: dict[tuple[str, int], Request] = {}
+        pending: dict[tuple[str, int], Request] = {}
         async for request in requests:
-            kept = self._kept(request)
-            if kept is not None:
-                yield kept
+            cached = self._cached_answer(request)
+            if cached is not None:
+                yield cached
             else:
-                asked[(request.id, request.repeat)] = request
-        answers = service.batches(self._asking_price).stream(list(asked.values()), state_dir)
+                pending[(request.id, request.repeat)] = request
+        answers = connection.batch_executor(self._asking_price).stream(list(pending.values()), state_dir)
         async with contextlib.aclosing(answers):
             async for completion in answers:
-                self._keep(asked[(completion.id, completion.repeat)], completion)
+                self._store(pending[(completion.id, completion.repeat)], completion)
                 yield completion
 
-    def _kept(self, request: Request) -> Completion | None:
+    def _cached_answer(self, request: Request) -> Completion | None:
         """The answer from the cache, or None."""
-        kept = self._cache.get(request.cache_key()) if self._cache is not None else None
-        if kept is None:
+        cached = self._cache.get(request.cache_key()) if self._cache is not None else None
+        if cached is None:
             return None
         self._cached += 1
-        usage = kept.usage if kept.usage != Usage() else None  # the server never said
-        tier = None if self._batching else kept.notes.get("service_tier")
-        return from_cache(request.id, request.repeat, kept, list_cost(self._asking_price, usage, tier))
+        usage = cached.usage if cached.usage != Usage() else None  # the server never said
+        tier = None if self._batching else cached.notes.get("service_tier")
+        return from_cache(request.id, request.repeat, cached, list_cost(self._asking_price, usage, tier))
 
-    def _keep(self, request: Request, completion: Completion) -> None:
+    def _store(self, request: Request, completion: Completion) -> None:
         """Put a whole answer into the cache."""
         if self._cache is not None:
             self._cache.put(request.cache_key(), completion)
 
     async def _admit(self, request: Request) -> "Completion | InFlightRequest | None":
         """The answer from the cache, or a call that may be sent now."""
-        return self._kept(request) or await (await self._open()).caller.admit(request)
+        return self._cached_answer(request) or await (await self._open()).executor.admit(request)
 
     async def _perform(self, call: "InFlightRequest") -> Completion | None:
-        completion = await (await self._open()).caller.perform(call)
+        completion = await (await self._open()).executor.perform(call)
         if completion is not None:
-            self._keep(call.request, completion)
+            self._store(call.request, completion)
         return completion
 
     def counters(self) -> dict[str, float]:
         """Cached answers, and what the service says of its work (harness/backends/openai/connection.py)."""
-        return {**self._service.counters(), "cached": float(self._cached)} if self._service is not None else {}
+        return {**self._connection.counters(), "cached": float(self._cached)} if self._connection is not None else {}
 
     async def aclose(self) -> None:
         """Close connections and the cache."""
-        if self._service is not None:
-            await self._service.aclose()
+        if self._connection is not None:
+            await self._connection.aclose()
         if self._cache is not None:
             self._cache.close()
-        self._service = self._cache = None
+        self._connection = self._cache = None
 
 
 def _hosted_model(

@@ -94,14 +94,14 @@ def _recorded(
     prompt: tuple[Pair, ...] | None,
 ) -> RecordedLine:
     refusal = _text(answer.get("refusal"))
-    said = separate_reasoning(content_text(answer.get("content")), prompt=[text for _, text in prompt or ()])
-    thoughts = _text(answer.get("reasoning_content")) or _text(answer.get("reasoning"))
+    text_parts = separate_reasoning(content_text(answer.get("content")), prompt=[text for _, text in prompt or ()])
+    reasoning = _text(answer.get("reasoning_content")) or _text(answer.get("reasoning"))
     finish = _finish(answer) or _finish(line) or _finish(body)
     return RecordedLine(
         id=name,
         prompt=prompt,
-        text=refusal or said.answer,
-        reasoning=thoughts or said.reasoning,
+        text=refusal or text_parts.answer,
+        reasoning=reasoning or text_parts.reasoning,
         finish="refusal" if refusal else finish,
         usage=read_usage(line.get("usage")) or read_usage(body.get("usage")),
     )
@@ -163,12 +163,12 @@ def content_text(content: Any) -> str:
     return "".join(part for part in parts if isinstance(part, str))
 
 
-def read_usage(said: Any) -> Usage | None:
+def read_usage(text_parts: Any) -> Usage | None:
     """Tokens as a server counted them, under OpenAI's names (of both its interfaces), Anthropic's, or Bench's own."""
-    if not isinstance(said, dict):
+    if not isinstance(text_parts, dict):
         return None
 
-    def count(*names: str, of: Any = said) -> int:
+    def count(*names: str, of: Any = text_parts) -> int:
         found = (of.get(name) for name in names) if isinstance(of, dict) else ()
         return next((int(n) for n in found if isinstance(n, int | float) and not isinstance(n, bool) and n > 0), 0)
 
@@ -176,8 +176,8 @@ def read_usage(said: Any) -> Usage | None:
     completion = count("completion_tokens", "output_tokens")
     if not prompt and not completion:
         return None
-    read = said.get("prompt_tokens_details") or said.get("input_tokens_details")
-    written = said.get("completion_tokens_details") or said.get("output_tokens_details")
+    read = text_parts.get("prompt_tokens_details") or text_parts.get("input_tokens_details")
+    written = text_parts.get("completion_tokens_details") or text_parts.get("output_tokens_details")
     return Usage(
         prompt_tokens=prompt,
         cached_tokens=count("cached_tokens") or count("cached_tokens", of=read),
@@ -187,8 +187,8 @@ def read_usage(said: Any) -> Usage | None:
     )
 
 
-def _finish(said: dict[str, Any]) -> Finish | None:
-    return _FINISH.get(str(said.get("finish_reason") or said.get("finish") or ""))
+def _finish(text_parts: dict[str, Any]) -> Finish | None:
+    return _FINISH.get(str(text_parts.get("finish_reason") or text_parts.get("finish") or ""))
 
 
 def _status(line: dict[str, Any]) -> int:

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.backend import RunContext, RunRequirements
+from harness.backend import Capabilities, RunContext, RunRequirements
 from harness.backends.recorded_answers import RecordedLine, prompt_key, read_line
 from harness.errors import UsageError
 from harness.hashing import digest, file_digest
@@ -124,11 +124,11 @@ class _Index:
 
     def of(self, name: str) -> NDArray[np.int64]:
         """Where a name stands, in file order."""
-        wanted = np.uint64(_short_hash(name))
-        low = self.names.searchsorted(wanted, "left")
-        if low == len(self.names) or self.names[low] != wanted:
+        target = np.uint64(_short_hash(name))
+        low = self.names.searchsorted(target, "left")
+        if low == len(self.names) or self.names[low] != target:
             return self.positions[:0]
-        return self.positions[low : self.names.searchsorted(wanted, "right")]
+        return self.positions[low : self.names.searchsorted(target, "right")]
 
 
 def _short_hash(name: str) -> int:
@@ -145,6 +145,7 @@ class ReplayBackend:
     """Answers from a file. A row without a recording ends as the infrastructure error "not recorded"."""
 
     Settings = ReplaySettings
+    capabilities = Capabilities(answers_by_row=True)
 
     def __init__(self, name: str, settings: ReplaySettings, task_name: str, context: RunContext) -> None:
         self.name = name
@@ -164,7 +165,7 @@ class ReplayBackend:
             settings={"path": self.settings.path} | ({"sha256": self._hash} if self._hash else {}),
         )
 
-    async def check(self, needs: RunRequirements) -> None:
+    async def check(self, requirements: RunRequirements) -> None:
         """Read the file. Raises UsageError naming a line that is no recording."""
         self._load()
 

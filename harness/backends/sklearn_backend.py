@@ -150,13 +150,13 @@ class SklearnBackend:
             trainings=self._manifest.trainings if self._manifest else 1,
         )
 
-    async def check(self, needs: RunRequirements) -> None:
+    async def check(self, requirements: RunRequirements) -> None:
         """Find and read the baseline. Raises UsageError: none trained, not readable, other labels."""
         try:
             import sklearn  # noqa: F401
         except ImportError:
             raise missing_sklearn() from None
-        if not needs.labels:
+        if not requirements.labels:
             raise UsageError(
                 f"backend '{self.name}' is a classifier, and task '{self.task_name}' has open answers: leave it out."
             )
@@ -170,10 +170,10 @@ class SklearnBackend:
         self._sha256 = weights_digest(folder)
         if manifest.adapter_sha256 not in (None, self._sha256):
             raise UsageError(f"adapter {folder}: its weights are not those its manifest names; train it again.")
-        if set(needs.labels) != set(self._classifier.labels):
+        if set(requirements.labels) != set(self._classifier.labels):
             raise UsageError(
                 f"baseline {manifest.id} knows the labels {', '.join(self._classifier.labels)}, "
-                f"the task asks for {', '.join(needs.labels) or 'none'}."
+                f"the task asks for {', '.join(requirements.labels) or 'none'}."
             )
         self._manifest = manifest
 
@@ -204,9 +204,9 @@ class SklearnBackend:
 
     def _answer(self, requests: list[Request]) -> list[Completion]:
         assert self._classifier is not None, "check comes before stream"
-        begun = time.perf_counter()
+        started = time.perf_counter()
         found = self._classifier.classify(["\n\n".join(r.passage_texts()) for r in requests])
-        took = Timing(service_s=time.perf_counter() - begun)
+        elapsed = Timing(service_s=time.perf_counter() - started)
         return [
             Completion(
                 id=request.id,
@@ -214,7 +214,7 @@ class SklearnBackend:
                 text=max(scores, key=scores.__getitem__),
                 finish="stop",
                 label_scores=scores,
-                timing=took,
+                timing=elapsed,
             )
             for request, scores in zip(requests, found, strict=True)
         ]

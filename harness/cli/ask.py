@@ -74,10 +74,11 @@ def ask(
     from rich.console import Console
 
     from harness.backend import RunContext
-    from harness.execution.budget import Budget
-    from harness.execution.run_plan import RunOptions, backend_tables, make_backends
+    from harness.execution.backend_setup import backend_tables, make_backends
     from harness.hashing import digest
+    from harness.money.budget import Budget
     from harness.records import Message, Request
+    from harness.run_options import RunOptions
     from harness.settings import load_settings
     from harness.workspace import Workspace
 

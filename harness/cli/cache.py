@@ -8,7 +8,7 @@ from harness.cli.options import json_option, quiet_anyway
 from harness.cli.output import print_json
 
 if TYPE_CHECKING:
-    from harness.execution.answer_cache import AnswerCache
+    from harness.backends.answer_cache import AnswerCache
 
 
 @click.group()
@@ -51,7 +51,7 @@ def clear(model: str | None, as_json: bool) -> None:
 
 
 def _open() -> "AnswerCache":
-    from harness.execution.answer_cache import AnswerCache
+    from harness.backends.answer_cache import AnswerCache
     from harness.workspace import Workspace
 
     return AnswerCache(Workspace.current().cache)

@@ -37,7 +37,7 @@ def check(task: str, data: str | None, as_json: bool) -> None:
     """
 
     from harness.execution.data_report import report_data
-    from harness.execution.run_plan import load_task
+    from harness.task_loading import load_task
 
     report = report_data(load_task(task), data)
     if as_json:
@@ -165,14 +165,16 @@ def generate(
     from rich.console import Console
 
     from harness.cli.run_display import observed
-    from harness.execution.run_plan import load_task
     from harness.settings import load_settings
-    from harness.synthetic_data import Order, Teaching
+    from harness.synthetic_data import SyntheticDataOptions, SyntheticDataRun
+    from harness.task_loading import load_task
 
     instruction = None if system is None else _text_of(system)
-    order = Order(teacher=teacher, rows=rows, data=data, system=instruction, seed=seed)
+    order = SyntheticDataOptions(teacher=teacher, rows=rows, data=data, system=instruction, seed=seed)
     with observed(Console(stderr=True), quiet=quiet) as observer:
-        teaching = Teaching(load_task(task), order, out, load_settings(config), max_cost=max_cost, observer=observer)
+        teaching = SyntheticDataRun(
+            load_task(task), order, out, load_settings(config), max_cost=max_cost, observer=observer
+        )
         taught = teaching.run()
     if as_json:
         print_json(taught)

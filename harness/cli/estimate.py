@@ -1,29 +1,21 @@
 """`bench estimate`: what a run will cost, before it does."""
 
 from pathlib import Path
+from typing import Unpack
 
 import click
 
 from harness.cli.options import (
-    base_option,
-    batch_option,
     config_option,
-    data_option,
     json_option,
-    limit_option,
-    probe_option,
-    prompt_option,
     quiet_option,
-    repeats_option,
-    seed_option,
-    shots_option,
+    run_option,
+    run_options,
     split_names,
-    task_option,
 )
 from harness.cli.output import print_json
-from harness.cli.shell_completion import backends
 from harness.money.cost_estimate import CostEstimate
-from harness.prompting.prompt_variants import Probe
+from harness.run_options import RunKeywords, RunOptions
 
 NOTES = (
     "in, out: tokens; cost: answers as long as the reference answers (rows without one: as max_tokens allows); "
@@ -33,37 +25,14 @@ NOTES = (
 
 
 @click.command()
-@task_option
-@click.option(
-    "--backends", metavar="A,B", shell_complete=backends, required=True, help="Names from bench.toml or built in."
-)
-@data_option
-@limit_option
-@seed_option
-@base_option
-@repeats_option
-@batch_option
-@shots_option
-@prompt_option
-@probe_option
+@run_option("task", required=True)
+@run_option("backends", required=True)
+@run_options("data", "limit", "seed", "base", "repeats", "batch", "shots", "prompt", "probe")
 @config_option
 @json_option
 @quiet_option
 def estimate(
-    task: str,
-    backends: str,
-    data: str | None,
-    limit: int | None,
-    seed: int,
-    base: str | None,
-    repeats: int,
-    batch: bool,
-    shots: int,
-    prompt: str | None,
-    probe: Probe | None,
-    config: Path | None,
-    as_json: bool,
-    quiet: bool,
+    task: str, backends: str, config: Path | None, as_json: bool, quiet: bool, **options: Unpack[RunKeywords]
 ) -> None:
     """Say what `bench run` with the same words would cost, and how long it would take. Nothing is sent.
 
@@ -73,28 +42,21 @@ def estimate(
     from rich.console import Console
 
     from harness.backend import RunContext
-    from harness.execution.run_plan import RunOptions, make_backends, plan_run
+    from harness.execution.backend_setup import make_backends
+    from harness.execution.run_plan import plan_run
     from harness.money.cost_estimate import estimate as estimate_one
-    from harness.prompting.prompt_variants import Questions
     from harness.settings import load_settings
     from harness.workspace import Workspace
 
-    options = RunOptions(
-        task=task,
-        backends=tuple(split_names(backends, "--backends")),
-        data=data,
-        limit=limit,
-        seed=seed,
-        base=base,
-        repeats=repeats,
-        batch=batch,
-        questions=Questions(shots=shots, prompt=prompt, probe=probe),
-    )
+    asked = RunOptions.of(task, split_names(backends, "--backends"), options)
     settings = load_settings(config)
     context = RunContext(Workspace.current(), task=task, config=settings.path)
-    plan = plan_run(options, settings, context, out=None)
+    plan = plan_run(asked, settings, context, out=None)
     made = make_backends(plan.manifest.backend_settings, plan.task.name, context)
-    found = [estimate_one(name, backend.identity(), plan.solved(), repeats) for name, backend in made.items()]
+    found = [
+        estimate_one(name, backend.identity(), plan.requests_with_targets(), asked.repeats)
+        for name, backend in made.items()
+    ]
     if as_json:
         print_json(found)
     people = Console(stderr=as_json, quiet=as_json and quiet)

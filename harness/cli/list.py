@@ -44,8 +44,8 @@ def listing(what: str, as_json: bool, quiet: bool) -> None:
 
 
 def _tasks() -> Rows:
-    from harness.execution.run_plan import load_task
     from harness.registry import TASKS, names
+    from harness.task_loading import load_task
 
     rows = []
     for name, entry in names(TASKS).items():

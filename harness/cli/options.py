@@ -2,36 +2,88 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import click
+import msgspec
 
-from harness.cli.shell_completion import tasks
+from harness.cli.shell_completion import backends, tasks
 from harness.errors import UsageError
+from harness.run_options import RunOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 QUIET = "No progress, no remarks; results and errors only."
 
-
-def task_option(function: F) -> F:
-    """`--task NAME`: a registered name, ./file.toml, or ./file.py:Class."""
-    return click.option(
-        "--task",
-        "task",
-        metavar="TASK",
-        shell_complete=tasks,
-        required=True,
-        help="A task's name, ./file.toml or ./file.py:Class.",
-    )(function)
+_COMPLETIONS = {"tasks": tasks, "backends": backends}
 
 
-def data_option(function: F) -> F:
-    """`--data PATH`: rows from a file or folder, or the embedded sample."""
-    return click.option(
-        "--data",
-        metavar="PATH",
-        help="Rows: CSV, TSV, JSONL, JSON, Parquet, a folder with train and test, or 'embedded'. Default: the Hub.",
-    )(function)
+def run_option(name: str, *, required: bool = False) -> Callable[[F], F]:
+    """The flag of one field of RunOptions: its name, type, limits, default and help text."""
+    hint = get_type_hints(RunOptions, include_extras=True)[name]
+    (default,) = (f.default for f in msgspec.structs.fields(RunOptions) if f.name == name)
+    about = next(meta for meta in hint.__metadata__ if meta.description)
+    extra = dict(about.extra or {})
+    attributes: dict[str, Any] = {"help": about.description, "required": required}
+    attributes |= _type_of(hint, extra)
+    if attributes.get("is_flag"):
+        attributes |= {"callback": _negated} if default else {}
+    else:
+        attributes["metavar"] = extra.get("metavar")
+        attributes["show_default"] = bool(extra.get("default"))
+        if default is not msgspec.NODEFAULT:
+            attributes["default"] = default
+        if "completes" in extra:
+            attributes["shell_complete"] = _COMPLETIONS[extra["completes"]]
+    return click.option(extra.get("flag", f"--{name.replace('_', '-')}"), name, **attributes)
+
+
+def run_options(*names: str) -> Callable[[F], F]:
+    """The flags of these fields of RunOptions, in this order."""
+
+    def with_options(function: F) -> F:
+        for name in reversed(names):
+            function = run_option(name)(function)
+        return function
+
+    return with_options
+
+
+def _type_of(hint: Any, extra: dict[str, Any]) -> dict[str, Any]:
+    """click's type for a field: a flag, a choice, a bounded number, an existing file, or text."""
+    least: Any = None
+    while True:  # Annotated[Annotated[int, ge=1] | None, ..]: down to the bare type
+        for meta in getattr(hint, "__metadata__", ()):
+            least = meta.ge if meta.ge is not None else least
+        if get_origin(hint) is Annotated:
+            hint = get_args(hint)[0]
+        elif get_origin(hint) in (Union, UnionType):
+            hint = next(part for part in get_args(hint) if part is not NoneType)
+        else:
+            break
+    if hint is bool:
+        return {"is_flag": True}
+    if get_origin(hint) is Literal:
+        return {"type": click.Choice(get_args(hint))}
+    if hint is int:
+        return {"type": int if least is None else click.IntRange(min=least)}
+    if hint is float:
+        return {"type": float if least is None else click.FloatRange(min=least)}
+    if extra.get("path") == "file":
+        return {"type": click.Path(exists=True, dir_okay=False)}
+    return {}
+
+
+def _negated(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
+    """A flag that turns off what is on by default."""
+    return not value
+
+
+task_option = run_option("task", required=True)
+data_option = run_option("data")
+seed_option = run_option("seed")
+limit_option = run_option("limit")
+prompt_option = run_option("prompt")
 
 
 def config_option(function: F) -> F:
@@ -41,65 +93,6 @@ def config_option(function: F) -> F:
         metavar="FILE",
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
         help="Settings file (default: the nearest bench.toml upwards).",
-    )(function)
-
-
-def seed_option(function: F) -> F:
-    """`--seed S`."""
-    return click.option("--seed", metavar="S", type=int, default=0, show_default=True, help="Seed of every choice.")(
-        function
-    )
-
-
-def limit_option(function: F) -> F:
-    """`--limit N`: a seeded sample with the split's class shares."""
-    return click.option(
-        "--limit", metavar="N", type=click.IntRange(min=1), help="Only N rows: a seeded sample with the class shares."
-    )(function)
-
-
-def base_option(function: F) -> F:
-    """`--base MODEL`: in place of every local backend's own."""
-    return click.option("--base", metavar="MODEL", help="Base model of all local backends: a Hub id or a folder.")(
-        function
-    )
-
-
-def repeats_option(function: F) -> F:
-    """`--repeats K`."""
-    return click.option("--repeats", metavar="K", type=click.IntRange(min=1), default=1, help="Ask every row K times.")(
-        function
-    )
-
-
-def batch_option(function: F) -> F:
-    """`--batch`: paid backends answer later, for less."""
-    return click.option(
-        "--batch", is_flag=True, help="Paid backends use their batch API: half the price, hours of time."
-    )(function)
-
-
-def shots_option(function: F) -> F:
-    """`--shots K`: few-shot examples."""
-    return click.option(
-        "--shots", metavar="K", type=click.IntRange(min=0), default=0, help="K solved rows before each question."
-    )(function)
-
-
-def prompt_option(function: F) -> F:
-    """`--prompt FILE`: another prompt than the task's."""
-    return click.option(
-        "--prompt",
-        metavar="FILE",
-        type=click.Path(exists=True, dir_okay=False),
-        help="Another prompt: a Jinja template.",
-    )(function)
-
-
-def probe_option(function: F) -> F:
-    """`--probe blank|shuffle`: the leak probe."""
-    return click.option(
-        "--probe", type=click.Choice(["blank", "shuffle"]), help="Ask without the rows' own texts: finds leaks."
     )(function)
 
 

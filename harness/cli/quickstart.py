@@ -27,7 +27,7 @@ def quickstart(as_json: bool, quiet: bool) -> int:
 
     from harness import runner
     from harness.adapters import dispatch, loopback_server, train_options
-    from harness.backends.local.base_files import missing_extra
+    from harness.backends.local.base_files import missing_local_extra
     from harness.cli.run_display import observed
     from harness.data.rows import EMBEDDED
     from harness.reports import run_page, terminal_table, training_page
@@ -37,7 +37,7 @@ def quickstart(as_json: bool, quiet: bool) -> int:
         import sklearn  # noqa: F401  (the extra `local` brings it and all the others)
         import torch  # noqa: F401
     except ImportError:
-        raise missing_extra() from None
+        raise missing_local_extra() from None
     people = Console(stderr=True, quiet=quiet)
     base = str(resources.files("harness.adapters") / "tiny")
     workspace = Workspace.current()

@@ -71,7 +71,9 @@ def observed(console: Console, *, quiet: bool) -> Iterator[Observer]:
             started=started,
             line=lambda backend, line: display.on_line(backend, line) if display else None,
             remark=remark,
-            working=remark,
+            status=remark,
             probing=probe,
-            out_of_sight=lambda backend, done, total: display.out_of_sight(backend, done, total) if display else None,
+            batch_progress=lambda backend, done, total: (
+                display.on_batch_progress(backend, done, total) if display else None
+            ),
         )

@@ -30,8 +30,8 @@ class SpooledRecords(Sequence[T], Generic[T]):
 
     def __init__(self, kind: type[T], folder: Path | None = None) -> None:
         """An empty shelf; its file, should it need one, lies in `folder` (default: the system's own)."""
-        where = None if folder is None else str(folder)
-        file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY, dir=where)  # noqa: SIM115 (lives as long as we)
+        location = None if folder is None else str(folder)
+        file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY, dir=location)  # noqa: SIM115 (lives as long as we)
         self._use(kind, file, array("q", [0]), "")
 
     def _use(self, kind: type[T], file: IO[bytes], ends: "array[int]", name: str) -> None:
@@ -44,9 +44,9 @@ class SpooledRecords(Sequence[T], Generic[T]):
     @classmethod
     def of_file(cls, kind: type[T], path: Path) -> "SpooledRecords[T]":
         """The records of a file of JSON lines, to be read. A last line without an end is no line."""
-        shelf = cls.__new__(cls)
-        shelf._use(kind, path.open("rb"), _line_ends(path), str(path))
-        return shelf
+        store = cls.__new__(cls)
+        store._use(kind, path.open("rb"), _line_ends(path), str(path))
+        return store
 
     def append(self, record: T) -> None:
         """Add a record."""

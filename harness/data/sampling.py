@@ -103,8 +103,8 @@ class SeededOrder:
         self._high[position], self._low[position] = self._hash(sample_id)
 
     def _hash(self, sample_id: str) -> tuple[int, int]:
-        found = hashlib.sha256(f"{self._seed}\0{sample_id}".encode()).digest()
-        return int.from_bytes(found[:8], "big"), int.from_bytes(found[8:16], "big")
+        digest = hashlib.sha256(f"{self._seed}\0{sample_id}".encode()).digest()
+        return int.from_bytes(digest[:8], "big"), int.from_bytes(digest[8:16], "big")
 
     def alike(self) -> Iterator[list[int]]:
         """Positions of rows that seem to bear one id (their hashes begin alike), in groups of two or more."""
@@ -154,11 +154,11 @@ class SeededOrder:
 
 def seeded_order(samples: Iterable[Sample], seed: int) -> list[Sample]:
     """The samples in their seeded order."""
-    kept = list(samples)
+    selected = list(samples)
     order = SeededOrder(seed)
-    for sample in kept:
+    for sample in selected:
         order.add(sample.id, sample.reference)
-    return [kept[position] for position in order.positions().tolist()]
+    return [selected[position] for position in order.positions().tolist()]
 
 
 class Fingerprint:
@@ -173,30 +173,30 @@ class Fingerprint:
 
     def digest(self) -> str:
         """Of all rows; to be taken once."""
-        found = hashlib.sha256()
+        digest = hashlib.sha256()
         between = b""
         for line in self._lines:
-            found.update(between + line)
+            digest.update(between + line)
             between = b"\n"
-        return found.hexdigest()
+        return digest.hexdigest()
 
 
 def fingerprint(samples: Iterable[Sample]) -> str:
     """The fingerprint of these rows."""
-    found = Fingerprint()
+    digest = Fingerprint()
     for sample in samples:
-        found.add(sample)
-    return found.digest()
+        digest.add(sample)
+    return digest.digest()
 
 
 class SampledRows:
     """The rows drawn, in the order in which they are asked; `total` is how many the split holds."""
 
     def __init__(
-        self, shelf: SpooledRecords[Sample], numbers: NDArray[np.uint32], positions: NDArray[np.int64]
+        self, store: SpooledRecords[Sample], numbers: NDArray[np.uint32], positions: NDArray[np.int64]
     ) -> None:
-        self.total = len(shelf)
-        self._shelf, self._numbers, self._positions = shelf, numbers, positions
+        self.total = len(store)
+        self._store, self._numbers, self._positions = store, numbers, positions
         self._latest: tuple[int, Sample] | None = None
 
     def __len__(self) -> int:
@@ -205,7 +205,7 @@ class SampledRows:
     def __getitem__(self, n: int) -> Sample:
         if self._latest is None or self._latest[0] != n:  # a row is looked at, and then its request is made
             position = int(self._positions[n])
-            self._latest = n, numbered(self._shelf[position], int(self._numbers[position]))
+            self._latest = n, numbered(self._store[position], int(self._numbers[position]))
         return self._latest[1]
 
     def __iter__(self) -> Iterator[Sample]:
@@ -216,25 +216,25 @@ def draw(samples: Iterable[Sample], seed: int, limit: int | None, folder: Path |
     """The first `limit` rows of the seeded order. `folder`: where a large split is kept meanwhile."""
     import numpy as np
 
-    shelf, order = SpooledRecords(Sample, folder), SeededOrder(seed)
+    store, order = SpooledRecords(Sample, folder), SeededOrder(seed)
     for sample in samples:
-        shelf.append(sample)
+        store.append(sample)
         order.add(sample.id, sample.reference)
-    numbers = _repeats(shelf, order)
+    numbers = _repeats(store, order)
     for position in np.flatnonzero(numbers > 1).tolist():
-        order.rename(position, numbered(shelf[position], int(numbers[position])).id)
-    return SampledRows(shelf, numbers, order.positions()[:limit].copy())
+        order.rename(position, numbered(store[position], int(numbers[position])).id)
+    return SampledRows(store, numbers, order.positions()[:limit].copy())
 
 
-def _repeats(shelf: SpooledRecords[Sample], order: SeededOrder) -> NDArray[np.uint32]:
+def _repeats(store: SpooledRecords[Sample], order: SeededOrder) -> NDArray[np.uint32]:
     """k for every row that is, in file order, the k-th of its id."""
     import numpy as np
 
-    numbers = np.ones(len(shelf), dtype=np.uint32)
+    numbers = np.ones(len(store), dtype=np.uint32)
     for group in order.alike():
         seen: Counter[str] = Counter()
         for position in group:
-            sample_id = shelf[position].id
+            sample_id = store[position].id
             seen[sample_id] += 1
             numbers[position] = seen[sample_id]
     return numbers

@@ -14,7 +14,7 @@ from harness.task import Task
 from harness.timestamps import utc_text
 
 
-def plan_side_run(
+def plan_auxiliary_run(
     task: Task, rows: list[Row], folder: Path, name: str, tables: dict[str, dict[str, Any]], source: str
 ) -> RunPlan:
     """A plan whose run stands at `folder/<name>-<hash of the requests>`; the same requests find the same run again.
@@ -24,8 +24,8 @@ def plan_side_run(
     request_hash = digest([row.request.hash() for row in rows])
     path = folder / f"{name}-{request_hash[:8]}"
     if (path / "manifest.json").is_file():
-        before = RunLog.open(path)
-        return RunPlan(task, msgspec.structs.replace(before.manifest, backend_settings=tables), rows, path, before)
+        existing = RunLog.open(path)
+        return RunPlan(task, msgspec.structs.replace(existing.manifest, backend_settings=tables), rows, path, existing)
     manifest = Manifest(
         id=path.name,
         task=task.name,

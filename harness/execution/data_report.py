@@ -6,9 +6,9 @@ from harness.data.contamination import Signatures, find_overlap
 from harness.data.rows import DataSource
 from harness.data.sampling import fingerprint
 from harness.errors import DataError, UsageError
-from harness.execution.run_plan import ask, read_rows
 from harness.records import Record, Sample
 from harness.task import Task, invalid_targets
+from harness.task_loading import build_request, read_rows
 from harness.text_format import agreeing, count_noun
 from harness.text_normalization import comparable_text
 
@@ -99,7 +99,7 @@ def report_data(task: Task, location: str | None) -> DataReport:
     report = DataReport(task=task.name, splits=splits, invalid_targets=invalid_targets(task, rows.get(TRAIN, [])))
     if len(rows) < len(splits):
         return report
-    texts = {name: [ask(task, s).passage_texts() for s in rows[name]] for name in (TEST, TRAIN)}
+    texts = {name: [build_request(task, s).passage_texts() for s in rows[name]] for name in (TEST, TRAIN)}
     asked, learned = (Signatures.of(texts[name]) for name in (TEST, TRAIN))
     overlap = find_overlap(asked, learned, TRAIN)
     known = {comparable_text(text) for own in texts[TRAIN] for text in own} - {""}

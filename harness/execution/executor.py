@@ -33,7 +33,7 @@ SAME_ERRORS = 3
 
 
 @dataclass
-class Probed:
+class ProbeState:
     """One backend's part. ask: asks the row at a position and returns the line written, None where none was.
 
     todo: positions without an answer yet. requests, answers: of this session; cost: USD they incurred, None where one
@@ -48,7 +48,7 @@ class Probed:
     errors: Counter[str] = field(default_factory=Counter)
     ended: str | None = None
 
-    async def one(self, n: int) -> None:
+    async def ask_row(self, n: int) -> None:
         """Ask one row; `ended` says why where this backend is to be asked no more."""
         try:
             line = await self.ask(n)
@@ -70,8 +70,8 @@ class Probed:
             self.ended = f"{line.error.kind}: {line.error.message}"
 
 
-async def probe_in_turns(
-    backends: Mapping[str, Probed], seed: int, stopped: Callable[[], bool], progress: Callable[[int, int], None]
+async def probe_round_robin(
+    backends: Mapping[str, ProbeState], seed: int, stopped: Callable[[], bool], progress: Callable[[int, int], None]
 ) -> None:
     """Ask every backend its rows, one request at a time; the first row of each is asked once more before, to warm up.
 
@@ -89,26 +89,26 @@ async def probe_in_turns(
             if stopped():
                 return
             if probed.ended is None:
-                await probed.one(probed.todo[0] if done == 0 else n)
+                await probed.ask_row(probed.todo[0] if done == 0 else n)
         if all(probed.ended is not None for probed in backends.values() if probed.todo):
             return
         progress(done, len(rows))
 
 
-def told(backends: Mapping[str, Probed]) -> list[str]:
+def probe_messages(backends: Mapping[str, ProbeState]) -> list[str]:
     """What the probe took, and whom it could not measure, in sentences."""
     requests = sum(probed.requests for probed in backends.values())
     if not requests and all(probed.ended is None for probed in backends.values()):
         return []
     costs = [probed.cost for probed in backends.values()]
     money = "at an unknown cost" if None in costs else f"${sum(c for c in costs if c is not None):.6f}"
-    found = [f"latency probe: {requests} requests to {', '.join(backends)}, one at a time, {money}"]
+    messages = [f"latency probe: {requests} requests to {', '.join(backends)}, one at a time, {money}"]
     for name, probed in backends.items():
         if probed.ended is not None:
             left = "its latency is not measured" if not probed.answers else "the answers so far count"
             count = f"{probed.requests} request{'' if probed.requests == 1 else 's'}"
-            found.append(f"{name}: the latency probe ended after {count} ({probed.ended}); {left}")
-    return found
+            messages.append(f"{name}: the latency probe ended after {count} ({probed.ended}); {left}")
+    return messages
 
 
 GRACE_S = 10.0
@@ -120,20 +120,20 @@ class Observer:
     """What a front end may want to hear.
 
     started: once, backend -> (answered already, asked for in all); line: after every append;
-    remark: a sentence for people; working: one on what takes a while (a quiet front end leaves it out);
-    out_of_sight: (backend, done, total) of a batch at a provider; probing: (done, total) rows of the latency probe.
+    remark: a sentence for people; status: one on what takes a while (a quiet front end leaves it out);
+    batch_progress: (backend, done, total) of a batch at a provider; probing: (done, total) rows of the latency probe.
     """
 
     started: Callable[[dict[str, tuple[int, int]]], None] = lambda totals: None
     line: Callable[[str, LogLine], None] = lambda backend, line: None
     remark: Callable[[str], None] = lambda text: None
-    working: Callable[[str], None] = lambda text: None
-    out_of_sight: Callable[[str, int, int], None] = lambda backend, done, total: None
+    status: Callable[[str], None] = lambda text: None
+    batch_progress: Callable[[str, int, int], None] = lambda backend, done, total: None
     probing: Callable[[int, int], None] = lambda done, total: None
 
 
 @dataclass
-class _Asking:
+class _BackendSession:
     """One backend's work on one run."""
 
     name: str
@@ -149,18 +149,18 @@ class _Asking:
     async def feed(self, keys: Iterable[tuple[int, int]]) -> AsyncIterator[Request]:
         """Requests, one by one as the backend takes them; ends early when the run is stopping or knows enough."""
         left = iter(keys)
-        while not self.at_end() and (key := next(left, None)) is not None:
+        while not self.finished() and (key := next(left, None)) is not None:
             n, repeat = key
             row = self.rows[n]
             request = msgspec.structs.replace(row.request, repeat=repeat)
             self.in_flight[(request.id, repeat)] = row
             yield request
 
-    def at_end(self) -> bool:
+    def finished(self) -> bool:
         """Whether nothing more is to be asked now."""
-        return self.stopping.is_set() or self.knows_enough()
+        return self.stopping.is_set() or self.decided()
 
-    def knows_enough(self) -> bool:
+    def decided(self) -> bool:
         """Whether `--early-stop` has its answer."""
         return self.early is not None and self.early.decided(self.name)
 
@@ -187,7 +187,7 @@ class _Asking:
                 f"continue with `bench run --resume {self.log.path}`."
             ) from error
 
-    async def session(self) -> None:
+    async def run(self) -> None:
         """Ask all that has no answer yet, and note how it ended. A stop of this backend ends only its session."""
         started = utc_text()
         clock = time.perf_counter()
@@ -196,7 +196,7 @@ class _Asking:
         try:
             todo = unanswered(self.log, self.name, None if self.early is None else self.early.turns)
             with self.log.writer(self.name) as writer:
-                while not self.at_end() and (following := next(todo, None)) is not None:
+                while not self.finished() and (following := next(todo, None)) is not None:
                     # Again where errors among the last answers in flight undid a decision to stop.
                     async for row, completion in self.answers(itertools.chain([following], todo)):
                         line = self.append(writer, row, completion)
@@ -204,7 +204,7 @@ class _Asking:
                         self.observer.line(self.name, line)
                         if self.early is not None:
                             self.early.observe(self.name, line)
-            if self.early is not None and self.knows_enough() and any(unanswered(self.log, self.name)):
+            if self.early is not None and self.decided() and any(unanswered(self.log, self.name)):
                 stopped = self.early.reason(self.name)
                 self.observer.remark(f"{self.name}: {stopped['message']}")
         except BackendStopped as stop:
@@ -229,20 +229,20 @@ class _Asking:
         return written
 
 
-async def _probe_latencies(sessions: dict[str, _Asking], log: RunLog, observer: Observer) -> None:
+async def _probe_latencies(sessions: dict[str, _BackendSession], log: RunLog, observer: Observer) -> None:
     """Ask the first rows of each backend one at a time, in turns, into `<backend>.probe.jsonl`."""
     rows = log.manifest.probe_rows
     with contextlib.ExitStack() as writers:
         probed = {}
-        for name, asking in sessions.items():
+        for name, session_for in sessions.items():
             done = log.backend_log(name, probe=True).answered()
             writer = writers.enter_context(log.writer(name, probe=True))
             assert isinstance(writer, LogWriter)
-            probed[name] = Probed(partial(asking.ask_once, writer), [n for n in range(rows) if not done[n, 0]])
+            probed[name] = ProbeState(partial(session_for.ask_once, writer), [n for n in range(rows) if not done[n, 0]])
         stopping = next(iter(sessions.values())).stopping
-        await probe_in_turns(probed, log.manifest.seed, stopping.is_set, observer.probing)
-    for sentence in told(probed):
-        observer.working(sentence)
+        await probe_round_robin(probed, log.manifest.seed, stopping.is_set, observer.probing)
+    for sentence in probe_messages(probed):
+        observer.status(sentence)
 
 
 def unanswered(log: RunLog, backend: str, turns: NDArray[np.int64] | None = None) -> Iterator[tuple[int, int]]:
@@ -269,12 +269,12 @@ async def run_backends(
     sent or written, KeyboardInterrupt after a Ctrl-C (all that was answered is on disk), IncompleteRunError
     for a full disk.
     """
-    everyone = [*backends.values(), *probers.values()]
+    all_backends = [*backends.values(), *probers.values()]
     stopping = asyncio.Event()
     try:
         with _interruptible(stopping, observer):
-            needs = plan.needs
-            for backend in everyone:
+            needs = plan.requirements
+            for backend in all_backends:
                 await backend.check(needs)
             identities = {name: backend.identity() for name, backend in backends.items()}
             findings = await asyncio.to_thread(inspect, identities)
@@ -283,25 +283,27 @@ async def run_backends(
             log = plan.open(identities)
             write_findings(log.path, findings)
 
-            def asking(name: str, backend: Backend) -> _Asking:
-                return _Asking(name, backend, log, plan.task, plan.rows, observer, stopping, early)
+            def session_for(name: str, backend: Backend) -> _BackendSession:
+                return _BackendSession(name, backend, log, plan.task, plan.rows, observer, stopping, early)
 
             if probers:
-                await _probe_latencies({name: asking(name, prober) for name, prober in probers.items()}, log, observer)
+                await _probe_latencies(
+                    {name: session_for(name, prober) for name, prober in probers.items()}, log, observer
+                )
             if early is not None:
-                _tell_earlier(log, early, list(backends))
+                _observe_earlier_answers(log, early, list(backends))
             total = len(plan.rows) * log.manifest.repeats
             observer.started({name: (int(log.backend_log(name).answered().sum()), total) for name in backends})
-            await _together([asking(name, backend).session() for name, backend in backends.items()])
+            await _run_concurrently([session_for(name, backend).run() for name, backend in backends.items()])
     finally:
-        for backend in everyone:
+        for backend in all_backends:
             await backend.aclose()
     if stopping.is_set():
         raise KeyboardInterrupt
     return log
 
 
-def _tell_earlier(log: RunLog, early: EarlyStop, names: list[str]) -> None:
+def _observe_earlier_answers(log: RunLog, early: EarlyStop, names: list[str]) -> None:
     """What earlier sessions have answered counts; what ended in an error is asked again."""
     for name in names:
         for line in log.backend_log(name).each_last():
@@ -309,7 +311,7 @@ def _tell_earlier(log: RunLog, early: EarlyStop, names: list[str]) -> None:
                 early.observe(name, line)
 
 
-async def _together(sessions: list[Any]) -> None:
+async def _run_concurrently(sessions: list[Any]) -> None:
     """All at once; one that fails unexpectedly does not cut off the others."""
     work = [asyncio.ensure_future(session) for session in sessions]
     try:

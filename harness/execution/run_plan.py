@@ -1,9 +1,7 @@
 """From what a person asked to a run directory: rows, requests, backends, manifest. Nothing is sent yet."""
 
 import errno
-import re
 import secrets
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,163 +13,19 @@ from harness import hardware
 from harness.adapter_manifest import whole_task_spec
 from harness.backend import Backend, RunContext, RunRequirements
 from harness.data.record_store import SpooledRecords
-from harness.data.rows import EMBEDDED, DataSource, DataWarning
+from harness.data.rows import EMBEDDED, DataSource
 from harness.data.sampling import ORDER, ORDER_VERSION, Fingerprint, draw
-from harness.errors import BenchError, UsageError
+from harness.errors import UsageError
+from harness.execution.backend_setup import backend_tables, make_backends
 from harness.hashing import digest_each
-from harness.prompting.prompt_variants import Questions, make_requests
-from harness.records import BackendIdentity, Record, Request, Row, Sample, number_repeats
-from harness.registry import BACKENDS, TASKS, find
+from harness.prompting.prompt_variants import make_requests
+from harness.records import BackendIdentity, Request, Row, Sample
+from harness.run_options import RunOptions
 from harness.runs.run_log import Manifest, RunLog
-from harness.settings import Settings, decode_table
-from harness.task import Task, request_of, samples_of, target_of
+from harness.settings import Settings
+from harness.task import Task, samples_of, target_of
+from harness.task_loading import build_request, collect_data_warnings, load_rows, load_task, require_rows
 from harness.timestamps import utc_now
-from harness.user_code import fault_of_users_code
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-
-
-class RunOptions(Record, frozen=True, kw_only=True):
-    """What `bench run` was asked.
-
-    task: name or path; backends: names from the settings; data: path, "embedded" or None (the Hub);
-    limit: at most so many rows; base: replaces the model of every local backend; repeats: how often each row
-    is asked; probe_rows: rows of the latency probe; batch: paid backends use their batch API;
-    executor, workers: where local models run, and how many Ray workers hold each;
-    questions: another prompt, examples, a probe for leaks;
-    fail_on_contamination: rows that also stand in a candidate's training rows are refused.
-    """
-
-    task: str
-    backends: tuple[str, ...]
-    data: str | None = None
-    split: str = "test"
-    limit: int | None = None
-    seed: int = 0
-    base: str | None = None
-    repeats: int = 1
-    probe_rows: int = 0
-    batch: bool = False
-    executor: str | None = None
-    workers: int | None = None
-    questions: Questions = Questions()
-    fail_on_contamination: bool = False
-
-
-def load_task(spec: str) -> Task:
-    """The task a person means: a name, a class by path, or a TOML file.
-
-    Raises UsageError for an unknown name, a class that is no task, or a file that is not right.
-    """
-    if spec.endswith(".toml"):
-        from harness.task_file import FileTask  # brings jinja2 and jsonschema
-
-        return FileTask(Path(spec))
-    kind = find(TASKS, spec)
-    try:
-        task = kind()
-    except BenchError:
-        raise
-    except Exception as error:
-        where = fault_of_users_code(error) or f"{type(error).__name__}: {error}"
-        raise UsageError(f"task '{spec}' cannot be made: {where}.") from error
-    if not isinstance(task, Task):
-        asked = [*Task.__annotations__, *(n for n in vars(Task) if not n.startswith("_"))]
-        wanted = [n for n in asked if not hasattr(task, n)]
-        raise UsageError(f"'{spec}' is not a task: it has no {', '.join(wanted)} (see docs/write-a-task.md).")
-    return task
-
-
-def load_rows(task: Task, source: DataSource) -> list[Sample]:
-    """All rows of a split, ids numbered. Raises UsageError where there are none."""
-    samples = list(number_repeats(samples_of(task, source)))
-    _refuse_none(len(samples), task, source)
-    return samples
-
-
-def _refuse_none(rows: int, task: Task, source: DataSource) -> None:
-    if not rows:
-        where = source.location or "the data set"
-        raise UsageError(f"{where}: the split '{source.split}' of task '{task.name}' holds no rows.")
-
-
-def read_rows(task: Task, source: DataSource) -> tuple[list[Sample], list[str]]:
-    """All rows of a split, and what its reader had to say of rows that it left out."""
-    with _remarks_of_reader() as remarks:
-        rows = load_rows(task, source)
-    return rows, remarks
-
-
-@contextmanager
-def _remarks_of_reader() -> Iterator[list[str]]:
-    """What a reader warns of meanwhile: filled when the block ends."""
-    remarks: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", DataWarning)
-        yield remarks
-    for warning in caught:
-        if issubclass(warning.category, DataWarning):
-            remarks.append(str(warning.message))
-        else:
-            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-
-
-def ask(task: Task, sample: Sample) -> Request:
-    """The request for a row. The task sees the row without its reference: no gold text can reach a prompt.
-
-    Raises UsageError for a request under another id: its answer would be taken for another row's.
-    """
-    return request_of(task, msgspec.structs.replace(sample, reference="", columns={}))
-
-
-build_request = ask
-
-
-def backend_tables(options: RunOptions, settings: Settings) -> dict[str, dict[str, Any]]:
-    """The raw settings of every backend of the run, with `--base`, `--batch`, `--executor` and `--workers` applied."""
-    tables = {}
-    for name in options.backends:
-        if not _NAME.fullmatch(name) or name.endswith(".probe"):
-            raise UsageError(f"'{name}' cannot name a backend: use letters, digits, '-', '_' and '.'.")
-        table = dict(settings.backend(name))
-        if options.base is not None and table.get("kind") == "local":
-            table["model"] = str(Path(options.base).resolve()) if Path(options.base).exists() else options.base
-        if options.batch and table.get("kind") == "openai":
-            table["batch"] = True
-        if table.get("kind") == "local":
-            table |= {"executor": options.executor} if options.executor is not None else {}
-            if options.workers is not None:
-                table["ray"] = {**table.get("ray", {}), "workers": options.workers}
-        tables[name] = table
-    _check_kinds(options, tables)
-    return tables
-
-
-def _check_kinds(options: RunOptions, tables: dict[str, dict[str, Any]]) -> None:
-    """Options that would change nothing are refused."""
-    taped = next((name for name, table in tables.items() if table.get("kind") == "replay"), None)
-    if options.questions.probe is not None and taped is not None:
-        raise UsageError(
-            f"--probe {options.questions.probe} asks other texts than the rows', and '{taped}' answers from a "
-            "recording, by row: probe the model itself."
-        )
-    places = {table.get("executor", "process") for table in tables.values() if table.get("kind") == "local"}
-    if options.executor is not None and not places:
-        raise UsageError(f"--executor {options.executor} is for local models, and none of the backends is local.")
-    if options.workers is not None and "ray" not in places:
-        raise UsageError(f"--workers {options.workers} is for local models on Ray: say --executor ray too.")
-
-
-def make_backends(tables: dict[str, dict[str, Any]], task_name: str, context: RunContext) -> dict[str, Backend]:
-    """Construct backends from their tables (cheap: no network, no weights). Raises UsageError."""
-    made: dict[str, Backend] = {}
-    for name, table in tables.items():
-        where = f"{context.config}: [backends.{name}]" if context.config else f"[backends.{name}]"
-        if "kind" not in table:
-            raise UsageError(f'{where} names no kind: say kind = "local", "openai" or "replay".')
-        kind = find(BACKENDS, str(table["kind"]))
-        made[name] = kind(name, decode_table(table, kind.Settings, where), task_name, context)
-    return made
 
 
 class _RequestLength(msgspec.Struct):
@@ -188,8 +42,7 @@ class RunPlan(NamedTuple):
     """What is about to be asked: the task, the rows with their requests, and where the answers will go.
 
     `log` is the run that is being finished, or None for a new one: nothing is written before `open`.
-    `clean_only`: rows that also stand in a candidate's training rows are refused.
-    The rows may be millions: a Shelf, which reads each anew when it is looked at.
+    The rows may be millions: SpooledRecords reads each from its file when it is looked at.
     """
 
     task: Task
@@ -197,10 +50,9 @@ class RunPlan(NamedTuple):
     rows: Sequence[Row]
     path: Path
     log: RunLog | None = None
-    clean_only: bool = False
 
     @property
-    def needs(self) -> RunRequirements:
+    def requirements(self) -> RunRequirements:
         """What the backends must be able to do."""
         return RunRequirements(
             task=self.task.name,
@@ -217,7 +69,7 @@ class RunPlan(NamedTuple):
             return (row.request.max_tokens for row in self.rows.each(msgspec.json.Decoder(_RowLength).decode))
         return (row.request.max_tokens for row in self.rows)
 
-    def solved(self) -> Iterator[tuple[Request, str | None]]:
+    def requests_with_targets(self) -> Iterator[tuple[Request, str | None]]:
         """What is asked about every row, with its target where the task can make one."""
         return ((row.request, target_of(self.task, row.sample)) for row in self.rows)
 
@@ -231,20 +83,20 @@ class RunPlan(NamedTuple):
             if isinstance(self.rows, SpooledRecords):
                 return RunLog.create(self.path, manifest, self.rows)
             return RunLog.create(self.path, manifest, ((row.sample, row.request) for row in self.rows))
-        for name, before in self.manifest.backends.items():
-            for what in ("model", "decode", "adapter_sha256", "base_sha256", "quantization"):
-                was, is_now = _of(before, what), _of(identities[name], what)
-                if was != is_now:
+        for name, recorded_identity in self.manifest.backends.items():
+            for field in ("model", "decode", "adapter_sha256", "base_sha256", "quantization"):
+                recorded, current = _identity_field(recorded_identity, field), _identity_field(identities[name], field)
+                if recorded != current:
                     raise UsageError(
-                        f"{self.path}: '{name}' has answered with {what} {was} and now has {is_now}: "
+                        f"{self.path}: '{name}' has answered with {field} {recorded} and now has {current}: "
                         "start a new run, or put the old one back."
                     )
         self.log.update_manifest(manifest)
         return self.log
 
 
-def _of(identity: BackendIdentity, what: str) -> Any:
-    return getattr(identity, what, identity.settings.get(what))
+def _identity_field(identity: BackendIdentity, field: str) -> Any:
+    return getattr(identity, field, identity.settings.get(field))
 
 
 def plan_run(
@@ -278,39 +130,37 @@ def plan_run(
         rows=len(rows),
         seed=options.seed,
         repeats=options.repeats,
-        shots=options.questions.shots,
+        shots=options.shots,
         probe_rows=min(options.probe_rows, len(rows)),
         data=data,
         request_hash=request_hash,
         backend_settings=tables,
+        options=msgspec.to_builtins(options),
         versions=hardware.versions(),
         hardware=hardware.hardware(),
         git=hardware.git_commit(),
     )
-    return RunPlan(task, manifest, rows, path, clean_only=options.fail_on_contamination)
+    return RunPlan(task, manifest, rows, path)
 
 
-def _rows_of(options: RunOptions, task: Task, aside: Path) -> tuple[SpooledRecords[Row], str, dict[str, Any]]:
-    """The rows drawn with their requests, the hash of all requests, and what the manifest says of the data."""
-    source = DataSource(location=options.data, split=options.split)
-    with _room_for_rows(aside):
-        with _remarks_of_reader() as remarks:
-            drawn = draw(samples_of(task, source), options.seed, options.limit, aside)
-        _refuse_none(drawn.total, task, source)
-        requests, notes = make_requests(
-            options.questions,
-            task,
-            ask,
-            drawn,
-            lambda: load_rows(task, DataSource(location=options.data, split="train")),
-            options.seed,
-        )
-        rows, request_hash, fingerprint = _lay_out(drawn, requests, aside)
+def _rows_of(options: RunOptions, task: Task, spool_folder: Path) -> tuple[SpooledRecords[Row], str, dict[str, Any]]:
+    """The rows drawn with their requests, the hash of all requests, and the manifest's entry on the data."""
+    source = DataSource(location=options.data)
+    with _disk_space_for_rows(spool_folder):
+        with collect_data_warnings() as remarks:
+            sampled = draw(samples_of(task, source), options.seed, options.limit, spool_folder)
+        require_rows(sampled.total, task, source)
+
+        def training() -> list[Sample]:
+            return load_rows(task, DataSource(location=options.data, split="train"))
+
+        requests, notes = make_requests(options, task, build_request, sampled, training)
+        rows, request_hash, fingerprint = _lay_out(sampled, requests, spool_folder)
     data = {
         "source": _source_name(task, options.data),
-        "split": options.split,
+        "split": source.split,
         "label": _label(options),
-        "rows_of_split": drawn.total,
+        "rows_of_split": sampled.total,
         "limit": options.limit,
         ORDER: ORDER_VERSION,
         "fingerprint": fingerprint,
@@ -322,10 +172,10 @@ def _rows_of(options: RunOptions, task: Task, aside: Path) -> tuple[SpooledRecor
 
 def _label(options: RunOptions) -> str:
     """What every figure of the run must be read with."""
-    said = ["embedded sample"] if options.data == EMBEDDED else []
-    if options.questions.probe is not None:
-        said.append(f"leak probe ({options.questions.probe})")
-    return ", ".join(said)
+    labels = ["embedded sample"] if options.data == EMBEDDED else []
+    if options.probe is not None:
+        labels.append(f"leak probe ({options.probe})")
+    return ", ".join(labels)
 
 
 def _lay_out(
@@ -344,7 +194,7 @@ def _lay_out(
 
 
 @contextmanager
-def _room_for_rows(folder: Path) -> Iterator[None]:
+def _disk_space_for_rows(folder: Path) -> Iterator[None]:
     """Raises UsageError where the disk on which many rows are kept aside is full."""
     try:
         yield
@@ -370,7 +220,7 @@ def plan_resume(path: Path) -> RunPlan:
             f"{path} was scored by version {log.manifest.parser} of task '{task.name}', "
             f"this is version {task.version}: start a new run."
         )
-    return RunPlan(task, log.manifest, log.shelf(), path, log)
+    return RunPlan(task, log.manifest, log.stored_rows(), path, log)
 
 
 def _source_name(task: Task, location: str | None) -> str:
@@ -378,26 +228,3 @@ def _source_name(task: Task, location: str | None) -> str:
         return location
     hub = getattr(task, "hub", None)
     return f"hub:{hub.path}" if hub is not None else "the task's own rows"
-
-
-def resumed_tables(manifest: Manifest, settings: Settings) -> dict[str, dict[str, Any]]:
-    """Backend settings from the manifest; only limits are taken from today's settings.
-
-    A local model goes on with the weights that have answered, whatever "auto" would choose today.
-    """
-    tables = {}
-    for name, table in manifest.backend_settings.items():
-        today = settings.backends.get(name, {})
-        limits = {k: v for k, v in today.items() if k in LIMITS}
-        tables[name] = {**table, **limits}
-        answered = manifest.backends.get(name)
-        if table.get("kind") == "local" and answered is not None and "quantization" in answered.settings:
-            tables[name]["quantization"] = answered.settings["quantization"]
-    return tables
-
-
-LIMITS = frozenset(
-    {"rpm", "tpm", "concurrency", "timeout_s", "deadline_s", "max_attempts", "poll_s", "max_batch_tokens", "proxy"}
-    | {"executor", "ray", "reread_s"}
-)
-"""Settings that change how fast rows are asked, never what is answered."""

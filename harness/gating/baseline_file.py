@@ -148,7 +148,7 @@ def make_baseline(log: RunLog, names: tuple[str, ...] | None = None) -> Baseline
     UsageError for an unknown backend or rows of one id.
     """
     summary = run_summary(log)
-    rows = log.shelf()
+    rows = log.stored_rows()
     ids = read_ids(rows, log)
     manifest = log.manifest
     cells: dict[str, list[str]] = {}

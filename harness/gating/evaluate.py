@@ -61,7 +61,7 @@ class GateSource:
     @classmethod
     def of_run(cls, log: RunLog) -> "GateSource":
         """A run that has ended. Raises IncompleteRunError, UsageError."""
-        summary, rows = run_summary(log), log.shelf()
+        summary, rows = run_summary(log), log.stored_rows()
         ids = read_ids(rows, log)
         return cls(run_evaluation(log, rows, summary), tuple(summary.backends), ids, log, rows, summary)
 

@@ -7,11 +7,11 @@ from harness.backend import RunContext
 from harness.data.contamination import Findings
 from harness.data.sampling import order_version
 from harness.errors import InterruptedRunError, UsageError, did_you_mean
-from harness.execution.auxiliary_run import plan_side_run
-from harness.execution.budget import Budget
+from harness.execution.auxiliary_run import plan_auxiliary_run
+from harness.execution.backend_setup import make_backends
 from harness.execution.event_loop import run_coroutine
 from harness.execution.executor import Observer, run_backends
-from harness.execution.run_plan import RunPlan, ask, make_backends
+from harness.execution.run_plan import RunPlan
 from harness.files import write_json
 from harness.hashing import digest
 from harness.judging.answer_pairs import (
@@ -25,10 +25,12 @@ from harness.judging.answer_pairs import (
     samples_of,
 )
 from harness.judging.pairwise_preference import Verdicts, agreement, consistency, first_wins, pair_verdicts
+from harness.money.budget import Budget
 from harness.records import Completion, Key, LogLine, Row
 from harness.results import CostResult
 from harness.runs.run_log import RunLog
 from harness.settings import Settings
+from harness.task_loading import build_request
 from harness.workspace import Workspace
 
 VERDICTS = "verdicts.json"
@@ -103,9 +105,9 @@ def _plan(log: RunLog, judge: str, settings: Settings, rows: list[Row], pairs: l
     task = JudgeTask()
     by_n = {row.n: row for row in rows}
     samples = list(chain.from_iterable(samples_of(pair, by_n[pair.n]) for pair in pairs if not pair.same))
-    asked = [Row(n=n, sample=s, request=ask(task, s)) for n, s in enumerate(samples)]
+    asked = [Row(n=n, sample=s, request=build_request(task, s)) for n, s in enumerate(samples)]
     tables = {judge: settings.backend(judge)}
-    return plan_side_run(task, asked, log.path / "judge", judge, tables, f"answers of {log.manifest.id}")
+    return plan_auxiliary_run(task, asked, log.path / "judge", judge, tables, f"answers of {log.manifest.id}")
 
 
 def _ask(plan: RunPlan, judge: str, context: RunContext, observer: Observer) -> RunLog:

@@ -4,7 +4,7 @@ import hashlib
 import random
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal, Protocol, overload
+from typing import Any, Protocol, overload
 
 import msgspec
 
@@ -12,7 +12,8 @@ from harness.data.sampling import seeded_order
 from harness.errors import UsageError
 from harness.prompting.chat_rendering import cut_passages
 from harness.prompting.prompt_override import Prompted, prompt_of
-from harness.records import InputSpan, Message, Record, Request, Sample
+from harness.records import InputSpan, Message, Request, Sample
+from harness.run_options import Probe, RunOptions
 from harness.task import Task, fault_of_target
 from harness.text_normalization import comparable_text
 
@@ -22,7 +23,7 @@ Shot = tuple[Request, str]
 
 def draw_shots(
     task: Task,
-    ask: Callable[[Sample], Request],
+    request_for: Callable[[Sample], Request],
     training: Iterable[Sample],
     asked: Iterable[Request],
     count: int,
@@ -30,7 +31,7 @@ def draw_shots(
 ) -> list[Shot]:
     """The first `count` rows, in their seeded order (so with their classes' shares), that no evaluated row resembles.
 
-    ask: what is asked about a row. A row that shares a text with an evaluated one is passed over: its answer
+    request_for: builds the request for a row. A row that shares a text with an evaluated one is passed over: its answer
     would stand in that one's prompt. So is one whose own target is invalid: it would show a format error as the answer.
     Raises UsageError where too few are left.
     """
@@ -39,7 +40,7 @@ def draw_shots(
     evaluated = np.unique(np.fromiter((h for request in asked for h in _hashes(request)), dtype=np.uint64))
 
     def stands_alone(sample: Sample) -> bool:
-        own = np.fromiter(_hashes(ask(sample)), dtype=np.uint64)
+        own = np.fromiter(_hashes(request_for(sample)), dtype=np.uint64)
         return not (evaluated.searchsorted(own, "left") < evaluated.searchsorted(own, "right")).any()
 
     shots: list[Shot] = []
@@ -47,7 +48,7 @@ def draw_shots(
         if len(shots) == count:
             break
         if fault_of_target(task, sample) is None:
-            shots.append((ask(sample), task.target(sample)))
+            shots.append((request_for(sample), task.target(sample)))
     if len(shots) < count:
         raise UsageError(
             f"--shots {count}: only {len(shots)} training rows share no text with the evaluated rows and have a valid "
@@ -74,9 +75,6 @@ def with_shots(request: Request, shots: Sequence[Shot]) -> Request:
         for p in request.passages
     )
     return msgspec.structs.replace(request, messages=(*lead, *examples, *rest), passages=passages)
-
-
-Probe = Literal["blank", "shuffle"]
 
 
 def probe_requests(requests: Sequence[Request], probe: Probe, seed: int) -> Iterator[Request]:
@@ -121,15 +119,6 @@ def fill_passages(request: Request, texts: Sequence[str]) -> Request:
     return msgspec.structs.replace(request, messages=messages, passages=tuple(passages))
 
 
-class Questions(Record, frozen=True, kw_only=True):
-    """How rows are asked. prompt: a file with another prompt; shots: solved training rows before each question;
-    probe: "blank" or "shuffle" the rows' own texts."""
-
-    prompt: str | None = None
-    shots: int = 0
-    probe: Probe | None = None
-
-
 class RowSource(Protocol):
     """The rows of a run, in order."""
 
@@ -137,11 +126,11 @@ class RowSource(Protocol):
     def __getitem__(self, n: int, /) -> Sample: ...
 
 
-class _Asked(Sequence[Request]):
-    """The requests for the rows, each made when it is looked at."""
+class _LazyRequests(Sequence[Request]):
+    """The requests for the rows, each built when it is read."""
 
-    def __init__(self, samples: RowSource, question: Callable[[Sample], Request]) -> None:
-        self._samples, self._question = samples, question
+    def __init__(self, samples: RowSource, request_for: Callable[[Sample], Request]) -> None:
+        self._samples, self._request_for = samples, request_for
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -153,34 +142,34 @@ class _Asked(Sequence[Request]):
     def __getitem__(self, n: int | slice) -> Request | list[Request]:
         if isinstance(n, slice):
             return [self[k] for k in range(*n.indices(len(self)))]
-        return self._question(self._samples[n])
+        return self._request_for(self._samples[n])
 
 
 def make_requests(
-    questions: Questions,
+    options: RunOptions,
     task: Task,
-    ask: Callable[[Task, Sample], Request],
+    build_request: Callable[[Task, Sample], Request],
     samples: RowSource,
     training: Callable[[], Sequence[Sample]],
-    seed: int,
 ) -> tuple[Iterator[Request], dict[str, Any]]:
-    """The requests for the rows one by one, and what the manifest notes of how they were made.
+    """The requests for the rows one by one, and the manifest's notes on how they were made.
 
-    ask: a task's own request for a row; training: reads the training rows, called only where shots are wanted.
+    options: prompt, shots, probe and seed are used. build_request: a task's own request for a row. training: reads the
+    training rows, called only where shots are wanted.
     Raises UsageError for a prompt that does not fit the rows, or too few training rows.
     """
     notes: dict[str, Any] = {}
-    if questions.prompt is not None:
-        task = Prompted(task, questions.prompt)
+    if options.prompt is not None:
+        task = Prompted(task, options.prompt)
         notes["prompt"] = prompt_of(task)
 
-    def question(sample: Sample) -> Request:
-        return ask(task, sample)
+    def request_for(sample: Sample) -> Request:
+        return build_request(task, sample)
 
-    asked = _Asked(samples, question)
-    shots = draw_shots(task, question, training(), asked, questions.shots, seed) if questions.shots else []
-    requests: Iterable[Request] = asked
-    if questions.probe is not None:
-        requests = probe_requests(asked, questions.probe, seed)
-        notes["probe"] = questions.probe
+    plain = _LazyRequests(samples, request_for)
+    shots = draw_shots(task, request_for, training(), plain, options.shots, options.seed) if options.shots else []
+    requests: Iterable[Request] = plain
+    if options.probe is not None:
+        requests = probe_requests(plain, options.probe, options.seed)
+        notes["probe"] = options.probe
     return (with_shots(request, shots) for request in requests) if shots else iter(requests), notes

@@ -25,7 +25,7 @@ FILE = "likeness.json"
 NAME = "embedding"
 
 
-class Likeness(Record, frozen=True, kw_only=True, omit_defaults=False):
+class EmbeddingScores(Record, frozen=True, kw_only=True, omit_defaults=False):
     """`likeness.json`.
 
     model: the embedding model as named; sha256: of its weights; most_tokens: longer texts are compared by their
@@ -64,17 +64,17 @@ class Likeness(Record, frozen=True, kw_only=True, omit_defaults=False):
         return (f"{NAME} was not computed: {self.why_not}",) if self.why_not else ()
 
 
-def write_likeness(run: Path, likeness: Likeness) -> None:
+def write_embedding_scores(run: Path, likeness: EmbeddingScores) -> None:
     """Keep in a run directory what was measured."""
     write_json(run / FILE, likeness)
 
 
-def read_likeness(run: Path) -> Likeness | None:
+def read_likeness(run: Path) -> EmbeddingScores | None:
     """What was measured; None where nobody asked. Raises UsageError for a file that is not readable."""
     path = run / FILE
     if not path.is_file():
         return None
-    return read_record(path, Likeness, "file of embedding scores", "remove it, and run again with --embedding")
+    return read_record(path, EmbeddingScores, "file of embedding scores", "remove it, and run again with --embedding")
 
 
 SCHEMA = 1
@@ -84,15 +84,15 @@ T = TypeVar("T")
 class Manifest(Record, frozen=True, kw_only=True, omit_defaults=False):
     """Everything asked and everything it ran on.
 
-    schema: version of the file. id: of the run. task: its name. task_spec: what names it from any folder. labels: the
-    closed set of answers. created: ISO time, UTC. rows: of the run. seed: of the sample. shots: solved rows before each
-    question. backends: what answered, by name. data: {"source", "split", "fingerprint", "limit", "order", "label"},
-    order being the version of the order in which rows are drawn (absent: 1); request_hash: over the hashes of all
-    requests in order; backend_settings: as resolved, for `--resume` (never a secret: keys are named, not held);
-    repeats: how often each row is asked; probe_rows: rows of the latency probe; early_stop: the question after whose
-    answer no more is asked ({"reference", "metric", "margin"}); versions, hardware, git: the machine; embedding: the
-    model by which answers are compared with their references, where one was asked for; verdict: incumbent, candidate
-    and margin as far as they were named; parser: the task's version; metric_versions: name to version.
+    data: {"source", "split", "fingerprint", "limit", "order", "label"}, order being the version of the order in which
+    rows are drawn (absent: 1); request_hash: over the hashes of all requests
+    in order; options: those of the run as given, but for those at their default; backend_settings: as resolved, for
+    `--resume` (never a secret: keys are named, not held);
+    repeats: how often each row is asked; probe_rows: rows of the latency probe; early_stop: the question after
+    whose answer no more is asked ({"reference", "metric", "margin"}); versions, hardware, git: the machine;
+    embedding: the model by which answers are compared with their references, where one was asked for;
+    verdict: incumbent, candidate and margin as far as they were named;
+    parser: the task's version; metric_versions: name to version.
     """
 
     schema: int = SCHEMA
@@ -118,6 +118,7 @@ class Manifest(Record, frozen=True, kw_only=True, omit_defaults=False):
     early_stop: dict[str, Any] | None = None
     embedding: str | None = None
     verdict: VerdictTerms | None = None
+    options: dict[str, Any] = {}
 
 
 class Session(Record, frozen=True, kw_only=True):
@@ -181,7 +182,7 @@ class RunLog:
         path.mkdir(parents=True, exist_ok=True)
         return path
 
-    def shelf(self) -> SpooledRecords[Row]:
+    def stored_rows(self) -> SpooledRecords[Row]:
         """The rows and their requests, by position."""
         return SpooledRecords.of_file(Row, self.path / "samples.jsonl")
 

@@ -11,8 +11,8 @@ from harness.adapters.recipe import Recipe
 from harness.adapters.training_examples import IGNORED, Example, GroupedByLength, collate, encode, padding_share
 from harness.data.rows import DataSource
 from harness.errors import UsageError
-from harness.execution.run_plan import ask, load_rows
 from harness.prompting.chat_rendering import Renderer
+from harness.task_loading import build_request, load_rows
 from harness.tasks.agnews import AgNews
 
 
@@ -25,7 +25,7 @@ def test_prompt_ids_are_those_of_run_and_the_answer_ends_with_the_end_token(rows
     task = AgNews()
     samples = load_rows(task, DataSource(location=str(rows), split="train"))[:8]
     examples, remarks = encode(task, samples, renderer, Recipe(), 512)
-    prompts = renderer.prompts([ask(task, s) for s in samples], 512)
+    prompts = renderer.prompts([build_request(task, s) for s in samples], 512)
     assert [e.prompt for e in examples] == [p.ids for p in prompts]
     for sample, example in zip(samples, examples, strict=True):
         assert renderer.decode(example.answer).strip() == sample.reference

@@ -9,7 +9,7 @@ import pytest
 
 from harness.adapters.loopback_server import MODEL, loopback
 from harness.data.rows import DataSource
-from harness.execution.run_plan import ask, load_rows
+from harness.task_loading import build_request, load_rows
 from harness.tasks.agnews import AgNews
 
 
@@ -19,7 +19,7 @@ def test_the_openai_client_gets_an_answer_from_it(rows: Path) -> None:
     with loopback("agnews", str(rows)) as server:
         client = openai.OpenAI(base_url=server.url(), api_key="none", max_retries=0)
         for sample in samples:
-            content = ask(task, sample).messages[0].content
+            content = build_request(task, sample).messages[0].content
             answer = client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": content}])
             assert answer.choices[0].message.content in task.labels
             assert answer.usage is not None and answer.usage.prompt_tokens == len(content.split())

@@ -28,7 +28,7 @@ from harness.adapters.recipe import Recipe
 from harness.adapters.train_options import TrainOptions
 from harness.adapters.trainer import kernel_arguments
 from harness.backends.local.base_files import find_base
-from harness.backends.local.weight_loading import load, place
+from harness.backends.local.weight_loading import load, resolve_placement
 from harness.errors import UsageError
 from harness.workspace import Workspace
 from tests.local.asking import ask
@@ -72,14 +72,14 @@ def test_cards_below_compute_capability_8_train_in_float16_with_a_scaled_loss(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device=None: capability)
-    placement = place("auto", "auto", "auto", "none", None)
+    placement = resolve_placement("auto", "auto", "auto", "none", None)
     assert (placement.device, placement.dtype) == ("cuda", dtype)
     chosen = precision_arguments(placement.dtype, placement.device)
     assert chosen == {"fp16": dtype == "float16", "bf16": dtype == "bfloat16"}
 
 
 def test_a_cpu_trains_in_float32_unless_told_otherwise() -> None:
-    chosen = precision_arguments(place("cpu", "auto", "auto", "none", None).dtype, "cpu")
+    chosen = precision_arguments(resolve_placement("cpu", "auto", "auto", "none", None).dtype, "cpu")
     assert chosen == {"fp16": False, "bf16": False}
 
 
@@ -157,7 +157,7 @@ def test_4_bit_weights_train_on_a_cpu_are_resumed_and_asked_there(
     assert manifest.steps == 2
     assert "4-bit weights are unpacked at every step" in said.getvalue()
     assert "continuing after checkpoint at step 1" in said.getvalue()
-    net = load(find_base(str(base)), place("cpu", "auto", "auto", "nf4", 1))
+    net = load(find_base(str(base)), resolve_placement("cpu", "auto", "auto", "nf4", 1))
     layers = [m for m in net.model.modules() if isinstance(m, bits.nn.Linear4bit)]
     assert layers and all(m.weight.dtype == torch.uint8 and m.weight.quant_type == "nf4" for m in layers)
     half = layers[0].in_features * layers[0].out_features // 2

@@ -14,9 +14,9 @@ from harness.adapters.lora_training import prepare
 from harness.adapters.train_options import TrainOptions
 from harness.data.rows import DataSource
 from harness.errors import ExitCode, UsageError
-from harness.execution.run_plan import load_rows, load_task
 from harness.prompting.templates import PromptTemplate
 from harness.settings import Settings
+from harness.task_loading import load_rows, load_task
 from harness.workspace import Workspace
 from tests.support.command import bench
 

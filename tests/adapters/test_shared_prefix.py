@@ -20,7 +20,7 @@ from harness.adapters.recipe import Lora, Recipe
 from harness.adapters.shared_prefix import LAYOUT, collate_shared, computed_tokens, enable
 from harness.adapters.train_options import TrainOptions
 from harness.adapters.training_examples import IGNORED, Example, as_items, blank, collate
-from harness.backends.local.kv_cache import SHORTEST
+from harness.backends.local.kv_cache import MIN_PREFIX_TOKENS
 from harness.workspace import Workspace
 from tests.support.tiny_architectures import tiny_model
 
@@ -141,10 +141,10 @@ def test_looking_changes_neither_the_mode_nor_the_random_numbers() -> None:
 
 def test_every_token_is_computed_once() -> None:
     for seed in range(20):
-        rows = example_rows(seed, count=seed % 5 + 2, shared=seed + SHORTEST)
+        rows = example_rows(seed, count=seed % 5 + 2, shared=seed + MIN_PREFIX_TOKENS)
         batch = collate_shared(as_items(rows))
         shared = batch[LAYOUT]["shared"]
-        assert shared >= min(seed + SHORTEST, min(row.tokens for row in rows) - 1)
+        assert shared >= min(seed + MIN_PREFIX_TOKENS, min(row.tokens for row in rows) - 1)
         assert batch["input_ids"].shape == (1, shared + sum(row.tokens - shared for row in rows))
         assert batch["attention_mask"].shape[0] == len(rows), "transformers counts rows and tokens by it"
         assert int(batch["attention_mask"].sum()) == sum(row.tokens for row in rows)

@@ -7,9 +7,9 @@ from typing import Any
 import transformers
 
 from harness.data.rows import DataSource
-from harness.execution.run_plan import load_rows
 from harness.prompting.chat_rendering import Renderer
 from harness.records import Sample
+from harness.task_loading import load_rows
 from harness.tasks.agnews import INSTRUCTION, AgNews
 from tools.tiny_base import Shape, build, documents, pretraining_rows, train_tokenizer
 

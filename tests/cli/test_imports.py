@@ -10,7 +10,7 @@ import pytest
 
 from harness.cli.main import VERBS
 from harness.data.rows import DataSource
-from harness.execution.run_plan import load_rows, load_task
+from harness.task_loading import load_rows, load_task
 
 HEAVY = (
     *("torch", "transformers", "peft", "accelerate", "datasets", "pandas", "pyarrow", "ray", "sklearn"),

@@ -12,8 +12,8 @@ from harness import runner
 from harness.cli.new_task import new_task
 from harness.data.rows import DataSource
 from harness.errors import UsageError
-from harness.execution.run_plan import load_rows, load_task
 from harness.settings import Settings
+from harness.task_loading import load_rows, load_task
 from harness.workspace import Workspace
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.backends.local.model_spec import DecodeSettings, ModelSpec, RaySettings
-from harness.backends.ray.ray_executor import OnRay
+from harness.backends.ray.ray_executor import RayExecutor
 from harness.errors import UsageError
 from tests.cluster.conftest import ROWS
 from tests.cluster.running import TINY, answers, ask, workers
@@ -63,7 +63,7 @@ def test_a_node_without_the_base_is_named(rows: Path, tmp_path: Path) -> None:
 
 def test_a_worker_without_the_adapter_is_named(small: Node, tmp_path: Path) -> None:
     async def go() -> str:
-        executor = OnRay(ModelSpec(model=str(TINY)), 64, RaySettings(address=small.gcs), {})
+        executor = RayExecutor(ModelSpec(model=str(TINY)), 64, RaySettings(address=small.gcs), {})
         await executor.find()
         work = DecodeSettings(decode="generate", adapter="a1", folder=str(tmp_path / "adapter"), sha256="0" * 64)
         try:

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from harness.backend import RunContext
-from harness.execution.run_plan import make_backends
+from harness.execution.backend_setup import make_backends
 from harness.settings import load_settings, read_toml
 from harness.workspace import Workspace
 

@@ -42,7 +42,7 @@ def compare_choose(model: Any, made: Any) -> Compared:
             scores = {label: plain.log_likelihood(prompt, ids) for label, ids in tokens.items()}
             worst = max(worst, *(abs(scores[label] - answer.label_scores[label]) for label in labels))
             differ += answer.text != max(scores, key=scores.__getitem__)
-    return Compared(worst, differ, engine._ready().net.batched_limit > 0)
+    return Compared(worst, differ, engine._ensure_loaded().loaded.batched_limit > 0)
 
 
 def compare_generate(model: Any, made: Any) -> Compared:
@@ -55,7 +55,7 @@ def compare_generate(model: Any, made: Any) -> Compared:
     for asked, answer in zip(requests, answers, strict=True):
         assert answer.error is None
         differ += answer.text != plain.renderer.decode(greedy(model, plain.prompt(asked), plain.renderer.end_id, 6))
-    return Compared(0.0, differ, engine._ready().net.batched_limit > 0)
+    return Compared(0.0, differ, engine._ensure_loaded().loaded.batched_limit > 0)
 
 
 @torch.inference_mode()

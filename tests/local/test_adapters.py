@@ -58,7 +58,7 @@ def test_an_adapter_scores_as_peft_itself_does(base: Path, tmp_path: Path) -> No
 
 def weights_held(engine: LocalEngine) -> int:
     """Bytes of all different tensors of an engine's model."""
-    net = engine._ready().net
+    net = engine._ensure_loaded().loaded
     storages = {p.untyped_storage().data_ptr(): p.untyped_storage().nbytes() for p in net.model.parameters()}
     return sum(storages.values())
 

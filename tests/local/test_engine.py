@@ -10,7 +10,7 @@ import torch
 
 from harness.backend import RunContext
 from harness.backends.local.kv_cache import KeyValueStore, shared_length
-from harness.backends.local.label_scoring import Choose
+from harness.backends.local.label_scoring import LabelScoringDecoder
 from harness.backends.local.model import LoadedModel, PaddedBatch
 from harness.backends.local_backend import LocalBackend, LocalSettings
 from harness.errors import BackendStopped
@@ -34,16 +34,16 @@ def answered(backend: LocalBackend, requests: list[Request], folder: Path) -> li
 def test_running_out_of_memory_halves_the_budget_and_loses_no_row(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = Choose.answer
+    honest = LabelScoringDecoder.decode_batch
 
-    def cramped(self: Choose, items: list[Any], prefix: Any) -> list[Completion]:
+    def cramped(self: LabelScoringDecoder, items: list[Any], prefix: Any) -> list[Completion]:
         if len(items) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return honest(self, items, prefix)
 
     requests = news_requests(40)
     usual = ask(Workspace(tmp_path), requests, model=str(base), decode="choose")
-    monkeypatch.setattr(Choose, "answer", cramped)
+    monkeypatch.setattr(LabelScoringDecoder, "decode_batch", cramped)
     backend = LocalBackend(
         "x", LocalSettings(model=str(base), decode="choose"), "agnews", RunContext(workspace=Workspace(tmp_path))
     )
@@ -59,15 +59,15 @@ def test_on_a_cpu_a_long_shared_prefix_makes_batches_smaller_before_memory_ends(
     requests = news_requests(12)
     usual = ask(Workspace(tmp_path), requests, model=str(base), decode=decode, max_batch_tokens=10**6)
     columns: list[int] = []
-    make = KeyValueStore.make
+    make = KeyValueStore.allocate
 
     def counted(self: KeyValueStore, keys: torch.Tensor, values: torch.Tensor) -> None:
         columns.append(self.rows * self.columns)
         make(self, keys, values)
 
-    monkeypatch.setattr(KeyValueStore, "make", counted)
+    monkeypatch.setattr(KeyValueStore, "allocate", counted)
     token_bytes = 2 * 2 * 2 * 8 * 4  # keys and values, layers, heads, head size, float32
-    monkeypatch.setattr("harness.backends.local.model.CPU_HELD", token_bytes * 300)
+    monkeypatch.setattr("harness.backends.local.model.CPU_CACHE_BYTES", token_bytes * 300)
     found = ask(Workspace(tmp_path), requests, model=str(base), decode=decode, max_batch_tokens=10**6)
     assert {i: c.text for i, c in found.items()} == {i: c.text for i, c in usual.items()}
     assert max(columns) <= 300 and any(c.usage.cached_tokens for c in found.values())
@@ -82,7 +82,7 @@ def test_without_memory_for_the_shared_prefix_every_row_computes_its_own(
     def cramped(*_: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("harness.backends.local.kv_cache.compute", cramped)
+    monkeypatch.setattr("harness.backends.local.kv_cache.compute_prefix", cramped)
     found = ask(Workspace(tmp_path), requests, model=str(base), decode="choose")
     assert {i: c.text for i, c in found.items()} == {i: c.text for i, c in usual.items()}
     assert any(c.usage.cached_tokens for c in usual.values())
@@ -92,14 +92,14 @@ def test_without_memory_for_the_shared_prefix_every_row_computes_its_own(
 def test_a_row_that_fits_no_memory_alone_is_an_error_and_the_others_are_answered(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = Choose.answer
+    honest = LabelScoringDecoder.decode_batch
 
-    def cramped(self: Choose, items: list[Any], prefix: Any) -> list[Completion]:
+    def cramped(self: LabelScoringDecoder, items: list[Any], prefix: Any) -> list[Completion]:
         if any(item.request.id == "row-3" for item in items):
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         return honest(self, items, prefix)
 
-    monkeypatch.setattr(Choose, "answer", cramped)
+    monkeypatch.setattr(LabelScoringDecoder, "decode_batch", cramped)
     found = ask(Workspace(tmp_path), news_requests(10), model=str(base), decode="choose")
     error = found["row-3"].error
     assert error is not None
@@ -122,7 +122,7 @@ def test_scores_that_are_no_numbers_are_an_error_and_not_the_first_label(
         prompts = packed.ids.shape[1] > 1
         return torch.cat([logits[:-1], logits[-1:] * float("nan")]) if prompts else logits
 
-    monkeypatch.setattr("harness.backends.local.engine.computes_exactly", lambda net: True)
+    monkeypatch.setattr("harness.backends.local.engine.batching_is_exact", lambda net: True)
     monkeypatch.setattr(LoadedModel, "logits", overflowing)
     monkeypatch.setattr("harness.backends.local.lora_weights.nn.functional.linear", one_nan(torch.nn.functional.linear))
     found = ask(workspace, news_requests(4), model=str(base), adapter="topics", decode=decode, max_batch_tokens=10**6)
@@ -143,10 +143,10 @@ def one_nan(linear: Any) -> Any:
 
 
 def test_a_bug_is_not_taken_for_lack_of_memory(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(self: Choose, items: list[Any], prefix: Any) -> list[Completion]:
+    def broken(self: LabelScoringDecoder, items: list[Any], prefix: Any) -> list[Completion]:
         raise RuntimeError("shape mismatch")
 
-    monkeypatch.setattr(Choose, "answer", broken)
+    monkeypatch.setattr(LabelScoringDecoder, "decode_batch", broken)
     with pytest.raises(RuntimeError, match="shape mismatch"):
         ask(Workspace(tmp_path), news_requests(2), model=str(base), decode="choose")
 
@@ -196,16 +196,16 @@ def test_closing_a_stream_ends_the_work_after_the_current_batch(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batches, closing = 0, threading.Event()
-    honest = Choose.answer
+    honest = LabelScoringDecoder.decode_batch
 
-    def counted(self: Choose, items: list[Any], prefix: Any) -> list[Completion]:
+    def counted(self: LabelScoringDecoder, items: list[Any], prefix: Any) -> list[Completion]:
         nonlocal batches
         batches += 1
         if batches > 1:
             closing.wait(60)
         return honest(self, items, prefix)
 
-    monkeypatch.setattr(Choose, "answer", counted)
+    monkeypatch.setattr(LabelScoringDecoder, "decode_batch", counted)
     requests = news_requests(60)
 
     async def interrupted() -> None:
@@ -230,16 +230,16 @@ def test_closing_a_stream_ends_the_work_after_the_current_batch(
 def test_the_event_loop_stays_free_while_the_model_works(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = Choose.answer
+    honest = LabelScoringDecoder.decode_batch
     at_work, ticked = threading.Event(), threading.Event()
     heard: list[bool] = []
 
-    def slow(self: Choose, items: list[Any], prefix: Any) -> list[Completion]:
+    def slow(self: LabelScoringDecoder, items: list[Any], prefix: Any) -> list[Completion]:
         at_work.set()
         heard.append(ticked.wait(60))
         return honest(self, items, prefix)
 
-    monkeypatch.setattr(Choose, "answer", slow)
+    monkeypatch.setattr(LabelScoringDecoder, "decode_batch", slow)
 
     async def both() -> None:
         task = asyncio.ensure_future(

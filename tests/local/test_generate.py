@@ -37,7 +37,7 @@ def test_rows_leave_the_batch_when_they_end_and_the_others_go_on(
         fed.append(len(packed.ids) if packed.ids.shape[1] == 1 else 0)
         return honest(self, packed, *rest)
 
-    monkeypatch.setattr("harness.backends.local.engine.computes_exactly", lambda net: True)
+    monkeypatch.setattr("harness.backends.local.engine.batching_is_exact", lambda net: True)
     monkeypatch.setattr(LoadedModel, "logits", watched)
     lengths = [1, 9, 2, 14, 5, 5, 30, 1, 3, 8]
     requests = [

@@ -103,7 +103,7 @@ def test_ray_workers_are_told_the_weights_that_auto_means(
         def __init__(self, wanted: ModelSpec, *_: object) -> None:
             raise UsageError(f"wanted: {wanted.quantization}")
 
-    monkeypatch.setattr(local_backend, "OnRay", NoWorkers)
+    monkeypatch.setattr(local_backend, "RayExecutor", NoWorkers)
     make_adapter(Workspace(tmp_path), base, "tuned", recipe=NF4)
     with pytest.raises(UsageError, match="wanted: nf4"):
         asked_on(RunContext(workspace=Workspace(tmp_path)), adapter="tuned", executor="ray")

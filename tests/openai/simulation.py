@@ -5,7 +5,7 @@ import random
 import time
 from dataclasses import dataclass
 
-from harness.backends.openai.rate_limiter import RateLimiter, Ticket
+from harness.backends.openai.rate_limiter import Permit, RateLimiter
 from tests.support.limits import Limits
 
 PROMPT, LATENCY_S, JITTER_S, WIDTH = 60, 0.05, 0.003, 64
@@ -46,7 +46,7 @@ def simulate(
     pacer = RateLimiter(rpm if configured else None, tpm if configured else None)
     limits = Limits(rpm, tpm, burst_s)
     now = begun = time.monotonic()
-    flying: list[tuple[float, int, bool, dict[str, str], float | None, Ticket]] = []
+    flying: list[tuple[float, int, bool, dict[str, str], float | None, Permit]] = []
     resting: list[float] = []
     todo, done, sent, refused, last = rows, 0, 0, 0, begun
     while done < rows:

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from harness.backend import RunContext
-from harness.backends.openai.batch_jobs import BatchNotes
+from harness.backends.openai.batch_jobs import BatchStateFiles
 from harness.records import Completion, Request
 from harness.workspace import Workspace
 from tests.openai.asking import PRICE, Asked, ask, make, rows
@@ -28,7 +28,7 @@ def test_a_batch_answers_every_row_at_half_the_price(server: OpenAIServer, tmp_p
     assert {c.id: c.text for c in asked.completions} == {c.id: c.text for c in whole.completions}
     assert asked.incurred == pytest.approx(whole.incurred / 2)
     assert all(c.notes["batch"] == "batch_1" and c.timing.service_s == 0 for c in asked.completions)
-    assert BatchNotes(tmp_path).open_ones() == []
+    assert BatchStateFiles(tmp_path).pending() == []
 
 
 def test_repeats_of_a_row_are_rows_of_their_own(server: OpenAIServer, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_batch_that_the_provider_does_not_know_stops_with_a_sentence_and_is_no
     server: OpenAIServer, tmp_path: Path
 ) -> None:
     server.reset(ServerConfig(batch_s=0.01))
-    notes = BatchNotes(tmp_path)
+    notes = BatchStateFiles(tmp_path)
     notes.write(msgspec.structs.replace(notes.begin(("r0/0",)), batch_id="batch_of_another_account"))
     asked = batch(server, tmp_path, rows(1))
     assert asked.stop is not None
@@ -107,7 +107,7 @@ def test_a_batch_that_the_provider_does_not_know_stops_with_a_sentence_and_is_no
 
 def test_rows_whose_batch_was_never_made_are_asked(server: OpenAIServer, tmp_path: Path) -> None:
     server.reset(ServerConfig(batch_s=0.01))
-    BatchNotes(tmp_path).begin(tuple(f"r{n}/0" for n in range(3)))
+    BatchStateFiles(tmp_path).begin(tuple(f"r{n}/0" for n in range(3)))
     assert len(batch(server, tmp_path, rows(3)).by_id) == 3
     assert server.stats().batches == 1
 
@@ -117,7 +117,7 @@ def test_a_line_that_cannot_be_read_costs_only_its_own_row(server: OpenAIServer,
     asked = batch(server, tmp_path, rows(10))
     assert asked.errors == {"batch completed": 1, "invalid request": 1}
     assert len(asked.by_id) == 10
-    assert BatchNotes(tmp_path).open_ones() == []
+    assert BatchStateFiles(tmp_path).pending() == []
 
 
 def test_an_answer_that_a_batch_paid_keeps_its_list_cost_in_the_cache(server: OpenAIServer, tmp_path: Path) -> None:

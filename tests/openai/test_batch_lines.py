@@ -7,8 +7,8 @@ from typing import Any, cast
 import openai
 import pytest
 
-from harness.backends.openai.batch_jobs import BatchCaller
-from harness.execution.budget import Budget
+from harness.backends.openai.batch_jobs import BatchExecutor
+from harness.money.budget import Budget
 from harness.records import Completion
 from tests.openai.asking import make, row
 from tests.support.scripted_server import chat
@@ -16,7 +16,7 @@ from tests.support.scripted_server import chat
 
 def read(folder: Path, line: dict[str, Any], **settings: Any) -> Completion:
     backend = make("http://127.0.0.1:9/v1", folder, **settings)
-    caller = BatchCaller(
+    caller = BatchExecutor(
         "backend 'api'",
         backend.settings,
         backend.builder,

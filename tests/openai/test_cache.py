@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.backends.answer_cache import WRITE_EVERY, AnswerCache
 from harness.errors import UsageError
-from harness.execution.answer_cache import WRITE_EVERY, AnswerCache
 from harness.records import Completion, Usage
 from tests.openai.asking import ask, make, row, rows
 from tests.support.openai_server import OpenAIServer, ServerConfig
@@ -77,7 +77,7 @@ def test_errors_are_not_kept(server: OpenAIServer, tmp_path: Path) -> None:
 def test_two_processes_share_it(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path\n"
-        "from harness.execution.answer_cache import AnswerCache; from harness.records import *\n"
+        "from harness.backends.answer_cache import AnswerCache; from harness.records import *\n"
         "cache = AnswerCache(Path(sys.argv[1]), 'm', 'scope')\n"
         "for n in range(int(sys.argv[2]), 3000, 2): cache.put(str(n), Completion(id='x', text=str(n), finish='stop'))\n"
         "cache.close()"
@@ -95,7 +95,7 @@ def test_two_processes_share_it(tmp_path: Path) -> None:
 
 def test_several_processes_may_create_it_at_the_same_moment(tmp_path: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from harness.execution.answer_cache import AnswerCache\n"
+        "import sys, time; from pathlib import Path; from harness.backends.answer_cache import AnswerCache\n"
         "time.sleep(max(0.0, float(sys.argv[2]) - time.time()))\n"
         "AnswerCache(Path(sys.argv[1]), 'm', 'scope').close()"
     )
@@ -134,7 +134,7 @@ def test_an_unknown_cost_is_still_unknown_when_it_comes_from_the_cache(server: O
 def test_a_cache_that_can_no_longer_be_written_is_left_aside_and_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.execution.answer_cache.BUSY_S", 0.01)
+    monkeypatch.setattr("harness.backends.answer_cache.BUSY_S", 0.01)
     heard: list[str] = []
     cache = AnswerCache(tmp_path / "cache.sqlite", "m", "scope", heard.append)
     other = sqlite3.connect(tmp_path / "cache.sqlite")

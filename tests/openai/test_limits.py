@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.backends.openai.rate_limiter import RateLimiter, ReportedLimit, parse_duration, retry_after, told
+from harness.backends.openai.rate_limiter import (
+    RateLimiter,
+    ReportedLimit,
+    parse_duration,
+    reported_limit,
+    retry_after,
+)
 from tests.openai.asking import ask, rows
 from tests.openai.simulation import simulate
 from tests.support.openai_server import OpenAIServer, ServerConfig
@@ -103,10 +109,12 @@ def test_other_durations_are_unknown(text: str) -> None:
 
 
 def test_limits_that_azure_calls_minus_one_are_unknown() -> None:
-    assert told({"x-ratelimit-limit-requests": "-1", "x-ratelimit-remaining-requests": "-1"}, "requests") is None
-    assert told({"x-ratelimit-limit-tokens": "10", "x-ratelimit-remaining-tokens": "-1"}, "tokens") == ReportedLimit(
-        10, None
+    assert (
+        reported_limit({"x-ratelimit-limit-requests": "-1", "x-ratelimit-remaining-requests": "-1"}, "requests") is None
     )
+    assert reported_limit(
+        {"x-ratelimit-limit-tokens": "10", "x-ratelimit-remaining-tokens": "-1"}, "tokens"
+    ) == ReportedLimit(10, None)
 
 
 def test_retry_after_comes_before_the_reset_of_the_quota() -> None:

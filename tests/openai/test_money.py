@@ -9,7 +9,7 @@ from unittest import mock
 import pytest
 
 from harness.errors import UsageError
-from harness.execution.budget import Budget
+from harness.money.budget import Budget
 from harness.money.prices import Price, most_prompt_tokens, price_table
 from harness.records import Usage
 from harness.runner import resume, run

@@ -1,6 +1,6 @@
 """The window of requests in flight grows while that helps, and no further."""
 
-from harness.backends.openai.concurrency_window import FIRST, START, ConcurrencyWindow, Lag
+from harness.backends.openai.concurrency_window import FIRST, START, ConcurrencyWindow, EventLoopLag
 
 
 def rounds(window: ConcurrencyWindow, count: int, latency: float, *, spent: float = 0.05, full: bool = True) -> float:
@@ -16,13 +16,13 @@ def rounds(window: ConcurrencyWindow, count: int, latency: float, *, spent: floa
 
 def opened(ceiling: int = 100) -> ConcurrencyWindow:
     """A window that has had its first answer."""
-    window = ConcurrencyWindow(ceiling, Lag())
+    window = ConcurrencyWindow(ceiling, EventLoopLag())
     window.answered(0.05, 1, 0.05)
     return window
 
 
 def test_it_starts_small_and_widens_with_the_first_answer() -> None:
-    assert ConcurrencyWindow(100, Lag()).width == FIRST
+    assert ConcurrencyWindow(100, EventLoopLag()).width == FIRST
     assert opened().width == START
     assert opened(ceiling=8).width == 8
 

@@ -11,8 +11,8 @@ from harness import runner
 from harness.backend import RunContext
 from harness.backends.local.model_spec import windows
 from harness.backends.local_backend import LocalBackend, LocalSettings
-from harness.backends.ray.ray_cluster import Cluster, mixed
-from harness.backends.ray.worker_pool import MOST_LOST, Asker, RowWindow, WindowQueue
+from harness.backends.ray.ray_cluster import Cluster, version_mismatch
+from harness.backends.ray.worker_pool import MAX_LOSSES_OF_WINDOW, RowWindow, StreamHandle, WindowQueue
 from harness.errors import UsageError
 from harness.records import Completion, Message, Request
 from harness.settings import Settings, decode_table
@@ -32,19 +32,21 @@ def answer(request: Request) -> Completion:
 
 def test_equal_versions_pass_whatever_build_the_driver_has() -> None:
     nodes = {"node a": SAME, "node b": SAME}
-    assert mixed(SAME, nodes) is None
-    assert mixed({**SAME, "torch": "2.9.0+cpu"}, nodes) is None
-    assert mixed({"bench-harness": "1.0"}, nodes) is None  # a driver without models
+    assert version_mismatch(SAME, nodes) is None
+    assert version_mismatch({**SAME, "torch": "2.9.0+cpu"}, nodes) is None
+    assert version_mismatch({"bench-harness": "1.0"}, nodes) is None  # a driver without models
 
 
 def test_mixed_versions_are_told_with_both_and_where() -> None:
     newer = {**SAME, "transformers": "5.2"}
-    assert mixed(SAME, {"node a": SAME, "node b": newer}) == "transformers is 5.1 on node a and 5.2 on node b"
-    assert mixed(newer, {"node a": SAME}) == "transformers is 5.2 on this machine and 5.1 on node a"
+    assert (
+        version_mismatch(SAME, {"node a": SAME, "node b": newer}) == "transformers is 5.1 on node a and 5.2 on node b"
+    )
+    assert version_mismatch(newer, {"node a": SAME}) == "transformers is 5.2 on this machine and 5.1 on node a"
     other_build = {**SAME, "torch": "2.9.0+cpu"}
-    assert mixed(SAME, {"a": SAME, "b": other_build}) == "torch is 2.9.0+cu128 on a and 2.9.0+cpu on b"
+    assert version_mismatch(SAME, {"a": SAME, "b": other_build}) == "torch is 2.9.0+cu128 on a and 2.9.0+cpu on b"
     without = {k: v for k, v in SAME.items() if k != "peft"}
-    assert mixed(SAME, {"node a": without}) == "peft is not installed on node a"
+    assert version_mismatch(SAME, {"node a": without}) == "peft is not installed on node a"
 
 
 def test_windows_are_runs_of_rows() -> None:
@@ -58,7 +60,7 @@ def test_windows_are_runs_of_rows() -> None:
 def test_a_window_that_comes_back_goes_first_without_what_is_answered() -> None:
     async def go() -> None:
         line = WindowQueue(room=3)
-        asker = Asker(line, b"order")
+        asker = StreamHandle(line, b"order")
         first, second = (RowWindow(b"order", {(r.id, 0): r for r in rows(3)}, asker) for _ in range(2))
         for window in (first, second):
             line.put(window)
@@ -66,22 +68,22 @@ def test_a_window_that_comes_back_goes_first_without_what_is_answered() -> None:
         assert taken is first
         taken.deliver([answer(r) for r in rows(2)])
         taken.deliver([answer(r) for r in rows(2)])  # told twice: dropped
-        taken.lost = 1
+        taken.losses = 1
         line.put(taken)
         assert await line.get() is taken  # before the one that nobody has begun
-        assert list(taken.left) == [("r2", 0)]
-        assert asker.news.qsize() == 1
+        assert list(taken.unanswered) == [("r2", 0)]
+        assert asker.results.qsize() == 1
 
     asyncio.run(go())
 
 
 def test_rows_that_cost_worker_after_worker_end_as_errors_by_name() -> None:
     async def go() -> list[Completion]:
-        asker = Asker(WindowQueue(room=1), b"")
+        asker = StreamHandle(WindowQueue(room=1), b"")
         window = RowWindow(b"", {(r.id, 0): r for r in rows(2)}, asker)
-        window.lost = MOST_LOST
-        window.give_up("the actor died")
-        return asker.news.get_nowait() or []  # type: ignore[return-value]
+        window.losses = MAX_LOSSES_OF_WINDOW
+        window.fail("the actor died")
+        return asker.results.get_nowait() or []  # type: ignore[return-value]
 
     ended = asyncio.run(go())
     assert [c.error.kind for c in ended if c.error] == ["worker lost"] * 2
@@ -99,15 +101,15 @@ def test_only_so_many_windows_are_pulled_before_answers_come() -> None:
 
     async def go() -> int:
         line = WindowQueue(room=3)
-        asker = Asker(line, b"")
+        asker = StreamHandle(line, b"")
         stream = asker.stream(counting(), 10)
         reading = asyncio.ensure_future(anext(stream))
         for _ in range(1000):  # turns of the loop, far more than a hundred rows take
             await asyncio.sleep(0)
         before = pulled
         window = await line.get()
-        window.deliver([answer(r) for r in list(window.left.values())])
-        window.asker.ended()
+        window.deliver([answer(r) for r in list(window.unanswered.values())])
+        window.stream.window_done()
         await reading
         await stream.aclose()
         return before
@@ -143,7 +145,7 @@ def test_options_that_would_change_nothing_are_refused(tmp_path: Path) -> None:
             )
         return str(error.value)
 
-    assert "none of the backends is local" in said("api", executor="ray")
+    assert "applies to none of the backends api" in said("api", executor="ray")
     assert "say --executor ray too" in said("tiny", workers=2)
 
 

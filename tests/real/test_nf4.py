@@ -41,9 +41,9 @@ def test_the_weights_are_really_4_bit(smollm2: Path) -> None:
     need("model", "bitsandbytes")
     import transformers
 
-    from harness.backends.local.weight_loading import place, quantized
+    from harness.backends.local.weight_loading import quantized, resolve_placement
 
-    placement = place("cpu", "auto", "auto", "nf4", None)
+    placement = resolve_placement("cpu", "auto", "auto", "nf4", None)
     model: Any = transformers.AutoModelForCausalLM.from_pretrained(smollm2, **quantized("nf4", placement))
     layer = model.model.layers[0].mlp.gate_proj
     assert type(layer).__name__ == "Linear4bit"

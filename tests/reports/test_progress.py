@@ -118,7 +118,7 @@ def test_a_batch_at_a_provider_is_seen_before_its_answers_come() -> None:
     console, clock = Console(file=io.StringIO(), width=80), Clock()
     with RunProgress(console, {"gpt4": 4}, clock=clock) as progress:
         clock.now = 6.0
-        progress.out_of_sight("gpt4", 3, 4)
+        progress.on_batch_progress("gpt4", 3, 4)
         progress.on_line("gpt4", line(0))
     assert isinstance(console.file, io.StringIO)
     said = console.file.getvalue()

@@ -6,8 +6,8 @@ import pytest
 
 from harness.data.rows import DataSource, DataWarning
 from harness.errors import UsageError
-from harness.execution.run_plan import ask, load_rows, load_task
 from harness.records import Completion
+from harness.task_loading import build_request, load_rows, load_task
 from harness.tasks import crossvalidated
 from harness.tasks.crossvalidated import CrossValidated
 from tests.support.shared import SHARED, needs_shared
@@ -42,7 +42,7 @@ def test_without_the_libraries_length_and_format_remain(monkeypatch: pytest.Monk
 def test_the_request_holds_title_and_question_and_no_answer() -> None:
     task = load_task("crossvalidated")
     row = load_rows(task, DataSource(location="embedded"))[0]
-    request = ask(task, row)
+    request = build_request(task, row)
     assert request.passage_texts() == [f"{row.inputs['title']}\n\n{row.inputs['question']}"]
     assert row.reference not in request.messages[0].content
     assert request.labels == ()

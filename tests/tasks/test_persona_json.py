@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from harness.data.rows import DataSource
 from harness.errors import UsageError
-from harness.execution.run_plan import ask, load_rows, load_task
 from harness.records import Completion
+from harness.task_loading import build_request, load_rows, load_task
 from harness.tasks.persona_json import PersonaJson, canonical, read_answer
 from tests.support.shared import SHARED, needs_shared
 from tools.samples import personas
@@ -100,7 +100,7 @@ def sample() -> object:
 def test_the_request_is_the_conversation_without_its_answer() -> None:
     task = load_task("persona-json")
     row = load_rows(task, DataSource(location="embedded"))[0]
-    request = ask(task, row)
+    request = build_request(task, row)
     assert [m.role for m in request.messages] == ["system", "user"]
     assert request.passage_texts() == [row.inputs["user"]]
     assert row.reference not in request.messages[1].content

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from harness.data.rows import DataSource, DataWarning
 from harness.errors import UsageError
-from harness.execution.run_plan import ask, load_rows, load_task
 from harness.records import Completion, Sample
+from harness.task_loading import build_request, load_rows, load_task
 from harness.tasks.qqp import Qqp, QqpExplained, read_alone, read_explained
 from tests.support.shared import SHARED, needs_shared
 from tools.samples import questions
@@ -150,7 +150,7 @@ def test_no_gold_text_stands_in_a_request_though_the_target_holds_it() -> None:
         task = load_task(name)
         for row in load_rows(task, DataSource(location="embedded", split="train")):
             flipped = msgspec.structs.replace(row, reference="10"[int(row.reference)], columns={"explanation": "zzz"})
-            assert ask(task, row) == ask(task, flipped)
+            assert build_request(task, row) == build_request(task, flipped)
             assert task.request(row) == task.request(flipped)
 
 
@@ -169,7 +169,7 @@ def test_the_articles_loop_reads_the_label_it_has_given() -> None:
         answers = [Completion(id=r.id, text=prompt, finish="stop") for r, prompt in zip(test, prompts, strict=True)]
         return sum(bool(task.score(r, a).lenient.correct) for r, a in zip(test, answers, strict=True)) / len(test)
 
-    ours = [ask(task, r).messages[0].content for r in test]
+    ours = [build_request(task, r).messages[0].content for r in test]
     articles = [f"Explanation and label.\n{r.inputs}\n{task.target(r)}" for r in test]
     assert right(articles) == 1.0
     assert right(ours) == 0.0

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from harness.cli.data import data
 from harness.data.rows import DataSource
 from harness.errors import UsageError
-from harness.execution.run_plan import load_rows
+from harness.task_loading import load_rows
 from harness.tasks.crossvalidated import CrossValidated
 from harness.tasks.stackexchange import Built, build_pairs, plain_text, to_ascii
 

@@ -25,7 +25,7 @@ GROWING_ROPE = ("dynamic", "longrope")
 """Rotary embeddings whose frequencies depend on the longest sequence of a batch."""
 
 
-class Windows(NamedTuple):
+class AttentionWindows(NamedTuple):
     """Sliding windows of a model's attention: `tokens` each column looks back at, in some layers or in all.
 
     by_kind: the model takes one mask for each kind of layer ("full_attention", "sliding_attention").
@@ -82,7 +82,7 @@ def context_of(config: Any) -> int:
     return next((int(n) for n in lengths if isinstance(n, int) and n > 0), UNBOUNDED)
 
 
-def windows_of(config: Any) -> Windows | None:
+def windows_of(config: Any) -> AttentionWindows | None:
     """The sliding windows in use, or None where every column looks back at all before it."""
     text = config.get_text_config()
     tokens = getattr(text, "sliding_window", None)
@@ -90,7 +90,7 @@ def windows_of(config: Any) -> Windows | None:
     unused = getattr(text, "use_sliding_window", True) is False
     if not isinstance(tokens, int) or tokens <= 0 or (unused if kinds is None else "sliding_attention" not in kinds):
         return None
-    return Windows(tokens, by_kind=kinds is not None)
+    return AttentionWindows(tokens, by_kind=kinds is not None)
 
 
 def batched_limit(config: Any) -> int:

@@ -44,7 +44,7 @@ def _file_sha256(path: Path, _size: int, _changed_ns: int) -> str:
     return file_digest(path)
 
 
-def find_base(model: str, what: str = "base model", instead: str = "--base PATH") -> BaseFiles:
+def find_base(model: str, purpose: str = "base model", instead: str = "--base PATH") -> BaseFiles:
     """The files of a local folder, or of a Hub model (downloaded where they are not yet cached).
 
     what, instead: how sentences name it, and the option that names another.
@@ -53,55 +53,55 @@ def find_base(model: str, what: str = "base model", instead: str = "--base PATH"
     folder = Path(model).expanduser()
     local = folder.is_dir()
     if not local and (model.startswith((".", "/", "~")) or model.count("/") > 1):
-        raise UsageError(f"{what} {model}: there is no such folder; name one with {instead}.")
-    files = BaseFiles(model, folder) if local else _from_hub(model, f"{what} {model}", instead)
-    _refuse_adapter_files(files.folder, f"{what} {model}")
+        raise UsageError(f"{purpose} {model}: there is no such folder; name one with {instead}.")
+    files = BaseFiles(model, folder) if local else _from_hub(model, f"{purpose} {model}", instead)
+    _refuse_adapter_files(files.folder, f"{purpose} {model}")
     if not (files.folder / "config.json").is_file():
-        raise UsageError(f"{what} {model}: {files.folder} holds no config.json, so it is not a transformers model.")
+        raise UsageError(f"{purpose} {model}: {files.folder} holds no config.json, so it is not a transformers model.")
     if not files.weights:
         pickled = [p.name for p in files.folder.iterdir() if p.suffix in PICKLES] if local else []
-        why = f"its weights are pickled ({pickled[0]}), which can run code" if pickled else "it holds no weights"
+        reason = f"its weights are pickled ({pickled[0]}), which can run code" if pickled else "it holds no weights"
         raise UsageError(
-            f"{what} {model}: {why}; Bench reads safetensors only: "
+            f"{purpose} {model}: {reason}; Bench reads safetensors only: "
             f"save it again with save_pretrained, or name another with {instead.split()[0]}."
         )
     for path in files.weights:
         check_safetensors(path)
     for index in files.folder.glob("*.safetensors.index.json"):
-        _check_shards(index, f"{what} {model}")
+        _check_shards(index, f"{purpose} {model}")
     return files
 
 
-def _check_shards(index: Path, say: str) -> None:
+def _check_shards(index: Path, fail: str) -> None:
     """Raise UsageError where a file of a model in shards is missing."""
     try:
         named = msgspec.json.decode(index.read_bytes(), type=_ShardIndex).weight_map
     except (OSError, msgspec.MsgspecError) as error:
-        raise UsageError(f"{say}: {index} cannot be read ({error}).") from None
+        raise UsageError(f"{fail}: {index} cannot be read ({error}).") from None
     missing = sorted({name for name in named.values() if not (index.parent / name).is_file()})
     if missing:
-        raise UsageError(f"{say}: {index.parent} lacks {missing[0]}, which its index names: download it again.")
+        raise UsageError(f"{fail}: {index.parent} lacks {missing[0]}, which its index names: download it again.")
 
 
 class _ShardIndex(msgspec.Struct):
     weight_map: dict[str, str]
 
 
-def _refuse_adapter_files(folder: Path, say: str) -> None:
+def _refuse_adapter_files(folder: Path, fail: str) -> None:
     """Raise UsageError for a folder with a PEFT adapter: transformers loads such an adapter on top of the weights."""
     if peft_config(folder) is None:
         return
     if (folder / MANIFEST).is_file():
         raise UsageError(
-            f'{say}: {folder} is an adapter, not a model: name its base here, and say adapter = "{folder}".'
+            f'{fail}: {folder} is an adapter, not a model: name its base here, and say adapter = "{folder}".'
         )
     if (folder / "config.json").is_file():
         raise UsageError(
-            f"{say}: {folder} holds a whole model and a PEFT adapter ({PEFT_CONFIG}), which transformers would apply "
+            f"{fail}: {folder} holds a whole model and a PEFT adapter ({PEFT_CONFIG}), which transformers would apply "
             "on top of the model's weights: move the files adapter_config.json and adapter_model.safetensors out of "
             "the folder (after a merge they are left over), or name the model without the adapter."
         )
-    raise UsageError(f"{say}: {foreign_adapter(folder)}")
+    raise UsageError(f"{fail}: {foreign_adapter(folder)}")
 
 
 def check_safetensors(path: Path) -> None:
@@ -120,34 +120,34 @@ def check_safetensors(path: Path) -> None:
         raise UsageError(f"{path} is cut off ({path.stat().st_size} of {whole} bytes): download it again.")
 
 
-def _from_hub(model: str, say: str, instead: str) -> BaseFiles:
+def _from_hub(model: str, fail: str, instead: str) -> BaseFiles:
     try:
         from huggingface_hub import errors as hub
         from huggingface_hub import snapshot_download
         from huggingface_hub.utils.tqdm import disable_progress_bars
     except ImportError:
-        raise missing_extra() from None
+        raise missing_local_extra() from None
     disable_progress_bars()
     folder = f"or name a folder with {instead}"
     try:
         path = snapshot_download(model, allow_patterns=WANTED, ignore_patterns=UNWANTED)
     except hub.GatedRepoError:
         raise UsageError(
-            f"{say} is gated: accept its licence at https://huggingface.co/{model} and set HF_TOKEN, {folder}."
+            f"{fail} is gated: accept its licence at https://huggingface.co/{model} and set HF_TOKEN, {folder}."
         ) from None
     except hub.RepositoryNotFoundError:
-        raise UsageError(f"{say} is not on the Hub, or is private: check the name, set HF_TOKEN, {folder}.") from None
+        raise UsageError(f"{fail} is not on the Hub, or is private: check the name, set HF_TOKEN, {folder}.") from None
     except hub.HFValidationError:
         raise UsageError(
-            f"{say} is neither a folder nor a Hub id (owner/name): {folder.removeprefix('or ')}."
+            f"{fail} is neither a folder nor a Hub id (owner/name): {folder.removeprefix('or ')}."
         ) from None
     except (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled, hub.HfHubHTTPError, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise UsageError(f"{say} cannot be fetched ({reason}): check the connection and HF_TOKEN, {folder}.") from None
+        raise UsageError(f"{fail} cannot be fetched ({reason}): check the connection and HF_TOKEN, {folder}.") from None
     return BaseFiles(model, Path(path), revision=Path(path).name)
 
 
-def missing_extra() -> UsageError:
+def missing_local_extra() -> UsageError:
     """The sentence for an installation without the `local` extra."""
     return MissingExtraError(f"local models need torch, transformers and peft: {install_command('local')}.")
 

@@ -12,24 +12,24 @@ from harness.records import Completion, Decode, Failure, Request
 CPU_TOKENS = 768
 """Tokens a CPU reads at a time: fewer pad less and stay in its caches, more only add overhead."""
 
-CPU_WRITING = 8192
+CPU_DECODE_TOKENS = 8192
 """Tokens of a batch that is written on a CPU: every step reads all weights once, so many rows share it."""
 
-CPU_HELD = 1 << 31
+CPU_CACHE_BYTES = 1 << 31
 """Bytes of keys and values that a batch may hold on a CPU: where its memory ends, the system ends the process."""
 
 ACCELERATOR_TOKENS = 65536
 """Tokens of a batch on an accelerator; running out of memory halves them."""
 
 
-def usual_tokens(device: str, decode: Decode) -> int:
+def default_batch_tokens(device: str, decode: Decode) -> int:
     """Tokens of a batch where the settings name none; `device` as torch names its kind."""
     if device != "cpu":
         return ACCELERATOR_TOKENS
-    return CPU_WRITING if decode in ("generate", "json") else CPU_TOKENS
+    return CPU_DECODE_TOKENS if decode in ("generate", "json") else CPU_TOKENS
 
 
-class Item(NamedTuple):
+class PromptItem(NamedTuple):
     """One row ready for a batch: its request, its prompt, and when it was queued (monotonic seconds)."""
 
     request: Request
@@ -38,7 +38,7 @@ class Item(NamedTuple):
 
 
 def batches(
-    items: list[Item], budget: int, widths: Sequence[int], keys: Sequence[Hashable], most: Sequence[int]
+    items: list[PromptItem], budget: int, widths: Sequence[int], keys: Sequence[Hashable], most: Sequence[int]
 ) -> Iterator[list[int]]:
     """Positions of the rows of each batch.
 
@@ -59,7 +59,7 @@ def batches(
             start += size
 
 
-def pieces(lengths: Sequence[int], tokens: int) -> Iterator[slice]:
+def prefill_chunks(lengths: Sequence[int], tokens: int) -> Iterator[slice]:
     """Runs of rows whose count x longest length stays within `tokens` (at least one row each)."""
     start = 0
     while start < len(lengths):
@@ -71,19 +71,21 @@ def pieces(lengths: Sequence[int], tokens: int) -> Iterator[slice]:
         start = end
 
 
-def failed(request: Request, kind: str, message: str) -> Completion:
+def failed_completion(request: Request, kind: str, message: str) -> Completion:
     """No answer, and why."""
     return Completion(id=request.id, repeat=request.repeat, error=Failure(kind=kind, message=message))
 
 
-def overflowed(scores: Iterable[float]) -> bool:
+def has_non_finite(scores: Iterable[float]) -> bool:
     """Whether a model's scores are no numbers: float16 ends at 65,504, and some models compute more."""
     return any(map(math.isnan, scores))
 
 
-def not_a_number(request: Request) -> Completion:
+def non_finite_completion(request: Request) -> Completion:
     """The infrastructure error of a row whose scores are no numbers: whichever came first would be its answer."""
-    return failed(request, "not_a_number", 'the model\'s scores are no numbers: set dtype = "float32" (or "bfloat16")')
+    return failed_completion(
+        request, "not_a_number", 'the model\'s scores are no numbers: set dtype = "float32" (or "bfloat16")'
+    )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -94,7 +96,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
 
 
-def release(device: torch.device) -> None:
+def free_device_memory(device: torch.device) -> None:
     """Hand cached blocks back so that the smaller batch finds room."""
     if device.type == "cuda":
         torch.cuda.empty_cache()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.backends.local.base_files import BaseFiles, find_base, missing_extra
+from harness.backends.local.base_files import BaseFiles, find_base, missing_local_extra
 from harness.backends.local.batching import CPU_TOKENS
 from harness.backends.local.engine_counters import Counters
 from harness.backends.local.label_scoring import Normalisation
@@ -39,17 +39,17 @@ class DecodeJob:
     cancelled: threading.Event = field(default_factory=threading.Event)
 
 
-def find_weights(wanted: ModelSpec) -> "tuple[BaseFiles, Placement, BaseFacts]":
+def resolve_model(spec: ModelSpec) -> "tuple[BaseFiles, Placement, BaseFacts]":
     """Find and hash the base, and choose its place; nothing is loaded. Raises UsageError saying what is missing."""
-    base = find_base(wanted.model)
+    base = find_base(spec.model)
     try:
         from harness.backends.local.architecture import best_attention, stored_dtype
-        from harness.backends.local.weight_loading import place
+        from harness.backends.local.weight_loading import resolve_placement
     except ImportError:
-        raise missing_extra() from None
-    attention = best_attention(base) if wanted.attention == "auto" else wanted.attention
+        raise missing_local_extra() from None
+    attention = best_attention(base) if spec.attention == "auto" else spec.attention
     stored = stored_dtype(base)
-    placement = place(wanted.device, wanted.dtype, attention, wanted.quantization, wanted.threads, stored)
+    placement = resolve_placement(spec.device, spec.dtype, attention, spec.quantization, spec.threads, stored)
     facts = BaseFacts(
         name=base.name,
         folder=str(base.folder),
@@ -61,23 +61,23 @@ def find_weights(wanted: ModelSpec) -> "tuple[BaseFiles, Placement, BaseFacts]":
     return base, placement, facts
 
 
-def job_of(work: DecodeSettings, placement: "Placement") -> "DecodeJob":
+def make_job(settings: DecodeSettings, placement: "Placement") -> "DecodeJob":
     """The engine's own form of an order."""
-    from harness.backends.local.batching import usual_tokens
+    from harness.backends.local.batching import default_batch_tokens
 
     return DecodeJob(
-        decode=work.decode,
-        adapter=work.adapter,
-        folder=Path(work.folder) if work.folder is not None else None,
-        labels=work.labels,
-        normalisation=work.normalisation,
-        budget=work.budget or usual_tokens(placement.device.split(":")[0], work.decode),
-        unbatched=work.unbatched,
-        template=work.template,
+        decode=settings.decode,
+        adapter=settings.adapter,
+        folder=Path(settings.folder) if settings.folder is not None else None,
+        labels=settings.labels,
+        normalisation=settings.normalisation,
+        budget=settings.budget or default_batch_tokens(placement.device.split(":")[0], settings.decode),
+        unbatched=settings.unbatched,
+        template=settings.template,
     )
 
 
-def check_template(base: BaseFiles, work: DecodeSettings) -> list[str]:
+def check_template(base: BaseFiles, settings: DecodeSettings) -> list[str]:
     """Render the first row's messages with the base's tokenizer alone; remarks on what its template made necessary.
 
     Raises UsageError where the template refuses such messages or leaves a text out, or the tokenizer cannot be read.
@@ -86,14 +86,14 @@ def check_template(base: BaseFiles, work: DecodeSettings) -> list[str]:
     from harness.prompting.chat_rendering import Renderer
 
     try:
-        renderer = Renderer(load_tokenizer(base), work.template)
+        renderer = Renderer(load_tokenizer(base), settings.template)
     except LOAD_ERRORS as error:
         raise UsageError(f"base model {base.name}: its tokenizer cannot be loaded: {first_line(error)}.") from error
-    if work.decode == "head":
+    if settings.decode == "head":
         return []
     try:
-        if work.messages:
-            renderer.text(work.messages)
+        if settings.messages:
+            renderer.text(settings.messages)
         renderer.end_id  # noqa: B018  (a tokenizer without an end token is refused here)
     except UsageError as error:
         raise UsageError(f"base model {base.name}: {error}") from None

@@ -12,17 +12,17 @@ from typing import Any
 
 import torch
 
-from harness.backends.local.batching import usual_tokens
-from harness.backends.local.classification_head import Head
+from harness.backends.local.batching import default_batch_tokens
+from harness.backends.local.classification_head import HeadDecoder
 from harness.backends.local.decode_job import DecodeJob
-from harness.backends.local.exactness import computes_exactly
-from harness.backends.local.generation import Generate
+from harness.backends.local.exactness import batching_is_exact
+from harness.backends.local.generation import GenerationDecoder
 from harness.backends.local.kv_cache import PrefixCache
-from harness.backends.local.label_scoring import Choose, Normalisation
+from harness.backends.local.label_scoring import LabelScoringDecoder, Normalisation
 from harness.backends.local.lora_weights import AdapterSet
 from harness.backends.local.model import LoadedModel
 from harness.backends.local.row_window import Decoder, answer_window
-from harness.backends.local.weight_loading import as_net
+from harness.backends.local.weight_loading import wrap_model
 from harness.hashing import digest
 from harness.prompting.chat_rendering import Renderer
 from harness.records import Completion, Decode, Request
@@ -31,13 +31,13 @@ ACTIVE = "<active>"
 """The adapter of a live model, as it is: nothing is switched."""
 
 
-class Loaded:
+class EngineState:
     """A model with what belongs to it: adapters, shared prefixes, and decoders with their trees and grammars."""
 
-    def __init__(self, net: LoadedModel, *, live: bool) -> None:
-        self.net = net
+    def __init__(self, loaded: LoadedModel, *, live: bool) -> None:
+        self.loaded = loaded
         self.live = live
-        self.adapters = AdapterSet(net.model)
+        self.adapters = AdapterSet(loaded.model)
         self.prefixes = PrefixCache()
         self._decoders: dict[Hashable, Decoder] = {}
 
@@ -51,19 +51,19 @@ class Loaded:
     def _new_decoder(self, job: DecodeJob) -> Decoder:
         if job.decode == "head":
             score = self._live_score if self.live else self.adapters.head(job.adapter, len(job.labels))
-            return Head(self.net, score, job.labels)
-        if self.net.batched_limit and not computes_exactly(self.net):
-            self.net.batched_limit = 0
-        net = self.net
+            return HeadDecoder(self.loaded, score, job.labels)
+        if self.loaded.batched_limit and not batching_is_exact(self.loaded):
+            self.loaded.batched_limit = 0
+        loaded = self.loaded
         if job.template:
-            net = replace(net, renderer=Renderer(net.renderer.tokenizer, job.template))
+            loaded = replace(loaded, renderer=Renderer(loaded.renderer.tokenizer, job.template))
         if job.decode == "choose":
-            return Choose(net, job.normalisation)
-        return Generate(net, constrained=job.decode == "json")
+            return LabelScoringDecoder(loaded, job.normalisation)
+        return GenerationDecoder(loaded, constrained=job.decode == "json")
 
     def _live_score(self, hidden: torch.Tensor) -> torch.Tensor:
         """A live model's head; a trainer keeps it in float32, whatever the type of the model below."""
-        score = self.net.model.score
+        score = self.loaded.model.score
         weights = list(score.parameters())  # PEFT keeps the untrained one beside the trained one
         dtype = next((w.dtype for w in weights if w.requires_grad), weights[0].dtype)
         return score(hidden.to(dtype))  # type: ignore[no-any-return]
@@ -75,7 +75,7 @@ class LocalEngine:
     def __init__(self, load: Callable[[], LoadedModel]) -> None:
         self._load = load
         self._worker: ThreadPoolExecutor | None = None
-        self._loaded: Loaded | None = None
+        self._state: EngineState | None = None
         self._live = False
         self._handles = 0
 
@@ -85,7 +85,7 @@ class LocalEngine:
 
         template: variables of the chat template.
         """
-        engine = cls(lambda: as_net(model, tokenizer, template))
+        engine = cls(lambda: wrap_model(model, tokenizer, template))
         engine._live = True
         return engine
 
@@ -103,12 +103,12 @@ class LocalEngine:
         For an engine made by `from_live`. The model's training mode is put back. labels: of a head, in the
         order of its rows.
         """
-        loaded = self._ready()
-        model = loaded.net.model
+        loaded = self._ensure_loaded()
+        model = loaded.loaded.model
         training = [module for module in model.modules() if module.training]
         model.eval()
         loaded.prefixes.clear()  # the weights may have changed since
-        tokens = budget or usual_tokens(loaded.net.device.type, decode)
+        tokens = budget or default_batch_tokens(loaded.loaded.device.type, decode)
         job = DecodeJob(decode, ACTIVE, labels=labels, normalisation=normalisation, budget=tokens)
         try:
             batches = list(self._run(job, list(requests), time.perf_counter()))
@@ -130,7 +130,7 @@ class LocalEngine:
         if self._handles == 0 and self._worker is not None:
             worker, self._worker = self._worker, None
             await asyncio.to_thread(worker.shutdown, wait=True, cancel_futures=True)
-            self._loaded = None
+            self._state = None
 
     async def stream(self, job: DecodeJob, requests: list[Request]) -> AsyncIterator[list[Completion]]:
         """Answer one window, yielding each batch as it ends; between `open` and `close`.
@@ -158,19 +158,19 @@ class LocalEngine:
                 job.cancelled.set()
                 await asyncio.wait([future])
 
-    def _ready(self) -> Loaded:
-        if self._loaded is None:
-            self._loaded = Loaded(self._load(), live=self._live)
-        return self._loaded
+    def _ensure_loaded(self) -> EngineState:
+        if self._state is None:
+            self._state = EngineState(self._load(), live=self._live)
+        return self._state
 
     def _run(self, job: DecodeJob, requests: list[Request], queued: float) -> Iterator[list[Completion]]:
         """One job, in the worker thread."""
         if job.cancelled.is_set():
             return
         with torch.inference_mode():
-            loaded = self._ready()
+            loaded = self._ensure_loaded()
             if job.adapter != ACTIVE:
                 loaded.adapters.activate(job.adapter, job.folder)
             decoder = loaded.decoder(job)
             for rows in [[r] for r in requests] if job.unbatched else [requests]:
-                yield from answer_window(job, decoder.net, decoder, loaded.prefixes, rows, queued)
+                yield from answer_window(job, decoder.loaded, decoder, loaded.prefixes, rows, queued)

@@ -9,8 +9,14 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache
 
-from harness.backends.local.batching import CPU_TOKENS, Item, not_a_number, overflowed, pieces
-from harness.backends.local.exactness import caches_exactly, rewrite, write
+from harness.backends.local.batching import (
+    CPU_TOKENS,
+    PromptItem,
+    has_non_finite,
+    non_finite_completion,
+    prefill_chunks,
+)
+from harness.backends.local.exactness import cache_is_exact, generate_with_cache, generate_without_cache
 from harness.backends.local.json_grammar import grammar_of
 from harness.backends.local.kv_cache import NO_LAYERS, Prefix, new_stores, window
 from harness.backends.local.model import LoadedModel
@@ -50,7 +56,7 @@ class Constraints:
         return logits.masked_fill(allowed.view(rows, -1)[:, :vocabulary] == 0, float("-inf"))
 
 
-MARGIN = 4
+STOP_MARGIN_TOKENS = 4
 """Tokens decoded besides those a stop string can cover: tokenizers join neighbours."""
 
 
@@ -60,38 +66,45 @@ class GeneratingRow:
     lost: its logits became no numbers.
     """
 
-    def __init__(self, item: Item, net: LoadedModel, ends: frozenset[int], most: int, matcher: Any = None) -> None:
+    def __init__(
+        self, item: PromptItem, loaded: LoadedModel, ends: frozenset[int], max_tokens: int, matcher: Any = None
+    ) -> None:
         self.item = item
         self.request = item.request
-        self.most = most
+        self.max_tokens = max_tokens
         self.matcher = matcher
         self.tokens: list[int] = []
-        self.lost = False
+        self.overflowed = False
         self.finish: Finish | None = None
-        self._renderer = net.renderer
-        self._decode = net.renderer.decode
+        self._renderer = loaded.renderer
+        self._decode = loaded.renderer.decode
         self._ends = ends
         # A stop string of n bytes spans at most n tokens: each token holds a byte or more.
-        self._tail = max((len(stop.encode()) for stop in self.request.stop), default=0) + MARGIN
+        self._tail = max((len(stop.encode()) for stop in self.request.stop), default=0) + STOP_MARGIN_TOKENS
         seed = digest([self.request.seed, self.request.repeat, self.request.id])[:16]
         self._random = random.Random(int(seed, 16))
 
-    def pick(self, logits: Tensor) -> int:
+    def sample_token(self, logits: Tensor) -> int:
         """The next token at the request's temperature; each row has its own seeded randomness."""
         probabilities = (logits.float() / self.request.temperature).softmax(-1).cumsum(-1)
         point = torch.tensor(self._random.random(), device=logits.device) * probabilities[-1]
         token = int(torch.searchsorted(probabilities, point, right=True))
         return token if token < len(probabilities) else int(logits.argmax())  # rounding at the very end
 
-    def take(self, token: int) -> None:
+    def append_token(self, token: int) -> None:
         """Add a token and see whether the answer ends with it."""
         self.tokens.append(token)
-        if self.lost or token in self._ends or (self.request.stop and self._stopped()) or self._complete(token):
+        if (
+            self.overflowed
+            or token in self._ends
+            or (self.request.stop and self._stopped())
+            or self._grammar_is_complete(token)
+        ):
             self.finish = "stop"
-        elif len(self.tokens) >= self.most:  # a value that may end here is whole
+        elif len(self.tokens) >= self.max_tokens:  # a value that may end here is whole
             self.finish = "stop" if self.matcher is not None and self.matcher.is_accepting() else "length"
 
-    def _complete(self, token: int) -> bool:
+    def _grammar_is_complete(self, token: int) -> bool:
         """Whether the grammar allows nothing further."""
         if self.matcher is None:
             return False
@@ -107,7 +120,7 @@ class GeneratingRow:
         found = [place for place in places if place >= 0]
         return (text[: min(found)], True) if found else (text, False)
 
-    def _separated(self) -> tuple[str, str]:
+    def _split_reasoning(self) -> tuple[str, str]:
         """Answer and thoughts; marks of thoughts may be special tokens, so these are skipped only afterwards."""
         text, _ = self._cut_at_stop(self._decode(self.tokens))
         if self.matcher is not None:  # inside its grammar there is no room for thoughts
@@ -121,9 +134,9 @@ class GeneratingRow:
 
     def completion(self, cached: int, first_token_s: float) -> Completion:
         """The answer: text up to the stop string or end token, special tokens skipped."""
-        if self.lost:
-            return not_a_number(self.request)
-        text, reasoning = self._separated()
+        if self.overflowed:
+            return non_finite_completion(self.request)
+        text, reasoning = self._split_reasoning()
         return Completion(
             id=self.request.id,
             repeat=self.request.repeat,
@@ -142,7 +155,7 @@ class GeneratingRow:
         )
 
 
-class Read(NamedTuple):
+class PrefillResult(NamedTuple):
     """Prompts that were read: the cache, next logits [rows, vocabulary], valid columns, last positions [rows, 1]."""
 
     cache: Cache
@@ -151,115 +164,115 @@ class Read(NamedTuple):
     positions: Tensor
 
 
-class Generate:
+class GenerationDecoder:
     """Writes answers on one net; `constrained`: inside each request's JSON schema or label set."""
 
-    def __init__(self, net: LoadedModel, *, constrained: bool = False) -> None:
-        self.net = net
-        self.piece = CPU_TOKENS if net.device.type == "cpu" else 1 << 20
-        configured = getattr(net.model.generation_config, "eos_token_id", None)
+    def __init__(self, loaded: LoadedModel, *, constrained: bool = False) -> None:
+        self.loaded = loaded
+        self.prefill_tokens = CPU_TOKENS if loaded.device.type == "cpu" else 1 << 20
+        configured = getattr(loaded.model.generation_config, "eos_token_id", None)
         ends = configured if isinstance(configured, list) else [configured]
-        self.ends = frozenset(int(e) for e in (*ends, net.renderer.end_id) if e is not None)
+        self.ends = frozenset(int(e) for e in (*ends, loaded.renderer.end_id) if e is not None)
         self._longest: dict[tuple[str, ...], int] = {}
-        self._constraints = Constraints(net.renderer, net.vocabulary, self.ends) if constrained else None
+        self._constraints = Constraints(loaded.renderer, loaded.vocabulary, self.ends) if constrained else None
 
-    def extra(self, request: Request) -> int:
+    def extra_tokens(self, request: Request) -> int:
         """Tokens a row takes besides its prompt: its answer, at most; inside a label set no label is cut off."""
         if self._constraints is None or request.schema is not None or not request.labels:
             return request.max_tokens
         if request.labels not in self._longest:
-            lengths = [len(self.net.renderer.encode_answer(f" {label}")) for label in request.labels]
+            lengths = [len(self.loaded.renderer.encode_answer(f" {label}")) for label in request.labels]
             self._longest[request.labels] = max(lengths) + 1
         return max(request.max_tokens, self._longest[request.labels])
 
-    def room(self, request: Request) -> int:
+    def max_prompt_tokens(self, request: Request) -> int:
         """Tokens a prompt may have."""
-        return self.net.context - self.extra(request)
+        return self.loaded.context - self.extra_tokens(request)
 
-    def key(self, request: Request) -> None:
+    def batch_key(self, request: Request) -> None:
         """Any rows go together."""
         return
 
-    def most_rows(self, request: Request) -> int:
+    def max_batch_rows(self, request: Request) -> int:
         """No bound but the tokens: one column of logits a step."""
         return 1 << 20
 
-    def columns(self, items: list[Item], prefix: int) -> tuple[int, int]:
+    def count_columns(self, items: list[PromptItem], prefix: int) -> tuple[int, int]:
         """Prompt tokens computed behind the prefix, and columns with their padding."""
         own = [len(i.prompt.ids) - prefix for i in items]
-        return sum(own), sum(max(own[part]) * len(own[part]) for part in pieces(own, self.piece))
+        return sum(own), sum(max(own[part]) * len(own[part]) for part in prefill_chunks(own, self.prefill_tokens))
 
-    def answer(self, items: list[Item], prefix: Prefix) -> list[Completion]:
+    def decode_batch(self, items: list[PromptItem], prefix: Prefix) -> list[Completion]:
         """Read all prompts, then write one token a step for the rows still being written."""
-        begun = time.perf_counter()
-        answers = [self._begin(item) for item in items]
-        cache, logits, valid, positions = self._read(items, prefix)
-        writing = answers
+        started = time.perf_counter()
+        answers = [self._start_row(item) for item in items]
+        cache, logits, valid, positions = self._prefill(items, prefix)
+        active = answers
         first_token_s = 0.0
         while True:
-            for answer, token in zip(writing, self._next(writing, logits), strict=True):
-                answer.take(token)
-            first_token_s = first_token_s or time.perf_counter() - begun
-            keep = [i for i, answer in enumerate(writing) if answer.finish is None]
+            for answer, token in zip(active, self._next_tokens(active, logits), strict=True):
+                answer.append_token(token)
+            first_token_s = first_token_s or time.perf_counter() - started
+            keep = [i for i, answer in enumerate(active) if answer.finish is None]
             if not keep:
                 return [answer.completion(len(prefix.ids), first_token_s) for answer in answers]
-            if len(keep) < len(writing):
-                rows = torch.tensor(keep, device=self.net.device)
+            if len(keep) < len(active):
+                rows = torch.tensor(keep, device=self.loaded.device)
                 cache.batch_select_indices(rows)
                 valid, positions = valid[rows], positions[rows]
-                writing = [writing[i] for i in keep]
-            valid = torch.cat([valid, valid.new_ones(len(writing), 1)], dim=-1)
+                active = [active[i] for i in keep]
+            valid = torch.cat([valid, valid.new_ones(len(active), 1)], dim=-1)
             positions = positions + 1
-            logits = self.net.step([answer.tokens[-1] for answer in writing], positions, valid, cache)
+            logits = self.loaded.step([answer.tokens[-1] for answer in active], positions, valid, cache)
 
-    def answer_singly(self, item: Item) -> Completion:
+    def decode_singly(self, item: PromptItem) -> Completion:
         """The same without batch, prefix and mask of ours."""
-        begun = time.perf_counter()
-        answer = self._begin(item)
+        started = time.perf_counter()
+        answer = self._start_row(item)
         first_token_s = 0.0
 
         def pick(logits: Tensor) -> int:
             nonlocal first_token_s
-            (token,) = self._next([answer], logits)
-            answer.take(token)
-            first_token_s = first_token_s or time.perf_counter() - begun
+            (token,) = self._next_tokens([answer], logits)
+            answer.append_token(token)
+            first_token_s = first_token_s or time.perf_counter() - started
             return token
 
-        way = write if caches_exactly(self.net) else rewrite
-        way(self.net.model, item.prompt.ids, answer.most, pick, lambda: answer.finish is not None)
+        generate = generate_with_cache if cache_is_exact(self.loaded) else generate_without_cache
+        generate(self.loaded.model, item.prompt.ids, answer.max_tokens, pick, lambda: answer.finish is not None)
         return answer.completion(0, first_token_s)
 
-    def _read(self, items: list[Item], prefix: Prefix) -> Read:
+    def _prefill(self, items: list[PromptItem], prefix: Prefix) -> PrefillResult:
         """The prompts, in pieces small enough for the caches of a CPU, into one store."""
         skip = len(prefix.ids)
         rows = [item.prompt.ids[skip:] for item in items]
         widest = max(map(len, rows))
-        longest = max(self.extra(item.request) for item in items)
-        stores = new_stores(self.net, len(rows), skip + widest + longest - 1)
-        valid = torch.zeros(len(rows), skip + widest, dtype=torch.bool, device=self.net.device)
+        longest = max(self.extra_tokens(item.request) for item in items)
+        stores = new_stores(self.loaded, len(rows), skip + widest + longest - 1)
+        valid = torch.zeros(len(rows), skip + widest, dtype=torch.bool, device=self.loaded.device)
         logits, positions = [], []
-        for part in pieces(list(map(len, rows)), self.piece):
-            packed = self.net.pack(rows[part], skip)
+        for part in prefill_chunks(list(map(len, rows)), self.prefill_tokens):
+            packed = self.loaded.pack(rows[part], skip)
             first = widest - packed.ids.shape[1]
             cache = window(stores, part, first, prefix.layers)
-            logits.append(self.net.logits(packed, cache, 1)[:, -1])
+            logits.append(self.loaded.logits(packed, cache, 1)[:, -1])
             positions.append(packed.positions[:, -1:])
             valid[part, first:] = packed.valid
         whole = window(stores, slice(0, len(rows)), 0, NO_LAYERS, used=skip + widest)
-        return Read(whole, torch.cat(logits), valid, torch.cat(positions))
+        return PrefillResult(whole, torch.cat(logits), valid, torch.cat(positions))
 
-    def _begin(self, item: Item) -> GeneratingRow:
+    def _start_row(self, item: PromptItem) -> GeneratingRow:
         matcher = self._constraints.matcher(item.request) if self._constraints else None
-        return GeneratingRow(item, self.net, self.ends, self.extra(item.request), matcher)
+        return GeneratingRow(item, self.loaded, self.ends, self.extra_tokens(item.request), matcher)
 
-    def _next(self, answers: Sequence[GeneratingRow], logits: Tensor) -> list[int]:
+    def _next_tokens(self, answers: Sequence[GeneratingRow], logits: Tensor) -> list[int]:
         """One token a row."""
         if self._constraints:
             logits = self._constraints.forbid([answer.matcher for answer in answers], logits)
         best = logits.max(-1)
         tokens: list[int] = best.indices.tolist()
         for i, (answer, score) in enumerate(zip(answers, best.values.tolist(), strict=True)):
-            answer.lost = overflowed([score])
-            if answer.request.temperature > 0 and not answer.lost:
-                tokens[i] = answer.pick(logits[i])
+            answer.overflowed = has_non_finite([score])
+            if answer.request.temperature > 0 and not answer.overflowed:
+                tokens[i] = answer.sample_token(logits[i])
         return tokens

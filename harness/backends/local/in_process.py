@@ -18,33 +18,33 @@ class InProcessExecutor:
     """Handles on one base in one placement share one engine (`shared`); its weights load with the first rows."""
 
     def __init__(
-        self, wanted: ModelSpec, window: int, shared: dict[Any, Any], remark: Callable[[str], None] = lambda text: None
+        self, spec: ModelSpec, window: int, shared: dict[Any, Any], remark: Callable[[str], None] = lambda text: None
     ) -> None:
-        self._wanted = wanted
+        self._spec = spec
         self._remark = remark
         self._window = window
         self._shared = shared
-        self._found: tuple[BaseFiles, Placement] | None = None
+        self._base: tuple[BaseFiles, Placement] | None = None
         self._engine: LocalEngine | None = None
         self._job: DecodeJob | None = None
 
     async def find(self) -> BaseFacts:
         """Hashed in a thread, and not in the event loop. Raises UsageError."""
-        from harness.backends.local.decode_job import find_weights
+        from harness.backends.local.decode_job import resolve_model
 
-        base, placement, facts = await asyncio.to_thread(find_weights, self._wanted)
-        self._found = base, placement
+        base, placement, facts = await asyncio.to_thread(resolve_model, self._spec)
+        self._base = base, placement
         return facts
 
-    async def open(self, work: DecodeSettings, rows: int) -> None:
+    async def open(self, settings: DecodeSettings, rows: int) -> None:
         """Share the engine that holds this base, or make it. Raises UsageError where its template does not fit."""
-        from harness.backends.local.decode_job import check_template, job_of
+        from harness.backends.local.decode_job import check_template, make_job
         from harness.backends.local.engine import LocalEngine
         from harness.backends.local.weight_loading import load
 
-        assert self._found is not None, "find comes before open"
-        base, placement = self._found
-        for remark in await asyncio.to_thread(check_template, base, work):
+        assert self._base is not None, "find comes before open"
+        base, placement = self._base
+        for remark in await asyncio.to_thread(check_template, base, settings):
             self._remark(remark)
         if self._engine is None:
             key = ("local engine", base.folder.resolve(), placement)
@@ -52,7 +52,7 @@ class InProcessExecutor:
             if self._engine is None:
                 self._engine = self._shared[key] = LocalEngine(lambda: load(base, placement))
             self._engine.open()
-        self._job = job_of(work, placement)
+        self._job = make_job(settings, placement)
 
     async def stream(self, requests: AsyncIterator[Request]) -> AsyncIterator[Completion]:
         """Windows of the requests, each sorted by length into batches in the engine's own thread."""

@@ -24,14 +24,14 @@ class KeyValueStore:
     def __init__(self, rows: int, columns: int) -> None:
         self.rows = rows
         self.columns = columns
-        self.made = False
+        self.allocated = False
 
-    def make(self, keys: Tensor, values: Tensor) -> None:
+    def allocate(self, keys: Tensor, values: Tensor) -> None:
         """Take memory of the heads, head sizes and type of these; values may be narrower than keys (MLA)."""
         self.keys, self.values = (
             like.new_empty((self.rows, like.shape[1], self.columns, like.shape[3])) for like in (keys, values)
         )
-        self.made = True
+        self.allocated = True
 
     def select(self, rows: Tensor, used: int) -> None:
         """Keep these rows only, of which the first `used` columns are written."""
@@ -59,8 +59,8 @@ class CacheWindow(DynamicLayer):
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Add columns in place and show all that are written."""
         store, rows = self._store, self._rows
-        if not store.made:
-            store.make(key_states, value_states)
+        if not store.allocated:
+            store.allocate(key_states, value_states)
         self.is_initialized = True
         added = [(key_states, value_states)] if self._start is None else [self._start, (key_states, value_states)]
         if self._used == 0:  # what lies before the window is masked, but must not be a NaN
@@ -86,9 +86,9 @@ class CacheWindow(DynamicLayer):
         self._rows = slice(0, len(indices))
 
 
-def new_stores(net: LoadedModel, rows: int, columns: int) -> list[KeyValueStore]:
+def new_stores(loaded: LoadedModel, rows: int, columns: int) -> list[KeyValueStore]:
     """Room for a batch, one store a layer."""
-    return [KeyValueStore(rows, columns) for _ in range(net.model.config.get_text_config().num_hidden_layers)]
+    return [KeyValueStore(rows, columns) for _ in range(loaded.model.config.get_text_config().num_hidden_layers)]
 
 
 def window(stores: list[KeyValueStore], rows: slice, first: int, start: Layers, used: int = 0) -> Cache:
@@ -98,7 +98,7 @@ def window(stores: list[KeyValueStore], rows: slice, first: int, start: Layers, 
     )
 
 
-SHORTEST = 4
+MIN_PREFIX_TOKENS = 4
 """A shared beginning of fewer tokens is not worth a pass of its own."""
 
 
@@ -113,7 +113,7 @@ class Prefix(NamedTuple):
         return Prefix(self.ids[:length], [(k[:, :, :length], v[:, :, :length]) for k, v in self.layers])
 
 
-NOTHING = Prefix([], NO_LAYERS)
+NO_PREFIX = Prefix([], NO_LAYERS)
 
 
 def shared_length(rows: Sequence[list[int]]) -> int:
@@ -122,7 +122,7 @@ def shared_length(rows: Sequence[list[int]]) -> int:
         return 0
     first, last = min(rows), max(rows)  # all others lie between them, so share what these two share
     length = min(common_length(first, last), min(map(len, rows)) - 1)
-    return length if length >= SHORTEST else 0
+    return length if length >= MIN_PREFIX_TOKENS else 0
 
 
 def common_length(a: list[int], b: list[int]) -> int:
@@ -130,11 +130,11 @@ def common_length(a: list[int], b: list[int]) -> int:
     return next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
-def compute(net: LoadedModel, ids: list[int]) -> Prefix:
+def compute_prefix(loaded: LoadedModel, ids: list[int]) -> Prefix:
     """One forward pass over the shared tokens."""
-    packed = net.pack([ids], 0)
-    stores = new_stores(net, 1, len(ids))
-    net.logits(packed, window(stores, slice(0, 1), 0, NO_LAYERS), 1)
+    packed = loaded.pack([ids], 0)
+    stores = new_stores(loaded, 1, len(ids))
+    loaded.logits(packed, window(stores, slice(0, 1), 0, NO_LAYERS), 1)
     return Prefix(ids, [(store.keys, store.values) for store in stores])
 
 
@@ -142,25 +142,25 @@ class PrefixCache:
     """The last shared prefix of each adapter."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, Prefix] = {}
+        self._prefixes: dict[str, Prefix] = {}
         self.computed_tokens = 0
 
-    def get(self, net: LoadedModel, adapter: str, rows: Sequence[list[int]]) -> Prefix:
+    def get(self, loaded: LoadedModel, adapter: str, rows: Sequence[list[int]]) -> Prefix:
         """The prefix these rows share, computed unless a kept one (or a part of it) serves."""
         length = shared_length(rows)
         if not length:
-            return NOTHING
-        wanted = rows[0][:length]
-        kept = self._kept.get(adapter, NOTHING)
-        common = common_length(kept.ids, wanted)
+            return NO_PREFIX
+        prefix_ids = rows[0][:length]
+        cached = self._prefixes.get(adapter, NO_PREFIX)
+        common = common_length(cached.ids, prefix_ids)
         # A window may share a token or two more by chance: not worth computing anew.
         if common and common >= 0.9 * length:
-            return kept.cut(common)
+            return cached.cut(common)
         with torch.inference_mode():
-            self._kept[adapter] = compute(net, wanted)
+            self._prefixes[adapter] = compute_prefix(loaded, prefix_ids)
         self.computed_tokens += length
-        return self._kept[adapter]
+        return self._prefixes[adapter]
 
     def clear(self) -> None:
         """Forget everything (the weights have changed)."""
-        self._kept.clear()
+        self._prefixes.clear()

@@ -4,8 +4,8 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from harness.backends.local.batching import Item, not_a_number, overflowed
-from harness.backends.local.exactness import continued
+from harness.backends.local.batching import PromptItem, has_non_finite, non_finite_completion
+from harness.backends.local.exactness import logits_after
 from harness.backends.local.kv_cache import Prefix, new_stores, window
 from harness.backends.local.model import LoadedModel, Tail, float32_output
 from harness.records import Completion, Request, Usage
@@ -59,69 +59,69 @@ MOST_LOGITS = 1 << 26
 """Float32 logits held at a time (256 MiB): bounds the rows of a batch where the vocabulary is large."""
 
 
-class Choose:
+class LabelScoringDecoder:
     """Scores label sets on one net. `normalisation` is "sum" (log-likelihood) or "mean" (per scored token)."""
 
-    def __init__(self, net: LoadedModel, normalisation: Normalisation = "sum") -> None:
-        self.net = net
+    def __init__(self, loaded: LoadedModel, normalisation: Normalisation = "sum") -> None:
+        self.loaded = loaded
         self.normalisation = normalisation
         self._trees: dict[tuple[str, ...], LabelTree] = {}
 
     def tree(self, labels: tuple[str, ...]) -> LabelTree:
         """The label tree, built once a label set."""
         if labels not in self._trees:
-            encode = self.net.renderer.encode_answer
-            self._trees[labels] = LabelTree.of([encode(label) for label in labels], self.net.renderer.end_id)
+            encode = self.loaded.renderer.encode_answer
+            self._trees[labels] = LabelTree.of([encode(label) for label in labels], self.loaded.renderer.end_id)
         return self._trees[labels]
 
-    def extra(self, request: Request) -> int:
+    def extra_tokens(self, request: Request) -> int:
         """Tokens a row takes besides its prompt: those of the tree."""
         return len(self.tree(request.labels).tail.tokens)
 
-    def room(self, request: Request) -> int:
+    def max_prompt_tokens(self, request: Request) -> int:
         """Tokens a prompt may have: the context less the deepest label token fed."""
         depths = self.tree(request.labels).tail.depths
-        return self.net.context - (max(depths) + 1 if depths else 0)
+        return self.loaded.context - (max(depths) + 1 if depths else 0)
 
-    def key(self, request: Request) -> tuple[str, ...]:
+    def batch_key(self, request: Request) -> tuple[str, ...]:
         """Rows of one batch share their labels."""
         return request.labels
 
-    def most_rows(self, request: Request) -> int:
+    def max_batch_rows(self, request: Request) -> int:
         """Rows a batch may have for its logits to fit."""
-        return max(1, MOST_LOGITS // (self.net.vocabulary * (1 + self.extra(request))))
+        return max(1, MOST_LOGITS // (self.loaded.vocabulary * (1 + self.extra_tokens(request))))
 
-    def columns(self, items: list[Item], prefix: int) -> tuple[int, int]:
+    def count_columns(self, items: list[PromptItem], prefix: int) -> tuple[int, int]:
         """Tokens computed behind the prefix, and columns with their padding."""
-        extra = self.extra(items[0].request)
+        extra = self.extra_tokens(items[0].request)
         own = [len(i.prompt.ids) - prefix + extra for i in items]
         return sum(own), max(own) * len(own)
 
-    def answer(self, items: list[Item], prefix: Prefix) -> list[Completion]:
+    def decode_batch(self, items: list[PromptItem], prefix: Prefix) -> list[Completion]:
         """One forward pass; logits only where a label's token is looked up."""
         tree = self.tree(items[0].request.labels)
         skip = len(prefix.ids)
-        packed = self.net.pack([item.prompt.ids[skip:] for item in items], skip, tree.tail)
-        with float32_output(self.net.model):
+        packed = self.loaded.pack([item.prompt.ids[skip:] for item in items], skip, tree.tail)
+        with float32_output(self.loaded.model):
             cache = None
             if skip:
-                stores = new_stores(self.net, len(items), packed.valid.shape[1])
+                stores = new_stores(self.loaded, len(items), packed.valid.shape[1])
                 cache = window(stores, slice(0, len(items)), 0, prefix.layers)
-            logits = self.net.logits(packed, cache, 1 + len(tree.tail.tokens))
+            logits = self.loaded.logits(packed, cache, 1 + len(tree.tail.tokens))
         return self._completions(items, logits, skip)
 
-    def answer_singly(self, item: Item) -> Completion:
+    def decode_singly(self, item: PromptItem) -> Completion:
         """The same from one pass for each sequence of label tokens that must be fed."""
         tree = self.tree(item.request.labels)
         logits: dict[int, torch.Tensor] = {}
-        with float32_output(self.net.model):
+        with float32_output(self.loaded.model):
             for slots, tokens in tree.branches():
-                found = continued(self.net.model, item.prompt.ids, tokens)
+                found = logits_after(self.loaded.model, item.prompt.ids, tokens)
                 logits |= dict(zip(slots, found, strict=True))
         (answer,) = self._completions([item], torch.stack([logits[n] for n in sorted(logits)])[None], 0)
         return answer
 
-    def _completions(self, items: list[Item], logits: torch.Tensor, skip: int) -> list[Completion]:
+    def _completions(self, items: list[PromptItem], logits: torch.Tensor, skip: int) -> list[Completion]:
         """From logits [rows, slots, vocabulary]; skip: tokens of the shared prefix."""
         labels = items[0].request.labels
         tree = self.tree(labels)
@@ -142,9 +142,9 @@ class Choose:
             columns.append(total / len(pairs) if self.normalisation == "mean" else total)
         return torch.stack(columns, dim=-1)
 
-    def _completion(self, item: Item, cached: int, scores: dict[str, float]) -> Completion:
-        if overflowed(scores.values()):
-            return not_a_number(item.request)
+    def _completion(self, item: PromptItem, cached: int, scores: dict[str, float]) -> Completion:
+        if has_non_finite(scores.values()):
+            return non_finite_completion(item.request)
         best = max(scores, key=scores.__getitem__)
         return Completion(
             id=item.request.id,
@@ -157,6 +157,6 @@ class Choose:
             usage=Usage(
                 prompt_tokens=len(item.prompt.ids),
                 cached_tokens=cached,
-                completion_tokens=len(self.net.renderer.encode_answer(best)),
+                completion_tokens=len(self.loaded.renderer.encode_answer(best)),
             ),
         )

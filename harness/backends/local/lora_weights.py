@@ -73,7 +73,7 @@ class AdapterSet:
             self._active = None  # a failed load leaves none active for certain
             self._load(name, folder)
         for layer in self._layers:
-            _switch(layer, name)
+            _set_layer(layer, name)
         self._active = name
 
     def head(self, name: str, labels: int) -> Callable[[Tensor], Tensor]:
@@ -95,7 +95,7 @@ class AdapterSet:
         try:
             config = PeftConfig.from_pretrained(str(folder))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise _unfit(folder, f"its adapter_config.json is not right: {error}") from None
+            raise _refusal(folder, f"its adapter_config.json is not right: {error}") from None
         if not isinstance(config, LoraConfig):
             raise BackendStopped(
                 f"adapter {folder} is of kind {config.peft_type}; the local engine runs LoRA adapters."
@@ -106,7 +106,7 @@ class AdapterSet:
         try:
             weights = {key.removeprefix("base_model.model."): value for key, value in load_file(path).items()}
         except SafetensorError as error:
-            raise _unfit(folder, str(error)) from None
+            raise _refusal(folder, str(error)) from None
         score = next((weights.pop(key) for key in ("score.weight", "classifier.weight") if key in weights), None)
         foreign = [key for key in weights if ".lora_" not in key]
         if foreign:
@@ -122,7 +122,7 @@ class AdapterSet:
             try:
                 inject_adapter_in_model(config, self._model, name)
             except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
-                raise _unfit(folder, str(error)) from None
+                raise _refusal(folder, str(error)) from None
             finally:  # a failed injection leaves layers behind, which must be switched off for others too
                 self._layers = [m for m in self._model.modules() if isinstance(m, BaseTunerLayer)]
         self._fill(name, weights, folder)
@@ -151,7 +151,7 @@ class AdapterSet:
                 parameter.data = weights[key].to(parameter.device)
 
 
-def _unfit(folder: Path, why: str) -> BackendStopped:
+def _refusal(folder: Path, why: str) -> BackendStopped:
     return BackendStopped(f"adapter {folder} does not fit this base: {' '.join(why.split()).rstrip('.')}.")
 
 
@@ -178,10 +178,10 @@ def _check_ranks(config: Any, weights: dict[str, Tensor], folder: Path) -> None:
     held = max((value.shape[0] for key, value in weights.items() if ".lora_A." in key), default=0)
     for rank in (config.r, *(config.rank_pattern or {}).values()):
         if not isinstance(rank, int) or not 0 < rank <= held:
-            raise _unfit(folder, f"its configuration says rank {rank}, its weights have {held}")
+            raise _refusal(folder, f"its configuration says rank {rank}, its weights have {held}")
 
 
-def _switch(layer: Any, name: str) -> None:
+def _set_layer(layer: Any, name: str) -> None:
     """One layer to one adapter, or to none."""
     vars(layer).pop("forward", None)
     layer.enable_adapters(name != BASE)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.backends.local.architecture import UNBOUNDED, windows_of
-from harness.backends.local.batching import CPU_HELD
+from harness.backends.local.batching import CPU_CACHE_BYTES
 from harness.prompting.chat_rendering import Renderer
 
 
@@ -94,7 +94,7 @@ class LoadedModel:
         """Names of what the model's forward pass takes: they differ between architectures and versions."""
         return frozenset(inspect.signature(self.model.forward).parameters)
 
-    def most_rows(self, tokens: int) -> int:
+    def max_batch_rows(self, tokens: int) -> int:
         """Rows of so many tokens, shared ones included, whose keys and values a CPU may hold at once.
 
         An accelerator says itself when its memory ends; a machine's own memory does not.
@@ -108,7 +108,7 @@ class LoadedModel:
         except (AttributeError, TypeError, RuntimeError):  # sizes that differ by layer
             head, heads = config.hidden_size, 1
         token_bytes = int(2 * config.num_hidden_layers * heads * head * self.model.dtype.itemsize)
-        return max(1, CPU_HELD // (token_bytes * tokens))
+        return max(1, CPU_CACHE_BYTES // (token_bytes * tokens))
 
     def pack(self, rows: Sequence[Sequence[int]], prefix: int, tail: "Tail | None" = None) -> PaddedBatch:
         """Rows (their own tokens, behind `prefix` shared ones) side by side, each followed by the tail."""
@@ -145,7 +145,7 @@ class LoadedModel:
         last = torch.arange(ids.shape[1] - keep, ids.shape[1], device=self.device).expand(len(ids), -1)
         with last_mlp_at(self.backbone, last):
             out = self.model(
-                input_ids=ids, position_ids=packed.positions, attention_mask=self._masks(packed), **options
+                input_ids=ids, position_ids=packed.positions, attention_mask=self._attention_mask(packed), **options
             )
         return out.logits[:, -keep:]  # type: ignore[no-any-return]
 
@@ -155,18 +155,18 @@ class LoadedModel:
         packed = PaddedBatch(ids, positions, valid[:, None, None], valid, valid.cumsum(-1) - 1)
         return self.logits(packed, cache, 1)[:, -1]
 
-    def _masks(self, packed: PaddedBatch) -> Any:
+    def _attention_mask(self, packed: PaddedBatch) -> Any:
         """The mask in the form that the model's attention takes; for layers with a sliding window one of their own."""
         windows = windows_of(self.model.config)
         if windows is None:
-            return self._added(packed.mask)
+            return self._additive_mask(packed.mask)
         distance = packed.positions[:, None, :, None] - packed.keys[:, None, None, :]
-        near = self._added(packed.mask & (distance < windows.tokens))
+        near = self._additive_mask(packed.mask & (distance < windows.tokens))
         if not windows.by_kind:
             return near
-        return {"full_attention": self._added(packed.mask), "sliding_attention": near}
+        return {"full_attention": self._additive_mask(packed.mask), "sliding_attention": near}
 
-    def _added(self, mask: Tensor) -> Tensor:
+    def _additive_mask(self, mask: Tensor) -> Tensor:
         # Eager attention adds its mask; a CPU's fused attention would turn a boolean one into this in every layer.
         if self.device.type != "cpu" and self.model.config._attn_implementation != "eager":
             return mask

@@ -58,7 +58,7 @@ class Executor(Protocol):
         """Find the base where it will run; no weights are loaded yet. Raises UsageError."""
         ...
 
-    async def open(self, work: DecodeSettings, rows: int) -> None:
+    async def open(self, settings: DecodeSettings, rows: int) -> None:
         """Make ready to answer about `rows` rows in this way. Raises UsageError for what cannot work there."""
         ...
 
@@ -110,11 +110,11 @@ class RaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 def check_ray(name: str, ray: RaySettings) -> None:
     """Refuse figures that mean nothing. Raises UsageError naming the key."""
-    where = f"[backends.{name}.ray]"
+    location = f"[backends.{name}.ray]"
     if ray.workers < 1:
-        raise SettingsError(f"{where}: workers must be at least 1.")
+        raise SettingsError(f"{location}: workers must be at least 1.")
     if ray.wait_s <= 0:
-        raise SettingsError(f"{where}: wait_s must be above 0.")
-    for what, amount in {"num_gpus": ray.num_gpus or 0.0, "num_cpus": ray.num_cpus, **ray.resources}.items():
+        raise SettingsError(f"{location}: wait_s must be above 0.")
+    for key, amount in {"num_gpus": ray.num_gpus or 0.0, "num_cpus": ray.num_cpus, **ray.resources}.items():
         if amount < 0:
-            raise SettingsError(f"{where}: {what} must not be negative.")
+            raise SettingsError(f"{location}: {key} must not be negative.")

@@ -49,7 +49,7 @@ class Placement:
         return facts
 
 
-def place(
+def resolve_placement(
     device: str, dtype: str, attention: str, quantization: str, threads: int | None, stored: str | None = None
 ) -> Placement:
     """Resolve "auto": the best device at hand, and its type: bfloat16 on an accelerator (float16 on old cards).
@@ -72,21 +72,21 @@ def place(
     return Placement(chosen, dtype, "sdpa" if attention == "auto" else attention, quantization, threads)
 
 
-def _device(wanted: str) -> str:
-    here = ["cpu"]
+def _device(requested: str) -> str:
+    available = ["cpu"]
     if torch.backends.mps.is_available():
-        here.insert(0, "mps")
+        available.insert(0, "mps")
     if torch.cuda.is_available():
-        here.insert(0, "cuda")
-    if wanted == "auto":
-        return here[0]
-    kind, colon, number = wanted.partition(":")
-    if kind not in here:
-        raise UsageError(f"device '{wanted}' is not available here (available: {', '.join(here)}).")
+        available.insert(0, "cuda")
+    if requested == "auto":
+        return available[0]
+    kind, colon, number = requested.partition(":")
+    if kind not in available:
+        raise UsageError(f"device '{requested}' is not available here (available: {', '.join(available)}).")
     count = torch.cuda.device_count() if kind == "cuda" else 1
     if colon and not (number.isdecimal() and int(number) < count):
-        raise UsageError(f"device '{wanted}' is not here: {kind} has {count}, counted from {kind}:0.")
-    return wanted
+        raise UsageError(f"device '{requested}' is not here: {kind} has {count}, counted from {kind}:0.")
+    return requested
 
 
 def _best_dtype(device: str, stored: str | None) -> str:
@@ -117,10 +117,10 @@ def load(files: BaseFiles, placement: Placement) -> LoadedModel:
                 model = model.to(placement.device)
     except LOAD_ERRORS as error:
         raise BackendStopped(f"base model {files.name} cannot be loaded: {first_line(error)}.", "model") from error
-    return as_net(model.eval(), tokenizer)
+    return wrap_model(model.eval(), tokenizer)
 
 
-def as_net(model: Any, tokenizer: Any, template: dict[str, Any] | None = None) -> LoadedModel:
+def wrap_model(model: Any, tokenizer: Any, template: dict[str, Any] | None = None) -> LoadedModel:
     """A live model (a PEFT wrapper is looked through) and its tokenizer. template: variables of its chat template."""
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     return LoadedModel(

@@ -158,14 +158,14 @@ def whole_answer(
     )
 
 
-def _finish(reason: Any, said: str, usage: Usage | None) -> Finish:
+def _finish(reason: Any, content: str, usage: Usage | None) -> Finish:
     ending = ending_of(reason)
     if ending == "fault":
         raise ReportedError(ServerError(f"the answer ended with finish_reason = {reason!s:.40}"), usage)
     if ending == "unknown":
         raise BadBodyError(f"the answer ended with an unknown finish_reason, '{reason!s:.40}'", usage)
     if ending == "missing":
-        if not said.strip():
+        if not content.strip():
             raise BadBodyError("the answer has neither a text nor a finish_reason", usage)
         return "stop"
     return ending

@@ -30,13 +30,13 @@ from harness.backends.openai.openai_settings import OpenAISettings
 from harness.backends.openai.request_body import BodyBuilder
 from harness.backends.openai.retry_policy import retrying
 from harness.errors import BackendStopped
-from harness.execution.budget import Budget
 from harness.files import read_record, write_json
+from harness.money.budget import Budget
 from harness.money.prices import MILLION, Price
 from harness.records import Completion, Cost, Failure, Record, Request, Usage
 
 
-class BatchNote(Record, frozen=True, kw_only=True, omit_defaults=False):
+class BatchRecord(Record, frozen=True, kw_only=True, omit_defaults=False):
     """One batch.
 
     token: sent along as the batch's metadata, by which it is found again where the kill came before its id was
@@ -49,31 +49,31 @@ class BatchNote(Record, frozen=True, kw_only=True, omit_defaults=False):
     collected: bool = False
 
 
-class BatchNotes:
+class BatchStateFiles:
     """The notes of one backend in one run."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def open_ones(self) -> list[BatchNote]:
+    def pending(self) -> list[BatchRecord]:
         """Batches whose answers have not all been handed on, oldest first. Raises UsageError for a broken note."""
-        found = []
+        records = []
         for path in sorted(self.folder.glob("batch-*.json")):
-            note = read_record(path, BatchNote, "batch state")
-            if not note.collected:
-                found.append(note)
-        return found
+            record = read_record(path, BatchRecord, "batch state")
+            if not record.collected:
+                records.append(record)
+        return records
 
-    def begin(self, rows: tuple[str, ...]) -> BatchNote:
+    def begin(self, rows: tuple[str, ...]) -> BatchRecord:
         """A new note, on disk before its batch exists."""
         number = sum(1 for _ in self.folder.glob("batch-*.json")) + 1
-        note = BatchNote(token=f"{number:04d}-{secrets.token_hex(8)}", rows=rows)
-        self.write(note)
-        return note
+        record = BatchRecord(token=f"{number:04d}-{secrets.token_hex(8)}", rows=rows)
+        self.write(record)
+        return record
 
-    def write(self, note: BatchNote) -> None:
+    def write(self, record: BatchRecord) -> None:
         """Replace a note, whole or not at all."""
-        write_json(self.folder / f"batch-{note.token}.json", note)
+        write_json(self.folder / f"batch-{record.token}.json", record)
 
 
 T = TypeVar("T")
@@ -87,10 +87,10 @@ ATTEMPTS, DEADLINE_S = 8, 1800.0
 
 
 @dataclass
-class BatchCaller:
+class BatchExecutor:
     """Asks requests in batches. `price` is the batch price; `progress` hears (answered, asked) while one runs."""
 
-    where: str
+    label: str
     settings: OpenAISettings
     builder: BodyBuilder
     price: Price | None
@@ -101,27 +101,27 @@ class BatchCaller:
 
     async def stream(self, requests: list[Request], state_dir: Path) -> AsyncGenerator[Completion, None]:
         """Answers, first of the batches that an earlier session began. Raises BackendStopped."""
-        notes = BatchNotes(state_dir)
+        state_files = BatchStateFiles(state_dir)
         waiting = {custom_id(r): r for r in requests}
-        for note in notes.open_ones():
-            mine = {c: waiting.pop(c) for c in note.rows if c in waiting}
-            found = await self._find(note)
-            if found is None:  # the kill came before the batch was made: these rows have not been asked
-                waiting |= mine
-                notes.write(msgspec.structs.replace(note, collected=True))
+        for record in state_files.pending():
+            own_rows = {c: waiting.pop(c) for c in record.rows if c in waiting}
+            records = await self._find(record)
+            if records is None:  # the kill came before the batch was made: these rows have not been asked
+                waiting |= own_rows
+                state_files.write(msgspec.structs.replace(record, collected=True))
                 continue
-            for request in mine.values():
-                self.budget.reserved += self._most(request)
-            async for completion in self._collect(notes, note, found, mine):
+            for request in own_rows.values():
+                self.budget.reserved += self._max_request_cost(request)
+            async for completion in self._collect(state_files, record, records, own_rows):
                 yield completion
         while waiting:
             chunk, content = self._chunk(waiting)
-            note, batch = await self._submit(notes, chunk, content)
+            record, batch = await self._submit(state_files, chunk, content)
             del content
-            async for completion in self._collect(notes, note, batch, chunk):
+            async for completion in self._collect(state_files, record, batch, chunk):
                 yield completion
 
-    def _most(self, request: Request) -> float:
+    def _max_request_cost(self, request: Request) -> float:
         if self.price is None:
             return 0.0
         prompt, answer = self.builder.most_tokens(request)
@@ -136,13 +136,13 @@ class BatchCaller:
             line = {"custom_id": name, "method": "POST", "url": ENDPOINT, "body": body}
             data = msgspec.json.encode(line) + b"\n"
             full = len(chunk) >= self.settings.batch_rows or len(content) + len(data) > MOST_BYTES
-            if (chunk and full) or not self.budget.reserve(self._most(request)):
+            if (chunk and full) or not self.budget.reserve(self._max_request_cost(request)):
                 break
             chunk[name] = request
             content += data
         if not chunk:
             raise BackendStopped(
-                f"{self.where}: the next row could pass --max-cost {self.budget.ceiling:g} "
+                f"{self.label}: the next row could pass --max-cost {self.budget.ceiling:g} "
                 f"({self.budget.spent:.6f} USD booked); finish with --resume and a higher one.",
                 "max cost",
             )
@@ -150,39 +150,41 @@ class BatchCaller:
             del waiting[name]
         return chunk, bytes(content)
 
-    async def _submit(self, notes: BatchNotes, chunk: dict[str, Request], content: bytes) -> tuple[BatchNote, Batch]:
+    async def _submit(
+        self, state_files: BatchStateFiles, chunk: dict[str, Request], content: bytes
+    ) -> tuple[BatchRecord, Batch]:
         file = await self._call(lambda: self.client.files.create(file=("batch.jsonl", content), purpose="batch"))
-        note = notes.begin(tuple(chunk))
-        batch = await self._make(note, file.id)
-        note = msgspec.structs.replace(note, batch_id=batch.id)
-        notes.write(note)
-        return note, batch
+        record = state_files.begin(tuple(chunk))
+        batch = await self._make(record, file.id)
+        record = msgspec.structs.replace(record, batch_id=batch.id)
+        state_files.write(record)
+        return record, batch
 
-    async def _make(self, note: BatchNote, file_id: str) -> Batch:
+    async def _make(self, record: BatchRecord, file_id: str) -> Batch:
         """Make the batch; where a call broke off, look whether it exists before making it again."""
 
         async def once() -> Batch:
-            made = await self._look_up(note) if tried else None
-            tried.append(True)
-            return made or await self.client.batches.create(
+            created = await self._look_up(record) if attempted else None
+            attempted.append(True)
+            return created or await self.client.batches.create(
                 input_file_id=file_id,
                 endpoint=ENDPOINT,
                 completion_window=self.settings.batch_window,  # type: ignore[arg-type]
-                metadata={TOKEN: note.token},
+                metadata={TOKEN: record.token},
             )
 
-        tried: list[bool] = []
+        attempted: list[bool] = []
         return await self._call(once)
 
-    async def _find(self, note: BatchNote) -> Batch | None:
+    async def _find(self, record: BatchRecord) -> Batch | None:
         """The batch of a note: by its id, else by its token."""
-        if note.batch_id is not None:
-            return await self._call(lambda: self.client.batches.retrieve(str(note.batch_id)))
-        return await self._call(lambda: self._look_up(note))
+        if record.batch_id is not None:
+            return await self._call(lambda: self.client.batches.retrieve(str(record.batch_id)))
+        return await self._call(lambda: self._look_up(record))
 
-    async def _look_up(self, note: BatchNote) -> Batch | None:
+    async def _look_up(self, record: BatchRecord) -> Batch | None:
         async for batch in self.client.batches.list(limit=100):
-            if (batch.metadata or {}).get(TOKEN) == note.token:
+            if (batch.metadata or {}).get(TOKEN) == record.token:
                 return batch
         return None
 
@@ -198,41 +200,43 @@ class BatchCaller:
         try:
             return await retrying(ATTEMPTS, DEADLINE_S, asyncio.Event())(once)
         except FatalError as error:
-            said = advice(error.kind, self.where, self.settings.api_key_env, str(error))
+            message = advice(error.kind, self.label, self.settings.api_key_env, str(error))
             if error.kind == "not found":
-                said = f"{self.where}: the server has no such batch for this key, or no Batch API ({error})."
-            raise BackendStopped(self.clean(said), error.kind) from None
+                message = f"{self.label}: the server has no such batch for this key, or no Batch API ({error})."
+            raise BackendStopped(self.clean(message), error.kind) from None
         except TransientError as error:
-            message = f"{self.where}: the batch cannot be reached ({error}); it goes on: collect it with --resume."
+            message = f"{self.label}: the batch cannot be reached ({error}); it goes on: collect it with --resume."
             raise BackendStopped(self.clean(message), error.kind) from None
 
     async def _collect(
-        self, notes: BatchNotes, note: BatchNote, batch: Batch, rows: dict[str, Request]
+        self, state_files: BatchStateFiles, record: BatchRecord, batch: Batch, rows: dict[str, Request]
     ) -> AsyncGenerator[Completion, None]:
         """Wait for a batch and hand on its answers; the note is closed when the last one has been taken."""
-        left = dict(rows)
+        unanswered = dict(rows)
         while batch.status not in DONE:
             counts = batch.request_counts
-            self.progress(counts.completed + counts.failed if counts else 0, len(note.rows))
+            self.progress(counts.completed + counts.failed if counts else 0, len(record.rows))
             await asyncio.sleep(self.settings.poll_s)
             batch_id = batch.id
             batch = await self._call(lambda: self.client.batches.retrieve(batch_id))  # noqa: B023
-        self.progress(len(note.rows), len(note.rows))
+        self.progress(len(record.rows), len(record.rows))
         for file_id in filter(None, (batch.output_file_id, batch.error_file_id)):
             content = await self._file(file_id)
             for line in content.splitlines():
                 answer = decode(line)
                 name = answer.get("custom_id") if isinstance(answer, dict) else None
-                request = left.pop(name, None) if isinstance(name, str) else None
+                request = unanswered.pop(name, None) if isinstance(name, str) else None
                 if request is not None:  # a torn line's row stays without an answer
                     yield self._completion(request, answer, batch.id)
-        why = _why(batch)
-        for request in left.values():
-            message = f"batch {batch.id} is {batch.status} without an answer to this row{': ' + why if why else ''}"
+        reason = _why(batch)
+        for request in unanswered.values():
+            message = (
+                f"batch {batch.id} is {batch.status} without an answer to this row{': ' + reason if reason else ''}"
+            )
             yield self._failed(request, f"batch {batch.status}", message, batch.id)
-        notes.write(msgspec.structs.replace(note, batch_id=batch.id, collected=True))
+        state_files.write(msgspec.structs.replace(record, batch_id=batch.id, collected=True))
         if batch.status == "failed":
-            raise BackendStopped(self.clean(f"{self.where}: batch {batch.id} failed: {why}."), "batch failed")
+            raise BackendStopped(self.clean(f"{self.label}: batch {batch.id} failed: {reason}."), "batch failed")
 
     async def _file(self, file_id: str) -> bytes:
         path = f"/files/{file_id}/content"
@@ -246,8 +250,8 @@ class BatchCaller:
         if not status:
             error = server_error(line)
             kind = (error.code if error is not None else "") or "batch error"
-            said = error.message if error is not None else "no answer"
-            return self._failed(request, kind.replace("_", " "), said, batch_id)
+            message = error.message if error is not None else "no answer"
+            return self._failed(request, kind.replace("_", " "), message, batch_id)
         if status != 200:
             return self._refused(request, of_status(status, raw, {}), batch_id)
         try:
@@ -257,14 +261,14 @@ class BatchCaller:
         except ReportedError as error:
             return self._refused(request, classify(error), batch_id, self._cost(error.usage))
         cost = self._settle(request, self._cost(answer.usage))
-        notes = {"batch": batch_id}
+        state_files = {"batch": batch_id}
         if answer.system_fingerprint:
-            notes["system_fingerprint"] = answer.system_fingerprint
+            state_files["system_fingerprint"] = answer.system_fingerprint
         return msgspec.structs.replace(
             completion_of(request, answer, self.settings, self.builder.decode, self.clean),
             cost=Cost(list=cost, incurred=cost),
             prompt_hash=hashlib.sha256(self.builder.encode(request)).hexdigest(),
-            notes=notes,
+            notes=state_files,
         )
 
     def _refused(self, request: Request, verdict: Verdict, batch_id: str, cost: float | None = 0.0) -> Completion:
@@ -294,8 +298,8 @@ class BatchCaller:
 
     def _settle(self, request: Request, cost: float | None) -> float | None:
         """Book a row; one whose cost is unknown keeps all that was set aside for it."""
-        most = self._most(request)
-        self.budget.settle(most, most if cost is None else cost)
+        max_cost = self._max_request_cost(request)
+        self.budget.settle(max_cost, max_cost if cost is None else cost)
         return cost
 
 

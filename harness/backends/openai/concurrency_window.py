@@ -9,7 +9,7 @@ SHARE = 0.05
 """Lag above this part of a latency makes the latency the client's own (a request passes the loop several times)."""
 
 
-class Lag:
+class EventLoopLag:
     """Measures the event loop's lateness while it runs: `recent` (exponentially weighted) and `mean`, seconds."""
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class ConcurrencyWindow:
 
     HELD, RISE, OVERLOAD = 1.2, 1.05, 0.67
 
-    def __init__(self, ceiling: int, lag: Lag) -> None:
+    def __init__(self, ceiling: int, lag: EventLoopLag) -> None:
         self.ceiling = ceiling
         self.lag = lag
         self.width = min(FIRST, ceiling)

@@ -13,16 +13,16 @@ import openai
 
 from harness.backend import RunContext
 from harness.backends.openai.answer_parsing import read_answer
-from harness.backends.openai.batch_jobs import BatchCaller
-from harness.backends.openai.concurrency_window import SHARE, ConcurrencyWindow, Lag
+from harness.backends.openai.batch_jobs import BatchExecutor
+from harness.backends.openai.concurrency_window import SHARE, ConcurrencyWindow, EventLoopLag
 from harness.backends.openai.cost_guard import BudgetReservation
 from harness.backends.openai.early_check import LOOPBACK
 from harness.backends.openai.openai_settings import OpenAISettings, find_key, secrets_of, sent_values
 from harness.backends.openai.rate_limiter import RateLimiter
 from harness.backends.openai.request_body import BodyBuilder
 from harness.backends.openai.request_executor import InFlightRequest, ReceivedAnswer, RequestExecutor
-from harness.backends.openai.server_check import check_served, lacks_model
-from harness.backends.openai.server_pool import Endpoint, Membership, ServerPool, source_of
+from harness.backends.openai.server_check import check_served, missing_model_message
+from harness.backends.openai.server_pool import Endpoint, ServerDiscovery, ServerPool, source_of
 from harness.backends.openai.streaming import read_stream
 from harness.errors import UsageError
 from harness.money.prices import Price
@@ -36,7 +36,7 @@ async def bounded_map(
     admit: Callable[[Request], Awaitable[Completion | Pending | None]],
     perform: Callable[[Pending], Awaitable[Completion | None]],
     stopped: Callable[[], bool],
-    most_open: int,
+    max_open: int,
 ) -> AsyncGenerator[Completion, None]:
     """Completions in the order in which they end.
 
@@ -47,7 +47,7 @@ async def bounded_map(
     Whatever either raises comes out here, after all that was begun has been cancelled.
     """
     done: deque[Completion | None] = deque()
-    news, room = asyncio.Event(), asyncio.Event()
+    changed, capacity = asyncio.Event(), asyncio.Event()
     tasks: set[asyncio.Task[None]] = set()
     failures: list[BaseException] = []
 
@@ -59,40 +59,40 @@ async def bounded_map(
         error = None if task.cancelled() else task.exception()
         if error is not None:
             failures.append(error)
-        news.set()
+        changed.set()
 
     async def pull() -> None:
         async for request in requests:
             admitted = await admit(request)
             if isinstance(admitted, Completion):
                 done.append(admitted)
-                news.set()
+                changed.set()
             elif admitted is not None:
                 task = asyncio.create_task(one(admitted))
                 tasks.add(task)
                 task.add_done_callback(finished)
-            while len(done) + len(tasks) >= most_open and not stopped():
-                room.clear()
-                await room.wait()
+            while len(done) + len(tasks) >= max_open and not stopped():
+                capacity.clear()
+                await capacity.wait()
             if stopped():
                 return
 
     puller = asyncio.create_task(pull())
-    puller.add_done_callback(lambda _: news.set())
+    puller.add_done_callback(lambda _: changed.set())
     try:
         while True:
             while done:
                 completion = done.popleft()
                 if completion is not None:
                     yield completion
-            room.set()
+            capacity.set()
             if failures:
                 raise failures[0]
             if puller.done() and not tasks and not done:
                 puller.result()
                 return
-            news.clear()
-            await news.wait()
+            changed.clear()
+            await changed.wait()
     finally:
         for task in (puller, *tasks):
             task.cancel()
@@ -147,13 +147,13 @@ async def send_whole(endpoint: Endpoint, body: bytes) -> ReceivedAnswer:
 async def send_streamed(endpoint: Endpoint, body: bytes) -> ReceivedAnswer:
     """Send a body whose answer is streamed; its first piece gives the first-token time. A server that does not stream
     answers whole, without one."""
-    began = time.perf_counter()
+    started = time.perf_counter()
     stream = await endpoint.client.post(
         PATH, content=body, cast_to=object, stream=True, stream_cls=openai.AsyncStream[object]
     )
     response = stream.response  # its bytes are read here: the client's own events raise on shapes that it does not know
     try:
-        answer, first = await read_stream(response.aiter_bytes(), began)
+        answer, first = await read_stream(response.aiter_bytes(), started)
     finally:
         await response.aclose()
     return ReceivedAnswer(answer, response.headers, first)
@@ -163,7 +163,7 @@ OPEN_ROWS = 16
 """Rows pulled beyond twice the concurrency: those that wait for a slot or between attempts."""
 
 
-class Service:
+class ServerConnection:
     """The servers of one backend; `open` comes first. Construction raises UsageError where a key is missing."""
 
     def __init__(
@@ -174,9 +174,11 @@ class Service:
         self.context = context
         self.pool = ServerPool(settings.concurrency)
         self._key = find_key(name, settings)
-        self._members = Membership(source_of(settings), self.pool, self._endpoint, self._unfit, context.remark)
-        self._lag = Lag()
-        self.caller = RequestExecutor(
+        self._discovery = ServerDiscovery(
+            source_of(settings), self.pool, self._endpoint, self._rejection, context.remark
+        )
+        self._lag = EventLoopLag()
+        self.executor = RequestExecutor(
             f"backend '{name}'",
             settings,
             builder,
@@ -196,24 +198,24 @@ class Service:
             ConcurrencyWindow(self.settings.concurrency, self._lag),
         )
 
-    async def _unfit(self, endpoint: Endpoint) -> str | None:
+    async def _rejection(self, endpoint: Endpoint) -> str | None:
         """Servers that are named one by one were meant; one that a file or DNS brings must have the model."""
         if self.settings.base_url_file is None and not self.settings.base_url_dns:
             return None
-        return await lacks_model(endpoint.url, self.caller.builder.model, endpoint.client)
+        return await missing_model_message(endpoint.url, self.executor.builder.model, endpoint.client)
 
     async def open(self) -> None:
         """Find the servers. Raises UsageError for a bad source of them, and where none is fit."""
-        await self._members.first()
+        await self._discovery.discover()
 
     async def shutdown_day(self) -> str | None:
         """The day on which the model ends, as a server says it. Raises UsageError where it has come, and where no
         server can be reached; of several servers, those that cannot are remarked on."""
         if self.settings.azure is not None:  # its paths hold the deployment: it lists no models there
             return None
-        model = self.caller.builder.model
-        looks = (check_served(self.name, model, e.url, e.client) for e in self.pool.endpoints)
-        found = await asyncio.gather(*looks, return_exceptions=True)
+        model = self.executor.builder.model
+        checks = (check_served(self.name, model, e.url, e.client) for e in self.pool.endpoints)
+        found = await asyncio.gather(*checks, return_exceptions=True)
         faults = [f for f in found if isinstance(f, BaseException)]
         for fault in faults:
             if len(faults) == len(found) or not isinstance(fault, UsageError):
@@ -221,7 +223,7 @@ class Service:
             self.context.remark(str(fault))
         return next((day for day in found if isinstance(day, str)), None)
 
-    async def flowing(
+    async def stream(
         self,
         requests: AsyncIterator[Request],
         admit: Callable[[Request], Awaitable[Completion | InFlightRequest | None]],
@@ -230,28 +232,28 @@ class Service:
         """Answers one by one as the limits allow, while servers join and leave; see `flow`."""
         self._lag.start()
         if self.settings.fleet:
-            self._members.start(self.settings.reread_s)
+            self._discovery.start(self.settings.reread_s)
         try:
             answers = bounded_map(
-                requests, admit, perform, self.caller.stopped, 2 * self.settings.concurrency + OPEN_ROWS
+                requests, admit, perform, self.executor.stopped, 2 * self.settings.concurrency + OPEN_ROWS
             )
             async with contextlib.aclosing(answers):
                 async for completion in answers:
                     yield completion
         finally:
             self._lag.stop()
-            await self._members.stop()
+            await self._discovery.stop()
 
-    def batches(self, price: Price | None) -> BatchCaller:
+    def batch_executor(self, price: Price | None) -> BatchExecutor:
         """The same server's Batch API; `price` is that of a batch."""
-        return BatchCaller(
-            self.caller.where,
+        return BatchExecutor(
+            self.executor.label,
             self.settings,
-            self.caller.builder,
+            self.executor.builder,
             price,
             self.context.budget,
             self.pool.endpoints[0].client,
-            self.caller.clean,
+            self.executor.clean,
             lambda done, total: self.context.progress(self.name, done, total),
         )
 
@@ -264,14 +266,14 @@ class Service:
         best = min(e.window.best_latency for e in self.pool.endpoints)
         several = {
             "servers": float(len(self.pool.endpoints)),
-            "servers_joined": float(self._members.joined),
-            "servers_left": float(self._members.left),
+            "servers_joined": float(self._discovery.joined),
+            "servers_left": float(self._discovery.left),
         }
         return {
             "most_in_flight": float(self.pool.most_in_flight),
             "client_lag_s": round(self._lag.mean, 6),
             "client_bound": float(self._lag.mean > SHARE * best),
-            "maybe_billed_usd": self.caller.purse.maybe_billed,
+            "maybe_billed_usd": self.executor.budget_reservation.maybe_billed,
             **(several if self.settings.fleet else {}),
         }
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from harness.execution.budget import Budget
+from harness.money.budget import Budget
 from harness.money.prices import Price
 from harness.records import Usage
 
@@ -40,38 +40,38 @@ class BudgetReservation:
         """Under a ceiling the first request goes alone: its usage tells whether the bound holds (some servers bill
         thoughts beyond max_tokens)."""
         while not self._bound_seen and self._first not in (None, call) and not stopped():
-            waits = [asyncio.ensure_future(event.wait()) for event in (self._first_ended, halted)]
+            must_wait = [asyncio.ensure_future(event.wait()) for event in (self._first_ended, halted)]
             try:
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(must_wait, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                for wait in waits:
+                for wait in must_wait:
                     wait.cancel()
         if not self._bound_seen and self._first is None:
             self._first = call
             self._first_ended.clear()
 
-    def ended(self, call: object) -> None:
+    def release_first(self, call: object) -> None:
         """A request has ended: where it was the first one, the others may go."""
         if self._first is call:
             self._first = None
             self._bound_seen = True
             self._first_ended.set()
 
-    async def reserve(self, most: float | None, stopped: Callable[[], bool]) -> bool:
+    async def reserve(self, max_cost: float | None, stopped: Callable[[], bool]) -> bool:
         """Set `most` aside. False where it can not be had even when everything in flight has been settled."""
-        if self.budget.ceiling is None or most is None:
+        if self.budget.ceiling is None or max_cost is None:
             return True
-        while not self.budget.reserve(most):
+        while not self.budget.reserve(max_cost):
             if stopped() or self.budget.reserved < NOTHING:
                 return False
             await asyncio.sleep(LOOK_AGAIN_S)
         return True
 
-    def settle(self, most: float | None, cost: float | None, *, maybe_billed: bool = False) -> None:
+    def settle(self, max_cost: float | None, cost: float | None, *, maybe_billed: bool = False) -> None:
         """Give the reservation back and book the cost; an attempt that broke off may have cost the most."""
         if maybe_billed:
-            self.maybe_billed += most or 0.0
+            self.maybe_billed += max_cost or 0.0
         if self.budget.ceiling is None:
             self.budget.settle(0.0, cost or 0.0)
         else:
-            self.budget.settle(most or 0.0, (most or 0.0) if maybe_billed else (cost or 0.0))
+            self.budget.settle(max_cost or 0.0, (max_cost or 0.0) if maybe_billed else (cost or 0.0))

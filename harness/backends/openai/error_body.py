@@ -44,18 +44,18 @@ def server_error(body: Any, *, answered: bool = False) -> ServerError | None:
         return _of_value(errors[0] if isinstance(errors, list) else errors, body)
     message = _message(body)
     if message and _word(body.get("code", "error")) not in NO_ERROR:
-        return _made(message, body, body)
+        return _error_from_fields(message, body, body)
     return None
 
 
 def _of_value(value: Any, around: dict[str, Any], depth: int = 0) -> ServerError | None:
     """The error that a field holds. A code or word of success, or nothing, is none."""
     if isinstance(value, str):
-        return None if value.strip().lower() in NO_ERROR else _made(value.strip(), around, {})
+        return None if value.strip().lower() in NO_ERROR else _error_from_fields(value.strip(), around, {})
     if isinstance(value, list) and depth < MOST_NESTED:
         return next((e for e in (_of_value(one, around, depth + 1) for one in value[:3]) if e is not None), None)
     if value is True:
-        return _made(_message(around) or "the body reports an error", around, {})
+        return _error_from_fields(_message(around) or "the body reports an error", around, {})
     if not isinstance(value, dict) or not value:
         return None
     if isinstance(value.get("error"), dict | str) and not _message(value) and depth < MOST_NESTED:
@@ -64,10 +64,10 @@ def _of_value(value: Any, around: dict[str, Any], depth: int = 0) -> ServerError
     if code is not None and _word(code) in NO_ERROR and _word(value.get("message")) in NO_ERROR:
         return None
     words = _message(value) or _word(value.get("type")) or _word(code)
-    return _made(words, around, value) if words else None
+    return _error_from_fields(words, around, value) if words else None
 
 
-def _made(message: str, around: dict[str, Any], error: dict[str, Any]) -> ServerError:
+def _error_from_fields(message: str, around: dict[str, Any], error: dict[str, Any]) -> ServerError:
     codes = [error.get("code"), error.get("status"), error.get("http_code"), around.get("code"), around.get("status")]
     status = next((s for s in map(_status, codes) if s is not None), None)
     inner = error.get("innererror") or error.get("inner_error")  # Azure says there which policy it was

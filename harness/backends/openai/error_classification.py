@@ -121,11 +121,11 @@ def error_table() -> tuple[_Rule, ...]:
 
 @lru_cache(maxsize=1)
 def _codes() -> dict[str, str]:
-    found: dict[str, str] = {}
+    meanings: dict[str, str] = {}
     for rule in error_table():
         for code in rule.codes:
-            found.setdefault(_squeezed(code), rule.means)
-    return found
+            meanings.setdefault(_squeezed(code), rule.means)
+    return meanings
 
 
 @lru_cache(maxsize=1)
@@ -145,12 +145,12 @@ def _statuses() -> dict[int, str]:
 def meaning_of(status: int, error: ServerError) -> str | None:
     """What the table says of an error: by its code, by its words, by the status alone; None where it says nothing."""
     for part in re.split(r"[\s.:/]+", f"{error.code} {error.kind}"):
-        found = _codes().get(_squeezed(part))
-        if found is not None and found != "server error":  # a type that servers give to whatever ends with a 500
-            return found
-    for means, statuses, pattern in _patterns():
+        known = _codes().get(_squeezed(part))
+        if known is not None and known != "server error":  # a type that servers give to whatever ends with a 500
+            return known
+    for meaning, statuses, pattern in _patterns():
         if status in statuses and pattern.search(error.message):
-            return means
+            return meaning
     by_status = _statuses().get(status)
     if by_status is None and status < 400 and _codes().get(_squeezed(error.kind)) == "server error":
         return "server error"
@@ -163,10 +163,12 @@ def _squeezed(code: str) -> str:
 
 def classify(error: Exception) -> Verdict:
     """The meaning of whatever a call raised. Unknown exceptions are raised again: they are faults of Bench."""
-    lost = _lost_line(error)
-    if lost is not None:
-        never_sent = isinstance(lost, aiohttp.ClientConnectorError)
-        return TransientError("connection", f"{lost}" or type(lost).__name__, maybe_billed=not never_sent)
+    connection_lost = _lost_line(error)
+    if connection_lost is not None:
+        never_sent = isinstance(connection_lost, aiohttp.ClientConnectorError)
+        return TransientError(
+            "connection", f"{connection_lost}" or type(connection_lost).__name__, maybe_billed=not never_sent
+        )
     if isinstance(error, TimeoutError | openai.APITimeoutError | httpx2.TimeoutException):
         return TransientError("timeout", "no whole answer within timeout_s", maybe_billed=True)
     if isinstance(error, openai.APIStatusError):
@@ -203,55 +205,55 @@ def of_status(status: int, body: bytes, headers: Mapping[str, str]) -> Verdict:
     """The meaning of an HTTP status and of what the body says."""
     error = server_error(decode(body))
     if error is None:
-        words = " ".join(body[:2000].decode("utf-8", "replace").split())[:200]
+        text = " ".join(body[:2000].decode("utf-8", "replace").split())[:200]
         place = f" to {headers['location']}" if 300 <= status < 400 and headers.get("location") else ""
-        error = ServerError(f"redirected{place}" if 300 <= status < 400 else words)
+        error = ServerError(f"redirected{place}" if 300 <= status < 400 else text)
     return of_error(status, error, headers, prefix=f"HTTP {status}: ")
 
 
 def of_error(status: int, error: ServerError, headers: Mapping[str, str], prefix: str = "") -> Verdict:
     """The meaning of an error. An unknown one of a server's own (5xx, or inside a 200) may pass; an unknown refusal
     (4xx) ends its row, and whether it concerns all rows is not decided by it."""
-    words = prefix + KEY_LIKE.sub("[key]", error.message)
-    means = meaning_of(status, error)
-    if means in FATAL:
-        return FatalError(means, words)
-    if means in ROW:
-        return RowAnswer(ROW[means], words)
+    text = prefix + KEY_LIKE.sub("[key]", error.message)
+    meaning = meaning_of(status, error)
+    if meaning in FATAL:
+        return FatalError(meaning, text)
+    if meaning in ROW:
+        return RowAnswer(ROW[meaning], text)
     wait = retry_after(headers)
     if wait is None:
         wait = _wait_in(error.message)
-    if means == "rate limit":
-        return _limited(error, words, wait, headers)
-    if means == "overloaded":
+    if meaning == "rate limit":
+        return _limited(error, text, wait, headers)
+    if meaning == "overloaded":
         kind = "rate limit" if status == 429 else "server error"
-        return TransientError(kind, words, retry_after=wait, overloaded=True, headers=headers)
-    if means == "timeout":
-        return TransientError("timeout", words, retry_after=wait, maybe_billed=status != 408)
-    if means == "server error" or status >= 500 or status == IN_BODY:
-        return TransientError("server error", words, retry_after=wait, in_body=status == IN_BODY)
-    return RowError(INVALID, words, undecided=True)
+        return TransientError(kind, text, retry_after=wait, overloaded=True, headers=headers)
+    if meaning == "timeout":
+        return TransientError("timeout", text, retry_after=wait, maybe_billed=status != 408)
+    if meaning == "server error" or status >= 500 or status == IN_BODY:
+        return TransientError("server error", text, retry_after=wait, in_body=status == IN_BODY)
+    return RowError(INVALID, text, undecided=True)
 
 
-def _limited(error: ServerError, words: str, wait: float | None, headers: Mapping[str, str]) -> Verdict:
+def _limited(error: ServerError, text: str, wait: float | None, headers: Mapping[str, str]) -> Verdict:
     numbers = _LIMIT.search(error.message)
     if numbers is not None and "used" not in error.message.lower() and int(numbers[2]) > int(numbers[1]):
-        return RowError("rate limit", f"{words} (the request alone is above the limit)")
+        return RowError("rate limit", f"{text} (the request alone is above the limit)")
     unit: Literal["requests", "tokens"] | None = None
     if error.kind in ("requests", "tokens"):
         unit = error.kind  # type: ignore[assignment]
     elif re.search(r"tokens per|\bTPM\b|\bTPD\b", error.message, re.IGNORECASE):
         unit = "tokens"
-    return TransientError("rate limit", words, retry_after=wait, limited=True, unit=unit, headers=headers)
+    return TransientError("rate limit", text, retry_after=wait, limited=True, unit=unit, headers=headers)
 
 
 def _wait_in(message: str) -> float | None:
     """Seconds to wait, where a server says them only in words ("Please try again in 7.66s")."""
-    found = _WAIT.search(message.lower())
-    return parse_duration(found[1].replace(" ", "")) if found is not None else None
+    match = _WAIT.search(message.lower())
+    return parse_duration(match[1].replace(" ", "")) if match is not None else None
 
 
-def advice(kind: str, where: str, key_env: str, said: str) -> str:
+def advice(kind: str, label: str, key_env: str, message: str) -> str:
     """One sentence for a person: what stopped the backend, and what to do."""
     what = {
         "authentication": f"the key in {key_env} was not accepted; put a valid one there",
@@ -261,7 +263,7 @@ def advice(kind: str, where: str, key_env: str, said: str) -> str:
         "bad body": "the server's answers are no chat answers; change base_url or model",
         "server error": "the server fails on every request; look at its log, or change base_url or model",
     }.get(kind, "the server refuses the request itself; change model, decode or extra_body, or name the field in omit")
-    return f"{where}: {what} ({said})."
+    return f"{label}: {what} ({message})."
 
 
 FAULTS_AT_FIRST = 3
@@ -272,7 +274,7 @@ REFUSALS_LATER = 10
 """Refusals in a row, after answers came, after which one is sent (then after twice as many, and so on)."""
 
 
-class Evidence:
+class FailureEvidence:
     """Counts answers and failures of one backend, and says when they call for a control request.
 
     The control request asks the same model, in the same way, something harmless. Where it is answered, the failures

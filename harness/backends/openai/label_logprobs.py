@@ -63,7 +63,7 @@ def label_scores(
     """
     folded = answer.strip().casefold()
     answered = next((label for label in labels if label.casefold() == folded), None)
-    place = None if answered is None or not tokens else _place(tokens, answered, quoted)
+    place = None if answered is None or not tokens else _find_label(tokens, answered, quoted)
     if answered is None or place is None:
         return None
     first, last, before = place
@@ -85,7 +85,7 @@ def _start(token: str, before: str) -> str:
     return token.removeprefix(before).split('"')[0].rstrip() if token.startswith(before) else ""
 
 
-def _place(tokens: Sequence[TokenLogprob], label: str, quoted: bool) -> tuple[int, int, str] | None:
+def _find_label(tokens: Sequence[TokenLogprob], label: str, quoted: bool) -> tuple[int, int, str] | None:
     """First and last token that write the label, and what the first one writes before it."""
     text = "".join(token.token for token in tokens)
     if quoted:

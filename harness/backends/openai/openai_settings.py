@@ -105,18 +105,18 @@ class OpenAISettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 def check_settings(name: str, settings: OpenAISettings) -> None:
     """Refuse what could not work, and secrets in plain sight. Raises UsageError naming the key to change."""
-    where = f"[backends.{name}]"
+    label = f"[backends.{name}]"
     for url in settings.urls:
-        check_url(url, f"{where} base_url")
-    _check_fleet(where, settings)
+        check_url(url, f"{label} base_url")
+    _check_fleet(label, settings)
     if not VARIABLE.fullmatch(settings.api_key_env):  # it may be the key itself: not to be shown, nor stored
         raise SettingsError(
-            f"{where}: api_key_env must be the name of an environment variable, like OPENAI_API_KEY; "
+            f"{label}: api_key_env must be the name of an environment variable, like OPENAI_API_KEY; "
             "put the key into that variable."
         )
     if settings.proxy and not settings.proxy.startswith(ENV) and "@" in settings.proxy:
         raise SettingsError(
-            f'{where}: proxy holds a password, which would be stored: write proxy = "env:NAME" instead.'
+            f'{label}: proxy holds a password, which would be stored: write proxy = "env:NAME" instead.'
         )
     for table in ("extra_headers", "extra_body"):
         for key, value in getattr(settings, table).items():
@@ -124,7 +124,7 @@ def check_settings(name: str, settings: OpenAISettings) -> None:
                 continue
             if SECRET_NAME.search(key) or SECRET_VALUE.match(value):
                 raise SettingsError(
-                    f"{where}: {table}.{key} looks like a secret, which would be stored: write "
+                    f"{label}: {table}.{key} looks like a secret, which would be stored: write "
                     f'{key} = "env:NAME" and put the value into that environment variable.'
                 )
     for key in (
@@ -140,25 +140,25 @@ def check_settings(name: str, settings: OpenAISettings) -> None:
     ):
         value = getattr(settings, key)
         if value is not None and value <= 0:
-            raise SettingsError(f"{where}: {key} must be above 0.")
+            raise SettingsError(f"{label}: {key} must be above 0.")
 
 
-def _check_fleet(where: str, settings: OpenAISettings) -> None:
+def _check_fleet(label: str, settings: OpenAISettings) -> None:
     """One way of naming servers, and one that can be kept."""
-    several = " and ".join(k for k in ("base_url_file", "base_url_dns") if getattr(settings, k))
+    sources = " and ".join(k for k in ("base_url_file", "base_url_dns") if getattr(settings, k))
     if settings.base_url_file is None and not settings.urls:
-        raise SettingsError(f"{where}: base_url must be one http(s) URL, or a list of them.")
+        raise SettingsError(f"{label}: base_url must be one http(s) URL, or a list of them.")
     if settings.base_url_file is not None and (settings.base_url_dns or settings.base_url != OPENAI_URL):
-        raise SettingsError(f"{where}: the servers stand in base_url_file; leave base_url and base_url_dns out.")
+        raise SettingsError(f"{label}: the servers stand in base_url_file; leave base_url and base_url_dns out.")
     if settings.base_url_dns and (len(settings.urls) > 1 or urlsplit(settings.urls[0]).scheme == "https"):
         raise SettingsError(
-            f"{where}: base_url_dns needs one http:// base_url (a certificate names a host, not addresses)."
+            f"{label}: base_url_dns needs one http:// base_url (a certificate names a host, not addresses)."
         )
-    if several and (settings.azure is not None or settings.batch):
-        raise SettingsError(f"{where}: {several} works neither with azure nor with batch = true.")
+    if sources and (settings.azure is not None or settings.batch):
+        raise SettingsError(f"{label}: {sources} works neither with azure nor with batch = true.")
 
 
-def check_url(url: str, where: str) -> None:
+def check_url(url: str, label: str) -> None:
     """Refuse what is no server's URL, and one that holds a password. Raises UsageError."""
     try:
         parts = urlsplit(url)
@@ -166,13 +166,13 @@ def check_url(url: str, where: str) -> None:
     except ValueError:
         parts, port_is_right = urlsplit(""), False
     if "@" in parts.netloc:
-        raise SettingsError(f"{where}: the URL holds a password, which would be stored: name the key in api_key_env.")
+        raise SettingsError(f"{label}: the URL holds a password, which would be stored: name the key in api_key_env.")
     if parts.query or parts.fragment:  # the path of a call would be put behind it; and a key may stand there
         raise SettingsError(
-            f"{where}: a server's URL ends before '?' and '#': what stands there goes into extra_headers."
+            f"{label}: a server's URL ends before '?' and '#': what stands there goes into extra_headers."
         )
     if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_right or " " in url:
-        raise SettingsError(f"{where}: '{url}' is no http(s) URL: write it like http://gpu1:8000/v1.")
+        raise SettingsError(f"{label}: '{url}' is no http(s) URL: write it like http://gpu1:8000/v1.")
 
 
 def find_key(name: str, settings: OpenAISettings) -> str | None:
@@ -224,18 +224,18 @@ def _sendable(value: str, where: str) -> str:
 
 def secrets_of(settings: OpenAISettings, key: str | None) -> tuple[str, ...]:
     """What must not be stored, whatever a server echoes: the key, and what "env:NAME" stands for (of "Bearer X": X)."""
-    named = [*settings.extra_headers.values(), *settings.extra_body.values()]
-    values = [os.environ.get(v.removeprefix(ENV), "") for v in named if isinstance(v, str) and v.startswith(ENV)]
+    values_named = [*settings.extra_headers.values(), *settings.extra_body.values()]
+    values = [os.environ.get(v.removeprefix(ENV), "") for v in values_named if isinstance(v, str) and v.startswith(ENV)]
     words = [value.split()[-1] for value in (key or "", *values) if value.strip()]
-    return tuple(word for word in words if len(word) >= SHORTEST_SECRET)
+    return tuple(secret for secret in words if len(secret) >= SHORTEST_SECRET)
 
 
-def from_environment(value: str, where: str) -> str:
+def from_environment(value: str, label: str) -> str:
     """The value itself, or for "env:NAME" that variable's. Raises UsageError naming a variable that is not set."""
     if not value.startswith(ENV):
         return value
     name = value.removeprefix(ENV)
     found = os.environ.get(name)
     if not found:
-        raise SettingsError(f"{where}: the environment variable {name} is not set.")
+        raise SettingsError(f"{label}: the environment variable {name} is not set.")
     return found

@@ -36,7 +36,7 @@ def _number(text: str | None) -> float | None:
     return value if value is not None and 0 <= value < float("inf") else None
 
 
-def told(headers: Mapping[str, str], unit: str) -> ReportedLimit | None:
+def reported_limit(headers: Mapping[str, str], unit: str) -> ReportedLimit | None:
     """The limit on "requests" or "tokens"; None where it is not told (Azure writes -1 for unknown)."""
     limit = _number(headers.get(f"x-ratelimit-limit-{unit}"))
     if not limit:
@@ -80,7 +80,7 @@ PATIENCE = 3
 """Refusals in a row after which nobody is sent for a while, or soon after each other that are no chance."""
 
 
-class Ticket(NamedTuple):
+class Permit(NamedTuple):
     """A turn that was given: when, and all tokens (as estimated) that had been sent by then, its own included."""
 
     at: float
@@ -133,7 +133,7 @@ class RateLimiter:
         self.refusals_in_a_row = 0
         self._calibrations = 0
         self._tokens_sent = 0.0
-        self._last: tuple[Ticket, float] | None = None
+        self._last: tuple[Permit, float] | None = None
         self._doubt = 0
         self._guess_ceiling: float | None = None
         self._guess_changed = self._guess_cut = 0.0
@@ -153,7 +153,7 @@ class RateLimiter:
             weight = max(0.02, 1 / (self._calibrations + 1))
             self.bytes_per_token += weight * (prompt_bytes / prompt_tokens - self.bytes_per_token)
 
-    async def turn(self, tokens: float, stopped: Callable[[], bool]) -> Ticket:
+    async def acquire(self, tokens: float, stopped: Callable[[], bool]) -> Permit:
         """Wait until a request of `tokens` tokens may go, or `stopped()`; first come, first served."""
         if self.buckets or self._hold_until:
             async with self._line:
@@ -173,31 +173,31 @@ class RateLimiter:
             longest = max(longest, bucket.wait(self._amount(unit, tokens), now))
         return longest
 
-    def take(self, tokens: float, now: float) -> Ticket:
+    def take(self, tokens: float, now: float) -> Permit:
         """Let a request go."""
         for unit, bucket in self.buckets.items():
             bucket.level -= self._amount(unit, tokens)
         self._tokens_sent += tokens
-        return Ticket(now, self._tokens_sent)
+        return Permit(now, self._tokens_sent)
 
     def _amount(self, unit: str, tokens: float) -> float:
         return 1.0 if unit == "requests" else tokens * self.charge
 
-    def answered(self, headers: Mapping[str, str], ticket: Ticket | None, now: float) -> None:
+    def answered(self, headers: Mapping[str, str], permit: Permit | None, now: float) -> None:
         """Learn from an answer that came through."""
         self.refusals_in_a_row = 0
         self._hold_until = 0.0
         self._answers.append(now)
-        self._listen(headers, ticket, now)
+        self._read_headers(headers, permit, now)
         if self._guess_ceiling is not None:
             bucket = self.buckets["requests"]
             pace = GUESS_FAST if bucket.limit < 0.95 * self._guess_ceiling else GUESS_SLOW
             bucket.limit *= 1 + pace * min(1.0, now - self._guess_changed)
             self._guess_changed = now
 
-    def _listen(self, headers: Mapping[str, str], ticket: Ticket | None, now: float) -> None:
+    def _read_headers(self, headers: Mapping[str, str], permit: Permit | None, now: float) -> None:
         for unit, given in self.given.items():
-            found = told(headers, unit)
+            found = reported_limit(headers, unit)
             if found is None:
                 continue
             bucket = self.buckets.get(unit)
@@ -210,27 +210,27 @@ class RateLimiter:
                 continue
             if found.remaining < bucket.capacity:  # ours is nearly gone, or others use it too: the next row waits
                 bucket.level = min(bucket.level, found.remaining)
-            if unit == "tokens" and ticket is not None:
-                self._learn_charge(found.limit, found.remaining, ticket)
+            if unit == "tokens" and permit is not None:
+                self._learn_charge(found.limit, found.remaining, permit)
 
-    def _learn_charge(self, limit: float, remaining: float, ticket: Ticket) -> None:
+    def _learn_charge(self, limit: float, remaining: float, permit: Permit) -> None:
         """Compare what the quota lost since an earlier answer, refilling evenly, with what we sent since."""
-        if self._last is not None and ticket.tokens <= self._last[0].tokens:
+        if self._last is not None and permit.tokens <= self._last[0].tokens:
             return  # overtaken by a request that was sent later
-        before, self._last = self._last, (ticket, remaining)
+        before, self._last = self._last, (permit, remaining)
         self._doubt = max(0, self._doubt - 1)
         if before is None or self._doubt:
             return
-        refilled = min(limit, before[1] + (ticket.at - before[0].at) * limit / 60)
-        charged = (refilled - remaining) / (ticket.tokens - before[0].tokens)
+        refilled = min(limit, before[1] + (permit.at - before[0].at) * limit / 60)
+        charged = (refilled - remaining) / (permit.tokens - before[0].tokens)
         self.charge += CHARGE_WEIGHT * (min(1.0, max(LEAST_CHARGE, charged)) - self.charge)
 
     def refused(self, unit: str | None, retry_after: float | None, headers: Mapping[str, str], now: float) -> None:
         """Learn from a 429: its limit is used up just now; after several in a row nobody can go for a while."""
         self.refusals_in_a_row += 1
-        self._listen(headers, None, now)
+        self._read_headers(headers, None, now)
         self._refusals.append(now)
-        if self._guess_ceiling is not None or (not self.buckets and self._often(now)):
+        if self._guess_ceiling is not None or (not self.buckets and self._refused_often(now)):
             self._guess(now)
         for name, bucket in self.buckets.items():
             if unit in (None, name):
@@ -241,13 +241,13 @@ class RateLimiter:
             wait = min(10.0, 0.1 * 2 ** (self.refusals_in_a_row - PATIENCE)) if retry_after is None else retry_after
             self._hold_until = max(self._hold_until, now + wait)
 
-    def _often(self, now: float) -> bool:
+    def _refused_often(self, now: float) -> bool:
         """Whether refusals are more than chance: several within ten seconds."""
         return len(self._refusals) == PATIENCE and now - self._refusals[0] < 10.0
 
     def _guess(self, now: float) -> None:
         """The server tells no limit: take a little less than what it lets through, and grow from there."""
-        passed = self._passed(now) * 60
+        passed = self._recent_passes(now) * 60
         bucket = self.buckets.get("requests")
         if bucket is None:
             bucket = self.buckets["requests"] = TokenBucket(max(60.0, passed), now)
@@ -259,7 +259,7 @@ class RateLimiter:
             bucket.limit = self._guess_ceiling * GUESS_CUT
         self._guess_changed = self._guess_cut = now
 
-    def _passed(self, now: float) -> float:
+    def _recent_passes(self, now: float) -> float:
         """Answers a second over the last two seconds."""
         recent = [t for t in self._answers if now - t < 2.0]
         return len(recent) / max(now - recent[0], 1.0) if recent else 0.0

@@ -104,17 +104,17 @@ class LearnedParameters:
         if self.apply(sent) != sent:  # another row has learned it meanwhile
             return True
         for name in named:
-            told = self._length(name, sent, error) if name in LENGTHS else self._optional(name, sent, error)
-            if told:
-                self.sentences.append(told)
+            reported = self._length(name, sent, error) if name in LENGTHS else self._optional(name, sent, error)
+            if reported:
+                self.sentences.append(reported)
                 return self.apply(sent) != sent
         return False
 
     def _length(self, name: str, sent: dict[str, Any], error: ServerError) -> str:
-        least = _AT_LEAST.search(error.message)
-        if least is not None and sent[name] < int(least[1]) <= 4096:
-            self.fewest_tokens = int(least[1])
-            return f"answers may have {least[1]} tokens: the server takes no smaller {name}"
+        minimum = _AT_LEAST.search(error.message)
+        if minimum is not None and sent[name] < int(minimum[1]) <= 4096:
+            self.fewest_tokens = int(minimum[1])
+            return f"answers may have {minimum[1]} tokens: the server takes no smaller {name}"
         other = LENGTHS[1 - LENGTHS.index(name)]
         if name in self.renamed or name in self.renamed.values():
             return ""

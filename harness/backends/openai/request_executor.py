@@ -15,7 +15,7 @@ from harness.backends.openai.answer_parsing import BadBodyError, ChatAnswer, Rep
 from harness.backends.openai.cost_guard import ORDINARY_TIERS, BudgetReservation, list_cost
 from harness.backends.openai.error_body import server_error
 from harness.backends.openai.error_classification import (
-    Evidence,
+    FailureEvidence,
     FatalError,
     RowAnswer,
     RowError,
@@ -25,7 +25,7 @@ from harness.backends.openai.error_classification import (
     classify,
 )
 from harness.backends.openai.openai_settings import OpenAISettings
-from harness.backends.openai.rate_limiter import Ticket
+from harness.backends.openai.rate_limiter import Permit
 from harness.backends.openai.request_body import BodyBuilder
 from harness.backends.openai.retry_policy import retrying
 from harness.backends.openai.server_pool import Endpoint, ServerPool
@@ -65,44 +65,44 @@ class InFlightRequest:
     request: Request
     body: bytes
     prompt_bytes: int
-    most: float | None
-    began: float
+    max_cost: float | None
+    started_at: float
     endpoint: Endpoint | None = None
-    ticket: Ticket | None = None
+    ticket: Permit | None = None
     first_sent: float = 0.0
     last_sent: float = 0.0
     queue_s: float = 0.0
-    wasted: float = 0.0
+    wasted_cost: float = 0.0
     attempts: int = 0
-    learned: int = 0
-    failed: list[str] = field(default_factory=list)
-    failed_at: list[str] = field(default_factory=list)
+    learned_count: int = 0
+    failures: list[str] = field(default_factory=list)
+    failed_addresses: list[str] = field(default_factory=list)
 
 
 @dataclass
 class RequestExecutor:
     """Answers requests one by one; many calls run at once and share pool, purse and the reason to stop."""
 
-    where: str
+    label: str
     settings: OpenAISettings
     builder: BodyBuilder
     price: Price | None
     pool: ServerPool
-    purse: BudgetReservation
+    budget_reservation: BudgetReservation
     send: Send
     secrets: tuple[str, ...]
     remark: Callable[[str], None] = lambda text: None
     stop: BackendStopped | None = field(default=None, init=False)
     _halted: asyncio.Event = field(default_factory=asyncio.Event, init=False)
-    _evidence: Evidence = field(default_factory=Evidence, init=False)
-    _controlling: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
-    _said: set[str] = field(default_factory=set, init=False)
+    _evidence: FailureEvidence = field(default_factory=FailureEvidence, init=False)
+    _control_lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _remarked: set[str] = field(default_factory=set, init=False)
 
     def stopped(self) -> bool:
         """Whether nothing further may be sent."""
         return self.stop is not None
 
-    def begin(self) -> None:
+    def reset(self) -> None:
         """Forget an earlier stop."""
         self.stop = None
         self._halted.clear()
@@ -121,7 +121,7 @@ class RequestExecutor:
                 text = text.replace(secret, "[secret]")
         return text
 
-    def most(self, request: Request) -> float | None:
+    def max_request_cost(self, request: Request) -> float | None:
         """The most that one attempt can cost, USD; None where the price is unknown."""
         if self.price is None:
             return None
@@ -133,9 +133,9 @@ class RequestExecutor:
         """Wait until a request may go: budget, slot, pace. None where the backend stopped before."""
         body = self.builder.encode(request)
         prompt_bytes = sum(len(m.content) + FORMAT_BYTES for m in request.messages)
-        call = InFlightRequest(request, body, prompt_bytes, self.most(request), time.perf_counter())
-        call.learned = len(self.builder.learned.sentences)
-        call.endpoint = await self._turn(call)
+        call = InFlightRequest(request, body, prompt_bytes, self.max_request_cost(request), time.perf_counter())
+        call.learned_count = len(self.builder.learned.sentences)
+        call.endpoint = await self._acquire(call)
         return call if call.endpoint is not None else None
 
     async def perform(self, call: InFlightRequest) -> Completion | None:
@@ -148,69 +148,69 @@ class RequestExecutor:
         except (TransientError, RowError) as error:
             return self._failure(call, error.kind, str(error))
         except FatalError as error:
-            said = advice(error.kind, self._at(call), self.settings.api_key_env, str(error))
-            self.halt(error.kind, said)
+            message = advice(error.kind, self._last_address(call), self.settings.api_key_env, str(error))
+            self.halt(error.kind, message)
             return self._failure(call, error.kind, str(error))
         finally:
-            self.purse.ended(call)
+            self.budget_reservation.release_first(call)
 
-    def _at(self, call: InFlightRequest) -> str:
+    def _last_address(self, call: InFlightRequest) -> str:
         """The backend and the address that was asked last."""
-        return f"{self.where} at {call.failed_at[-1]}" if call.failed_at else self.where
+        return f"{self.label} at {call.failed_addresses[-1]}" if call.failed_addresses else self.label
 
-    async def _turn(self, call: InFlightRequest) -> Endpoint | None:
+    async def _acquire(self, call: InFlightRequest) -> Endpoint | None:
         """Budget reserved, slot taken, pace kept; None (and nothing held) where the backend stopped."""
-        await self.purse.wait_for_first(call, self.stopped, self._halted)
-        call.most = self.most(call.request)  # what has been learned may have changed it
-        if not await self.purse.reserve(call.most, self.stopped):
+        await self.budget_reservation.wait_for_first(call, self.stopped, self._halted)
+        call.max_cost = self.max_request_cost(call.request)  # what has been learned may have changed it
+        if not await self.budget_reservation.reserve(call.max_cost, self.stopped):
             if not self.stopped():
-                self._too_dear(call)
+                self._stop_for_budget(call)
             return None
         answer_tokens = self.builder.answer_tokens(call.request)
         endpoint = await self.pool.acquire(call.prompt_bytes, answer_tokens, self.stopped)
         if endpoint is not None:
             try:
-                tokens = endpoint.pacer.estimate(call.prompt_bytes, answer_tokens)
-                call.ticket = await endpoint.pacer.turn(tokens, self.stopped)
+                tokens = endpoint.rate_limiter.estimate(call.prompt_bytes, answer_tokens)
+                call.ticket = await endpoint.rate_limiter.acquire(tokens, self.stopped)
             except asyncio.CancelledError:
                 self.pool.release(endpoint)
                 raise
             if not self.stopped():
                 return endpoint
             self.pool.release(endpoint)
-        self.purse.settle(call.most, 0.0)
+        self.budget_reservation.settle(call.max_cost, 0.0)
         return None
 
     async def _attempt(self, call: InFlightRequest) -> Completion:
         """Send once, at the server that admission chose or else at the next free one."""
-        asked = call.began if call.endpoint is not None else time.perf_counter()
-        endpoint = call.endpoint or await self._turn(call)
+        waiting_since = call.started_at if call.endpoint is not None else time.perf_counter()
+        endpoint = call.endpoint or await self._acquire(call)
         call.endpoint = None
         if endpoint is None:
-            kind = call.failed[-1].split(" after ")[0]
+            kind = call.failures[-1].split(" after ")[0]
             return self._failure(call, kind, "the backend stopped before another attempt")
         try:
-            return await self._send(call, endpoint, asked)
+            return await self._send(call, endpoint, waiting_since)
         finally:
             self.pool.release(endpoint)
 
-    async def _send(self, call: InFlightRequest, endpoint: Endpoint, asked: float) -> Completion:
-        if call.learned != len(self.builder.learned.sentences):  # by another row, while this one waited
+    async def _send(self, call: InFlightRequest, endpoint: Endpoint, waiting_since: float) -> Completion:
+        if call.learned_count != len(self.builder.learned.sentences):  # by another row, while this one waited
             self._encode(call)
         call.attempts += 1
         call.last_sent = time.perf_counter()
         call.first_sent = call.first_sent or call.last_sent
-        call.queue_s += call.last_sent - asked
+        call.queue_s += call.last_sent - waiting_since
         try:
             async with asyncio.timeout(self.settings.timeout_s):
                 reply = await self.send(endpoint, call.body)
         except asyncio.CancelledError:
-            self.purse.settle(call.most, 0.0, maybe_billed=True)
+            self.budget_reservation.settle(call.max_cost, 0.0, maybe_billed=True)
             raise
         except BadBodyError as error:
-            endpoint.reached()
+            endpoint.record_success()
             transient = self._bad_body(call, endpoint, error)
-            await self._check_reach(call, endpoint, transient)
+            await self._check_scope(call, endpoint, transient)
             raise transient from None
         except Exception as error:
             if self._adapted(call, endpoint, error):
@@ -221,112 +221,116 @@ class RequestExecutor:
             try:
                 completion = self._refused(call, endpoint, verdict)
             except (RowError, TransientError) as failed:
-                await self._check_reach(call, endpoint, failed)
+                await self._check_scope(call, endpoint, failed)
                 raise failed from None
-            await self._check_reach_of_end(call, endpoint, completion)
+            await self._check_scope_of_refusal(call, endpoint, completion)
             return completion
-        return self._whole(call, endpoint, reply)
+        return self._completed(call, endpoint, reply)
 
     def _adapted(self, call: InFlightRequest, endpoint: Endpoint, error: Exception) -> bool:
         """Whether a refusal named a parameter that can be left out, renamed or changed (the body is then a new one)."""
         if not isinstance(error, openai.APIStatusError) or error.status_code not in (400, 404, 415, 422, 501):
             return False
-        told = server_error(decode(error.response.content))
+        server_message = server_error(decode(error.response.content))
         known = len(self.builder.learned.sentences)
-        if told is None or not self.builder.learned.learn(decode(call.body), told):
+        if server_message is None or not self.builder.learned.learn(decode(call.body), server_message):
             return False
         changed = self.builder.encode(call.request)
         if decode(changed) == decode(call.body):  # the field stands in extra_body: it is the user's own
             return False
-        self.purse.settle(call.most, 0.0)
-        endpoint.reached()
+        self.budget_reservation.settle(call.max_cost, 0.0)
+        endpoint.record_success()
         self._note_failure(call, endpoint, "parameter refused")
         self._encode(call)
         for sentence in self.builder.learned.sentences[known:]:
-            self.say(f"{self.where}: {sentence} (it said: {told.message[:160]})")
+            self.remark_once(f"{self.label}: {sentence} (it said: {server_message.message[:160]})")
         return True
 
     def _encode(self, call: InFlightRequest) -> None:
         """Make the body anew, by all that has been learned."""
-        call.body, call.learned = self.builder.encode(call.request), len(self.builder.learned.sentences)
+        call.body, call.learned_count = self.builder.encode(call.request), len(self.builder.learned.sentences)
 
-    def say(self, text: str) -> None:
+    def remark_once(self, text: str) -> None:
         """A sentence for people, once."""
-        if text not in self._said:
-            self._said.add(text)
+        if text not in self._remarked:
+            self._remarked.add(text)
             self.remark(self.clean(text))
 
-    async def _check_reach(self, call: InFlightRequest, endpoint: Endpoint, failed: RowError | TransientError) -> None:
+    async def _check_scope(self, call: InFlightRequest, endpoint: Endpoint, failed: RowError | TransientError) -> None:
         """Find out whether a failure of unknown reach concerns all rows. Raises FatalError where it does."""
         if isinstance(failed, RowError):
-            doubtful = failed.undecided and self._evidence.refused()
+            suspicious = failed.undecided and self._evidence.refused()
         else:
-            doubtful = failed.kind in ("bad body", "server error") and failed.in_body and self._evidence.faulty()
-        if not doubtful:
+            suspicious = failed.kind in ("bad body", "server error") and failed.in_body and self._evidence.faulty()
+        if not suspicious:
             return
-        async with self._controlling:
+        async with self._control_lock:
             if self.stopped() or self._evidence.settled():
                 return
             if await self._control_fails(call, endpoint, failed.kind):
                 raise FatalError(failed.kind, str(failed)) from None
             self._evidence.cleared()
 
-    async def _check_reach_of_end(self, call: InFlightRequest, endpoint: Endpoint, ended: Completion) -> None:
+    async def _check_scope_of_refusal(self, call: InFlightRequest, endpoint: Endpoint, ended: Completion) -> None:
         """Rows that end without an answer, and none that is answered: a server that ends even a harmless request so
         does it for another reason than the rows. Raises FatalError then."""
         if not self._evidence.ended():
             return
-        async with self._controlling:
+        async with self._control_lock:
             if not self.stopped() and not self._evidence.settled():
                 if await self._control_fails(call, endpoint, str(ended.finish)):
-                    said = f"even a harmless request ends so: {ended.notes.get('server', '')}"
-                    raise FatalError("invalid request", said) from None
+                    message = f"even a harmless request ends so: {ended.notes.get('server', '')}"
+                    raise FatalError("invalid request", message) from None
                 self._evidence.cleared()
 
     async def _control_fails(self, call: InFlightRequest, endpoint: Endpoint, kind: str) -> bool:
         """Ask something harmless in the same way; whether it ends in the same way (`kind` of failure, or finish)."""
         request = self.builder.control(call.request)
-        most = self.most(request)
-        if not await self.purse.reserve(most, self.stopped):
+        max_cost = self.max_request_cost(request)
+        if not await self.budget_reservation.reserve(max_cost, self.stopped):
             return False
         try:
             async with asyncio.timeout(self.settings.timeout_s):
                 reply = await self.send(endpoint, self.builder.encode(request))
         except asyncio.CancelledError:
-            self.purse.settle(most, 0.0, maybe_billed=True)
+            self.budget_reservation.settle(max_cost, 0.0, maybe_billed=True)
             raise
         except BadBodyError as error:
-            self.purse.settle(most, None if error.usage is None or self.price is None else self.price.cost(error.usage))
+            self.budget_reservation.settle(
+                max_cost, None if error.usage is None or self.price is None else self.price.cost(error.usage)
+            )
             return kind == "bad body"
         except Exception as error:
-            self.purse.settle(most, 0.0)
+            self.budget_reservation.settle(max_cost, 0.0)
             verdict = classify(error)
             return (verdict.finish if isinstance(verdict, RowAnswer) else verdict.kind) == kind
         cost = list_cost(self.price, reply.answer.usage, reply.answer.service_tier)
-        self.purse.settle(most, cost)
-        call.wasted += cost or 0.0
+        self.budget_reservation.settle(max_cost, cost)
+        call.wasted_cost += cost or 0.0
         return False
 
-    def _whole(self, call: InFlightRequest, endpoint: Endpoint, reply: ReceivedAnswer) -> Completion:
+    def _completed(self, call: InFlightRequest, endpoint: Endpoint, reply: ReceivedAnswer) -> Completion:
         """A whole answer: book it, learn from it, make it the completion."""
         now = time.perf_counter()
         service_s = now - call.last_sent
-        endpoint.reached()
+        endpoint.record_success()
         usage = reply.answer.usage
         self._evidence.answered()
         cost = list_cost(self.price, usage, reply.answer.service_tier)
-        self.purse.settle(call.most, cost, maybe_billed=cost is None and self.price is not None)
-        endpoint.pacer.answered(reply.headers, call.ticket, time.monotonic())
+        self.budget_reservation.settle(call.max_cost, cost, maybe_billed=cost is None and self.price is not None)
+        endpoint.rate_limiter.answered(reply.headers, call.ticket, time.monotonic())
         if usage is not None:
-            endpoint.pacer.calibrate(call.prompt_bytes, usage.prompt_tokens)
+            endpoint.rate_limiter.calibrate(call.prompt_bytes, usage.prompt_tokens)
             self._compare_bound(call.request, usage)
         endpoint.window.answered(service_s, endpoint.in_flight, now)
         if reply.first_token_s is None and self.builder.streams:
-            self.say(f"{self.where}: the server sends whole answers instead of streams: there is no first-token time")
+            self.remark_once(
+                f"{self.label}: the server sends whole answers instead of streams: there is no first-token time"
+            )
         return msgspec.structs.replace(
             completion_of(call.request, reply.answer, self.settings, self.builder.decode, self.clean),
             timing=self._timing(call, service_s, reply.first_token_s),
-            cost=Cost(list=cost, incurred=None if cost is None else cost + call.wasted),
+            cost=Cost(list=cost, incurred=None if cost is None else cost + call.wasted_cost),
             attempts=call.attempts,
             prompt_hash=hashlib.sha256(call.body).hexdigest(),
             notes=self._notes(call, endpoint, reply.answer),
@@ -334,14 +338,14 @@ class RequestExecutor:
 
     def _compare_bound(self, request: Request, usage: Usage) -> None:
         """Some servers bill thoughts beyond max_tokens: once seen, that is what the next requests set aside."""
-        if self.builder.beyond_bound(request, usage) and self.purse.budget.ceiling is not None:
-            self.say(
-                f"{self.where}: the server bills more tokens than max_tokens allows (reasoning): --max-cost now sets "
+        if self.builder.beyond_bound(request, usage) and self.budget_reservation.budget.ceiling is not None:
+            self.remark_once(
+                f"{self.label}: the server bills more tokens than max_tokens allows (reasoning): --max-cost now sets "
                 f"aside {self.builder.answer_bound(request):,} answer tokens a request"
             )
 
     def _notes(self, call: InFlightRequest, endpoint: Endpoint, answer: ChatAnswer) -> dict[str, str]:
-        notes = self._where(call, endpoint)
+        notes = self._server_notes(call, endpoint)
         if answer.system_fingerprint:
             notes["system_fingerprint"] = answer.system_fingerprint
         if answer.model and answer.model != self.builder.model:
@@ -352,19 +356,19 @@ class RequestExecutor:
             notes["learned"] = "; ".join(self.builder.learned.sentences)
         return {k: self.clean(v) for k, v in notes.items()} if self.secrets else notes
 
-    def _where(self, call: InFlightRequest, endpoint: Endpoint | None) -> dict[str, str]:
+    def _server_notes(self, call: InFlightRequest, endpoint: Endpoint | None) -> dict[str, str]:
         """How attempts failed; in a fleet also which servers failed, and which one answered."""
-        notes = {"failed_attempts": "; ".join(call.failed)} if call.failed else {}
+        notes = {"failed_attempts": "; ".join(call.failures)} if call.failures else {}
         if self.settings.fleet:
             notes |= {"endpoint": endpoint.url} if endpoint is not None else {}
-            notes |= {"failed_at": " ".join(call.failed_at)} if call.failed_at else {}
+            notes |= {"failed_at": " ".join(call.failed_addresses)} if call.failed_addresses else {}
         return notes
 
     def _bad_body(self, call: InFlightRequest, endpoint: Endpoint, error: BadBodyError) -> TransientError:
         """A 2xx that holds no answer: what it says it used was paid all the same."""
         cost = None if self.price is None or error.usage is None else self.price.cost(error.usage)
-        self.purse.settle(call.most, cost, maybe_billed=cost is None)
-        call.wasted += cost or 0.0
+        self.budget_reservation.settle(call.max_cost, cost, maybe_billed=cost is None)
+        call.wasted_cost += cost or 0.0
         self._note_failure(call, endpoint, "bad body")
         return TransientError("bad body", str(error), in_body=True)
 
@@ -372,44 +376,44 @@ class RequestExecutor:
         """An error that came with a usage was paid for."""
         cost = 0.0 if self.price is None or usage is None else self.price.cost(usage)
         if cost:
-            self.purse.settle(0.0, cost)
-            call.wasted += cost
+            self.budget_reservation.settle(0.0, cost)
+            call.wasted_cost += cost
 
     def _refused(self, call: InFlightRequest, endpoint: Endpoint, verdict: Verdict) -> Completion:
         """Anything but a whole answer: raise it as transient, fatal or the row's, or end the row with it."""
         now = time.monotonic()
         if isinstance(verdict, TransientError):
-            self.purse.settle(call.most, 0.0, maybe_billed=verdict.maybe_billed)
+            self.budget_reservation.settle(call.max_cost, 0.0, maybe_billed=verdict.maybe_billed)
             self._note_failure(call, endpoint, verdict.kind)
             if verdict.kind == "connection":
-                endpoint.lost(now)
+                endpoint.record_failure(now)
                 if len(self.pool.endpoints) > 1 or endpoint.leaving:
                     verdict.retry_after = 0.0  # another server is not to blame
             else:
-                endpoint.reached()
+                endpoint.record_success()
             if verdict.limited:
-                endpoint.pacer.refused(verdict.unit, verdict.retry_after, verdict.headers, now)
-                self._give_up_waiting(now)
-            if verdict.overloaded or (verdict.limited and not endpoint.pacer.buckets):
+                endpoint.rate_limiter.refused(verdict.unit, verdict.retry_after, verdict.headers, now)
+                self._stop_for_long_wait(now)
+            if verdict.overloaded or (verdict.limited and not endpoint.rate_limiter.buckets):
                 endpoint.window.overloaded()
             raise verdict from None
-        self.purse.settle(call.most, 0.0)
-        endpoint.reached()
+        self.budget_reservation.settle(call.max_cost, 0.0)
+        endpoint.record_success()
         if isinstance(verdict, FatalError | RowError):
             self._note_failure(call, endpoint, verdict.kind)
             raise verdict from None
         return self._refused_row(call, endpoint, verdict)
 
-    def _give_up_waiting(self, now: float) -> None:
+    def _stop_for_long_wait(self, now: float) -> None:
         """Servers that let nobody in for longer than a row may wait (a day's quota is used up): to wait is no use."""
-        held = min(e.pacer.held(now) for e in self.pool.endpoints)
-        if held > self.settings.deadline_s:
-            message = f"{self.where}: the server asks to wait {held / 60:.0f} minutes; finish with --resume then."
+        wait_s = min(e.rate_limiter.held(now) for e in self.pool.endpoints)
+        if wait_s > self.settings.deadline_s:
+            message = f"{self.label}: the server asks to wait {wait_s / 60:.0f} minutes; finish with --resume then."
             self.halt("rate limit", message)
 
     def _note_failure(self, call: InFlightRequest, endpoint: Endpoint, kind: str) -> None:
-        call.failed_at.append(endpoint.url)
-        call.failed.append(f"{kind} after {time.perf_counter() - call.last_sent:.3f} s")
+        call.failed_addresses.append(endpoint.url)
+        call.failures.append(f"{kind} after {time.perf_counter() - call.last_sent:.3f} s")
 
     def _refused_row(self, call: InFlightRequest, endpoint: Endpoint, verdict: RowAnswer) -> Completion:
         return Completion(
@@ -417,16 +421,16 @@ class RequestExecutor:
             repeat=call.request.repeat,
             finish=verdict.finish,
             timing=self._timing(call, time.perf_counter() - call.last_sent, None),
-            cost=Cost(list=0.0, incurred=call.wasted),
+            cost=Cost(list=0.0, incurred=call.wasted_cost),
             attempts=call.attempts,
             prompt_hash=hashlib.sha256(call.body).hexdigest(),
-            notes={**self._where(call, endpoint), "server": self.clean(verdict.message)},
+            notes={**self._server_notes(call, endpoint), "server": self.clean(verdict.message)},
         )
 
     def _timing(self, call: InFlightRequest, service_s: float, first_token_s: float | None) -> Timing:
         """Retry time is everything between the first and the last sending that was not waiting for one's turn."""
         between = call.last_sent - call.first_sent
-        first_wait = call.first_sent - call.began
+        first_wait = call.first_sent - call.started_at
         later_waits = max(0.0, call.queue_s - first_wait)
         return Timing(
             queue_s=call.queue_s,
@@ -441,17 +445,17 @@ class RequestExecutor:
         return Completion(
             id=call.request.id,
             repeat=call.request.repeat,
-            timing=Timing(queue_s=call.queue_s, retry_s=max(0.0, ended - call.began - call.queue_s)),
-            cost=Cost(incurred=None if self.price is None else call.wasted),
+            timing=Timing(queue_s=call.queue_s, retry_s=max(0.0, ended - call.started_at - call.queue_s)),
+            cost=Cost(incurred=None if self.price is None else call.wasted_cost),
             attempts=call.attempts,
             error=Failure(kind=kind, message=self.clean(message)),
-            notes=self._where(call, None),
+            notes=self._server_notes(call, None),
         )
 
-    def _too_dear(self, call: InFlightRequest) -> None:
-        budget = self.purse.budget
+    def _stop_for_budget(self, call: InFlightRequest) -> None:
+        budget = self.budget_reservation.budget
         self.halt(
             "max cost",
-            f"{self.where}: the next request could cost {call.most or 0:.6f} USD and pass "
+            f"{self.label}: the next request could cost {call.max_cost or 0:.6f} USD and pass "
             f"--max-cost {budget.ceiling:g} ({budget.spent:.6f} USD booked); finish with --resume and a higher one.",
         )

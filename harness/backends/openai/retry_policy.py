@@ -23,7 +23,7 @@ SPREAD_S = 0.1
 """Rows that were told the same Retry-After do not come back in the same instant."""
 
 
-class wait_as_told(wait_base):  # noqa: N801  (tenacity's own naming)
+class WaitAsReported(wait_base):
     """The server's Retry-After where it gives one, and a little jitter; else full jitter."""
 
     def __init__(self) -> None:
@@ -34,11 +34,11 @@ class wait_as_told(wait_base):  # noqa: N801  (tenacity's own naming)
         """Seconds until the next attempt."""
         outcome = retry_state.outcome
         error = outcome.exception() if outcome is not None else None
-        told = error.retry_after if isinstance(error, TransientError) else None
-        return self._jitter(retry_state) if told is None else told + self._spread(retry_state)
+        reported_wait = error.retry_after if isinstance(error, TransientError) else None
+        return self._jitter(retry_state) if reported_wait is None else reported_wait + self._spread(retry_state)
 
 
-class stop_when(stop_base):  # noqa: N801  (tenacity's own naming)
+class StopWhen(stop_base):
     """Stop as soon as a condition holds."""
 
     def __init__(self, condition: Callable[[], bool]) -> None:
@@ -60,7 +60,7 @@ def retrying(max_attempts: int, deadline_s: float, stopped: asyncio.Event) -> As
             await asyncio.wait_for(stopped.wait(), seconds)
 
     return AsyncRetrying(
-        stop=stop_any(stop_after_attempt(max_attempts), stop_before_delay(deadline_s), stop_when(stopped.is_set)),
+        stop=stop_any(stop_after_attempt(max_attempts), stop_before_delay(deadline_s), StopWhen(stopped.is_set)),
         wait=_WAIT,
         retry=retry_if_exception_type(TransientError),
         reraise=True,
@@ -68,4 +68,4 @@ def retrying(max_attempts: int, deadline_s: float, stopped: asyncio.Event) -> As
     )
 
 
-_WAIT = wait_as_told()
+_WAIT = WaitAsReported()

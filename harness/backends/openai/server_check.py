@@ -25,7 +25,7 @@ class _Models(msgspec.Struct):
     data: list[ServedModel]
 
 
-async def served_models(where: str, url: str, client: openai.AsyncOpenAI, *, strict: bool = True) -> list[ServedModel]:
+async def served_models(label: str, url: str, client: openai.AsyncOpenAI, *, strict: bool = True) -> list[ServedModel]:
     """The models that a server lists; none where it lists none, is slow to, or wants a key first.
 
     strict: raises UnreachableError, with the address and the cause, where nothing can be reached there, or where what
@@ -38,43 +38,45 @@ async def served_models(where: str, url: str, client: openai.AsyncOpenAI, *, str
     except (openai.APIConnectionError, httpx2.HTTPError, aiohttp.ClientError) as error:
         cause = unreachable(error)
         if strict and cause is not None:
-            raise no_server(where, url, cause) from None
+            raise no_server(label, url, cause) from None
         return []
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        said = first_words(body)
+        answer_excerpt = first_words(body)
     except openai.APIStatusError as error:
         if error.status_code not in NO_SUCH_PATH:
             return []
-        said = f"HTTP {error.status_code}: {first_words(error.response.content)}"
+        answer_excerpt = f"HTTP {error.status_code}: {first_words(error.response.content)}"
     except openai.OpenAIError:
         return []
     if strict:
-        await _refuse_foreign(where, url, client, said)
+        await _refuse_foreign(label, url, client, answer_excerpt)
     return []
 
 
-async def _refuse_foreign(where: str, url: str, client: openai.AsyncOpenAI, said: str) -> None:
+async def _refuse_foreign(label: str, url: str, client: openai.AsyncOpenAI, answer_excerpt: str) -> None:
     """Raises UnreachableError where chats are not answered at this address either. Some real servers list no models."""
     if url.endswith(CHAT):
         right = url.removesuffix(CHAT)
-        raise UnreachableError(f'{where}: base_url ends before {CHAT}: write base_url = "{right}".')
+        raise UnreachableError(f'{label}: base_url ends before {CHAT}: write base_url = "{right}".')
     if not url.endswith("/v1") and await _lists_models(f"{url}/v1/models", client):
-        raise UnreachableError(f'{where}: {url} is no API ({said}), {url}/v1 is one: write base_url = "{url}/v1".')
+        raise UnreachableError(
+            f'{label}: {url} is no API ({answer_excerpt}), {url}/v1 is one: write base_url = "{url}/v1".'
+        )
     try:
         answer = await client.post(CHAT, body={}, cast_to=httpx2.Response, options={"timeout": LOOK_S})
     except openai.APIStatusError as error:
         if error.status_code not in NO_SUCH_PATH:  # it knows the path and misses the body: a server after all
             return
-        said = f"HTTP {error.status_code}: {first_words(error.response.content)}"
+        answer_excerpt = f"HTTP {error.status_code}: {first_words(error.response.content)}"
     except (openai.OpenAIError, httpx2.HTTPError, aiohttp.ClientError):
         return
     else:
         if answer.content.lstrip()[:1] == b"{" and b"ndpoint" not in answer.content:
             return
-        said = first_words(answer.content)
+        answer_excerpt = first_words(answer.content)
     hint = "" if url.endswith("/v1") else f"; most such addresses end in /v1: try {url}/v1"
     raise UnreachableError(
-        f"{where}: what answers at {url} is no OpenAI-compatible server ({said}): correct base_url{hint}."
+        f"{label}: what answers at {url} is no OpenAI-compatible server ({answer_excerpt}): correct base_url{hint}."
     )
 
 
@@ -100,8 +102,8 @@ def unreachable(error: BaseException) -> str | None:
         return f"no connection within {LOOK_S:g} s"
     if any(isinstance(cause, TimeoutError | openai.APITimeoutError | httpx2.TimeoutException) for cause in chain):
         return None
-    said = next((str(cause) for cause in chain if isinstance(cause, aiohttp.ClientError)), str(error))
-    return " ".join(said.split())[:160] or type(error).__name__
+    answer_excerpt = next((str(cause) for cause in chain if isinstance(cause, aiohttp.ClientError)), str(error))
+    return " ".join(answer_excerpt.split())[:160] or type(error).__name__
 
 
 async def check_served(name: str, model: str, url: str, client: openai.AsyncOpenAI) -> str | None:
@@ -111,18 +113,18 @@ async def check_served(name: str, model: str, url: str, client: openai.AsyncOpen
     is no such server. A server that lists no models, or asks for a key to do so, is not held against: its answer to
     the first request will say what is wrong.
     """
-    day = next((m.shutdown_date for m in await served_models(where(name), url, client) if m.id == model), None)
+    day = next((m.shutdown_date for m in await served_models(server_label(name), url, client) if m.id == model), None)
     if day is not None and day[:10] <= today().isoformat():
         raise retired(name, model, day[:10])
     return day
 
 
-def where(name: str) -> str:
+def server_label(name: str) -> str:
     """How a sentence names a backend."""
     return f"backend '{name}'"
 
 
-async def lacks_model(url: str, model: str, client: openai.AsyncOpenAI) -> str | None:
+async def missing_model_message(url: str, model: str, client: openai.AsyncOpenAI) -> str | None:
     """What a server of a fleet serves instead of the model; None where it has it, or does not say."""
     served = await served_models("", url, client, strict=False)
     names = {model, model.rpartition(":")[0]}  # SGLang asks an adapter as BASE:ADAPTER and lists both for themselves

@@ -27,11 +27,11 @@ class Endpoint:
     def __init__(self, url: str, client: openai.AsyncOpenAI, pacer: RateLimiter, window: ConcurrencyWindow) -> None:
         self.url = url
         self.client = client
-        self.pacer = pacer
+        self.rate_limiter = pacer
         self.window = window
         self.in_flight = 0
         self.errors_in_a_row = 0
-        self.resting_until = 0.0
+        self.cooldown_until = 0.0
         self.leaving = False
 
     @property
@@ -39,21 +39,21 @@ class Endpoint:
         """Part of its window that is in use."""
         return self.in_flight / self.window.width
 
-    def reached(self) -> None:
+    def record_success(self) -> None:
         """It answered, whatever it said."""
         self.errors_in_a_row = 0
-        self.resting_until = 0.0
+        self.cooldown_until = 0.0
 
-    def lost(self, now: float) -> None:
+    def record_failure(self, now: float) -> None:
         """It could not be reached: it rests, longer each time in a row, and is then tried with one request."""
-        if now >= self.resting_until:
-            self.resting_until = now + min(LONGEST_REST_S, FIRST_REST_S * 4**self.errors_in_a_row)
+        if now >= self.cooldown_until:
+            self.cooldown_until = now + min(LONGEST_REST_S, FIRST_REST_S * 4**self.errors_in_a_row)
             self.errors_in_a_row += 1
 
-    def open(self, now: float) -> bool:
+    def accepts(self, now: float) -> bool:
         """Whether it may be sent a request."""
-        most = 1 if self.errors_in_a_row else self.window.width
-        return self.resting_until <= now and self.in_flight < most
+        limit = 1 if self.errors_in_a_row else self.window.width
+        return self.cooldown_until <= now and self.in_flight < limit
 
 
 class ServerPool:
@@ -64,29 +64,29 @@ class ServerPool:
         self.ceiling = ceiling
         self.in_flight = 0
         self.most_in_flight = 0
-        self._line: deque[asyncio.Future[None]] = deque()
+        self._waiters: deque[asyncio.Future[None]] = deque()
         self._leaving: set[Endpoint] = set()
         self._closing: set[asyncio.Task[None]] = set()
 
-    def join(self, endpoint: Endpoint) -> None:
+    def add(self, endpoint: Endpoint) -> None:
         """One server more."""
         self.endpoints.append(endpoint)
         self.wake()
 
-    def leave(self, url: str) -> None:
+    def remove(self, url: str) -> None:
         """One server less: it is sent nothing more, and what is in flight there may end."""
         for endpoint in [e for e in self.endpoints if e.url == url]:
             self.endpoints.remove(endpoint)
             self._leaving.add(endpoint)
             endpoint.leaving = True
-            self._let_go(endpoint)
+            self._close_later(endpoint)
 
     def endpoints_of(self, urls: Iterable[str]) -> list[Endpoint]:
         """Those of the servers that are here."""
         wanted = set(urls)
         return [e for e in self.endpoints if e.url in wanted]
 
-    def _let_go(self, endpoint: Endpoint) -> None:
+    def _close_later(self, endpoint: Endpoint) -> None:
         """Close the connections of a server that leaves, once nothing is in flight there."""
         if endpoint in self._leaving and not endpoint.in_flight:
             self._leaving.discard(endpoint)
@@ -103,7 +103,7 @@ class ServerPool:
     async def acquire(self, prompt_bytes: int, answer_tokens: int, stopped: Callable[[], bool]) -> Endpoint | None:
         """A slot where it is soonest a request's turn; None where `stopped()` became true meanwhile."""
         while not stopped():
-            endpoint = self._free(prompt_bytes, answer_tokens) if not self._line else None
+            endpoint = self._free(prompt_bytes, answer_tokens) if not self._waiters else None
             if endpoint is None:
                 await self._wait()
                 endpoint = self._free(prompt_bytes, answer_tokens)
@@ -116,10 +116,10 @@ class ServerPool:
 
     async def _wait(self) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._line.append(future)
+        self._waiters.append(future)
         try:
             # A resting server comes back by the clock, not by a release: look again now and then.
-            await (asyncio.wait_for(future, 0.5) if self._any_resting() else future)
+            await (asyncio.wait_for(future, 0.5) if self._any_cooling_down() else future)
         except TimeoutError:
             pass
         except asyncio.CancelledError:
@@ -127,8 +127,8 @@ class ServerPool:
                 self.wake(1)
             raise
 
-    def _any_resting(self) -> bool:
-        return any(e.resting_until for e in self.endpoints)
+    def _any_cooling_down(self) -> bool:
+        return any(e.cooldown_until for e in self.endpoints)
 
     def _free(self, prompt_bytes: int, answer_tokens: int) -> Endpoint | None:
         if self.in_flight >= self.ceiling:
@@ -137,26 +137,28 @@ class ServerPool:
             only = self.endpoints[0]
             return only if only.in_flight < only.window.width else None
         now = time.monotonic()
-        open_ones = [e for e in self.endpoints if e.open(now)]
+        open_ones = [e for e in self.endpoints if e.accepts(now)]
         if not open_ones:
-            if any(e.resting_until <= now for e in self.endpoints):
+            if any(e.cooldown_until <= now for e in self.endpoints):
                 return None
-            open_ones = [min(self.endpoints, key=lambda e: e.resting_until)]  # all rest: try the one nearest its end
-        waits = {e.url: e.pacer.wait(e.pacer.estimate(prompt_bytes, answer_tokens), now) for e in open_ones}
+            open_ones = [min(self.endpoints, key=lambda e: e.cooldown_until)]  # all rest: try the one nearest its end
+        waits = {
+            e.url: e.rate_limiter.wait(e.rate_limiter.estimate(prompt_bytes, answer_tokens), now) for e in open_ones
+        }
         return min(open_ones, key=lambda e: (waits[e.url], e.load))
 
     def release(self, endpoint: Endpoint) -> None:
         """Give a slot back and let the next in line look."""
         endpoint.in_flight -= 1
         self.in_flight -= 1
-        self._let_go(endpoint)
+        self._close_later(endpoint)
         self.wake(max(1, endpoint.window.width - endpoint.in_flight))
 
-    def wake(self, most: int | None = None) -> None:
+    def wake(self, limit: int | None = None) -> None:
         """Let rows in line look again (all of them: when the backend stops)."""
         woken = 0
-        while self._line and (most is None or woken < most):
-            future = self._line.popleft()
+        while self._waiters and (limit is None or woken < limit):
+            future = self._waiters.popleft()
             if not future.done():
                 future.set_result(None)
                 woken += 1
@@ -197,8 +199,8 @@ class ServerFile:
                 return None
             text = read_text(self.path)
         except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "not UTF-8"
-            raise UsageError(f"base_url_file {self.path} cannot be read ({why}).") from None
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            raise UsageError(f"base_url_file {self.path} cannot be read ({reason}).") from None
         self._seen = (stat.st_mtime_ns, stat.st_size)
         found: dict[str, int] = {}
         for number, line in enumerate(text.splitlines(), 1):
@@ -214,7 +216,7 @@ class ServerFile:
         return tuple(found)
 
 
-class Addresses:
+class DnsServers:
     """Every address that a host name has in DNS: a headless service of Kubernetes, a round-robin name."""
 
     def __init__(self, url: str) -> None:
@@ -243,11 +245,11 @@ def source_of(settings: OpenAISettings) -> ServerSource:
     if settings.base_url_file is not None:
         return ServerFile(Path(settings.base_url_file).expanduser())
     if settings.base_url_dns:
-        return Addresses(settings.urls[0])
+        return DnsServers(settings.urls[0])
     return StaticServers(settings.urls)
 
 
-class Membership:
+class ServerDiscovery:
     """Keeps a pool's servers to those of a source.
 
     make: an endpoint for a URL. unfit: why a server that is new may not join, None where it may. remark: told who
@@ -268,35 +270,35 @@ class Membership:
         self._unfit = unfit
         self._remark = remark
         self._wanted: tuple[str, ...] = ()
-        self._said: set[str] = set()
+        self._remarked: set[str] = set()
         self._task: asyncio.Task[None] | None = None
         self.joined = self.left = 0
 
-    async def first(self) -> None:
+    async def discover(self) -> None:
         """The servers at the start. Raises UsageError for a bad source, and where no server is fit."""
         await self._read()
-        reasons = await self._settle()
+        reasons = await self._apply()
         if not self._pool.endpoints:
             raise UsageError(next(iter(reasons), "there is no server to ask."))
         for reason in reasons:
-            self._say(reason)
+            self._remark_once(reason)
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Once more: who is new, who is gone."""
         try:
             await self._read()
         except UsageError as error:
-            self._say(f"{error} The servers stay those of before.")
+            self._remark_once(f"{error} The servers stay those of before.")
             return
         before = {e.url for e in self._pool.endpoints}
-        for reason in await self._settle():
-            self._say(reason)
+        for reason in await self._apply():
+            self._remark_once(reason)
         after = {e.url for e in self._pool.endpoints}
         self.joined += len(after - before)
         self.left += len(before - after)
         for what, urls in (("joined", after - before), ("left", before - after)):
             for url in sorted(urls):
-                self._said = {said for said in self._said if url not in said}
+                self._remarked = {message for message in self._remarked if url not in message}
                 self._remark(f"{url} {what}: {len(after)} servers")
 
     def start(self, every_s: float) -> None:
@@ -318,27 +320,27 @@ class Membership:
     async def _watch(self, every_s: float) -> None:
         while True:
             await asyncio.sleep(every_s)
-            await self.look()
+            await self.refresh()
 
-    async def _settle(self) -> list[str]:
+    async def _apply(self) -> list[str]:
         """Let the new in and the others go; the reasons of those that may not come in."""
-        here = {e.url for e in self._pool.endpoints}
-        new = [self._make(url) for url in self._wanted if url not in here]
+        listed = {e.url for e in self._pool.endpoints}
+        new = [self._make(url) for url in self._wanted if url not in listed]
         reasons = await asyncio.gather(*map(self._unfit, new))
         for endpoint, reason in zip(new, reasons, strict=True):
             if reason is None:
-                self._pool.join(endpoint)
+                self._pool.add(endpoint)
             else:
                 await endpoint.client.close()
         if self._pool.endpoints_of(self._wanted):  # never without any: a fleet of the unfit leaves all as it was
-            for url in here - set(self._wanted):
-                self._pool.leave(url)
+            for url in listed - set(self._wanted):
+                self._pool.remove(url)
         return _told(reasons)
 
-    def _say(self, text: str) -> None:
+    def _remark_once(self, text: str) -> None:
         """The same thing is said once."""
-        if text not in self._said:
-            self._said.add(text)
+        if text not in self._remarked:
+            self._remarked.add(text)
             self._remark(text)
 
 

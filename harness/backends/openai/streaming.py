@@ -61,8 +61,8 @@ class StreamReader:
         self.usage = usage_of(event) or self.usage
         self.side |= {k: event[k] for k in SIDE_FIELDS if event.get(k)}
         choice = first_choice(event)
-        told = bool({"error", "code", "detail", "errors"} & set(event)) or event.get("object") == "error"
-        error = server_error(event, answered=choice is not None or not told)
+        reported = bool({"error", "code", "detail", "errors"} & set(event)) or event.get("object") == "error"
+        error = server_error(event, answered=choice is not None or not reported)
         if error is not None:
             raise ReportedError(error, self.usage)
         if choice is None:
@@ -119,9 +119,9 @@ class _Lines:
         if not self.events:
             self.raw += chunk
         text = self._open + self._text.decode(chunk)
-        held = "\r" if text.endswith("\r") else ""  # its LF may come with the next chunk
+        pending = "\r" if text.endswith("\r") else ""  # its LF may come with the next chunk
         *whole, self._open = _split(text.removesuffix("\r"))
-        self._open += held
+        self._open += pending
         return self._take(whole)
 
     def close(self) -> list[str]:

@@ -16,34 +16,34 @@ MOST_TOKENS = 1_000_000_000
 
 def usage_of(body: dict[str, Any]) -> Usage | None:
     """The usage of an answer or of a stream's event; None where it does not say (a prompt of no tokens is no count)."""
-    for where in (body, body.get("x_groq")):
-        said = where.get("usage") if isinstance(where, dict) else None
-        if isinstance(said, list):
-            said = next((part for part in said if isinstance(part, dict)), None)
-        if isinstance(said, dict):
-            found = _read(said)
+    for key in (body, body.get("x_groq")):
+        usage = key.get("usage") if isinstance(key, dict) else None
+        if isinstance(usage, list):
+            usage = next((part for part in usage if isinstance(part, dict)), None)
+        if isinstance(usage, dict):
+            found = _read(usage)
             if found is not None:
                 return found
     return None
 
 
-def _read(said: dict[str, Any]) -> Usage | None:
-    prompt = _first(said, "prompt_tokens", "input_tokens")
+def _read(usage: dict[str, Any]) -> Usage | None:
+    prompt = _first(usage, "prompt_tokens", "input_tokens")
     if not prompt:
         return None
-    answer = _first(said, "completion_tokens", "output_tokens")
-    of_prompt = _details(said, "prompt_tokens_details", "input_tokens_details")
-    of_answer = _details(said, "completion_tokens_details", "output_tokens_details")
+    answer = _first(usage, "completion_tokens", "output_tokens")
+    of_prompt = _details(usage, "prompt_tokens_details", "input_tokens_details")
+    of_answer = _details(usage, "completion_tokens_details", "output_tokens_details")
     cached = _first(of_prompt, "cached_tokens") or _first(
-        said, "cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens"
+        usage, "cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens"
     )
     written = _first(of_prompt, "cache_write_tokens", "cache_creation_tokens") or _first(
-        said, "cache_creation_input_tokens"
+        usage, "cache_creation_input_tokens"
     )
     reasoning = _first(of_answer, "reasoning_tokens", "thinking_tokens") or _first(
-        said, "reasoning_tokens", "thinking_tokens", "thoughts_tokens"
+        usage, "reasoning_tokens", "thinking_tokens", "thoughts_tokens"
     )
-    total = _first(said, "total_tokens")
+    total = _first(usage, "total_tokens")
     prompt, answer, reasoning = _reconcile(prompt, answer, reasoning, cached, written, total)
     return Usage(
         prompt_tokens=prompt,
@@ -61,9 +61,9 @@ def _reconcile(prompt: int, answer: int, reasoning: int, cached: int, written: i
     tokens that were billed and stand nowhere else are thoughts (Gemini tells them only so). Without a total, counts
     that cannot be parts of their whole stand beside it.
     """
-    beside = cached + written
+    separate = cached + written
     if total:
-        for of_prompt in (0, beside, cached):
+        for of_prompt in (0, separate, cached):
             for of_answer in (0, reasoning):
                 if total == prompt + of_prompt + answer + of_answer:
                     return prompt + of_prompt, answer + of_answer, reasoning
@@ -71,20 +71,20 @@ def _reconcile(prompt: int, answer: int, reasoning: int, cached: int, written: i
         if unseen > 0:
             return prompt, answer + unseen, max(reasoning, unseen)
     return (
-        prompt + beside if beside > prompt else prompt,
+        prompt + separate if separate > prompt else prompt,
         answer + reasoning if reasoning > answer else answer,
         reasoning,
     )
 
 
-def _details(said: dict[str, Any], *names: str) -> dict[str, Any]:
-    return next((said[name] for name in names if isinstance(said.get(name), dict)), {})
+def _details(usage: dict[str, Any], *names: str) -> dict[str, Any]:
+    return next((usage[name] for name in names if isinstance(usage.get(name), dict)), {})
 
 
-def _first(said: dict[str, Any], *names: str) -> int:
+def _first(usage: dict[str, Any], *names: str) -> int:
     """The first of these counts that is one: a whole number, or one written as text."""
     for name in names:
-        value = said.get(name)
+        value = usage.get(name)
         if isinstance(value, str):
             try:
                 value = float(value)

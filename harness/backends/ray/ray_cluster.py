@@ -31,7 +31,7 @@ async def reply(ref: Any) -> Any:
     return await asyncio.shield(future)  # Ray sets the result even so, and may not find the future cancelled
 
 
-def _hush(ray: Any) -> None:
+def _silence_node_messages(ray: Any) -> None:
     """Keep Ray's own news of nodes off standard output, which belongs to results; the pool tells of losses itself."""
     worker = getattr(ray._private, "worker", None)
     if worker is not None and hasattr(worker, "print_to_stdstream"):
@@ -44,17 +44,17 @@ class Cluster:
     def __init__(self, address: str | None) -> None:
         self.address = address or os.environ.get("RAY_ADDRESS") or LOCAL
         self._users = 0
-        self._ours = False
+        self._started_here = False
         self._lock = asyncio.Lock()
 
     @classmethod
     def of(cls, shared: dict[Any, Any], address: str | None) -> "Cluster":
         """The cluster of this run. Raises UsageError where its backends name different ones."""
-        wanted = cls(address)
-        cluster: Cluster = shared.setdefault(("ray cluster",), wanted)
-        if cluster.address != wanted.address:
+        requested = cls(address)
+        cluster: Cluster = shared.setdefault(("ray cluster",), requested)
+        if cluster.address != requested.address:
             raise UsageError(
-                f"one run uses one Ray cluster, and its backends name two: {cluster.address} and {wanted.address}."
+                f"one run uses one Ray cluster, and its backends name two: {cluster.address} and {requested.address}."
             )
         return cluster
 
@@ -74,16 +74,16 @@ class Cluster:
         """Leave; the last user disconnects, which stops a cluster that was started here."""
         async with self._lock:
             self._users -= 1
-            if self._users == 0 and self._ours:
+            if self._users == 0 and self._started_here:
                 await asyncio.to_thread(import_ray().shutdown)
-                self._ours = False
+                self._started_here = False
 
     def _connect(self) -> None:
         ray = import_ray()
         if ray.is_initialized():  # somebody who uses Bench from Python has connected already
             return
         if self.address not in (LOCAL, AUTO):
-            self._knock()
+            self._check_reachable()
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
         if self.address == LOCAL:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a run tells nobody that it runs
@@ -92,10 +92,10 @@ class Cluster:
             ray.init(address=self.address, **options)
         except Exception as error:  # Ray raises ConnectionError, RuntimeError, ValueError, grpc's own, ..
             raise UsageError(self._unreachable(error)) from None
-        self._ours = True
-        _hush(ray)
+        self._started_here = True
+        _silence_node_messages(ray)
 
-    def _knock(self) -> None:
+    def _check_reachable(self) -> None:
         """Ray itself tries for a minute; a port that nobody listens at is told at once."""
         parts = urlsplit(self.address if "://" in self.address else f"//{self.address}")
         try:
@@ -110,34 +110,35 @@ class Cluster:
             raise UsageError(self._unreachable(error)) from None
 
     def _unreachable(self, error: BaseException) -> str:
-        said = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         # A traceback of the cluster's own comes after a colon; its last line is the reason.
-        reason = (f"{said[0]} {said[-1]}" if said[0].endswith(":") and len(said) > 1 else said[0]).rstrip(".")
-        what = "no Ray cluster can be started here" if self.address == LOCAL else "the Ray cluster cannot be reached"
-        where = "" if self.address == LOCAL else f" at {self.address}"
-        return f"{what}{where} ({reason}): check the address (RAY_ADDRESS, or address in bench.toml) and `ray status`."
+        reason = (f"{lines[0]} {lines[-1]}" if lines[0].endswith(":") and len(lines) > 1 else lines[0]).rstrip(".")
+        problem = "no Ray cluster can be started here" if self.address == LOCAL else "the Ray cluster cannot be reached"
+        location = "" if self.address == LOCAL else f" at {self.address}"
+        advice = "check the address (RAY_ADDRESS, or address in bench.toml) and `ray status`."
+        return f"{problem}{location} ({reason}): {advice}"
 
 
 PACKAGES = ("bench-harness", "torch", "transformers", "peft")
 """What decides an answer on a node."""
 
 
-def mixed(here: Mapping[str, str], there: Mapping[str, Mapping[str, str]]) -> str | None:
+def version_mismatch(local_versions: Mapping[str, str], node_versions: Mapping[str, Mapping[str, str]]) -> str | None:
     """What differs, in words; None where nothing does.
 
     here: versions on the machine that drives, which may lack what it does not need; there: by node. A build's own
     suffix ("2.9.0+cu128") counts among the nodes, and not against the driver.
     """
-    nodes = sorted(there)
+    nodes = sorted(node_versions)
     for package in PACKAGES:
-        absent = [node for node in nodes if package not in there[node]]
-        if absent:
-            return f"{package} is not installed on {absent[0]}"
-        first = there[nodes[0]][package]
-        other = next((node for node in nodes if there[node][package] != first), None)
+        missing = [node for node in nodes if package not in node_versions[node]]
+        if missing:
+            return f"{package} is not installed on {missing[0]}"
+        first = node_versions[nodes[0]][package]
+        other = next((node for node in nodes if node_versions[node][package] != first), None)
         if other is not None:
-            return f"{package} is {first} on {nodes[0]} and {there[other][package]} on {other}"
-        own = here.get(package)
-        if own is not None and own.partition("+")[0] != first.partition("+")[0]:
-            return f"{package} is {own} on this machine and {first} on {nodes[0]}"
+            return f"{package} is {first} on {nodes[0]} and {node_versions[other][package]} on {other}"
+        local_version = local_versions.get(package)
+        if local_version is not None and local_version.partition("+")[0] != first.partition("+")[0]:
+            return f"{package} is {local_version} on this machine and {first} on {nodes[0]}"
     return None

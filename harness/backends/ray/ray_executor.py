@@ -9,8 +9,8 @@ import msgspec
 
 from harness import hardware
 from harness.backends.local.model_spec import BaseFacts, DecodeSettings, ModelSpec, RaySettings
-from harness.backends.ray.ray_cluster import Cluster, import_ray, mixed, reply
-from harness.backends.ray.ray_worker import Greeting, LocalWorker, Refusal, decode_or_refuse
+from harness.backends.ray.ray_cluster import Cluster, import_ray, reply, version_mismatch
+from harness.backends.ray.ray_worker import LocalWorker, WorkerInfo, WorkerRefusal, decode_or_refuse
 from harness.backends.ray.worker_pool import WorkerPool
 from harness.errors import UsageError
 from harness.records import Completion, Request
@@ -26,17 +26,17 @@ class WorkerGroup:
 
     def __init__(self, cluster: Cluster, weights: ModelSpec, ray: RaySettings, remark: Callable[[str], None]) -> None:
         self.cluster = cluster
-        self.weights = weights
+        self.spec = weights
         self.ray = ray
         self.remark = remark
         self.users = 0
         self.lock = asyncio.Lock()
         self.pool: WorkerPool | None = None
-        self.orders: list[bytes] = []
+        self.jobs: list[bytes] = []
         self.facts: BaseFacts | None = None
-        self._greetings: dict[str, Greeting] = {}
+        self._worker_info: dict[str, WorkerInfo] = {}
 
-    async def enter(self) -> BaseFacts:
+    async def acquire(self) -> BaseFacts:
         """Start the workers (the first handle does) and tell what they found. Raises UsageError."""
         async with self.lock:
             if self.pool is None:
@@ -50,7 +50,7 @@ class WorkerGroup:
             assert self.facts is not None
             return self.facts
 
-    async def leave(self) -> None:
+    async def release(self) -> None:
         """The last handle ends the workers, and with them the connection."""
         async with self.lock:
             self.users -= 1
@@ -61,14 +61,14 @@ class WorkerGroup:
 
     async def _start(self) -> WorkerPool:
         ray = import_ray()
-        has = ray.cluster_resources()
-        needs = {"CPU": self.ray.num_cpus, "GPU": self._gpus(has), **self.ray.resources}
+        available = ray.cluster_resources()
+        needs = {"CPU": self.ray.num_cpus, "GPU": self._gpus(available), **self.ray.resources}
         if self.cluster.started_here:  # this one does not grow
-            for what, each in needs.items():
-                if each * self.ray.workers > has.get(what, 0.0) + 1e-9:
+            for name, each in needs.items():
+                if each * self.ray.workers > available.get(name, 0.0) + 1e-9:
                     raise UsageError(
-                        f"{self.ray.workers} workers want {each * self.ray.workers:g} {what}, this machine has "
-                        f"{has.get(what, 0.0):g}: ask for fewer workers, or less for each."
+                        f"{self.ray.workers} workers want {each * self.ray.workers:g} {name}, this machine has "
+                        f"{available.get(name, 0.0):g}: ask for fewer workers, or less for each."
                     )
         actor = ray.remote(LocalWorker).options(
             num_cpus=needs["CPU"],
@@ -77,8 +77,10 @@ class WorkerGroup:
             max_restarts=0,  # the pool replaces it, and asks its rows again
             scheduling_strategy="SPREAD",
         )
-        raw = msgspec.msgpack.encode(self.weights)
-        pool = WorkerPool(lambda: actor.remote(raw), self.admit, self.ray.workers, self.ray.wait_s, self.remark)
+        encoded_spec = msgspec.msgpack.encode(self.spec)
+        pool = WorkerPool(
+            lambda: actor.remote(encoded_spec), self.validate_worker, self.ray.workers, self.ray.wait_s, self.remark
+        )
         try:
             await pool.start()
         except BaseException:
@@ -86,109 +88,109 @@ class WorkerGroup:
             raise
         return pool
 
-    def _gpus(self, has: dict[str, float]) -> float:
+    def _gpus(self, available: dict[str, float]) -> float:
         if self.ray.num_gpus is not None:
             return self.ray.num_gpus
-        return 1.0 if has.get("GPU", 0.0) else 0.0
+        return 1.0 if available.get("GPU", 0.0) else 0.0
 
-    async def admit(self, actor: Any) -> str:
+    async def validate_worker(self, actor: Any) -> str:
         """Accept a worker that has our versions, the base and the adapters. Raises UsageError for any other."""
-        greeting = msgspec.msgpack.decode(await reply(actor.greet.remote()), type=Greeting)
-        where = f"{greeting.node} (process {greeting.pid})"
-        known = {**{g.node: g.versions for g in self._greetings.values()}, greeting.node: greeting.versions}
-        differ = mixed(hardware.versions(), known)
-        if differ is None:  # two nodes may have one address (a test, containers): compare worker by worker too
-            before = next(iter(self._greetings.values()), greeting)
-            pair = {f"{before.node} (process {before.pid})": before.versions, where: greeting.versions}
-            differ = mixed({}, pair) if before.versions != greeting.versions else None
-        if differ is not None:
-            raise UsageError(f"mixed versions on the Ray cluster: {differ}; install the same everywhere.")
+        worker = msgspec.msgpack.decode(await reply(actor.info.remote()), type=WorkerInfo)
+        location = f"{worker.node} (process {worker.pid})"
+        known = {**{g.node: g.versions for g in self._worker_info.values()}, worker.node: worker.versions}
+        mismatch = version_mismatch(hardware.versions(), known)
+        if mismatch is None:  # two nodes may have one address (a test, containers): compare worker by worker too
+            earlier = next(iter(self._worker_info.values()), worker)
+            versions = {f"{earlier.node} (process {earlier.pid})": earlier.versions, location: worker.versions}
+            mismatch = version_mismatch({}, versions) if earlier.versions != worker.versions else None
+        if mismatch is not None:
+            raise UsageError(f"mixed versions on the Ray cluster: {mismatch}; install the same everywhere.")
         found = decode_or_refuse(await reply(actor.find.remote()), BaseFacts)
-        if isinstance(found, Refusal):
-            raise UsageError(f"the worker on {greeting.node}: {found.message}")
-        self._same(found, greeting.node)
-        for order in self.orders:
-            await self._has_adapter(actor, order, greeting.node)
-        self._greetings[where] = greeting
+        if isinstance(found, WorkerRefusal):
+            raise UsageError(f"the worker on {worker.node}: {found.message}")
+        self._check_same_model(found, worker.node)
+        for job in self.jobs:
+            await self._check_adapter(actor, job, worker.node)
+        self._worker_info[location] = worker
         self.facts = self.facts or found
-        return where
+        return location
 
-    def _same(self, found: BaseFacts, node: str) -> None:
+    def _check_same_model(self, found: BaseFacts, node: str) -> None:
         first = self.facts
         if first is None:
             return
-        for what in ("revision", "sha256", "config_sha256"):
-            if getattr(found, what) != getattr(first, what):
+        for name in ("revision", "sha256", "config_sha256"):
+            if getattr(found, name) != getattr(first, name):
                 raise UsageError(
                     f"the base model {found.name} on {node} is another than on the other nodes "
-                    f"({what} {getattr(found, what)} and {getattr(first, what)}): put the same files everywhere."
+                    f"({name} {getattr(found, name)} and {getattr(first, name)}): put the same files everywhere."
                 )
-        for what in SAME:
-            if found.placement.get(what) != first.placement.get(what):
+        for name in SAME:
+            if found.placement.get(name) != first.placement.get(name):
                 raise UsageError(
-                    f"the worker on {node} would run {what} {found.placement.get(what)}, the others "
-                    f"{first.placement.get(what)}: set {what} in the backend's settings."
+                    f"the worker on {node} would run {name} {found.placement.get(name)}, the others "
+                    f"{first.placement.get(name)}: set {name} in the backend's settings."
                 )
 
-    async def _has_adapter(self, actor: Any, order: bytes, node: str) -> None:
-        refused = msgspec.msgpack.decode(await reply(actor.check.remote(order)), type=Refusal | None)
-        if refused is not None:
+    async def _check_adapter(self, actor: Any, job: bytes, node: str) -> None:
+        refusal = msgspec.msgpack.decode(await reply(actor.check.remote(job)), type=WorkerRefusal | None)
+        if refusal is not None:
             raise UsageError(
-                f"the worker on {node}: {refused.message}; put it on storage that all nodes share, at the same path."
+                f"the worker on {node}: {refusal.message}; put it on storage that all nodes share, at the same path."
             )
 
-    async def accept(self, order: bytes) -> None:
+    async def register_job(self, job: bytes) -> None:
         """One more way of answering: every worker, and every later one, must have its adapter."""
         assert self.pool is not None
-        if order not in self.orders:
-            for actor, where in self.pool.workers():
-                await self._has_adapter(actor, order, where)
-            self.orders.append(order)
+        if job not in self.jobs:
+            for actor, location in self.pool.workers():
+                await self._check_adapter(actor, job, location)
+            self.jobs.append(job)
 
 
-class OnRay:
+class RayExecutor:
     """One backend's handle."""
 
     def __init__(
         self,
-        wanted: ModelSpec,
+        spec: ModelSpec,
         window: int,
         ray: RaySettings,
         shared: dict[Any, Any],
         remark: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self._wanted = wanted
+        self._spec = spec
         self._window = window
         self._ray = ray
         self._shared = shared
         self._remark = remark
-        self._hall: WorkerGroup | None = None
-        self._order = b""
-        self._size = window
+        self._group: WorkerGroup | None = None
+        self._job = b""
+        self._window_size = window
 
     async def find(self) -> BaseFacts:
         """Reach the cluster and make the workers: the base must lie on every node. Raises UsageError."""
-        if self._hall is not None and self._hall.facts is not None:
-            return self._hall.facts
+        if self._group is not None and self._group.facts is not None:
+            return self._group.facts
         cluster = Cluster.of(self._shared, self._ray.address)
-        key = ("ray workers", self._wanted, msgspec.json.encode(self._ray))
-        hall: WorkerGroup = self._shared.setdefault(key, WorkerGroup(cluster, self._wanted, self._ray, self._remark))
-        facts = await hall.enter()
-        self._hall = hall
+        key = ("ray workers", self._spec, msgspec.json.encode(self._ray))
+        group: WorkerGroup = self._shared.setdefault(key, WorkerGroup(cluster, self._spec, self._ray, self._remark))
+        facts = await group.acquire()
+        self._group = group
         return facts
 
-    async def open(self, work: DecodeSettings, rows: int) -> None:
+    async def open(self, settings: DecodeSettings, rows: int) -> None:
         """See that every worker has the adapter, and choose how many rows are handed out together."""
-        assert self._hall is not None, "find comes before open"
-        self._order = msgspec.msgpack.encode(work)
-        await self._hall.accept(self._order)
+        assert self._group is not None, "find comes before open"
+        self._job = msgspec.msgpack.encode(settings)
+        await self._group.register_job(self._job)
         share = math.ceil(rows / (SHARES * self._ray.workers))
-        self._size = 1 if work.unbatched else max(1, min(self._window, share))
+        self._window_size = 1 if settings.unbatched else max(1, min(self._window, share))
 
     async def stream(self, requests: AsyncIterator[Request]) -> AsyncIterator[Completion]:
         """Windows of the requests go to whichever worker is free. Raises BackendStopped."""
-        assert self._hall is not None and self._hall.pool is not None, "open comes before stream"
-        async for completion in self._hall.pool.stream(self._order, requests, self._size):
+        assert self._group is not None and self._group.pool is not None, "open comes before stream"
+        async for completion in self._group.pool.stream(self._job, requests, self._window_size):
             yield completion
 
     def facts(self) -> dict[str, Any]:
@@ -197,8 +199,8 @@ class OnRay:
 
     def counters(self) -> dict[str, float]:
         """The workers' counters together, how many they are and how many were lost; empty before the first answer."""
-        pool = self._hall.pool if self._hall is not None else None
-        sums = pool.sums(self._order) if pool is not None else {}
+        pool = self._group.pool if self._group is not None else None
+        sums = pool.sums(self._job) if pool is not None else {}
         if pool is None or not sums.get("rows"):
             return {}
         from harness.backends.local.engine_counters import table
@@ -207,6 +209,6 @@ class OnRay:
 
     async def aclose(self) -> None:
         """Leave the workers to the other handles; the last one ends them."""
-        if self._hall is not None:
-            hall, self._hall = self._hall, None
-            await hall.leave()
+        if self._group is not None:
+            group, self._group = self._group, None
+            await group.release()

@@ -14,7 +14,7 @@ import numpy as np
 from harness.backends.local.base_files import find_base
 from harness.errors import MissingExtraError, UsageError
 from harness.extras import install_command
-from harness.runs.run_log import Likeness, RunLog
+from harness.runs.run_log import EmbeddingScores, RunLog
 from harness.task import Task
 
 BATCH = 32
@@ -22,7 +22,7 @@ DIGITS = 6
 """Decimals kept: more would only tell one machine's rounding from another's."""
 
 
-def check_open(task: Task) -> None:
+def require_open_answers(task: Task) -> None:
     """Refuse `--embedding` where answers are labels. Raises UsageError."""
     if task.labels:
         raise UsageError(
@@ -30,17 +30,17 @@ def check_open(task: Task) -> None:
         )
 
 
-def why_not(model: str) -> str:
+def unavailable_reason(model: str) -> str:
     """Why this model cannot embed here, in a sentence; empty where it can, as far as a look at its files tells."""
     try:
-        find_base(model, what="embedding model", instead="--embedding FOLDER")
+        find_base(model, purpose="embedding model", instead="--embedding FOLDER")
         _library()
     except UsageError as error:
         return str(error)
     return ""
 
 
-def measure(log: RunLog, model: str, working: Callable[[str], None]) -> Likeness:
+def compute_similarity(log: RunLog, model: str, working: Callable[[str], None]) -> EmbeddingScores:
     """The cosine between every answer of a run and its row's reference, both as the model embeds them.
 
     working: told, in a sentence, what takes a while.
@@ -54,14 +54,14 @@ def measure(log: RunLog, model: str, working: Callable[[str], None]) -> Likeness
     pairs = [(text, references[n]) for lines in answers.values() for n, _, text in lines]
     working(f"comparing {len(pairs)} answers with their references by {model}")
     try:
-        files = find_base(model, what="embedding model", instead="--embedding FOLDER")
+        files = find_base(model, purpose="embedding model", instead="--embedding FOLDER")
         encoder = _load(files.folder, model)
         cosines = iter(_cosines(encoder, pairs))
     except UsageError as error:
-        return Likeness(model=model, why_not=str(error))
+        return EmbeddingScores(model=model, why_not=str(error))
     values = {name: tuple((n, k, next(cosines)) for n, k, _ in lines) for name, lines in answers.items()}
     most = getattr(encoder, "max_seq_length", None)
-    return Likeness(model=model, sha256=files.sha256(), most_tokens=most, values=values)
+    return EmbeddingScores(model=model, sha256=files.sha256(), most_tokens=most, values=values)
 
 
 def _cosines(encoder: Any, pairs: Sequence[tuple[str, str]]) -> list[float]:
@@ -69,8 +69,8 @@ def _cosines(encoder: Any, pairs: Sequence[tuple[str, str]]) -> list[float]:
     texts = sorted({_encodable(t) for pair in pairs for t in pair if t.strip()}, key=lambda t: (-len(t), t))
     if not texts:
         return [0.0] * len(pairs)
-    found = encoder.encode(texts, batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False)
-    vectors = np.asarray(found, dtype=np.float64)
+    encoded = encoder.encode(texts, batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False)
+    vectors = np.asarray(encoded, dtype=np.float64)
     place = {text: i for i, text in enumerate(texts)}
     cosines = []
     for pair in pairs:

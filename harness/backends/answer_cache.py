@@ -24,11 +24,11 @@ BUSY_S = 30.0
 VERSION = 2
 """Raised whenever answers are read otherwise than before: what earlier versions kept is forgotten.
 2: errors inside a 200 and faulty finish reasons are no answers; reasoning is apart from the text."""
-KEPT = ("stop", "length", "refusal")
+CACHED_FINISHES = ("stop", "length", "refusal")
 """Finish reasons of answers that are kept: the model's own. What a filter or a full context ends is asked again."""
 
 
-class Cached(Record, frozen=True, kw_only=True):
+class CachedAnswer(Record, frozen=True, kw_only=True):
     """What is kept of an answer. Its price is not: list cost is reckoned anew from the usage."""
 
     text: str
@@ -64,41 +64,41 @@ class AnswerCache:
         self.path = path
         self._model = model
         self._scope = digest([VERSION, scope]).encode()
-        self._waiting: dict[bytes, bytes] = {}
-        self._since = 0.0
+        self._pending: dict[bytes, bytes] = {}
+        self._pending_since = 0.0
         self._remark = remark
-        self._given_up = False
+        self._disabled = False
         self._encoder = msgspec.json.Encoder()
-        self._decoder = msgspec.json.Decoder(Cached)
+        self._decoder = msgspec.json.Decoder(CachedAnswer)
         self._db = _open(path)
 
     def _key(self, request_key: str) -> bytes:
         return hashlib.sha256(self._scope + request_key.encode()).digest()
 
-    def get(self, request_key: str) -> Cached | None:
+    def get(self, request_key: str) -> CachedAnswer | None:
         """The kept answer to a request, or None."""
         key = self._key(request_key)
-        value = self._waiting.get(key) or self._read(key)
+        value = self._pending.get(key) or self._read(key)
         try:
             return self._decoder.decode(value) if value is not None else None
         except msgspec.MsgspecError:  # written by another version of Bench: as good as not there
             return None
 
     def _read(self, key: bytes) -> bytes | None:
-        if self._given_up:
+        if self._disabled:
             return None
         try:
             row = self._db.execute("SELECT value FROM answers WHERE key = ?", (key,)).fetchone()
         except sqlite3.Error as error:
-            self._give_up(error)
+            self._disable(error)
             return None
         return row[0] if row is not None else None
 
     def put(self, request_key: str, completion: Completion) -> None:
         """Keep a whole answer; it is on disk at the latest after the next `flush`. Anything else is left out."""
-        if self._given_up or completion.error is not None or completion.finish not in KEPT:
+        if self._disabled or completion.error is not None or completion.finish not in CACHED_FINISHES:
             return
-        kept = Cached(
+        cached = CachedAnswer(
             text=completion.text,
             reasoning=completion.reasoning,
             finish=completion.finish,
@@ -107,27 +107,27 @@ class AnswerCache:
             prompt_hash=completion.prompt_hash,
             notes=completion.notes,
         )
-        if not self._waiting:
-            self._since = time.monotonic()
-        self._waiting[self._key(request_key)] = self._encoder.encode(kept)
-        if len(self._waiting) >= WRITE_EVERY or time.monotonic() - self._since > WRITE_AFTER_S:
+        if not self._pending:
+            self._pending_since = time.monotonic()
+        self._pending[self._key(request_key)] = self._encoder.encode(cached)
+        if len(self._pending) >= WRITE_EVERY or time.monotonic() - self._pending_since > WRITE_AFTER_S:
             self.flush()
 
     def flush(self) -> None:
         """Write what waits, in one transaction."""
-        if not self._waiting:
+        if not self._pending:
             return
         now = time.time()
-        rows = [(key, self._model, now, value) for key, value in self._waiting.items()]
+        rows = [(key, self._model, now, value) for key, value in self._pending.items()]
         try:
             with self._db:
                 self._db.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", rows)
         except sqlite3.Error as error:
-            self._give_up(error)
-        self._waiting.clear()
+            self._disable(error)
+        self._pending.clear()
 
-    def _give_up(self, error: sqlite3.Error) -> None:
-        self._given_up = True
+    def _disable(self, error: sqlite3.Error) -> None:
+        self._disabled = True
         self._remark(f"the answer cache {self.path} is left aside ({error}): answers stand in the run alone")
 
     def stats(self) -> CacheStats:
@@ -146,12 +146,12 @@ class AnswerCache:
         """Forget all answers, or one model's; how many they were."""
         with self._db:
             if model is None:
-                gone = self._db.execute("DELETE FROM answers").rowcount
+                deleted = self._db.execute("DELETE FROM answers").rowcount
             else:
-                gone = self._db.execute("DELETE FROM answers WHERE model = ?", (model,)).rowcount
+                deleted = self._db.execute("DELETE FROM answers WHERE model = ?", (model,)).rowcount
         self._db.execute("VACUUM")
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return gone
+        return deleted
 
     def close(self) -> None:
         """Write what waits and close. Safe to call twice."""
@@ -159,22 +159,22 @@ class AnswerCache:
         self._db.close()
 
 
-def from_cache(request_id: str, repeat: int, kept: Cached, list_cost: float | None) -> Completion:
+def from_cache(request_id: str, repeat: int, cached: CachedAnswer, list_cost: float | None) -> Completion:
     """A kept answer as a completion: marked, at no cost to this run, without times of its own."""
     return Completion(
         id=request_id,
         repeat=repeat,
-        text=kept.text,
-        reasoning=kept.reasoning,
-        finish=kept.finish,
-        usage=kept.usage,
+        text=cached.text,
+        reasoning=cached.reasoning,
+        finish=cached.finish,
+        usage=cached.usage,
         timing=Timing(),
         cost=Cost(list=list_cost, incurred=0.0),
         attempts=0,
-        label_scores=kept.label_scores,
-        prompt_hash=kept.prompt_hash,
+        label_scores=cached.label_scores,
+        prompt_hash=cached.prompt_hash,
         cached=True,
-        notes=kept.notes,
+        notes=cached.notes,
     )
 
 

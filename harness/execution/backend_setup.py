@@ -1,0 +1,123 @@
+"""The backends of a run: their settings with the run's options applied, for a new run and for a resumed one."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+
+from harness.backend import Backend, BackendOption, OptionTarget, RunContext, capabilities_of
+from harness.errors import UsageError
+from harness.registry import BACKENDS, find
+from harness.run_options import RunOptions
+from harness.runs.run_log import Manifest
+from harness.settings import Settings, decode_table
+
+Table = dict[str, Any]
+"""The raw settings of one backend, as in `[backends.NAME]`."""
+
+MUST_APPLY = ("executor", "workers")
+"""Options that are refused where no backend takes them; the others are ignored there."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+def backend_tables(options: RunOptions, settings: Settings) -> dict[str, Table]:
+    """The raw settings of every backend of the run, with the run's options applied where a class takes them.
+
+    Raises UsageError: a name that cannot be one, or an option that would change nothing.
+    """
+    tables = {}
+    for name in options.backends:
+        if not _NAME.fullmatch(name) or name.endswith(".probe"):
+            raise UsageError(f"'{name}' cannot name a backend: use letters, digits, '-', '_' and '.'.")
+        tables[name] = dict(settings.backend(name))
+    classes = {name: _backend_class(name, table, settings.path) for name, table in tables.items()}
+    _refuse_probe_of_recordings(options, classes)
+    for option in get_args(BackendOption):
+        value = getattr(options, option)
+        if value is not None and value is not False:
+            _apply(option, existing_path(value), tables, classes)
+    return tables
+
+
+def make_backends(tables: Mapping[str, Table], task_name: str, context: RunContext) -> dict[str, Backend]:
+    """Construct backends from their tables (cheap: no network, no weights). Raises UsageError."""
+    backends: dict[str, Backend] = {}
+    for name, table in tables.items():
+        backend_class = _backend_class(name, table, context.config)
+        decoded = decode_table(table, backend_class.Settings, _location(name, context.config))
+        backends[name] = backend_class(name, decoded, task_name, context)
+    return backends
+
+
+def resumed_tables(manifest: Manifest, settings: Settings) -> dict[str, Table]:
+    """Backend settings from the manifest; a class declares which of them come from today's settings, and which were
+    resolved when the run began and stay as its backend's identity recorded them."""
+    tables = {}
+    for name, table in manifest.backend_settings.items():
+        allowed = capabilities_of(_backend_class(name, table, None))
+        today = settings.backends.get(name, {})
+        tables[name] = {**table, **{key: today[key] for key in allowed.resume_from_settings if key in today}}
+        identity = manifest.backends.get(name)
+        resolved = identity.settings if identity is not None else {}
+        tables[name] |= {key: resolved[key] for key in allowed.resume_from_identity if key in resolved}
+    return tables
+
+
+def existing_path(word: Any) -> Any:
+    """A text that names an existing file or folder as an absolute path; anything else as it is."""
+    return str(Path(word).resolve()) if isinstance(word, str) and Path(word).exists() else word
+
+
+def _location(name: str, config: Path | None) -> str:
+    return f"{config}: [backends.{name}]" if config else f"[backends.{name}]"
+
+
+def _backend_class(name: str, table: Table, config: Path | None) -> Any:
+    """The class that a table names. Raises UsageError: no kind, or an unknown one."""
+    if "kind" not in table:
+        raise UsageError(f'{_location(name, config)} names no kind: say kind = "local", "openai" or "replay".')
+    return find(BACKENDS, str(table["kind"]))
+
+
+def _refuse_probe_of_recordings(options: RunOptions, classes: Mapping[str, Any]) -> None:
+    recording = next((name for name, of in classes.items() if capabilities_of(of).answers_by_row), None)
+    if options.probe is not None and recording is not None:
+        raise UsageError(
+            f"--probe {options.probe} replaces the rows' own texts, and '{recording}' answers from a recording, by "
+            "row: probe the model itself."
+        )
+
+
+def _apply(option: BackendOption, value: Any, tables: dict[str, Table], classes: Mapping[str, Any]) -> None:
+    """Set an option in the tables of all backends whose class takes it and that meet what it requires."""
+    targets = {name: capabilities_of(of).options[option] for name, of in classes.items() if option in _options(of)}
+    if not targets and option in MUST_APPLY:
+        raise UsageError(f"--{option} {value} applies to none of the backends {', '.join(tables)}: leave it out.")
+    ready = [name for name, target in targets.items() if not _unmet(target, tables[name], classes[name])]
+    if targets and not ready:
+        name, target = next(iter(targets.items()))
+        missing = _unmet(target, tables[name], classes[name])
+        flags = {inner.setting: flag for flag, inner in capabilities_of(classes[name]).options.items()}
+        needed = " and ".join(
+            f"--{flags[key]} {wanted}" if key in flags else f'{key} = "{wanted}"' for key, wanted in missing.items()
+        )
+        raise UsageError(f"--{option} {value} has no effect on {', '.join(targets)} as set: say {needed} too.")
+    for name in ready:
+        table, key = tables[name], targets[name].setting
+        *outer, last = key.split(".")
+        for part in outer:
+            table[part] = table = dict(table.get(part, {}))
+        table[last] = value
+
+
+def _options(backend_class: Any) -> Mapping[BackendOption, OptionTarget]:
+    return capabilities_of(backend_class).options
+
+
+def _unmet(target: OptionTarget, table: Table, backend_class: Any) -> dict[str, str]:
+    """The required settings that have another value, in the table or by default."""
+    defaults = {field.name: field.default for field in msgspec.structs.fields(backend_class.Settings)}
+    return {key: wanted for key, wanted in target.requires.items() if table.get(key, defaults.get(key)) != wanted}
