@@ -1,6 +1,7 @@
 """An import points only downwards, and no two files import each other."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -47,6 +48,7 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
+@cache
 def imports(name: str) -> set[str]:
     """Modules of the project that a module imports, wherever in the file (type-checking blocks left out)."""
     path = MODULES[name]
