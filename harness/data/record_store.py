@@ -2,6 +2,7 @@
 
 import tempfile
 import threading
+import weakref
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -40,6 +41,7 @@ class SpooledRecords(Sequence[T], Generic[T]):
         self._file, self._ends, self._name = file, ends, name
         self._lock = threading.Lock()
         self._ahead: tuple[int, list[bytes]] = (0, [])
+        weakref.finalize(self, file.close)
 
     @classmethod
     def of_file(cls, kind: type[T], path: Path) -> "SpooledRecords[T]":
