@@ -31,7 +31,7 @@ def settings(**backends: dict[str, object]) -> Settings:
     return Settings(backends={n: {"kind": "tests.support.fakes:FakeBackend", **t} for n, t in backends.items()})
 
 
-def run(tmp_path: Path, name: str = "run", **changes: object) -> RunLog:
+def run(tmp_path: Path, name: str = "run", **changes: Any) -> RunLog:
     backends = changes.pop("backends", {"good": {}, "bad": {"wrong_every": 3}})
     options = {"settings": settings(**backends), "workspace": Workspace(tmp_path), "out": tmp_path / name, **changes}
     return runner.run(TASK, list(backends), **options)  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ def small() -> Iterator[Node]:
         yield node
 
 
-def refused(rows: Path, folder: Path, **table: object) -> str:
+def refused(rows: Path, folder: Path, **table: Any) -> str:
     with pytest.raises(UsageError) as error:
         ask(rows, folder / "run", **table)
     assert not (folder / "run").exists()

@@ -111,7 +111,7 @@ def test_only_so_many_windows_are_pulled_before_answers_come() -> None:
         window.deliver([answer(r) for r in list(window.unanswered.values())])
         window.stream.window_done()
         await reading
-        await stream.aclose()
+        await stream.aclose()  # type: ignore[attr-defined]  # an async generator
         return before
 
     assert asyncio.run(go()) == 40  # three windows in the line, and one that waits for room
