@@ -42,7 +42,7 @@ def resume(tmp_path: Path, name: str = "run", **backends: dict[str, object]) -> 
 
 
 def change_settings(path: Path, backend: str, **changes: object) -> None:
-    """Mend a fake between two sessions, as a person would mend a key or a network."""
+    """Repair a fake between two sessions, as a user would replace a key or restore a network."""
     manifest = json.loads((path / "manifest.json").read_text())
     manifest["backend_settings"][backend].update(changes)
     (path / "manifest.json").write_text(json.dumps(manifest))

@@ -26,7 +26,7 @@ BLOCK = 128
 class SpooledRecords(Sequence[T], Generic[T]):
     """A growing sequence of records. Eight bytes of memory a record, once the file has taken over.
 
-    Every read decodes anew. Reading is safe from several threads; appending is for one.
+    Every read decodes again. Reading is safe from several threads; appending is for one.
     """
 
     def __init__(self, kind: type[T], folder: Path | None = None) -> None:
@@ -87,7 +87,7 @@ class SpooledRecords(Sequence[T], Generic[T]):
                 yield self._decode(decode, line, at)
 
     def copy_to(self, file: IO[bytes]) -> None:
-        """Write all lines, as they stand, to an open file."""
+        """Write all lines unchanged to an open file."""
         position = 0
         while position < self._ends[-1]:
             with self._lock:

@@ -1,4 +1,4 @@
-"""Clusters that cannot be used are told in one sentence, before anything is written or asked."""
+"""Clusters that cannot be used are reported in one sentence, before anything is written or asked."""
 
 import asyncio
 import shutil

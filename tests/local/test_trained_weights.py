@@ -1,4 +1,4 @@
-"""An adapter is asked on weights of the kind that it was trained on, unless a person says otherwise: no bitsandbytes
+"""An adapter runs on weights of the type that it was trained on, unless a person says otherwise: no bitsandbytes
 is needed to see which, because nothing is loaded before the first row."""
 
 import asyncio

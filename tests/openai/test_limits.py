@@ -68,7 +68,7 @@ def test_a_server_that_lets_nobody_in_for_longer_than_a_row_may_wait_ends_the_as
     asked = ask(server.url, tmp_path, rows(50), concurrency=4, deadline_s=2.0)
     assert asked.stop is not None
     assert asked.stop.kind == "rate limit"
-    assert "asks to wait 60 minutes; finish with --resume" in str(asked.stop)
+    assert "asks to wait 60 minutes; continue with --resume" in str(asked.stop)
     assert set(asked.errors) == {"rate limit"}
     assert len(asked.completions) == server.stats().requests < 10
 

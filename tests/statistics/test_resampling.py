@@ -54,7 +54,7 @@ def test_every_resample_keeps_the_class_sizes() -> None:
 
 
 def test_the_draws_spread_like_redrawn_rows() -> None:
-    """Against the slow way: indices redrawn within each class, tables made anew."""
+    """Against the slow way: indices redrawn within each class, tables recomputed."""
     rows = _rows(150, 2)
     rng = np.random.default_rng(3)
     members = [np.flatnonzero(rows[:, 0] == g) for g in range(3)]
