@@ -122,3 +122,5 @@ def test_the_hooks_are_parts_of_the_check() -> None:
     assert entries["types"] in check
     assert "ruff format" in check
     assert entries["lint"] in check
+    assert entries["spelling"] in check
+    assert entries["prose"] in check
