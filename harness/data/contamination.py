@@ -98,7 +98,7 @@ class Signatures:
         if not path.is_file():
             return None
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 exact, minhash = arrays["exact"].astype(np.uint64), arrays["minhash"].astype(np.uint32)
         except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise DataError(f"{path} is not readable ({error}): train the adapter again, or remove the file.") from None

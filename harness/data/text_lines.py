@@ -87,7 +87,8 @@ def text_lines(path: Path) -> Iterator[str]:
         buffered = io.BufferedReader(cast(Any, handle)) if not hasattr(handle, "peek") else cast(Any, handle)
         wide = _wide_encoding(buffered.peek(4)[:4])
         if wide is not None:
-            yield from _decoded(io.TextIOWrapper(buffered, wide, newline="\n"), path)
+            with io.TextIOWrapper(buffered, wide, newline="\n") as lines:
+                yield from _decoded(lines, path)
             return
         for number, raw in enumerate(buffered, 1):
             try:
