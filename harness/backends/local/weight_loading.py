@@ -85,7 +85,7 @@ def _device(requested: str) -> str:
         raise UsageError(f"device '{requested}' is not available here (available: {', '.join(available)}).")
     count = torch.cuda.device_count() if kind == "cuda" else 1
     if colon and not (number.isdecimal() and int(number) < count):
-        raise UsageError(f"device '{requested}' is not here: {kind} has {count}, counted from {kind}:0.")
+        raise UsageError(f"device '{requested}' is not available: {kind} has {count}, counted from {kind}:0.")
     return requested
 
 
