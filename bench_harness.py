@@ -1,4 +1,4 @@
-"""The first step of the command `bench`: says in one sentence when another package `harness` stands in the way.
+"""The first step of the command `bench`: says in one sentence when another package `harness` shadows ours.
 
 It has a name of its own because nothing inside a package can be found while another one shadows it.
 """
@@ -32,7 +32,7 @@ def _told() -> int:
         said = "Bench's package 'harness' is not installed: python -m pip install bench-harness."
     else:
         said = (
-            f"{where} stands in the way of Bench's own package 'harness': "
+            f"{where} shadows Bench's own package 'harness': "
             "rename it, or take its folder out of the current folder or PYTHONPATH."
         )
     print(f"bench: {said}", file=sys.stderr)

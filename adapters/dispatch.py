@@ -34,7 +34,7 @@ def objective_of(options: TrainOptions) -> str:
     if kind == "hosted":
         return "hosted"
     if options.max_cost is not None:
-        raise UsageError(f"--max-cost is of hosted fine-tuning; recipe {name} trains on this machine: leave it out.")
+        raise UsageError(f"--max-cost is for hosted fine-tuning; recipe {name} trains on this machine: leave it out.")
     return load_recipe(name, options.overrides).objective
 
 
@@ -116,7 +116,7 @@ def dry_run(options: TrainOptions, sweeps: tuple[str, ...] = (), seeds: int = 1)
 def cancel(options: TrainOptions, workspace: Workspace) -> str:
     """Cancel the provider's job of a training that was begun; returns a sentence. Raises UsageError."""
     if objective_of(options) != "hosted":
-        raise UsageError("--cancel is of hosted fine-tuning; a training on this machine ends with Ctrl-C.")
+        raise UsageError("--cancel is for hosted fine-tuning; a training on this machine ends with Ctrl-C.")
     from harness.adapters.hosted.hosted_training import cancel_hosted
 
     return cancel_hosted(options, workspace)

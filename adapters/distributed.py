@@ -1,6 +1,6 @@
 """One training in several processes: who this process is, and how all of them come to one decision.
 
-Launchers (torchrun, accelerate) tell a process its number in the environment. Process 0 prints, keeps the lock and
+Launchers (torchrun, accelerate) give a process its number in the environment. Process 0 prints, keeps the lock and
 writes; a decision that only one process can take (a Ctrl-C heard, a clock that struck) is taken by all at one step.
 """
 
@@ -27,7 +27,7 @@ ORPHAN_CHECK_S = 1.0
 
 
 class PeerLostError(TrainingError):
-    """Another process of this training is gone: nothing can go on without it."""
+    """Another process of this training is gone: nothing can continue without it."""
 
     exit_code = ExitCode.INCOMPLETE
 
@@ -69,7 +69,7 @@ def share(recipe: Recipe) -> Recipe:
         near = world() * max(1, round(whole / world()))
         raise UsageError(
             f"a step of {whole} rows (batch {recipe.batch} x accumulate {recipe.accumulate}) cannot be shared equally "
-            f"by {world()} processes: start another number of them, or say --set batch={near} --set accumulate=1."
+            f"by {world()} processes: start another number of them, or use --set batch={near} --set accumulate=1."
         )
     rows = whole // world()
     batch = max(n for n in range(1, min(rows, recipe.batch) + 1) if rows % n == 0)

@@ -23,13 +23,13 @@ from harness.backends.local.weight_loading import DTYPES
 
 WIDTH = 100
 LONGEST = 600
-"""Most characters of a line of settings, and of a prompt, that people are shown."""
+"""Most characters of a line of settings, and of a prompt, that are shown."""
 
 NOT_SHOWN = ("about", "base", "claims", "tfidf")
 
 
 class DryRun(NamedTuple):
-    """What would happen: for machines, and for people."""
+    """What would happen: as JSON, and as text."""
 
     record: dict[str, Any]
     text: str

@@ -34,7 +34,7 @@ TRAINS = {
 
 
 def described(workspace: Workspace, folder: Path) -> str:
-    """An adapter's manifest for people. Raises UsageError for one that Bench did not write."""
+    """An adapter's manifest as text. Raises UsageError for one that Bench did not write."""
     manifest = read_manifest(folder)
     try:
         lines = _described(workspace, folder, manifest)

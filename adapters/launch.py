@@ -1,6 +1,6 @@
 """`bench train --launch accelerate`: the same command in several processes, by accelerate's own launcher.
 
-The launcher runs in this process, so that nothing stands between the processes and their end: a Ctrl-C or SIGTERM
+The launcher runs in this process, so that the processes end with it: a Ctrl-C or SIGTERM
 here is handed to each of them, and a process whose launcher is gone ends by itself (`ranks.together`).
 """
 
@@ -34,7 +34,7 @@ def launch(arguments: list[str], processes: int | None) -> int:
         raise UsageError("--launch inside a launcher: leave it out, torchrun or accelerate has started the processes.")
     if count < 2:
         raise UsageError(
-            "--launch accelerate wants two processes or more: say --num-processes N "
+            "--launch accelerate needs at least two processes: use --num-processes N "
             f"({torch.cuda.device_count()} GPUs here), or leave it out."
         )
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # we say it in a sentence

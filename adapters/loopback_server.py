@@ -3,7 +3,7 @@
     python -m harness.adapters.loopback_server --task agnews --data embedded     # prints its address
 
 The quickstart asks it as one candidate through the real client, over real HTTP, as any compatible server. It
-stands in this room because it is trained: on training rows alone; of an evaluated row it sees the prompt that
+part of this package because it is trained: on training rows alone; of an evaluated row it sees the prompt that
 every candidate gets. It runs in its own process, so that neither side's work slows the other's clock.
 """
 
@@ -94,7 +94,7 @@ def answer(classifier: Any, prompt: str) -> dict[str, Any]:
 
 
 def chunks(whole: dict[str, Any]) -> list[dict[str, Any]]:
-    """The same completion as a stream tells it: the text, the end, the usage."""
+    """The same completion as a stream: the text, the end, the usage."""
     common = {**{k: whole[k] for k in ("id", "created", "model")}, "object": "chat.completion.chunk"}
     said = {"role": "assistant", "content": whole["choices"][0]["message"]["content"]}
     return [

@@ -17,7 +17,7 @@ from harness.errors import UsageError
 
 NO_TOKEN = -1
 """The padding token of a classification head in training. A head reads the last token that is not padding; batches are
-padded on the left, so with an id that no token has the last column is read, whatever token stands there."""
+padded on the left, so with an id that no token has the last column is read, whatever the token is."""
 
 
 def load_base(files: BaseFiles, placement: Placement, recipe: Recipe, labels: tuple[str, ...]) -> Any:
@@ -72,7 +72,7 @@ def with_adapter(model: Any, recipe: Recipe) -> Any:
     if fused:
         raise UsageError(
             f"recipe: [lora] targets reach the fused weights of experts ({', '.join(fused)}), and such an adapter "
-            "could be neither asked nor merged: say --set lora.targets=all-linear, which trains the layers beside them."
+            "could be neither asked nor merged: use --set lora.targets=all-linear, which trains the layers beside them."
         )
     for parameter in wrapped.parameters():
         if parameter.requires_grad:
@@ -125,7 +125,7 @@ def check_device(recipe: Recipe, placement: Placement) -> None:
     if recipe.quantization == "nf4" and placement.device != "cpu":
         raise UsageError(f"4-bit weights run on CUDA cards and CPUs, not on {placement.device}: set quantization=none.")
     if recipe.dtype == "float16":
-        raise UsageError("float16 trains on a card only: say --set dtype=bfloat16, or float32.")
+        raise UsageError("float16 trains on a card only: use --set dtype=bfloat16, or float32.")
 
 
 def slow_on(recipe: Recipe, device: str) -> list[str]:

@@ -60,7 +60,7 @@ def check_tracker(name: str | None) -> None:
 
 @contextlib.contextmanager
 def tracked(name: str | None, workspace: Workspace, run: str) -> Iterator[None]:
-    """Say where the tracker writes, for this block only; what a person has set in the environment stays as it is."""
+    """Say where the tracker writes, for this block only; variables that are set in the environment are kept."""
     defaults = {} if name is None else _places(name, workspace, run)
     added = {key: value for key, value in defaults.items() if key not in os.environ}
     os.environ.update(added)
@@ -144,7 +144,7 @@ def prepare(options: TrainOptions, rows: Rows | None = None) -> PreparedTraining
     recipe = load_recipe(name, options.overrides)
     base = options.base or recipe.base
     if base is None:
-        raise UsageError(f"recipe {name} names no base model: say --base MODEL.")
+        raise UsageError(f"recipe {name} names no base model: use --base MODEL.")
     if recipe.objective == "head" and not task.labels:
         raise UsageError(f"recipe {name} trains a classification head, but task '{task.name}' has no label set.")
     options.check_out()
@@ -210,11 +210,11 @@ def _fit_to_start(recipe: Recipe) -> None:
     check_device(recipe, placement)
     if recipe.sharding == "fsdp2" and distributed.world() == 1:
         raise UsageError(
-            'sharding = "fsdp2" wants several processes: bench train .. --launch accelerate --num-processes N, '
+            'sharding = "fsdp2" needs several processes: bench train .. --launch accelerate --num-processes N, '
             "or --set sharding=none."
         )
     if recipe.sharding == "fsdp2" and recipe.quantization == "nf4":
-        raise UsageError("4-bit weights cannot be sharded: say --set sharding=none, or --set quantization=none.")
+        raise UsageError("4-bit weights cannot be sharded: use --set sharding=none, or --set quantization=none.")
 
 
 def _run(job: PreparedTraining, work: Path, console: Console) -> tuple[AnswerTrainer, Clock]:

@@ -153,12 +153,14 @@ def _repository(api: Any, repo: str, public: bool) -> tuple[str, bool]:
             raise
     there = api.model_info(repo)
     if not there.private and not public:
-        raise UsageError(f"{repo} exists and everybody can read it: say --public, or name another repository.")
+        raise UsageError(f"{repo} exists and is public: use --public, or name another repository.")
     return f"{api.endpoint}/{repo}", not there.private
 
 
 def _not_logged_in(repo: str) -> UsageError:
-    return UsageError(f"the Hub does not know you, so {repo} cannot be written: run `hf auth login`, or set HF_TOKEN.")
+    return UsageError(
+        f"you are not logged in at the Hub, so {repo} cannot be written: run `hf auth login`, or set HF_TOKEN."
+    )
 
 
 def _json(value: Any) -> bytes:

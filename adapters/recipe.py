@@ -58,7 +58,7 @@ class Lora(Record, frozen=True, kw_only=True, omit_defaults=False):
 class Tfidf(Record, frozen=True, kw_only=True, omit_defaults=False):
     """The classical baseline: TF-IDF and logistic regression.
 
-    ngrams: runs of up to so many words are counted. min_df: those that stand in so many rows. c: inverse strengths of
+    ngrams: longest word n-gram that is counted. min_df: those that occur in this many rows. c: inverse strengths of
     the regularisation to try; validation rows choose.
     """
 
@@ -99,7 +99,7 @@ class Recipe(Record, frozen=True, kw_only=True, omit_defaults=False):
     learning_rate: the highest one. schedule: how the learning rate moves, as transformers names it. warmup: steps
         until the highest learning rate, or a share of all steps below 1.
     optimizer: as transformers names it. weight_decay: how much the trained weights shrink in a step, times the
-        learning rate. max_grad_norm: longer gradients are shortened.
+        learning rate. max_grad_norm: maximum gradient norm (gradient clipping).
     activation_checkpointing: less memory for more time (default: where memory asks for it).
     sharding: "fsdp2" spreads the base's weights over several devices, for bases that one cannot hold.
     kernels: "auto" takes Liger's on CUDA where liger-kernel is installed, "none" never does.

@@ -1,4 +1,4 @@
-"""What people will want to see of a training, kept beside the adapter: a few targets, all lengths, a few answers."""
+"""Examples of a training, stored with the adapter: a few targets, all lengths, a few answers."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -69,7 +69,7 @@ def target_of(example: "Example", tokenizer: Any, labels: tuple[str, ...]) -> Ta
 
 
 def answers_file(work: Path, step: int) -> Path:
-    """Where the answers of a step are kept while a training goes on."""
+    """Where the answers of a step are kept during a training."""
     return work / f"answers-{step}.json"
 
 

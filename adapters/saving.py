@@ -108,7 +108,7 @@ def committed(folder: Path) -> list[Path]:
 
 
 def _state(checkpoint: Path) -> dict[str, Any] | None:
-    """Read as transformers writes it: a gradient beyond float16's numbers stands there as `Infinity` or `NaN`."""
+    """Read as transformers writes it: a gradient outside of float16's range is `Infinity` or `NaN`."""
     try:
         state = json.loads((checkpoint / STATE).read_bytes())
     except (OSError, ValueError):

@@ -89,7 +89,9 @@ def _rank(config: dict[str, Any], max_rank: int) -> list[str]:
 
 
 def _tensors(folder: Path, config: dict[str, Any]) -> list[str]:
-    """Weights in the file that are neither of the two low-rank factors (DoRA's and saved layers were told already)."""
+    """Weights in the file that are neither of the two low-rank factors (DoRA's and saved layers were reported
+    already).
+    """
     other = [
         n for n in _tensor_names(folder) if ".lora_A." not in n and ".lora_B." not in n and "lora_embedding" not in n
     ]

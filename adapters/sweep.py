@@ -36,7 +36,7 @@ VALUES = re.compile(r"""(?:\[[^\]]*\]|"[^"]*"|'[^']*'|[^,])+""")
 """Values between commas; commas within a TOML list or text do not part them."""
 
 NOT_SWEPT = {
-    "seed": "say --seeds N",
+    "seed": "use --seeds N",
     "rows_seed": "all candidates learn from, and are ranked on, the same draw of rows",
     "validation_rows": "candidates can only be ranked on the same validation rows",
     "objective": "train each recipe on its own, and let `bench run` compare them",
@@ -77,7 +77,7 @@ def swept_fields(sweeps: tuple[str, ...]) -> dict[str, list[str]]:
         if key in found:
             raise UsageError(f"--sweep {key} is given twice: name all its values in one, split by commas.")
         if len(values) < 2:
-            raise UsageError(f"--sweep {sweep} names one value: say --set {sweep}, or name several, split by commas.")
+            raise UsageError(f"--sweep {sweep} names one value: use --set {sweep}, or name several, split by commas.")
         found[key] = values
     return found
 
@@ -246,7 +246,7 @@ def _finished(workspace: Workspace, group_id: str) -> dict[int, Path]:
 
 
 def _ranked(plan: SweepPlan, started: Started, done: dict[int, Path], workspace: Workspace) -> SweepResult:
-    """Rank, tell every adapter of the group how it fared, and mark the best one current."""
+    """Rank, store the result with every adapter of the group, and mark the best one current."""
     manifests = {number: read_manifest(folder) for number, folder in done.items()}
     trainings = [_training(p, manifests.get(p.number), plan, started) for p in plan.points]
     candidates = rank(trainings, plan.metric.direction, proportion=plan.metric.proportion)
@@ -292,7 +292,7 @@ def _training(point: Point, manifest: AdapterManifest | None, plan: SweepPlan, s
 
 
 def _facts(group: Group, candidate: Candidate, training: Training) -> dict[str, Any]:
-    """What an adapter's manifest says of its group; all of it stands in the group file beside it."""
+    """What an adapter's manifest says of its group; all of it is in the group file next to it."""
     return {
         "id": group.id,
         "number": training.number,
@@ -302,7 +302,7 @@ def _facts(group: Group, candidate: Candidate, training: Training) -> dict[str, 
         "seeds": list(group.seeds),
         "rank": candidate.rank,
         "chosen": training.adapter == group.chosen,
-        "chosen_on": f"{group.rows} validation rows carved from train, by {group.metric}",
+        "chosen_on": f"{group.rows} validation rows taken from train, by {group.metric}",
         "mean": candidate.mean,
         "sd": candidate.sd,
         "interval": None if candidate.low is None else [candidate.low, candidate.high],

@@ -41,7 +41,7 @@ def backend_table(manifest: AdapterManifest, hosted: HostedTraining) -> list[str
 def work(hosted: HostedTraining) -> str:
     """What the provider says it did."""
     epochs = f"{hosted.epochs} epochs" if hosted.epochs is not None else "epochs not told"
-    tokens = f"{hosted.trained_tokens:,}" if hosted.trained_tokens is not None else "an untold number of"
+    tokens = f"{hosted.trained_tokens:,}" if hosted.trained_tokens is not None else "an unknown number of"
     return f"{epochs}, {tokens} trained tokens, job {hosted.job}"
 
 
@@ -98,11 +98,11 @@ def _work(manifest: AdapterManifest) -> str:
 def ranked(group: Group) -> str:
     """What a group tried, ranked, and how far seeds alone move the score."""
     count = f"{group.tried} trainings" if group.swept else f"{len(group.seeds)} seeds"
-    lines = [f"{count}, ranked by {group.metric} on {group.rows:,} validation rows carved from the training split:"]
+    lines = [f"{count}, ranked by {group.metric} on {group.rows:,} validation rows taken from the training split:"]
     lines += _candidates(group) if group.swept else _seeds(group)
     lines += [f"  spread over seeds: {spread(group.candidates[0])}"] if len(group.seeds) > 1 else []
     failed = [t for c in group.candidates for t in c.trainings if t.failed]
-    lines += [f"  training {t.number} was given up: {t.failed}" for t in failed]
+    lines += [f"  training {t.number} was aborted: {t.failed}" for t in failed]
     return "\n".join([*lines, group.caution()])
 
 
@@ -112,7 +112,7 @@ def spread(candidate: Candidate) -> str:
     if candidate.mean is None or len(scores) < 2:
         return "unknown: fewer than two seeds finished"
     if candidate.low is None:
-        return f"mean {candidate.mean:.3f}, all equal: so few cannot tell an interval"
+        return f"mean {candidate.mean:.3f}, all equal: too few for an interval"
     free = len(scores) - 1
     return (
         f"mean {candidate.mean:.3f}, sd {candidate.sd:.3f}, {candidate.least:.3f} to {candidate.most:.3f}, "

@@ -15,7 +15,7 @@ from harness.task_loading import load_task
 class TrainOptions:
     """What `bench train` was asked; None means the recipe's or task's own.
 
-    track: a tracker that is told the course of the training as well.
+    track: an experiment tracker that also logs the training.
     group: what the manifest says of the group of trainings this one belongs to; its adapter becomes current only
     when the group is ranked. max_cost: USD that a hosted training may cost.
     """

@@ -174,7 +174,7 @@ class Interrupt(transformers.TrainerCallback):
         self.asked = False
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Stop where a person asked for it."""
+        """Stop if the user asked for it."""
         if self.asked:
             control.should_save = control.should_training_stop = True
 

@@ -36,7 +36,9 @@ class Example(NamedTuple):
 def encode(
     task: Task, samples: list[Sample], renderer: Renderer, recipe: Recipe, context: int
 ) -> tuple[list[Example], list[str]]:
-    """Tokenise rows. Returns the examples and remarks; raises UsageError for rows too long (unless told otherwise)."""
+    """Tokenise rows. Returns the examples and remarks; raises UsageError for rows too long (unless options say
+    otherwise).
+    """
     room = min(recipe.max_length or context, context)
     requests = [build_request(task, sample) for sample in samples]
     if recipe.objective == "head":

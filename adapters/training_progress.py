@@ -61,7 +61,7 @@ class TrainingProgress(TrainerCallback):
             )
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Leave the finished bar standing."""
+        """Keep the finished bar visible."""
         self.close()
 
     def close(self) -> None:

@@ -125,7 +125,7 @@ def _without_bad_targets(task: Task, where: str, samples: list[Sample], remarks:
 def _without_evaluation_rows(
     task: Task, location: str | None, samples: list[Sample], remarks: list[str]
 ) -> list[Sample]:
-    """Rows that also stand in the evaluation split beside this one must not be learned."""
+    """Rows that are also in the evaluation split beside this one must not be learned."""
     if _is_one_file(location):  # no evaluation split is known here; `run` checks its rows against ours
         remarks.append(
             f"{location} is one file without splits: all its rows are training rows. Evaluate on others "
@@ -143,7 +143,7 @@ def _without_evaluation_rows(
     shared = [s.id for s in samples if row_id(s) in evaluated]
     if shared:
         named = ", ".join(shared[:SHOWN])
-        remarks.append(f"{len(shared)} training rows also stand in the evaluation split and are left out: {named}.")
+        remarks.append(f"{len(shared)} training rows are also in the evaluation split and are left out: {named}.")
     kept = [s for s in samples if row_id(s) not in evaluated]
     training, tested = (
         Signatures.of(build_request(task, s).passage_texts() for s in rows) for rows in (kept, evaluation)
@@ -151,8 +151,8 @@ def _without_evaluation_rows(
     near = find_overlap(tested, training, "the training rows").rows
     if near:
         remarks.append(
-            f"{len(near)} of {len(evaluation)} evaluation rows nearly repeat a training row; they stay in, and a run "
-            "shows its figures without them too."
+            f"{len(near)} of {len(evaluation)} evaluation rows are near duplicates of training rows; they stay in, and "
+            "a run shows its figures without them too."
         )
     return kept
 

@@ -57,7 +57,7 @@ class Validation:
 
     def measure(self, model: Any, tokenizer: Any) -> dict[str, float]:
         """The task's headline metric, where it is a mean over rows, the format error rate, and the share of the
-        commonest label among the answers.
+        most frequent label among the answers.
 
         Not a number where no row has a value: then no checkpoint is better for it.
         """

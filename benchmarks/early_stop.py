@@ -58,7 +58,7 @@ def replayed(path: Path, candidate: str, reference: str, runs: int) -> None:
     found = [simulate(rng.permutation(d)) for _ in range(runs)]
     fixed = rows_for_margin(MARGIN, float((d != 0).mean()), max(0.0, -float(d.mean())))
     print(f"{candidate} against {reference}: {len(d)} rows, difference {100 * d.mean():+.2f} points")
-    print(line("orders drawn anew", found, fixed))
+    print(line("redrawn orders", found, fixed))
 
 
 def main() -> None:

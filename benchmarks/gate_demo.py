@@ -1,4 +1,4 @@
-"""The gate on adapters that were really trained: an equal one of another seed passes, a worsened one is stopped.
+"""The gate on trained adapters: an equal one of another seed passes, a worsened one is stopped.
 
     python benchmarks/gate_demo.py --data PATH/agnews --out DIR     # train.csv and test.csv; a few CPU-minutes
 

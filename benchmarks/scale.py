@@ -3,7 +3,7 @@
     python benchmarks/scale.py rows --rows 100000 1000000 5000000
     python benchmarks/scale.py workers --workers 1 2 4
 
-`rows` asks made-up rows of a recording and shows rows/s million by million, and peak memory; `workers`
+`rows` asks synthetic rows of a recording and shows rows/s million by million, and peak memory; `workers`
 (scale_workers.py) feeds Ray workers whose work is a sleep.
 
 Rows, recording and run lie in --work (5,000,000 rows: about 8 GB), which is removed afterwards.

@@ -10,14 +10,14 @@ from harness.files import read_record
 from harness.records import Record
 
 GROUP = "group.json"
-"""Stands beside the weights of every adapter of a finished group."""
+"""Stored with the weights of every adapter of a finished group."""
 
 
 class Training(Record, frozen=True, kw_only=True, omit_defaults=False):
     """One training of a group.
 
     number: from 1, in the order of training. score: the group's metric at the checkpoint that was kept, of
-    step `step`. failed: why there is no adapter (a loss that became no number), else "".
+    step `step`. failed: why there is no adapter (a loss that became NaN), else "".
     """
 
     number: int
@@ -33,7 +33,7 @@ class Candidate(Record, frozen=True, kw_only=True, omit_defaults=False):
     """One point of the grid with all its seeds.
 
     mean, sd (n - 1), least and most are over the seeds that finished; low and high are Student's 95 % interval
-    of the mean with n - 1 degrees of freedom: None with a single seed, or equal scores, which do not tell it.
+    of the mean with n - 1 degrees of freedom: None with a single seed, or equal scores, which give no interval.
     """
 
     rank: int
@@ -55,7 +55,7 @@ class Candidate(Record, frozen=True, kw_only=True, omit_defaults=False):
 class Group(Record, frozen=True, kw_only=True, omit_defaults=False):
     """Everything that was tried, and what was chosen of it.
 
-    candidates: best first. rows: the validation rows that ranked them, the same for all (`fingerprint`), carved
+    candidates: best first. rows: the validation rows that ranked them, the same for all (`fingerprint`), taken
     from the training split. evaluations: how often each training was asked at most. chosen: an adapter's id.
     """
 
@@ -82,7 +82,7 @@ class Group(Record, frozen=True, kw_only=True, omit_defaults=False):
         asked = f", each at its best of up to {self.evaluations} evaluations" if self.evaluations > 1 else ""
         return (
             f"The chosen score is the best of {places}{asked}, all on the same {self.rows:,} validation rows: "
-            "it flatters. The evaluation split had no part in it; bench run measures there."
+            "it flatters. The evaluation split was not used in it; bench run measures there."
         )
 
 

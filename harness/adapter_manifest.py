@@ -18,7 +18,7 @@ MANIFEST = "manifest.json"
 WEIGHTS = "adapter_model.safetensors"
 PEFT_CONFIG = "adapter_config.json"
 BASELINE = "tfidf"
-"""What stands in the place of a base model where a classical baseline was trained."""
+"""The value of `base` for a classical baseline."""
 
 ROWS = "rows.json"
 """Ids (hashes of the inputs) of the rows an adapter learned from: {"train": [..], "validation": [..]}."""
@@ -27,7 +27,8 @@ ROWS = "rows.json"
 class HostedTraining(Record, frozen=True, kw_only=True, omit_defaults=False):
     """What a provider did: where and as which job, what it chose, and what it costs by the list.
 
-    trained_tokens: as billed. usd_per_million, price_as_of: of trained tokens, and the price's date. None: not told.
+    trained_tokens: as billed. usd_per_million, price_as_of: of trained tokens, and the price's date. None: not
+    reported.
     """
 
     base_url: str
@@ -44,7 +45,7 @@ class HostedTraining(Record, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class AdapterManifest(Record, frozen=True, kw_only=True, omit_defaults=False):
-    """Everything that made an adapter; stands beside its weights as `manifest.json`.
+    """Everything that an adapter depends on; stored with its weights as `manifest.json`.
 
     schema: version of the file. id: of the adapter. task: its name. task_version: of its parser. labels: the closed set
     of answers. recipe_name: as given. recipe: all its fields. objective: what was trained. decode: how answers are
@@ -171,7 +172,7 @@ def foreign_adapter(folder: Path) -> str:
     base = str(config.get("base_model_name_or_path") or "BASE")
     return (
         f"{folder} is a PEFT adapter ({config.get('peft_type') or 'of unknown kind'}) for {base} that Bench did not "
-        f"train (it holds no {MANIFEST}). To ask it, merge it with PEFT and name the merged folder as the model: "
+        f"train (it holds no {MANIFEST}). To use it, merge it with PEFT and name the merged folder as the model: "
         f"PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained({base!r}), {str(folder)!r})"
         ".merge_and_unload().save_pretrained(OUT), and save the base's tokenizer to OUT too."
     )
@@ -254,7 +255,7 @@ def find_current(workspace: Workspace, task: str, base: str, train: str | None =
         return workspace.adapters / found
     train = train or f"bench train --task {task} --base {base}"
     others = [b for b in of_task if b not in (base_key(base), BASELINE)]
-    hint = f" (there is one for {others[0]}: say --base {others[0]})" if others else ""
+    hint = f" (there is one for {others[0]}: use --base {others[0]})" if others else ""
     raise UsageError(f"no adapter for task '{task}' on base {base} in {workspace.adapters}{hint}: run `{train}` first.")
 
 

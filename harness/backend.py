@@ -33,12 +33,12 @@ class RunRequirements(Record, frozen=True, kw_only=True):
 class RunContext:
     """What the backends of one run are given.
 
-    use_cache: the answer cache may be read and written. resuming: the run goes on from an earlier session.
+    use_cache: the answer cache may be read and written. resuming: the run continues from an earlier session.
     probing: this backend is asked one row at a time for its latency (no cache; first-token times wanted).
     shared: objects that several backends of the run use together, by key (one local engine per base model).
     progress: told (backend, done, total) while answers are made out of sight (a batch at a provider).
     task: as it was typed (a file or a name): what an advice names. config: the settings file.
-    remark: told a sentence for people while a run goes on (a worker was lost, a server joined).
+    remark: told a sentence for people during a run (a worker was lost, a server joined).
     """
 
     workspace: Workspace
@@ -107,7 +107,7 @@ class Backend(Protocol):
     def stream(self, requests: AsyncIterator[Request], state_dir: Path) -> AsyncIterator[Completion]:
         """Answer requests, in any order, each exactly once.
 
-        How it batches, limits or retries is the backend's own affair; `state_dir` keeps its notes (batch
+        How it batches, limits or retries is the backend's responsibility; `state_dir` keeps its notes (batch
         ids) across a kill. Raises BackendStopped when nothing further can be answered: requests not yet
         sent then have no completion.
         """

@@ -11,7 +11,7 @@
     |- IncompleteRunError         exit 3: rows are missing, or too many infrastructure errors
     |- BackendStopped             exit 3: a fatal answer ended this backend; `kind` names the reason
     |- NotComparableError         exit 4: results that must not be compared, or no baseline
-    |- TrainingError              exit 2, or 3 where a process was lost: a training that cannot go on
+    |- TrainingError              exit 2, or 3 where a process was lost: a training that cannot continue
     `- InterruptedRunError        exit 130: Ctrl-C; what was answered is on disk
 
 Code that calls Bench from Python catches the narrowest class that it means; every class is exported by `harness`.
@@ -101,7 +101,7 @@ class InterruptedRunError(BenchError):
 
 
 class TrainingError(BenchError):
-    """A training that cannot go on."""
+    """A training that cannot continue."""
 
 
 class BackendStopped(BenchError):  # noqa: N818  (an event of a run, not a failure of the program)

@@ -60,7 +60,7 @@ def lock(file: BinaryIO, held: str, *, wait: bool = False) -> None:
     with the clause `held`."""
     try:
         import fcntl
-    except ImportError:  # Windows: no advisory locks; one writer is then the person's own care
+    except ImportError:  # Windows: no advisory locks; concurrent writers are then not detected
         return
     try:
         fcntl.flock(file.fileno(), fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

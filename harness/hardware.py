@@ -43,7 +43,7 @@ def versions() -> dict[str, str]:
 def hardware() -> dict[str, Any]:
     """The machine: "os", "machine", "cpu", "cores" (usable by this process), "memory_bytes", "gpus" (names).
 
-    "memory_bytes" is left out where the system does not tell.
+    "memory_bytes" is left out where the system does not report it.
     """
     facts: dict[str, Any] = {
         "os": f"{platform.system()} {platform.release()}",

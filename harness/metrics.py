@@ -70,7 +70,7 @@ class Metric(Record, frozen=True, kw_only=True):
     def same_measure(self, other: "Metric") -> bool:
         """Whether values of both may be held against each other.
 
-        Range and unit must agree only where both declare them. Functions of a table are computed anew from the rows
+        Range and unit must agree only where both declare them. Functions of a table are recomputed from the rows
         of both sides, so their versions need not agree.
         """
 

@@ -1,4 +1,4 @@
-"""Paths and addresses of one machine, which mean nothing elsewhere and tell of who wrote them."""
+"""Paths and addresses of one machine, which are meaningless elsewhere and identify their author."""
 
 import html
 import json
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 PUBLIC = ("api.openai.com",)
-"""Servers whose address tells nothing of the user."""
+"""Servers whose address reveals nothing about the user."""
 
 ADDRESS = "(address left out)"
 
@@ -49,7 +49,7 @@ def private_texts(records: Iterable[Any]) -> dict[str, str]:
 
 
 def without_private(page: str, private: dict[str, str]) -> str:
-    """A page or text with the private texts replaced, as they stand, as HTML and as JSON."""
+    """A page or text with the private texts replaced: verbatim, as HTML and as JSON."""
     for text in sorted(private, key=len, reverse=True):
         for written in {text, html.escape(text), json.dumps(text)[1:-1], json.dumps(text).replace("/", "\\/")[1:-1]}:
             page = page.replace(written, html.escape(private[text]))

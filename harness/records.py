@@ -1,6 +1,6 @@
 """The records every part of Bench exchanges: what is asked, what came back, what it is worth.
 
-All are frozen and serialise to JSON as they stand. Backends know no tasks, scores know no models.
+All are frozen and serialise to JSON directly. Backends know no tasks, scores know no models.
 """
 
 from collections.abc import Iterable
@@ -117,7 +117,7 @@ class Request(Record, frozen=True, kw_only=True):
         return digest({k: v for k, v in msgspec.structs.asdict(self).items() if k not in without})
 
     def passage_texts(self) -> list[str]:
-        """The row's own texts, in the order in which they stand in the prompt."""
+        """The row's own texts, in the order of the prompt."""
         return [self.messages[p.message].content[p.start : p.end] for p in self.passages]
 
 
@@ -198,7 +198,7 @@ class Completion(Record, frozen=True, kw_only=True):
 
 
 class Lenient(Record, frozen=True, kw_only=True):
-    """What a lenient parser finds in an answer; stands beside the strict verdict, never instead of it.
+    """What a lenient parser finds in an answer; is next to the strict verdict, never instead of it.
 
     answer: as parsed; None where nothing was found. correct: the verdict on it; None where the task has no right
     answer.
@@ -272,7 +272,7 @@ def numbered(sample: Sample, k: int) -> Sample:
 class BackendIdentity(Record, frozen=True, kw_only=True):
     """What answered: stored in the manifest, part of the cache key, and what decides whether runs are comparable.
 
-    kind: of the backend, as in bench.toml. model: its id or path. decode: how an answer is taken from the model.
+    kind: of the backend, as in bench.toml. model: its id or path. decode: how an answer is obtained from the model.
     adapter: its id. adapter_sha256, base_sha256: of the weights. price: USD per million tokens as used.
     device_hour_usd: price of an hour of the device. training_usd: USD that training the adapter took, with all
     `trainings` that it was chosen from. trainings: how many those are. retired: the model's shut-down date, where one
@@ -294,8 +294,8 @@ class BackendIdentity(Record, frozen=True, kw_only=True):
 
 
 def user_message(head: str, *own: tuple[str, str]) -> tuple[tuple[Message, ...], tuple[InputSpan, ...]]:
-    """The messages and passages of a request that is one user message: `head`, then each own text with what stands
-    behind it.
+    """The messages and passages of a request that is one user message: `head`, then each own text with the
+    text after it.
 
     `user_message("Q: ", (question, " A: "), (answer, "\\nRight?"))` marks question and answer.
     """

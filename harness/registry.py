@@ -1,6 +1,6 @@
 """Finding tasks and backends by name: entry points first, `package:Class` or `./file.py:Class` else.
 
-Nothing is imported until it is asked for; a plugin that cannot be loaded is told in one sentence.
+Nothing is imported until it is asked for; a plugin that cannot be loaded is reported in one sentence.
 """
 
 import importlib
@@ -25,7 +25,7 @@ def names(group: str) -> dict[str, EntryPoint]:
 
 
 def find(group: str, word: str) -> Any:
-    """The class a person means: a registered name, `package.module:Class`, or `./file.py:Class`.
+    """The class that a name refers to: a registered name, `package.module:Class`, or `./file.py:Class`.
 
     Raises UsageError: unknown name (with the nearest), no such file or class, or a plugin that fails to load.
     """

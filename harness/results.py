@@ -108,7 +108,7 @@ class BackendResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     any denominator); error_examples: the first message of each kind; missing: never sent; stopped: why the backend
     ended early; format_errors: rows by kind; cut_off_thinking: answers that the length limit ended before the model had
     done with its reasoning; only_reasoning: answers that ended by themselves and hold reasoning alone; contaminated:
-    evaluated rows that also stand in the adapter's training rows (None: not known); clean: the metrics without those
+    evaluated rows that are also in the adapter's training rows (None: not known); clean: the metrics without those
     rows (empty where there are none); servers: by URL, where there were several.
     """
 
@@ -241,7 +241,7 @@ class ReplacementVerdict(Record, frozen=True, kw_only=True, omit_defaults=False)
 
 
 class ConstantAnswer(Record, frozen=True, kw_only=True, omit_defaults=False):
-    """What always giving the commonest label of the evaluated rows would score: the metrics of the task by name."""
+    """What always giving the most frequent label of the evaluated rows would score: the metrics of the task by name."""
 
     label: str
     accuracy: float
@@ -253,7 +253,7 @@ FindingKind = Literal["one answer", "not better than constant", "not shown bette
 
 
 class AnswerFinding(Record, frozen=True, kw_only=True, omit_defaults=False):
-    """Answers that no working candidate gives: one answer everywhere, no better than a constant, or another's answers.
+    """Signs of a broken candidate: one answer everywhere, no better than a constant, or another's answers.
 
     backends: whose answers; rows: rows looked at; count: of these, answers that are the one, rows with equal answers,
     or rows that are right; answer: the one label, or the label of the constant; sentence: the finding in words.

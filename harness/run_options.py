@@ -40,29 +40,29 @@ class RunOptions(Record, frozen=True, kw_only=True):
             "PATH",
         ),
     ] = None
-    limit: Annotated[Positive | None, _about("Only N rows: a seeded sample with the class shares.", "N")] = None
-    seed: Annotated[int, _about("Seed of every choice.", "S", default=True)] = 0
+    limit: Annotated[Positive | None, _about("Use N rows only: a seeded sample, stratified by class.", "N")] = None
+    seed: Annotated[int, _about("Random seed.", "S", default=True)] = 0
     base: Annotated[str | None, _about("Base model of all local backends: a Hub id or a folder.", "MODEL")] = None
-    repeats: Annotated[Positive, _about("Ask every row K times.", "K")] = 1
+    repeats: Annotated[Positive, _about("Answers per row.", "K")] = 1
     probe_rows: Annotated[
         NotNegative,
-        _about("First ask N rows of each backend one at a time, to measure latency.", "N", flag="--latency-probe"),
+        _about("Measure latency first: N rows of each backend, one at a time.", "N", flag="--latency-probe"),
     ] = 0
-    max_cost: Annotated[Amount | None, _about("Stop before the run incurs more.", "USD")] = None
-    use_cache: Annotated[bool, _about("Ask again what the answer cache knows.", flag="--no-cache")] = True
-    batch: Annotated[bool, _about("Paid backends use their batch API: half the price, hours of time.")] = False
+    max_cost: Annotated[Amount | None, _about("Stop before the run costs more.", "USD")] = None
+    use_cache: Annotated[bool, _about("Do not use cached answers.", flag="--no-cache")] = True
+    batch: Annotated[bool, _about("Use the batch API of paid backends: half the price, takes hours.")] = False
     executor: Annotated[Literal["process", "ray"] | None, _about("Where local models run.")] = None
-    workers: Annotated[Positive | None, _about("Ray workers that hold each local model.", "N")] = None
-    shots: Annotated[NotNegative, _about("K solved rows before each question.", "K")] = 0
+    workers: Annotated[Positive | None, _about("Ray workers per local model.", "N")] = None
+    shots: Annotated[NotNegative, _about("K few-shot examples before each prompt.", "K")] = 0
     prompt: Annotated[str | None, _about("Another prompt: a Jinja template.", "FILE", path="file")] = None
-    probe: Annotated[Probe | None, _about("Ask without the rows' own texts: finds leaks.")] = None
+    probe: Annotated[Probe | None, _about("Leak probe: send prompts without the rows' own texts.")] = None
     fail_on_contamination: Annotated[bool, _about("Refuse rows that a candidate was trained on.")] = False
     embedding: Annotated[str | None, _about("Compare open answers with their references by this model.", "MODEL")] = (
         None
     )
     early_stop: Annotated[
         str | None,
-        _about("Stop asking a backend once the gate's question against this is answered.", "BASELINE|RUN|BACKEND"),
+        _about("Stop a backend once the gate against this is decided.", "BASELINE|RUN|BACKEND"),
     ] = None
     incumbent: Annotated[
         str | None,
@@ -95,7 +95,7 @@ class RunOptions(Record, frozen=True, kw_only=True):
 
 
 SESSION_OPTIONS = ("max_cost", "use_cache", "embedding")
-"""Options of one session, which resuming a run takes anew; all others are fixed by the run's manifest."""
+"""Options of one session, which resuming a run takes again; all others are fixed by the run's manifest."""
 
 
 class RunKeywords(TypedDict, total=False):

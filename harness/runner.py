@@ -90,7 +90,7 @@ def resume(
     embedding: str | None = None,
     observer: Observer | None = None,
 ) -> RunLog:
-    """Finish a run: ask what has no answer, pay for nothing twice, write the summary anew.
+    """Finish a run: ask what has no answer, pay for nothing twice, rewrite the summary.
 
     Everything comes from the manifest but secrets, limits and `max_cost` (which counts earlier sessions).
     embedding: as in `run`; answers that are there already can be compared by it later, or by another.

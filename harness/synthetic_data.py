@@ -1,8 +1,8 @@
 """Rows from a teacher: any backend answers, the task's own rules decide which answers may be learned from.
 
 A teacher gets the very requests that a run sends, so it never sees a right answer; where the data has one, an
-answer that misses it is not taught. Everything asked stands in OUT/teacher as ordinary runs: the same command
-goes on where it stopped.
+answer that misses it is not taught. All requests are in OUT/teacher as ordinary runs: the same command
+continues where it stopped.
 """
 
 from collections import Counter
@@ -82,7 +82,7 @@ class SyntheticDataOptions(Record, frozen=True, kw_only=True):
 
 
 class Provenance(Record, frozen=True, kw_only=True, omit_defaults=False):
-    """What came of it; stands beside the rows as `provenance.json`.
+    """The outcome; stored with the rows as `provenance.json`.
 
     invalid: answers not taken, by kind, over all rounds; dropped: rows, by reason. cost in USD; list None: unknown.
     """
@@ -175,7 +175,7 @@ class SyntheticDataRun:
         return found
 
     def _answers(self, samples: list[Sample]) -> dict[str, str]:
-        """Row id -> an answer that may be learned from; what fails is asked again, at most ROUNDS times."""
+        """Row id -> an answer that may be learned from; what fails is sent again, at most ROUNDS times."""
         accepted: dict[str, str] = {}
         todo = samples
         for turn in range(ROUNDS):
@@ -210,7 +210,7 @@ class SyntheticDataRun:
             self.budget.spent += plan.log.incurred(teacher)
         context = RunContext(workspace=self.workspace, budget=self.budget, resuming=plan.log is not None)
         backends = make_backends(plan.manifest.backend_settings, task.name, context)
-        again = "the same command goes on from here"
+        again = "the same command continues from here"
         try:
             log = run_coroutine(run_backends(plan, backends, {}, self.observer, lambda identities: Findings()))
         except KeyboardInterrupt:
@@ -224,7 +224,7 @@ class SyntheticDataRun:
         return lines
 
     def _split(self, samples: list[Sample]) -> dict[str, list[Sample]]:
-        """Rows of one group on one side; evaluation rows that nearly repeat a training row are dropped."""
+        """Rows of one group on one side; evaluation rows that are near duplicates of a training row are dropped."""
         splits: dict[str, list[Sample]] = {"train": [], "test": []}
         for sample in samples:
             side = digest([self.order.seed, sample.group if sample.group is not None else sample.id])

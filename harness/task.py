@@ -18,20 +18,30 @@ class Task(Protocol):
     (`--task ./mine.py:MyTask`). See docs/write-a-task.md.
     """
 
-    name: str
-    """As typed after `--task`."""
+    @property
+    def name(self) -> str:
+        """As typed after `--task`."""
+        ...
 
-    version: str
-    """Of the parser and scoring rules; runs of different versions are not comparable."""
+    @property
+    def version(self) -> str:
+        """Of the parser and scoring rules; runs of different versions are not comparable."""
+        ...
 
-    labels: tuple[str, ...]
-    """The closed set of answers; empty for open answers."""
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The closed set of answers; empty for open answers."""
+        ...
 
-    metrics: tuple[Metric, ...]
-    """The first is the headline."""
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The first is the headline."""
+        ...
 
-    recipe: str
-    """The recipe that `bench train` takes when none is named."""
+    @property
+    def recipe(self) -> str:
+        """The recipe that `bench train` takes when none is named."""
+        ...
 
     def samples(self, source: DataSource) -> Iterable[Sample]:
         """The rows of one split, in file order. Raises UsageError naming file and line of a bad row."""

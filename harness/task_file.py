@@ -38,7 +38,7 @@ class TaskFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     separates the values of its CSV files (default: found by their first lines).
     labels: the closed set of answers. values: label for each value that the data holds in its place, as in 0 = "no".
     pattern: regular expression of a whole answer; its first group, if any, is the answer. schema: JSON schema of the
-    answer; a reference is then JSON, as text or as it stands. target: template of the answer to train on, which may
+    answer; a reference is then JSON, as text or as an object. target: template of the answer to train on, which may
     name any column (default: the reference). group: column that joins rows which are not independent. slices: columns
     by which results are split. metrics: what is reported, the first is the headline. positive: the label that f1,
     precision and recall are about. max_tokens: most tokens of an answer (0: enough for the longest label; else by the
@@ -95,7 +95,7 @@ class FileTask:
             yield self._sample(row, source.split)
 
     def _own_data(self, name: str, split: str) -> Path:
-        """The task file's own data, which lies beside or below it: a task from elsewhere reads nothing else."""
+        """The task file's own data, which lies beside or below it: a downloaded task reads nothing else."""
         home, place = self.path.parent.resolve(), self.path.parent / name
         try:
             inside = place.resolve().is_relative_to(home)
@@ -180,7 +180,9 @@ def _name(file: TaskFile, path: Path) -> str:
     """The task's name. Raises UsageError for one that would lead a run directory out of the workspace."""
     name = file.name or path.stem
     if "/" in name or "\\" in name or name.startswith(".") or not name.isprintable():
-        raise SettingsError(f"{path}: '{name}' cannot name a task, for folders bear its name: set another with `name`.")
+        raise SettingsError(
+            f"{path}: '{name}' cannot name a task, because folders are named after it: set another with `name`."
+        )
     return name
 
 

@@ -14,7 +14,7 @@ def count_noun(count: int | float, noun: str, plural: str | None = None) -> str:
 
 
 def agreeing(count: int | float, word: str, plural: str | None = None) -> str:
-    """A word as it stands beside a count: `row` for 1, else its plural (verbs and pronouns too: `is`, `are`)."""
+    """A word in agreement with a count: `row` for 1, else its plural (verbs and pronouns too: `is`, `are`)."""
     if count == 1:
         return word
     return plural or IRREGULAR.get(word) or (word[:-1] + "ies" if word.endswith("ry") else f"{word}s")

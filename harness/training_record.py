@@ -84,12 +84,12 @@ LEAST_ROWS = 20
 
 NEARLY_ALL = 0.95
 ANSWER_SHARE = "commonest_answer_share"
-"""Key of `metrics` (behind "validation_"): the share of the commonest answer."""
+"""Key of `metrics` (behind "validation_"): the share of the most frequent answer."""
 
 
 def constant_facts(task: Task, references: Sequence[str]) -> dict[str, Any]:
-    """For the manifest's `selection`: what always giving the commonest label of the validation rows would score; empty
-    where the headline metric is not right or wrong by label."""
+    """For the manifest's `selection`: what always giving the most frequent label of the validation rows would score;
+    empty where the headline metric is not right or wrong by label."""
     if not task.labels or not references or task.metrics[0].row_value != "correct":
         return {}
     label, count = Counter(references).most_common(1)[0]
@@ -97,7 +97,9 @@ def constant_facts(task: Task, references: Sequence[str]) -> dict[str, Any]:
 
 
 def commonest_share(answers: Iterable[str | None]) -> float | None:
-    """The share of the commonest label among answers; None without answers, or where the commonest is no label."""
+    """The share of the most frequent label among answers; None without answers, or where the most frequent is no
+    label.
+    """
     counts = Counter(answers)
     if not counts:
         return None

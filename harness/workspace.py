@@ -40,7 +40,7 @@ class Workspace:
         return [path.parent for path in manifests]
 
     def find_run(self, word: str) -> Path:
-        """The run a person means by a path, a (short) id, `last`, or a URL of object storage, from where it is fetched.
+        """The run named by a path, a (short) id, `last`, or a URL of object storage, from where it is fetched.
         Raises UsageError."""
         if is_url(word):
             from harness.runs.object_storage import fetch_run

@@ -1,1 +1,1 @@
-"""What people look at: terminal tables and HTML."""
+"""Reports: terminal tables and HTML."""

@@ -58,7 +58,7 @@ def statements(found: RunComparison, metrics: Mapping[str, Metric]) -> list[Stat
             continue
         metric = metrics.get(verdict.metric) or Metric(name=verdict.metric)
         lines = verdict_details(verdict, metric)
-        if said and verdict.margin_source == DEFAULT_SOURCE:  # whose the margin is stands below the first two sides
+        if said and verdict.margin_source == DEFAULT_SOURCE:  # the source of the margin is below the first two sides
             lines = lines[:-1]
         details = tuple(visible_line(line, 600) for line in lines)
         said.append(Statement(visible_line(verdict_sentence(verdict, metric), 600), details))

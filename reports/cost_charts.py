@@ -73,7 +73,7 @@ def _against(
             if found.low is not None and found.high is not None:
                 ax.plot([place.price] * 2, [scale * found.low, scale * found.high], color=seen[n].colour, lw=1.8)
             ax.plot([place.price], [scale * place.worth], seen[n].marker, color=seen[n].colour, ms=7)
-            # names of neighbours stand on different sides of their points
+            # labels of neighbours are on different sides of their points
             ax.annotate(
                 label(n), (place.price, scale * place.worth), (8, -12 if i % 2 else 6), textcoords="offset points"
             )
@@ -167,8 +167,8 @@ def volume(summary: Summary, rented: set[str]) -> Chart | None:
         ax.tick_params(length=0, which="both")
 
     first = points[1.0]
-    said = f"Training has paid for itself after {rounded(first)} answers" if first else "Training never pays for itself"
-    idle_says = f" A rented device costs the same when it idles: the band reaches to {shares[-1]:.0%} use."
+    said = f"Training breaks even after {rounded(first)} answers" if first else "Training never breaks even"
+    idle_says = f" A rented device costs the same when idle: the band reaches to {shares[-1]:.0%} use."
     rings = " Rings mark the break-even points." if known else ""
     return Chart(
         name="volume",

@@ -148,7 +148,7 @@ def _fleet(name: str, found: dict[str, ServerResult]) -> Grid:
         TableColumn(title="share %"),
         TableColumn(title="p50 ms", hint="of a request under load"),
         TableColumn(title="p95 ms"),
-        TableColumn(title="failed attempts", hint="asked again, here or elsewhere"),
+        TableColumn(title="failed attempts", hint="sent again, to this or another server"),
     )
     rows = tuple(
         (
@@ -219,7 +219,7 @@ def preferences(found: "list[Preference]", agreements: "list[Agreement]") -> lis
     )
     grids = [
         Grid(
-            caption="Which answer is better (rows; a row goes to whom more judges preferred)",
+            caption="Which answer is better (rows; a row counts for the answer that more judges preferred)",
             columns=columns,
             rows=rows,
         )
@@ -230,7 +230,7 @@ def preferences(found: "list[Preference]", agreements: "list[Agreement]") -> lis
         judges = tuple(TableColumn(title=t, numeric=False) for t in ("a", "b", "judge", "and"))
         grids.append(
             Grid(
-                caption="How far the judges agree",
+                caption="Agreement of judges",
                 columns=(*judges, *(TableColumn(title=t) for t in titles)),
                 rows=cells,
             )

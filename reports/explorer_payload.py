@@ -1,6 +1,6 @@
 """The row explorer's data: columns as JSON, compressed, in base64, within a limit on the size of the page.
 
-Where a run is too large, rows that somebody got wrong keep their texts first, then a sample of the others;
+Where a run is too large, rows that any backend got wrong keep their texts first, then a sample of the others;
 every row keeps its verdicts, so filters and counts stay complete. What is left out is said on the page.
 """
 
@@ -46,7 +46,7 @@ def pack(
 ) -> ExplorerPayload:
     """Columns of all rows; the texts of as many as fit into `limit` bytes.
 
-    who: what each backend of the book is. learned: backend -> positions of rows that also stand among those its
+    who: what each backend of the book is. learned: backend -> positions of rows that are also among those its
     adapter was trained on.
     """
     order: Sequence[int] | None = None

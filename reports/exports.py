@@ -20,7 +20,7 @@ HEADER = ("run", "task", "backend", "model", "decode", "figure", "value", "low",
 
 
 def to_json(summary: Summary) -> str:
-    """`summary.json` as it stands, indented."""
+    """`summary.json`, indented."""
     return msgspec.json.format(msgspec.json.encode(summary), indent=2).decode() + "\n"
 
 
@@ -75,7 +75,7 @@ _MARKDOWN = re.compile(r"([\\`*_\[\]|~>])")
 def _escape(text: str) -> str:
     """Text that Markdown shows as it is: no link, tag, mention, table cell or emphasis."""
     escaped = _MARKDOWN.sub(r"\\\1", visible_line(text, 500)).replace("&", "&amp;").replace("<", "&lt;")
-    return escaped.replace("@", "@\u2060")  # a word joiner: GitHub would ring somebody's bell
+    return escaped.replace("@", "@\u2060")  # a word joiner: GitHub would notify a user of that name
 
 
 def _figure(cell: TableCell) -> str:

@@ -92,7 +92,7 @@ def board_columns(metrics: tuple[Metric, ...]) -> tuple[TableColumn, ...]:
     return (
         TableColumn(title="rank", hint="backends that share a letter show no significant difference"),
         TableColumn(title="backend", numeric=False),
-        TableColumn(title="decode", numeric=False, hint="how an answer is taken from the model"),
+        TableColumn(title="decode", numeric=False, hint="how an answer is obtained from the model"),
         *map(heading, metrics),
         TableColumn(title="p50", hint="latency, one request at a time: half of the answers came faster"),
         TableColumn(title="p95", hint="latency, one request at a time: 95 % of the answers came faster"),
@@ -126,12 +126,12 @@ def constant_name(constant: ConstantAnswer) -> str:
 
 
 def _constant_row(constant: ConstantAnswer, metrics: tuple[Metric, ...]) -> tuple[TableCell, ...]:
-    """What the commonest label alone would score: the line that a useful model must beat."""
+    """What the most frequent label alone would score: the line that a useful model must beat."""
     figures = (constant.metrics.get(m.name) for m in metrics)
     dash = TableCell(text="-")
     return (
         TableCell(text=""),
-        TableCell(text=constant_name(constant), below="the commonest label", sort="~"),
+        TableCell(text=constant_name(constant), below="the most frequent label", sort="~"),
         dash,
         *(
             TableCell(text=NOT_APPLICABLE) if f is None else TableCell(text=number(f, m), sort=f)
@@ -150,7 +150,7 @@ def all_metrics(summary: Summary) -> Grid:
 def clean_metrics(summary: Summary) -> Grid | None:
     """The metrics without the rows that a backend was trained on; None where there are no such rows."""
     figures = {n: summary.backends[n].clean for n in by_rank(summary) if summary.backends[n].clean}
-    return _metric_grid("Without the rows that stand in the training rows", summary, figures) if figures else None
+    return _metric_grid("Without the rows that are in the training rows", summary, figures) if figures else None
 
 
 def _metric_grid(caption: str, summary: Summary, figures: dict[str, dict[str, Estimate]]) -> Grid:
@@ -211,7 +211,7 @@ def speeds(summary: Summary) -> Grid:
         TableColumn(title="tokens/s", hint="under load"),
         TableColumn(title="p50 under load", hint="while other requests were in flight"),
         TableColumn(title="p95 under load", hint="while other requests were in flight"),
-        TableColumn(title="queue", hint="mean seconds a request waited for its turn"),
+        TableColumn(title="queue", hint="mean queueing time of a request, in seconds"),
         TableColumn(title="retry wait", hint="seconds spent waiting between attempts, all requests together"),
         TableColumn(title="requests"),
         TableColumn(title="from cache"),

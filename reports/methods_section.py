@@ -18,8 +18,9 @@ FORMULAE = {
     "tango": "Tango's score interval of a difference of paired proportions: all differences d with "
     "|b - c - n d| / √(n (2 q + d (1 - d))) < z, q the constrained maximum likelihood estimate. "
     "T. Tango, Statistics in Medicine 1998.",
-    "worth": "A rate over groups or repeats counts as n = p (1 - p) / SE² · (z / t)² answers on their own; SE is the "
-    "clustered standard error, t has G - 1 degrees of freedom. E. L. Korn and B. I. Graubard, Survey Methodology 1998.",
+    "effective sample size": "A rate over groups or repeats counts as n = p (1 - p) / SE² · (z / t)² independent "
+    "answers; SE is the clustered standard error, t has G - 1 degrees of freedom. "
+    "E. L. Korn and B. I. Graubard, Survey Methodology 1998.",
     "mcnemar": "Exact McNemar test: of the b + c rows that only one of the two got right, "
     "p = 2 P(X ≤ min(b, c)) with X binomial(b + c, 1/2), at most 1. Q. McNemar, Psychometrika 1947.",
     "bootstrap": "Paired bootstrap: rows are drawn again with replacement, the same rows for both sides, and the "
@@ -36,7 +37,7 @@ FORMULAE = {
     "holm": "Holm's correction: the k-th smallest of m p values is multiplied by m - k + 1, and never falls below the "
     "one before it. S. Holm, Scand. J. Stat. 1979.",
 }
-"""Word that stands in a method's name -> how it works and where it is from."""
+"""Word in a method's name -> how it works and where it is from."""
 
 
 def formulae(summary: Summary) -> list[str]:
@@ -46,7 +47,7 @@ def formulae(summary: Summary) -> list[str]:
         named += [pair.difference.method, pair.p_method]
         if pair.p_holm is not None:
             named.append("holm")
-    text = " ".join(named).casefold()
+    text = " ".join(named).casefold().replace(", worth ", ", effective sample size ")  # as older summaries name it
     return [formula for word, formula in FORMULAE.items() if word in text]
 
 
@@ -118,7 +119,5 @@ def _contamination(rows: int | None) -> str:
     if rows is None:
         return "not known: no training rows at hand"
     return (
-        f"{plural(rows, 'evaluated row')} also stand in its training rows"
-        if rows
-        else "none of the rows was trained on"
+        f"{plural(rows, 'evaluated row')} are also in its training rows" if rows else "none of the rows was trained on"
     )

@@ -27,7 +27,7 @@ class Frame(NamedTuple):
 
 
 def split(request: Request) -> tuple[Frame, list[str]]:
-    """A request's frame, and the row's own texts in the order in which they stand in it."""
+    """A request's frame, and the row's own texts in order."""
     pieces, own = [], []
     for i, message in enumerate(request.messages):
         cut, end = [], 0
@@ -43,7 +43,7 @@ LEFT_OUT = "⟨left out⟩"
 
 
 def common_pieces(frames: Iterable[Frame]) -> frozenset[str]:
-    """The pieces that stand in the frames of all rows, so that they are no row's own; none of a single row."""
+    """The pieces in the frames of all rows, so that they belong to no single row; none if there is one row."""
     each = (frozenset(piece for cut in frame.pieces for piece in cut) for frame in frames)
     first, second = next(each, frozenset()), next(each, frozenset())
     return reduce(frozenset.intersection, each, first & second)
@@ -221,7 +221,7 @@ class ReportRows:
         return ((self.frames[code], own) for code, own in zip(self.frame_codes, self.own, strict=True))
 
     def disputed(self, row: int) -> bool:
-        """Whether somebody did not get this row right, or two answers differ."""
+        """Whether any backend got this row wrong, or two answers differ."""
         verdicts = {a.verdicts[row] for a in self.answers.values()}
         return verdicts != {RIGHT}
 
@@ -309,7 +309,7 @@ class WrongRow(NamedTuple):
 
 
 def wrong_answers(book: ReportRows) -> tuple[list[WrongRow], int]:
-    """The first MOST rows that somebody got wrong or answered in a wrong form, and how many such rows there are."""
+    """The first MOST rows that any backend got wrong or answered in a wrong form, and how many such rows there are."""
     rows = [n for n in range(len(book)) if any(_is_wrong(answers, n) for answers in book.answers.values())]
     return [_wrong(book, n) for n in rows[:MOST]], len(rows)
 

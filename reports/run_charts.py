@@ -42,7 +42,7 @@ def intervals(summary: Summary) -> Chart:
     columns = (TableColumn(title="backend", numeric=False), *map(heading, metrics))
     return Chart(
         name="intervals",
-        title="How sure are we?",
+        title="Quality with 95 % intervals",
         caption="Each point is a measured value, its line the 95 % interval; intervals that overlap may still differ, "
         "the paired tests decide.",
         grid=Grid(caption="Figures with intervals", columns=columns, rows=rows),
@@ -63,7 +63,7 @@ def _whisker(ax: Axes, found: Estimate | None, metric: Metric, y: float, look: L
 
 
 POINTS = 160
-"""Steps of a drawn curve: more than a screen can tell apart, far fewer than rows."""
+"""Steps of a drawn curve: more than a screen can resolve, far fewer than rows."""
 
 
 def probe_times(log: RunLog) -> dict[str, list[float]]:
@@ -116,8 +116,7 @@ def latency(times: Mapping[str, Sequence[float]]) -> Chart | None:
     return Chart(
         name="latency",
         title="Distribution of latency",
-        caption=f"Share of the answers that had come after so long, {how}; "
-        "waiting for a turn and between attempts left out.",
+        caption=f"Share of the answers that had arrived after this time, {how}; queueing and retries excluded.",
         grid=Grid(
             caption=f"Seconds until the answer, {how}",
             columns=(TableColumn(title="backend", numeric=False), *(TableColumn(title=h) for h in headings)),

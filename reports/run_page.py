@@ -38,7 +38,7 @@ SCRIPTS = ("tables.js", "diff.js", "explorer.js")
 
 
 def write_report(log: RunLog, out: Path, *, redact: bool = False) -> Path:
-    """Write the report of a run to `out` and return it. The same run gives the same bytes.
+    """Write the report of a run to `out` and return it. Reports are deterministic: the same run gives the same bytes.
 
     redact: leave out every row, answer and row text, and addresses and paths of this machine; aggregates, prompts
     without the rows' texts, and hashes stay.
@@ -53,7 +53,7 @@ def write_report(log: RunLog, out: Path, *, redact: bool = False) -> Path:
 
 
 def charts(log: RunLog, summary: Summary) -> list[Chart]:
-    """All pictures of a run for which it has the figures."""
+    """All charts of a run for which it has the figures."""
     times = probe_times(log)
     rented = {n for n, i in log.manifest.backends.items() if i.device_hour_usd is not None}
     drawn = (

@@ -82,7 +82,7 @@ def looks(names: Sequence[str]) -> dict[str, Look]:
 class Chart(NamedTuple):
     """A picture and everything it needs to be understood without being seen.
 
-    caption stands below it and is its description for screen readers; grid holds its figures as a table.
+    caption is printed below it and is its description for screen readers; grid holds its figures as a table.
     """
 
     name: str
@@ -106,7 +106,7 @@ def draw(size: tuple[float, float], paint: Callable[[Figure], None]) -> Figure:
 
 
 def label(text: str, most: int = 28) -> str:
-    """A name as it may stand in a picture."""
+    """A name as a chart shows it."""
     return visible_line(text, most)
 
 

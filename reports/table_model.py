@@ -12,7 +12,7 @@ class TableColumn(Record, frozen=True, kw_only=True):
 
 
 class TableCell(Record, frozen=True, kw_only=True):
-    """What stands in a cell: the figure, a smaller note behind it (an interval), a line below, and how it sorts.
+    """A cell: the figure, a smaller note after it (an interval), a line below, and its sort key.
 
     sort None puts the cell last in either direction. tone: "good", "bad", "even" or "" (shown by word as well).
     heat: 0..9 shades the cell. href: a page beside this one (our own file names only).

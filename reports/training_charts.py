@@ -20,7 +20,7 @@ from harness.training_record import Lengths
 
 MOST_BINS = 30
 NEAR = 1.6
-"""The limit is drawn where it lies within so many times the longest row; else it is only told."""
+"""The limit is drawn where it lies within so many times the longest row; else it is only mentioned."""
 
 
 def lengths(found: Lengths | None) -> Chart | None:
@@ -48,7 +48,7 @@ def lengths(found: Lengths | None) -> Chart | None:
         ax.tick_params(length=0)
 
     middle = int(tokens[np.searchsorted(np.cumsum(counts), counts.sum() / 2)])
-    limit = f"a row may have {found.room:,}" + ("" if drawn else ", far to the right of this picture")
+    limit = f"a row may have {found.room:,}" + ("" if drawn else ", far to the right of this chart")
     rows = tuple(
         (TableCell(text=f"{low:,} to {high - 1:,}"), TableCell(text=f"{int(height):,}"))
         for low, high, height in zip(edges, edges[1:], heights, strict=False)
@@ -164,7 +164,7 @@ def _named(candidate: Candidate) -> str:
 
 HISTORY = "history.json"
 NOT_SCORES = ("loss", "runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
-"""What stands under `eval_` beside the validation scores."""
+"""The keys under `eval_` other than validation scores."""
 
 Points = dict[int, float]
 """Step -> value, in the order of steps."""
@@ -216,7 +216,7 @@ def losses(history: History, kept: int | None) -> Chart | None:
         "loss",
         "Loss",
         "Mean loss of an answer's tokens (or of the class). A validation loss that rises while the training loss "
-        "falls means that rows are learned by heart.",
+        "falls means that the model is overfitting.",
         {name: points for name, points in curves.items() if points},
         kept,
     )
@@ -238,7 +238,7 @@ def scores(history: History, metric: str | None, kept: int | None) -> Chart | No
 
 def learning_rate(history: History) -> Chart | None:
     """The learning rate; None where it was not noted."""
-    caption = "How far a step may move the weights."
+    caption = "The learning rate by step."
     return _curves("rate", "Learning rate", caption, {"learning rate": history.learning_rate}, None)
 
 

@@ -116,7 +116,7 @@ def _story(m: AdapterManifest) -> list[str]:
         which = f"C = {m.selection['c']:g}" if m.selection.get("c") is not None else which
         told.append(
             f"{which} was chosen because it did best by {title(str(metric))} on {_rows(m.selection, 'row')} held back "
-            "from the training split. The evaluation split had no part in the training: bench run measures there."
+            "from the training split. The evaluation split was not used in the training: bench run measures there."
         )
     return told
 

@@ -84,7 +84,7 @@ def _money(summary: Summary, verdict: ReplacementVerdict) -> str:
     if volume is not None and own.training:
         text += f"; break-even after {rounded(volume)} requests{_trainings(own)}"
     elif own.training:
-        text += "; its training never pays at these prices"
+        text += "; its training never breaks even at these prices"
     return f"{text}."
 
 
@@ -93,7 +93,7 @@ def _trainings(cost: CostResult) -> str:
 
 
 def ratio(name: str, own: float, other_name: str, other: float) -> str:
-    """How one price stands to another, and whose is whose: "small costs 1/40 of big", "big costs 3.2 times small"."""
+    """One price relative to another: "small costs 1/40 of big", "big costs 3.2 times small"."""
     if own == other:
         return f"{name} costs as much as {other_name}"
     if own == 0 or other == 0:

@@ -1,4 +1,4 @@
-"""A page on which a person says, blindly, which of two answers is better. No server: votes are saved as a file."""
+"""A page for blind votes on which of two answers is better. No server: votes are saved as a file."""
 
 import base64
 import gzip
@@ -16,13 +16,13 @@ from harness.runs.run_log import RunLog
 from harness.text_sanitize import visible
 
 MOST = 200
-"""Rows on a page: more than a person judges in an afternoon."""
+"""Rows on a page: more than one rater judges in an afternoon."""
 
 
 def write_voting(log: RunLog, a: str, b: str, out: Path, *, most: int = MOST) -> Path:
     """Write the page for two backends of a run to `out` and return it.
 
-    Which answer stands first is decided by a hash of the row, so that neither the reader nor the order of the
+    Which answer is first is decided by a hash of the row, so that neither the reader nor the order of the
     backends' names does. Rows on which both say the same are left out; white space around an answer is no part of it.
     Raises UsageError for an unknown backend, or where no two answers differ.
     """

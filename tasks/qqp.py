@@ -219,7 +219,7 @@ class QqpExplained(Qqp):
     recipe = "llama-3-8b-qqp-explained"
 
     def request(self, sample: Sample) -> Request:
-        """As `Qqp.request`, but free text: the label stands at its end, so no label set is offered."""
+        """As `Qqp.request`, but free text: the label is at its end, so no label set is offered."""
         return _request(sample, ASK + EXPLAINED, "\n\nExplanation:", labels=(), max_tokens=160)
 
     def score(self, sample: Sample, completion: Completion) -> Score:

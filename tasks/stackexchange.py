@@ -109,7 +109,7 @@ Post = dict[str, str]
 
 
 class Built(Record, frozen=True, kw_only=True, omit_defaults=False):
-    """What a build did; stands beside the rows as `provenance.json`.
+    """What a build did; stored with the rows as `provenance.json`.
 
     read: posts of the dump; dropped: by reason; rows: written, by split.
     """

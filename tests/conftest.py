@@ -11,7 +11,7 @@ from tests.support.openai_server import OpenAIServer, ServerConfig
 from tests.support.processes import ROOT
 
 OF_OTHERS = ("OPENAI_", "AZURE_", "AWS_", "HF_", "HUGGING", "TIKTOKEN_", "WANDB_", "RAY_", "GIT_", "GITHUB_")
-"""Beginnings of variables with which somebody's own keys, caches and settings would take part in a test."""
+"""Beginnings of environment variables whose keys, caches and settings would influence a test."""
 OF_A_PLACE = (
     *("BENCH_HOME", "CI", "TERM", "COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "CLICOLOR_FORCE"),
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"),
@@ -24,7 +24,7 @@ for name in list(os.environ):
         del os.environ[name]
 os.environ |= {
     "HF_HUB_OFFLINE": "1",
-    "HF_HUB_CACHE": str(ROOT / "tests" / "no-hub-cache"),  # a model in somebody's own cache is not there either
+    "HF_HUB_CACHE": str(ROOT / "tests" / "no-hub-cache"),  # models in the user's own cache are not found either
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_NOSYSTEM": "1",
 }

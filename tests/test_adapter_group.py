@@ -29,7 +29,7 @@ def test_the_interval_of_three_seeds_is_that_of_students_t_with_two_degrees_of_f
     assert mean == pytest.approx(0.93) and sd == pytest.approx(0.0264575, rel=1e-5)
     assert low is not None and high is not None and sd is not None
     half = student.ppf(0.975, 2) * sd / math.sqrt(3)
-    assert (low, high) == (pytest.approx(mean - half), pytest.approx(mean + half))
+    assert [low, high] == pytest.approx([mean - half, mean + half])
 
 
 def test_an_interval_of_shares_stays_within_0_and_1_and_others_do_not() -> None:

@@ -1,4 +1,4 @@
-"""Answers that no working candidate gives are called out, and ordinary ones are not."""
+"""Signs of a broken candidate are called out, and ordinary ones are not."""
 
 from pathlib import Path
 
@@ -91,7 +91,7 @@ def local(adapter: str | None = None, model: str = "llama") -> BackendIdentity:
 
 def test_a_tuned_model_that_answers_as_its_base_raises_a_question(tmp_path: Path) -> None:
     assert two(tmp_path, local(), local("a1")) == [
-        "one and two gave the same text on 60 of 60 rows: is the adapter really applied?"
+        "one and two gave the same text on 60 of 60 rows: is the adapter applied?"
     ]
 
 

@@ -132,7 +132,7 @@ def test_a_run_counts_the_rows_an_adapter_has_seen_and_shows_the_figures_without
     assert tuned.clean["accuracy"].value == pytest.approx(30 / 40)
     assert tuned.clean["accuracy"].n == 40
     [warning] = [w for w in summary(log).warnings if "training rows" in w]
-    assert warning.startswith("tuned: 20 of 60 evaluated rows also stand in the training rows; on the 40 others")
+    assert warning.startswith("tuned: 20 of 60 evaluated rows are also in the training rows; on the 40 others")
     assert summary(log).backends["plain"].contaminated is None
     assert summary(log).backends["plain"].clean == {}
 
@@ -148,7 +148,7 @@ def test_contamination_can_be_made_an_error_before_anything_is_asked(tmp_path: P
     from tests.support.fakes import FakeBackend
 
     FakeBackend.asked.clear()
-    with pytest.raises(UsageError, match=r"tuned: 1 of 60 evaluated rows also stand in the training rows of parity-1"):
+    with pytest.raises(UsageError, match=r"tuned: 1 of 60 evaluated rows are also in the training rows of parity-1"):
         run(tmp_path, learned=["7"], fail_on_contamination=True)
     assert not FakeBackend.asked
     assert not (tmp_path / "run").exists()
@@ -211,10 +211,8 @@ def test_the_published_data_is_told_to_be_contaminated_and_partly_invalid(tmp_pa
     assert (len(seen), len(distinct)) == (33, 36)
     assert found.backends["tuned"].contaminated == 33
     assert found.backends["tuned"].clean["format_error_rate"].n == 6
-    assert any("33 of 39 evaluated rows also stand in the training rows" in w for w in found.warnings)
-    assert (
-        sum("33 of the 36 distinct evaluated rows also stand in the training split" in w for w in found.warnings) == 1
-    )
+    assert any("33 of 39 evaluated rows are also in the training rows" in w for w in found.warnings)
+    assert sum("33 of the 36 distinct evaluated rows are also in the training split" in w for w in found.warnings) == 1
     assert any("2 of 153 targets in the training split" in w and "not JSON" in w for w in found.warnings)
-    with pytest.raises(UsageError, match="33 of 39 evaluated rows also stand in the training split of"):
+    with pytest.raises(UsageError, match="33 of 39 evaluated rows are also in the training split of"):
         persona(tmp_path / "again", fail_on_contamination=True)

@@ -7,6 +7,7 @@ from harness.money.break_even import CostQualityPoint, at_utilisation, break_eve
 
 def test_training_pays_back_where_both_ways_cost_the_same() -> None:
     volume = break_even(12.0, 0.01, 0.40)
+    assert volume is not None
     assert volume == pytest.approx(30_769.23, abs=0.01)
     assert total_cost(12.0, 0.01, volume) == pytest.approx(total_cost(None, 0.40, volume))
 

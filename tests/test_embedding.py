@@ -78,7 +78,7 @@ def test_an_answer_equal_to_its_reference_has_one_and_an_empty_one_has_nothing(
     summary = log.summary()
     assert summary is not None
     metric = next(m for m in summary.metrics if m.name == "embedding")
-    assert summary.metrics.index(metric) == 1, "it stands where a table has room for it"
+    assert summary.metrics.index(metric) == 1, "it is placed where a table shows it"
     assert (metric.model, summary.headline) == (str(model), load_task("crossvalidated").metrics[0].name)
     assert summary.backends["same"].metrics["embedding"].value == pytest.approx(1.0, abs=1e-5)
     other = summary.backends["other"].metrics["embedding"]

@@ -1,4 +1,4 @@
-"""What a figure was measured on stands in every manifest."""
+"""Every manifest holds what its figures were measured on."""
 
 import subprocess
 import sys

@@ -25,7 +25,7 @@ from harness.workspace import Workspace
 
 
 class JudgeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the fake judges: "odd" likes the answer odd, "first" what stands first, "chatty" says too much."""
+    """How the fake judges: "odd" likes the answer odd, "first" the answer shown first, "chatty" says too much."""
 
     kind: str
     likes: str = "odd"
@@ -158,7 +158,7 @@ def test_verdicts_and_peoples_votes_share_a_file_and_their_agreement_is_reported
     decided = [one for one in read_judgements(log.path) if one.winner != "tie"]
     with (log.path / JUDGEMENTS).open("ab") as file:
         for k, one in enumerate(decided):
-            # A person who agrees three times in four, and saw the two the other way round.
+            # A rater who agrees three times in four, and saw the two the other way round.
             opposite = {"a": "b", "b": "a"}[str(one.winner)]
             seen = opposite if k % 4 else one.winner
             vote = Judgement(n=one.n, id=one.id, a=one.b, b=one.a, winner=seen, by="ann", kind="person")  # type: ignore[arg-type]

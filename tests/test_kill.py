@@ -72,7 +72,7 @@ def kill_and_resume(work: Path, kills: int, seed: int) -> None:
         for moment in sorted(chance.randrange(1, ROWS) for _ in range(kills)):
             kill_at(process, log, moment)
             whole_lines = log.read_bytes().split(b"\n")[:-1]
-            assert whole_lines[: len(kept)] == kept, "what stood there before a kill stands there after the next"
+            assert whole_lines[: len(kept)] == kept, "what was written before a kill is there after the next"
             kept = whole_lines
             process = start(work, "--resume", "torn")
         _, said = process.communicate(timeout=PATIENCE_S)
@@ -80,7 +80,7 @@ def kill_and_resume(work: Path, kills: int, seed: int) -> None:
         stats = server.stats()
 
     assert len(stats.by_prompt) == ROWS
-    # Only what was in flight when a kill fell is asked again.
+    # Only what was in flight when a kill fell is sent again.
     assert stats.requests <= ROWS + kills * CONCURRENCY
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert sorted(line["n"] for line in lines) == list(range(ROWS))

@@ -24,7 +24,7 @@ def test_a_graded_metric_has_the_range_and_unit_that_it_declares() -> None:
 @pytest.mark.parametrize("ends", [{"low": 1, "high": 1}, {"low": 2, "high": 1}, {"high": float("inf")}])
 def test_an_empty_range_is_refused(ends: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="the range goes from a finite low to a finite high above it"):
-        Metric(name="marks", proportion=False, **ends)
+        Metric(name="marks", proportion=False, low=ends.get("low"), high=ends.get("high"))
 
 
 def test_metrics_stored_before_ranges_were_declared_read_back_and_may_be_compared() -> None:

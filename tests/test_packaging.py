@@ -1,4 +1,4 @@
-"""What is installed is whole: every file of the rooms is in the wheel, and `bench` says what stands in its way."""
+"""What is installed is complete: every file of the packages is in the wheel, and `bench` reports what shadows it."""
 
 import os
 import shutil
@@ -94,7 +94,7 @@ def test_another_package_in_the_way_is_told_with_its_path(file: str, tmp_path: P
     beside = tmp_path / "beside"
     beside.mkdir()
     shutil.copy(ROOT / "bench_harness.py", beside)
-    done = subprocess.run(  # -S: without the checkout's own editable finder, which would mend it
+    done = subprocess.run(  # -S: without the checkout's own editable finder, which would fix it
         [sys.executable, "-S", "-c", "from bench_harness import main; main()", "list", "tasks"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(beside)},
@@ -105,7 +105,7 @@ def test_another_package_in_the_way_is_told_with_its_path(file: str, tmp_path: P
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert str(tmp_path / "harness") in done.stderr
-    assert "stands in the way of Bench's own package" in done.stderr
+    assert "shadows Bench's own package" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -122,3 +122,5 @@ def test_the_hooks_are_parts_of_the_check() -> None:
     assert entries["types"] in check
     assert "ruff format" in check
     assert entries["lint"] in check
+    assert entries["spelling"] in check
+    assert entries["prose"] in check

@@ -79,7 +79,7 @@ def test_a_prompt_that_prints_a_function_is_told(template: str) -> None:
 )
 def test_a_prompt_that_marks_no_text_of_the_row_is_told(template: str) -> None:
     row = rows()[0]
-    with pytest.raises(UsageError, match=f"prints no text of row {row.id} as it stands: write {{{{ question1 }}}}"):
+    with pytest.raises(UsageError, match=f"prints no text of row {row.id} unchanged: write {{{{ question1 }}}}"):
         PromptTemplate(template).apply(build_request(QQP, row), row.inputs)
 
 
@@ -193,7 +193,7 @@ def test_a_shuffle_probe_gives_every_row_the_texts_of_another() -> None:
 
 @pytest.mark.parametrize("probe", ["blank", "shuffle"])
 def test_what_cannot_be_probed_is_refused(tmp_path: Path, probe: Probe) -> None:
-    """Else the rows would be asked as they stand, and right answers be called a leak."""
+    """Else the rows would be sent unchanged, and right answers be called a leak."""
     unmarked = [msgspec.structs.replace(request, passages=()) for request in requests()]
     with pytest.raises(UsageError, match=f"--probe {probe}: the prompt of row {unmarked[0].id} marks no text"):
         list(probe_requests(unmarked, probe, 0))

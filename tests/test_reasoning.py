@@ -1,4 +1,4 @@
-"""Reasoning that stands in a model's text is told apart from its answer."""
+"""Reasoning in a model's text is separated from its answer."""
 
 import pytest
 

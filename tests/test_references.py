@@ -146,7 +146,7 @@ def test_json_is_compared_as_a_reader_sees_it() -> None:
 def test_a_reference_that_the_pattern_never_reads_is_refused(pattern: str, readable: str, unreadable: str) -> None:
     form = PatternForm.compiled(pattern, "t")
     assert form.reference(readable) == readable
-    with pytest.raises(NoReferenceError, match="can never be read out of an answer"):
+    with pytest.raises(NoReferenceError, match="can never be the value of an answer"):
         form.reference(unreadable)
 
 
@@ -174,7 +174,7 @@ def test_a_column_of_any_name_can_be_printed(tmp_path: Path) -> None:
     for named, said in (
         ("{{ Review_Text }}", r'the prompt names \'Review Text\' as \{\{ row\["Review Text"\] \}\}'),
         ("{{ product-name }}", r'the prompt names \'product-name\' as \{\{ row\["product-name"\] \}\}'),
-        ("{{ Review Text }}", r'a column whose name is no identifier is written \{\{ row\["Review Text"\] \}\}'),
+        ("{{ Review Text }}", r'a column whose name is not an identifier is written \{\{ row\["Review Text"\] \}\}'),
         ("{{ row['label'] }}", r"the prompt names 'label', the column of the right answer"),
     ):
         (tmp_path / "t.toml").write_text(YES_NO.replace("{{ text }}", named))

@@ -71,10 +71,10 @@ def test_a_folder_is_read_by_split(tmp_path: Path) -> None:
         (
             "a.jsonl",
             '{"text": "x", "label": 1, "text": "y"}\n',
-            r"a\.jsonl:1: the key 'text' stands twice in one object",
+            r"a\.jsonl:1: the key 'text' occurs twice in one object",
         ),
-        ("a.jsonl", '{"messages": [{"role": "user", "r\\u006fle": "system"}]}\n', r"a\.jsonl:1: the key 'role' stands"),
-        ("a.json", '[{"text": "x"}, {"text": "x", "text": "y"}]', r"a\.json: element 2: the key 'text' stands twice"),
+        ("a.jsonl", '{"messages": [{"role": "user", "r\\u006fle": "system"}]}\n', r"a\.jsonl:1: the key 'role' occurs"),
+        ("a.json", '[{"text": "x"}, {"text": "x", "text": "y"}]', r"a\.json: element 2: the key 'text' occurs twice"),
         ("a.json", '[{"text": "x"}, {"text" "x"}]', r"a\.json: .*not JSON"),
         ("a.json", "[3]", r"a\.json: element 1: a row must be a JSON object"),
         ("a.csv", "text,label,source,text\nx,1,y,z\n", r"a\.csv:1: two columns are named 'text'"),

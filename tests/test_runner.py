@@ -31,7 +31,7 @@ def settings(**backends: dict[str, object]) -> Settings:
     return Settings(backends={n: {"kind": "tests.support.fakes:FakeBackend", **t} for n, t in backends.items()})
 
 
-def run(tmp_path: Path, name: str = "run", **changes: object) -> RunLog:
+def run(tmp_path: Path, name: str = "run", **changes: Any) -> RunLog:
     backends = changes.pop("backends", {"good": {}, "bad": {"wrong_every": 3}})
     options = {"settings": settings(**backends), "workspace": Workspace(tmp_path), "out": tmp_path / name, **changes}
     return runner.run(TASK, list(backends), **options)  # type: ignore[arg-type]
@@ -42,7 +42,7 @@ def resume(tmp_path: Path, name: str = "run", **backends: dict[str, object]) -> 
 
 
 def change_settings(path: Path, backend: str, **changes: object) -> None:
-    """Mend a fake between two sessions, as a person would mend a key or a network."""
+    """Repair a fake between two sessions, as a user would replace a key or restore a network."""
     manifest = json.loads((path / "manifest.json").read_text())
     manifest["backend_settings"][backend].update(changes)
     (path / "manifest.json").write_text(json.dumps(manifest))

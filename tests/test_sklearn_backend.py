@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return home
 
 
-def asked(workspace: Workspace, requests: list[Request], **settings: str) -> list[Completion]:
+def asked(workspace: Workspace, requests: list[Request], **settings: Any) -> list[Completion]:
     async def everything() -> list[Completion]:
         backend = SklearnBackend("tfidf", SklearnSettings(**settings), "agnews", RunContext(workspace=workspace))
         await backend.check(NEEDS)

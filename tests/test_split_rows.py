@@ -63,7 +63,7 @@ def test_two_rows_are_one_on_each_side_and_nothing_is_written_over(
     assert bench(*command) == 0
     assert capsys.readouterr().out.endswith("s: 1 training row and 1 test row.\n")
     assert bench(*command) == 2
-    assert "train.jsonl is there already: name another --out" in capsys.readouterr().err
+    assert "train.jsonl already exists: name another --out" in capsys.readouterr().err
 
 
 TASK = 'prompt = "Good? {{ text }}"\nreference = "label"\nlabels = ["yes", "no"]\ndata = "one.jsonl"\n'

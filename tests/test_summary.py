@@ -137,7 +137,7 @@ def test_rows_of_a_group_stand_and_fall_together(tmp_path: Path) -> None:
     log = make_run(tmp_path / "r", {"a": wrong, "b": right_but()}, samples)
     summary = summarise(log, CLASSIFICATION)
     accuracy = summary.backends["a"].metrics["accuracy"]
-    assert accuracy.method.startswith("Wilson 95 % over 40 groups, worth ")
+    assert accuracy.method.startswith("Wilson 95 % over 40 groups, effective sample size ")
     assert accuracy.low is not None and accuracy.high is not None
     low, high = wilson(180, 240)
     assert accuracy.high - accuracy.low > 2 * (high - low)
@@ -172,7 +172,7 @@ def test_costs_add_up_and_a_cached_answer_keeps_its_list_price(tmp_path: Path) -
     assert result.load.service is not None and result.load.service.rows == 40
     assert result.load.attempts == 40
     assert any("20 of 60 answers came from the cache" in w for w in summary.warnings)
-    assert any("2 of 60 evaluated rows also stand in the training rows" in w for w in summary.warnings)
+    assert any("2 of 60 evaluated rows are also in the training rows" in w for w in summary.warnings)
 
 
 def test_an_answer_that_was_asked_again_was_paid_for_twice(tmp_path: Path) -> None:
@@ -322,7 +322,7 @@ def test_one_wrong_group_of_many_widens_the_interval(tmp_path: Path) -> None:
     samples = [sample(k, group=f"g{k // 2}") for k in range(200)]
     summary = summarise(make_run(tmp_path / "r", {"a": right_but(7)}, samples), CLASSIFICATION)
     accuracy = summary.backends["a"].metrics["accuracy"]
-    assert accuracy.method.startswith("Wilson 95 % over 100 groups, worth 19")
+    assert accuracy.method.startswith("Wilson 95 % over 100 groups, effective sample size 19")
     assert (accuracy.low, accuracy.high) == pytest.approx(wilson(199, 200), abs=1e-3)
 
 
@@ -384,4 +384,4 @@ def test_answers_that_are_thoughts_alone_are_called_out(tmp_path: Path) -> None:
     result = summary.backends["a"]
     assert (result.cut_off_thinking, result.only_reasoning) == (3, 1)
     assert any("3 of 60 answers were cut off while the model was still reasoning" in w for w in summary.warnings)
-    assert any("1 of 60 answers hold reasoning alone" in w for w in summary.warnings)
+    assert any("1 of 60 answers contain reasoning only" in w for w in summary.warnings)

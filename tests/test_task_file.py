@@ -97,7 +97,7 @@ def test_a_run_of_a_task_file_is_resumed_from_any_folder(tmp_path: Path, monkeyp
     ("old", "new", "said"),
     [
         ('labels = ["b', 'label = ["b', r"tickets\.toml: unknown key 'label'; did you mean 'labels'"),
-        ("{{ body }}", "{{ body", r"tickets\.toml: prompt: the template is not right"),
+        ("{{ body }}", "{{ body", r"tickets\.toml: prompt: the template is invalid"),
         ("{{ body }}", "{{ team }}", r"the prompt names 'team', the column of the right answer"),
         ("{{ subject }}\n{{ body }}", "x", r"the prompt names no column; write \{\{ text \}\}"),
         ("{{ body }}", "{{ text }}", r"test\.jsonl:1: no column 'text'"),
@@ -110,7 +110,7 @@ def test_a_run_of_a_task_file_is_resumed_from_any_folder(tmp_path: Path, monkeyp
         ('["billing", "technical"]', '["billing", " x"]', "label ' x' is empty or has white space around it"),
         ('["billing", "technical"]', '["billing", ""]', "label '' is empty or has white space around it"),
         ('data = "rows"', 'data = "rows"\nname = "../../home"', r"'\.\./\.\./home' cannot name a task"),
-        ('data = "rows"', 'data = "rows"\nname = "/tmp/x"', "cannot name a task, for folders bear its name"),
+        ('data = "rows"', 'data = "rows"\nname = "/tmp/x"', "cannot name a task, because folders are named after it"),
         ('data = "rows"', "", "this task has no data of its own: name a file with --data PATH"),
         ('data = "rows"', "data = 3", r"tickets\.toml: data: text in quotes is expected, not a whole number"),
         ('data = "rows"', "data =", r"tickets\.toml is not valid TOML"),
@@ -227,8 +227,8 @@ def test_no_answer_makes_a_form_raise_and_lenient_accepts_what_strict_accepts(
 @pytest.mark.parametrize(
     ("toml", "said"),
     [
-        ('pattern = "("', "the pattern is no regular expression"),
-        ('schema = {type = "objekt"}', "the schema is not right"),
+        ('pattern = "("', "the pattern is not a valid regular expression"),
+        ('schema = {type = "objekt"}', "the schema is invalid"),
     ],
 )
 def test_a_form_that_is_not_right_is_told(tmp_path: Path, toml: str, said: str) -> None:

@@ -1,4 +1,4 @@
-"""A teacher's answers are taken only where the task's own rules accept them; all else is asked again or dropped."""
+"""A teacher's answers are taken only where the task's own rules accept them; all else is sent again or dropped."""
 
 import json
 import re
@@ -149,16 +149,14 @@ def test_rows_that_never_get_a_valid_answer_are_dropped_and_counted(tmp_path: Pa
 
 def test_a_teacher_that_stops_is_gone_on_with_and_nothing_is_asked_twice(tmp_path: Path) -> None:
     with pytest.raises(
-        IncompleteRunError, match=r"fake answered 20 of 40 rows: no money left \(the same command goes on"
+        IncompleteRunError, match=r"fake answered 20 of 40 rows: no money left \(the same command continues"
     ):
         teach(tmp_path, "qqp-explained", 40, stop_after=20)
     assert not (tmp_path / "out" / "train.jsonl").exists()
     before = len(FakeTeacher.asked)
     taught = teach(tmp_path, "qqp-explained", 40)
     first_round = [r.id for r in FakeTeacher.asked if r.seed == 0]
-    answered_once = 40 + sum(
-        int(i, 16) % 4 == 1 for i in first_round[:20]
-    )  # time-outs of the first try are asked again
+    answered_once = 40 + sum(int(i, 16) % 4 == 1 for i in first_round[:20])  # time-outs of the first try are sent again
     assert len(first_round) == answered_once
     assert before == 20 and taught.asked == 40
     with pytest.raises(UsageError, match="holds rows already"):

@@ -4,7 +4,7 @@
 
 A language model of a million weights, pretrained on generated news without labels. Some of its documents are
 the task's own prompt answered with a label drawn by chance: it knows how an answer looks and nothing about
-which is right, so before tuning it stands near chance instead of being speechless.
+which is right, so before tuning it is near chance instead of giving no answers.
 """
 
 import argparse

@@ -113,7 +113,7 @@ def train_hosted(options: TrainOptions, workspace: Workspace, console: Console) 
     """Train at the provider, showing its progress on `console`; returns the adapter's folder and manifest.
 
     A training that was begun is continued by its job; one that is finished is handed back. Raises UsageError,
-    IncompleteRunError for a job that did not succeed, InterruptedRunError after Ctrl-C (the job goes on).
+    IncompleteRunError for a job that did not succeed, InterruptedRunError after Ctrl-C (the job continues).
     """
     job = prepare(options)
     display = JobDisplay(console)
@@ -124,7 +124,7 @@ def train_hosted(options: TrainOptions, workspace: Workspace, console: Console) 
         notebook = JobState(work, job.recipe.url)
         earlier = _finished(notebook.note, options)
         if earlier is not None:
-            display.message("this very training is finished: nothing is sent or paid; another --seed trains anew.")
+            display.message("this training is already finished: nothing is sent or paid; another --seed trains again.")
             return earlier
         try:
             done = run_coroutine(_carry_out(job, notebook, display, work))
@@ -185,7 +185,7 @@ async def _carry_out(job: HostedPreparation, notebook: JobState, display: JobDis
 
 def _before_paying(job: HostedPreparation, display: JobDisplay) -> None:
     """Say the price, and refuse what must not be begun. Raises UsageError."""
-    display.message(f"{words(job.price, job.recipe.model)}; nothing is uploaded yet.")
+    display.message(f"{words(job.price, job.recipe.model)}; nothing has been uploaded.")
     refuse_too_dear(job.price, job.options.max_cost, job.recipe.model)
     job.refuse_retired()
 
@@ -194,7 +194,7 @@ async def _cancel(job: HostedPreparation, notebook: JobState) -> str:
     async with Provider(job.recipe) as provider:
         found = await find_job(provider, notebook)
         if found is None:
-            raise UsageError("there is no job of this very training to cancel: same task, rows and recipe?")
+            raise UsageError("there is no job of this training to cancel: same task, rows and recipe?")
         name = provider.clean(found.id)
         if found.status in ENDED:
             return f"job {name} has ended already: it is {provider.clean(str(found.status))}."
@@ -206,7 +206,7 @@ async def _cancel(job: HostedPreparation, notebook: JobState) -> str:
 
 def _how_to_go_on(note: JobNote) -> str:
     if note.token is None:
-        return "interrupted before a job was made: nothing is billed; the same command goes on."
+        return "interrupted before a job was made: nothing is billed; the same command continues."
     name = f"job {note.job}" if note.job is not None else "the job, if it was made,"
     return (
         f"interrupted; {name} goes on at {note.base_url} and is billed: the same command follows it again, and with "

@@ -41,7 +41,7 @@ async def events_since(provider: Provider, job_id: str, last: str | None) -> lis
 
 
 def progress_of(event: FineTuningJobEvent) -> JobProgress | None:
-    """The figures of an event; None for one that tells none."""
+    """The figures of an event; None for one without any."""
     data: dict[str, Any] = event.data if isinstance(event.data, dict) else {}
     said = STEP.search(event.message or "")
     step, total = data.get("step"), data.get("total_steps")
@@ -71,7 +71,7 @@ def _number(value: Any) -> float | None:
 
 
 class JobDisplay:
-    """What people see while a job is followed. Everything it is given has been cleaned."""
+    """Terminal output while a job is followed. All its input has been sanitized."""
 
     def __init__(self, console: Console) -> None:
         self.console = console

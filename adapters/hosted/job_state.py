@@ -65,7 +65,7 @@ class JobState:
 TOKEN = "bench_training"
 """The key of the job's metadata by which it is found again."""
 ENDED = ("succeeded", "failed", "cancelled")
-"""Every other status, known or not, goes on."""
+"""Any other status, known or not: the job is running."""
 LOST = ("failed", "cancelled")
 
 

@@ -66,7 +66,7 @@ def quote(recipe: HostedRecipe, train: TrainingFile, counter: Counter) -> Quote:
 
 
 def words(price: Quote, model: str) -> str:
-    """The price as a clause for people."""
+    """The price as a clause of a sentence."""
     about = "about " if price.approximate else ""
     epochs = f"{price.epochs} epoch{'' if price.epochs == 1 else 's'}" if price.epochs else "epochs of its choice"
     amount = f"{about}{price.tokens:,} tokens (by {price.tokenizer}) x {epochs}"
@@ -168,7 +168,7 @@ def prepare(options: TrainOptions) -> HostedPreparation:
     remarks = [*rows.remarks, *remarks, *more]
     if len(train.rows) < LEAST_ROWS:
         raise UsageError(
-            f"{len(train.rows)} training rows are left, a provider wants {LEAST_ROWS} or more: take more rows. "
+            f"{len(train.rows)} training rows are left, a provider requires {LEAST_ROWS} or more: take more rows. "
             + " ".join(remarks)
         )
     price = quote(recipe, train, counter)
@@ -194,7 +194,7 @@ SHOWN = 2
 
 
 class HostedDryRun(NamedTuple):
-    """What would happen: for machines, and for people."""
+    """What would happen: as JSON, and as text."""
 
     record: dict[str, Any]
     text: str

@@ -33,7 +33,7 @@ NOT_TUNABLE = ("model_not_available", "model_not_found", "invalid_model", "unsup
 """Codes with which a provider refuses to tune a model."""
 MOST_WORDS = 400
 GREETING, MAKING = "looking for fine-tuning", "making the job"
-"""What a call is for, as told to people."""
+"""The purpose of a call, as shown in messages."""
 
 
 class Provider:
@@ -79,7 +79,7 @@ class Provider:
         except TransientError as error:
             raise IncompleteRunError(
                 self.clean(f"{self.recipe.url} cannot be asked while {what} ({error})")
-                + "; nothing is lost: the same command goes on."
+                + "; nothing is lost: the same command continues."
             ) from None
 
     async def offered(self, once: Callable[[], Awaitable[T]], what: str, otherwise: T) -> T:
@@ -120,7 +120,7 @@ class Provider:
             return UsageError(f"{recipe.url}: the key in {recipe.api_key_env} may not fine-tune here ({said}).")
         if error.kind == "no quota":
             return IncompleteRunError(
-                f"{recipe.url}: the account has no money or quota left; mend that, then the same command goes on "
+                f"{recipe.url}: the account has no money or quota left; fix that, then the same command continues "
                 f"({said})."
             )
         if error.kind == "not found" and what in (GREETING, MAKING):

@@ -62,9 +62,9 @@ class TrainingFile(NamedTuple):
 def write_file(
     task: Task, samples: list[Sample], counter: Counter, recipe: HostedRecipe, what: str
 ) -> tuple[TrainingFile, list[str]]:
-    """Rows as a training file, and sentences on those left out. `what` names the rows for people.
+    """Rows as a training file, and sentences on those left out. `what` names the rows in messages.
 
-    Raises UsageError for rows longer than the recipe's max_length (unless told to drop them), and for a file
+    Raises UsageError for rows longer than the recipe's max_length (unless options drop them), and for a file
     that no provider takes.
     """
     rows = [_conversation(task, sample, counter) for sample in samples]

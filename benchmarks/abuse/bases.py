@@ -3,7 +3,7 @@
     python -m benchmarks.abuse.bases --runs 100
 
 transformers changes torch for the whole process while it makes a model, so two bases that load at the same time used
-to break each other. The bases are tiny and random; every run loads all three anew.
+to break each other. The bases are tiny and random; every run loads all three again.
 """
 
 import argparse

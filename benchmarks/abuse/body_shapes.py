@@ -328,9 +328,9 @@ def named(error: Exception) -> str:
 
 
 def keep(rng: random.Random, answer: Any) -> None:
-    """What a row's life goes on with: the completion, its score, its line."""
+    """The next steps of a row: the completion, its score, its line."""
     request = rng.choice(REQUESTS)
-    done: Completion = completion_of(request, answer, SETTINGS, rng.choice(("generate", "json")), lambda text: text)  # type: ignore[arg-type]
+    done: Completion = completion_of(request, answer, SETTINGS, rng.choice(("generate", "json")), lambda text: text)
     done.text.encode()
     done.reasoning.encode()
     usage = done.usage

@@ -94,7 +94,7 @@ def runs(count: int, chance: random.Random, *, batch: bool) -> tuple[int, int]:
             log = RunLog.open(folder / "run")
             positions = [json.loads(line)["n"] for line in (folder / "run" / "api.jsonl").open()]
             assert wanted and log.summary() is not None
-            assert sorted(positions) == list(range(ROWS)), "a row is missing, or stands in the log twice"
+            assert sorted(positions) == list(range(ROWS)), "a row is missing, or is in the log twice"
             again = stats.requests - ROWS
             if batch:
                 assert stats.batches == 1, f"{stats.batches} batches were paid"

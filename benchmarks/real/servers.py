@@ -24,7 +24,7 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "VL
 
 
 OPEN_GATEWAY = {"LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true"}
-"""LiteLLM's proxy wants a master key, or to be told that it is for nobody else: it listens on loopback only."""
+"""LiteLLM's proxy wants a master key, or a setting that says it has no other clients: it listens on loopback only."""
 
 
 class ServerFailedError(Exception):
@@ -38,7 +38,7 @@ class Server(NamedTuple):
     process: "subprocess.Popen[bytes]"
 
     def kill(self) -> None:
-        """SIGKILL to the whole group, as a machine that goes away would."""
+        """SIGKILL to the whole group, as a machine that fails would."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(60)

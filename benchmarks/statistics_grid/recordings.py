@@ -6,7 +6,7 @@
 - `rare-references`: worse only on rows whose reference occurs once, asked with `--limit`; must fail.
 - `one-row-a-label`: 77 labels with one row each; gives no verdict on macro-F1.
 - `five-graded-rows`: five graded rows of which four tie; is inconclusive.
-- `memorised`: right only on rows that stand in the training split; must not pass.
+- `memorised`: right only on rows that are in the training split; must not pass.
 """
 
 import json
@@ -104,7 +104,7 @@ def rare_references() -> Evaluation:
 
 
 def one_row_a_label() -> Evaluation:
-    """77 shelves, one row each: each side misses rows that the other has right, the candidate one row less."""
+    """77 labels, one row each: each side misses rows that the other has right, the candidate one row less."""
     prompt = "Which shelf? "
     shelves = [f"shelf {k:02}" for k in range(77)]
     wrong = {"small": range(4, 70, 11), "large": range(7, 77, 11)}
@@ -142,7 +142,7 @@ def five_graded_rows() -> Evaluation:
 
 
 def memorised() -> Evaluation:
-    """300 messages, 250 of which stand in the training split: the candidate is right on these and on no other; the
+    """300 messages, 250 of which are in the training split: the candidate is right on these and on no other; the
     reference is right on four in five of all."""
     prompt = "Which team answers? "
     teams = ("sales", "support", "billing")

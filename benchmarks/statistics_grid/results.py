@@ -117,7 +117,7 @@ def _worst(cells: list[Cell], quantity: str) -> str:
 
 
 def page(text: str) -> str:
-    """The page with its tables written anew. Raises ValueError where it has no place for them."""
+    """The page with its tables rewritten. Raises ValueError where it has no place for them."""
     start, _, rest = text.partition(BEGIN)
     _, found, end = rest.partition(END)
     if not found:
@@ -125,7 +125,7 @@ def page(text: str) -> str:
     note = (
         f"A false pass is to be at most {100 * ALPHA:g} % and coverage at least {100 * COVERAGE:g} %, within three "
         "Monte-Carlo errors; figures outside are bold. Of several sizes the worst is shown; passes of equal candidates "
-        "stand in the order of the sizes, in percent."
+        "are in the order of the sizes, in percent."
     )
     return f"{start}{BEGIN}\n\n{note}\n\n{tables()}\n\n{END}{end}"
 

@@ -1,4 +1,4 @@
-"""`python -m docs.generate` writes docs/reference and docs/schemas anew."""
+"""`python -m docs.generate` rewrites docs/reference and docs/schemas."""
 
 from pathlib import Path
 

@@ -62,7 +62,7 @@ def _section(name: str, command: click.Command) -> str:
 
 
 def _told(command: click.Command) -> tuple[str, str]:
-    """A command's help as a paragraph, and the examples that stand in it (after `\\b`)."""
+    """A command's help as a paragraph, and its examples (after `\\b`)."""
     paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
     words = [" ".join(p.split()) for p in paragraphs if not p.startswith("\b")]
     examples = [p.removeprefix("\b").strip("\n") for p in paragraphs if p.startswith("\b")]

@@ -61,7 +61,7 @@ def _recipe() -> Schema:
 def _bench() -> Schema:
     """`bench.toml`: what a backend may say depends on its `kind`; the built-in names have theirs already."""
     records = backend_settings()
-    kinds = [*records.values(), GateKeys, Terms, VerdictSettings]
+    kinds: list[type[msgspec.Struct]] = [*records.values(), GateKeys, Terms, VerdictSettings]
     _, parts = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
     inner = [one for kind in kinds for one in [kind, *inner_records(kind)]]
     parts = _without_null(_explained(parts, inner))

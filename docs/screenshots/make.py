@@ -1,4 +1,4 @@
-"""Take the pictures of docs/reports.md anew: python docs/screenshots/make.py [RUN..]
+"""Take the screenshots of docs/reports.md again: python docs/screenshots/make.py [RUN..]
 
 Without RUN from made-up runs, whose rows are nonsense on purpose: no picture shows a row of a real data set. With RUN
 the leaderboard of these runs, which shows aggregates only. Needs Chromium with its driver and selenium.

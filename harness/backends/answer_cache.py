@@ -25,11 +25,11 @@ VERSION = 2
 """Raised whenever answers are read otherwise than before: what earlier versions kept is forgotten.
 2: errors inside a 200 and faulty finish reasons are no answers; reasoning is apart from the text."""
 CACHED_FINISHES = ("stop", "length", "refusal")
-"""Finish reasons of answers that are kept: the model's own. What a filter or a full context ends is asked again."""
+"""Finish reasons of answers that are kept: the model's own. What a filter or a full context ends is sent again."""
 
 
 class CachedAnswer(Record, frozen=True, kw_only=True):
-    """What is kept of an answer. Its price is not: list cost is reckoned anew from the usage."""
+    """What is kept of an answer. Its price is not: list cost is recomputed from the usage."""
 
     text: str
     reasoning: str = ""
@@ -54,7 +54,7 @@ class AnswerCache:
     """The cache as one backend sees it: `scope` names what answers, `model` is shown by `bench cache stats`.
 
     It saves money and must never lose an answer that was paid: where the file cannot be read or written any longer
-    (a full disk, another process that holds it), `remark` is told once and the run goes on without.
+    (a full disk, another process that holds it), `remark` is called once and the run continues without it.
     """
 
     def __init__(
@@ -128,7 +128,9 @@ class AnswerCache:
 
     def _disable(self, error: sqlite3.Error) -> None:
         self._disabled = True
-        self._remark(f"the answer cache {self.path} is left aside ({error}): answers stand in the run alone")
+        self._remark(
+            f"the answer cache {self.path} is not used any longer ({error}): answers are stored in the run only"
+        )
 
     def stats(self) -> CacheStats:
         """What is in it."""

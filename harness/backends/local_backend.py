@@ -31,7 +31,8 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         bfloat16 where the weights are stored so and the processor computes it (AVX512-BF16, AMX).
     device: "cuda", "mps" or "cpu"; "auto" takes the best at hand. quantization: "nf4" loads 4-bit weights (needs
     bitsandbytes), "none" whole ones, "auto" those that the adapter was trained on. attention: the implementation in
-    use. max_batch_tokens: tokens of a batch (default: 768 reading, 8,192 writing on a CPU; 65,536 on an accelerator).
+    use. max_batch_tokens: tokens of a batch (default: 768 for prefill, 8,192 for decode on a CPU; 65,536 on an
+    accelerator).
     window: rows that are sorted by length together.
     normalisation: whether a label's score is the sum or the mean of its tokens' log-probabilities.
     device_hour_usd: what an hour of this machine costs. threads: torch's, on a CPU (default: all cores).
@@ -144,7 +145,7 @@ class LocalBackend:
         self._check_decode(requirements)
         model = self.settings.model or (found.manifest.base_spec if found else "")
         if not model:
-            raise UsageError(f"backend '{self.name}' names neither a model nor an adapter: say --base PATH_OR_ID.")
+            raise UsageError(f"backend '{self.name}' names neither a model nor an adapter: use --base PATH_OR_ID.")
         self._executor = self._executor or self._new_executor(model)
         self._base = await self._executor.find()
         if found:
@@ -205,7 +206,7 @@ class LocalBackend:
             return None
         if name == "auto":
             if not self.settings.model:
-                raise UsageError(f"backend '{self.name}': adapter = \"auto\" needs a model: say --base PATH_OR_ID.")
+                raise UsageError(f"backend '{self.name}': adapter = \"auto\" needs a model: use --base PATH_OR_ID.")
             train = f"bench train --task {self.context.task or self.task_name} --base {self.settings.model}"
             folder = adapters.find_current(workspace, self.task_name, self.settings.model, train)
         else:

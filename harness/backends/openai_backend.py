@@ -119,7 +119,7 @@ class OpenAIBackend:
         await self.reach()
 
     def _check_bounded(self, label: str) -> None:
-        """A ceiling that is never passed needs to know the most that an answer can cost."""
+        """A cost limit that is never passed needs to know the most that an answer can cost."""
         if self._asking_price is None:
             raise UsageError(
                 f"{label}: the {'batch ' if self._batching else ''}price of {self.model} is unknown, so "

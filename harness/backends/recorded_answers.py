@@ -29,7 +29,7 @@ _FINISH: dict[str, Finish] = {
 }
 
 _REQUEST = ("messages", "input_messages", "input")
-"""Where the prompt of a recorded request stands."""
+"""Keys of a recorded request that hold its prompt."""
 
 Pair = tuple[str, str]
 """Role and text of a message."""

@@ -41,7 +41,7 @@ class ReplaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 class Recordings:
     """Recorded answers by row id and by prompt, each in file order. They stay in their file: what is kept of a
-    recording are 16 bytes, a hash of its name and where it stands."""
+    recording are 16 bytes, a hash of its name and its position."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -103,7 +103,7 @@ class _IndexBuilder:
         self._names, self._positions = array("Q"), array("q")
 
     def add(self, name: str, position: int) -> None:
-        """A name that stands at a position of the file."""
+        """A name at a position of the file."""
         self._names.append(_short_hash(name))
         self._positions.append(position)
 
@@ -123,7 +123,7 @@ class _Index:
     positions: NDArray[np.int64]
 
     def of(self, name: str) -> NDArray[np.int64]:
-        """Where a name stands, in file order."""
+        """Position of a name, in file order."""
         target = np.uint64(_short_hash(name))
         low = self.names.searchsorted(target, "left")
         if low == len(self.names) or self.names[low] != target:

@@ -220,7 +220,7 @@ class SklearnBackend:
         ]
 
     def counters(self) -> dict[str, float]:
-        """Nothing to tell."""
+        """No counters."""
         return {}
 
     async def aclose(self) -> None:

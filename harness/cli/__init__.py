@@ -1,1 +1,1 @@
-"""The front door: one file per verb, each imported only when called."""
+"""The command line: one file per verb, each imported only when called."""

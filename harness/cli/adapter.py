@@ -1,4 +1,4 @@
-"""`bench adapter`: care of trained adapters."""
+"""`bench adapter`: manage trained adapters."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ def adapter() -> None:
 @json_option
 @quiet_anyway
 def show(name: str, as_json: bool) -> None:
-    """What ADAPTER (an id or a folder) is and how it was made."""
+    """Show what ADAPTER (an id or a folder) is and how it was trained."""
     from harness.adapter_manifest import MANIFEST, find_adapter
     from harness.workspace import Workspace
 
@@ -37,12 +37,12 @@ def show(name: str, as_json: bool) -> None:
 
 @adapter.command()
 @click.argument("name", metavar="ADAPTER", shell_complete=adapters)
-@click.option("--for", "server", type=click.Choice(["vllm"]), help="Whether this server can serve it, and how.")
+@click.option("--for", "server", type=click.Choice(["vllm"]), help="Check whether this server can serve it, and how.")
 @click.option("--max-lora-rank", metavar="R", type=int, help="The server's largest rank (vLLM's default: 16).")
 @json_option
 @quiet_anyway
 def check(name: str, server: str | None, max_lora_rank: int | None, as_json: bool) -> int:
-    """Whether ADAPTER and its base are those of the training.
+    """Verify that ADAPTER and its base are unchanged since the training.
 
     Exit code 2 where something is wrong, or where the server named by --for cannot serve it.
     """
@@ -57,7 +57,7 @@ def check(name: str, server: str | None, max_lora_rank: int | None, as_json: boo
     from harness.adapters import inspection
 
     wrong: list[str] = inspection.check(folder)
-    whole = f"{folder} is whole, and its base is the one it was trained on."
+    whole = f"{folder} is complete, and its base is the one it was trained on."
     _tell({"path": str(folder), "wrong": wrong}, "\n".join(wrong) or whole, as_json)
     return int(ExitCode.USAGE if wrong else ExitCode.DONE)
 
@@ -75,11 +75,11 @@ def _serving(folder: Path, max_rank: int, as_json: bool) -> int:
 @adapter.command()
 @click.argument("name", metavar="ADAPTER", shell_complete=adapters)
 @click.argument("repo", metavar="OWNER/NAME")
-@click.option("--public", is_flag=True, help="Let everybody read it (default: a private repository).")
+@click.option("--public", is_flag=True, help="Make it public (default: a private repository).")
 @json_option
 @quiet_anyway
 def push(name: str, repo: str, public: bool, as_json: bool) -> None:
-    """Upload ADAPTER to the Hub, with a model card. Rows stay here."""
+    """Upload ADAPTER to the Hub, with a model card. Rows are not uploaded."""
     from harness.adapter_manifest import find_adapter
     from harness.adapters import publishing
     from harness.workspace import Workspace
@@ -94,13 +94,13 @@ def push(name: str, repo: str, public: bool, as_json: bool) -> None:
     "--out",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Where to (default: report.html beside the weights).",
+    help="Output file (default: report.html next to the weights).",
 )
 @click.option("--redact", is_flag=True, help="Leave out all rows and answers, for sharing.")
 @json_option
 @quiet_anyway
 def report(name: str, out: Path | None, redact: bool, as_json: bool) -> None:
-    """Write the page about the training of ADAPTER. It shows curves, lengths, seeds, examples."""
+    """Write a report on the training of ADAPTER. It shows curves, lengths, seeds, examples."""
     from harness.adapter_manifest import find_adapter
     from harness.workspace import Workspace
 
@@ -135,13 +135,13 @@ def rm(name: str, as_json: bool) -> None:
     "--out", metavar="DIR", required=True, type=click.Path(path_type=Path), help="Folder of the merged model."
 )
 @click.option(
-    "--rows", metavar="N", type=click.IntRange(min=1), default=20, show_default=True, help="Rows to prove it."
+    "--rows", metavar="N", type=click.IntRange(min=1), default=20, show_default=True, help="Rows to verify it with."
 )
-@click.option("--task", metavar="TASK", shell_complete=tasks, help="The adapter's task, where its file has moved.")
+@click.option("--task", metavar="TASK", shell_complete=tasks, help="The adapter's task, if its file has moved.")
 @json_option
 @quiet_anyway
 def merge(name: str, out: Path, rows: int, task: str | None, as_json: bool) -> None:
-    """Write base and ADAPTER as one model. It must first answer N rows as the adapter does."""
+    """Merge ADAPTER into its base. The result must answer N rows as the adapter does."""
     from harness.adapter_manifest import find_adapter
     from harness.workspace import Workspace
 

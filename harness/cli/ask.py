@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--system", metavar="TEXT", help="A system message before the prompt.")
 @click.option("--labels", metavar="A,B", help="The closed set of answers, for backends that choose among labels.")
 @click.option(
-    "--task", metavar="TASK", shell_complete=tasks, default="", help="Whose current adapter local backends take."
+    "--task", metavar="TASK", shell_complete=tasks, default="", help="Task whose current adapter local backends use."
 )
 @click.option(
     "--max-tokens",
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     default=256,
     show_default=True,
-    help="Most tokens of an answer.",
+    help="Maximum tokens of an answer.",
 )
 @click.option(
     "--temperature",
@@ -44,10 +44,10 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0),
     default=0.0,
     show_default=True,
-    help="Above 0 answers are drawn.",
+    help="Above 0, answers are sampled.",
 )
-@click.option("--max-cost", metavar="USD", type=click.FloatRange(min=0), help="Refuse what could cost more.")
-@click.option("--no-cache", is_flag=True, help="Ask again what the answer cache knows.")
+@click.option("--max-cost", metavar="USD", type=click.FloatRange(min=0), help="Refuse a request that could cost more.")
+@click.option("--no-cache", is_flag=True, help="Do not use cached answers.")
 @config_option
 @json_option
 @quiet_anyway
@@ -112,7 +112,7 @@ def _piped() -> str:
 
 
 def _show(console: "Console", replies: "list[AskReply]") -> None:
-    """What a model says may hold control codes of the terminal: they are shown, not obeyed."""
+    """Model output may contain control codes of the terminal: they are shown, not interpreted."""
     from rich.columns import Columns
     from rich.panel import Panel
     from rich.text import Text

@@ -1,4 +1,4 @@
-"""`bench baseline accept RUN`: keep a run's outcomes as a file that is committed and gated against."""
+"""`bench baseline accept RUN`: store a run's outcomes in a file to commit and gate against."""
 
 import shlex
 import sys
@@ -12,7 +12,7 @@ from harness.cli.shell_completion import runs
 
 @click.group()
 def baseline() -> None:
-    """Care of baselines."""
+    """Manage baselines."""
 
 
 @baseline.command()
@@ -27,7 +27,7 @@ def baseline() -> None:
 @json_option
 @quiet_option
 def accept(run: str, backends: str | None, out: Path | None, as_json: bool, quiet: bool) -> int:
-    """Accept a run as what later candidates must not fall behind. Commit the file.
+    """Accept a run as the baseline of later candidates. Commit the file.
 
     \b
     bench baseline accept last --out main.json

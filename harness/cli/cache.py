@@ -1,4 +1,4 @@
-"""`bench cache stats|clear`: care of the answers that are kept."""
+"""`bench cache stats|clear`: manage cached answers."""
 
 from typing import TYPE_CHECKING
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 @click.group()
 def cache() -> None:
-    """The answer cache: what was paid once is not paid again."""
+    """Manage the answer cache: paid answers are stored and reused."""
 
 
 @cache.command()
 @json_option
 @quiet_anyway
 def stats(as_json: bool) -> None:
-    """What the cache holds, by model."""
+    """Show cached answers by model."""
 
     kept = _open()
     found = kept.stats()
@@ -38,7 +38,7 @@ def stats(as_json: bool) -> None:
 @json_option
 @quiet_anyway
 def clear(model: str | None, as_json: bool) -> None:
-    """Forget all answers, or one model's. They would have to be paid for again."""
+    """Delete all cached answers, or one model's. They would have to be paid for again."""
     import msgspec
 
     kept = _open()

@@ -12,15 +12,15 @@ from harness.cli.shell_completion import runs
 @click.command()
 @click.argument("a", metavar="A", shell_complete=runs)
 @click.argument("b", metavar="B", shell_complete=runs)
-@click.option("--candidate", metavar="NAME", help="The backend of A (default: all that bear one name in both).")
-@click.option("--reference", metavar="NAME", help="The backend of B it is compared with.")
+@click.option("--candidate", metavar="NAME", help="The backend of A (default: all with the same name in both).")
+@click.option("--reference", metavar="NAME", help="The backend of B to compare it with.")
 @click.option(
     "--out",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Also write the comparison as a page.",
 )
-@click.option("--redact", is_flag=True, help="The page without rows and answers, for sharing.")
+@click.option("--redact", is_flag=True, help="Omit rows and answers from the page, for sharing.")
 @json_option
 @quiet_option
 def compare(

@@ -1,4 +1,4 @@
-"""`bench data`: look at rows, and make them."""
+"""`bench data`: inspect, split and generate rows."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from harness.files import read_text
 
 @click.group()
 def data() -> None:
-    """Look at rows before trusting them, and make rows where there are none."""
+    """Inspect, split and generate rows."""
 
 
 @data.command()
@@ -30,7 +30,7 @@ def data() -> None:
 @json_option
 @quiet_anyway
 def check(task: str, data: str | None, as_json: bool) -> None:
-    """Sizes, repeats, targets that teach an error, shared rows.
+    """Check rows for duplicates, invalid targets and shared rows.
 
     \b
     bench data check --task persona-json --data rows/
@@ -57,9 +57,9 @@ def check(task: str, data: str | None, as_json: bool) -> None:
     type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
     default=0.2,
     show_default=True,
-    help="Of the rows, so many are test rows.",
+    help="Share of the rows that become test rows.",
 )
-@click.option("--group", metavar="COLUMN", help="Rows with one value of this column stay on one side.")
+@click.option("--group", metavar="COLUMN", help="Rows with the same value of this column stay in one split.")
 @seed_option
 @json_option
 @quiet_anyway
@@ -93,11 +93,11 @@ def split(file: Path, out: Path, share: float, group: str | None, seed: int, as_
 )
 @click.option("--out", metavar="DIR", required=True, type=click.Path(path_type=Path), help="Folder for the rows.")
 @click.option("--pairs", metavar="N", type=click.IntRange(min=1), help="Only the N highest-voted questions.")
-@click.option("--site", default="stats.stackexchange.com", show_default=True, help="Where the links point.")
+@click.option("--site", default="stats.stackexchange.com", show_default=True, help="Site that links point to.")
 @json_option
 @quiet_option
 def crossvalidated(dump: Path, out: Path, pairs: int | None, site: str, as_json: bool, quiet: bool) -> None:
-    """Best answers to the best questions of a dump, as rows. For the task crossvalidated.
+    """Build rows from a Stack Exchange dump. For the task crossvalidated.
 
     \b
     bench data crossvalidated --dump stats.stackexchange.com.7z --out rows/
@@ -127,9 +127,9 @@ def crossvalidated(dump: Path, out: Path, pairs: int | None, site: str, as_json:
     metavar="BACKEND",
     shell_complete=backends,
     required=True,
-    help="Who answers: any backend of bench.toml or built in.",
+    help="Backend that answers: from bench.toml or built in.",
 )
-@click.option("--rows", metavar="N", type=click.IntRange(min=1), required=True, help="How many rows to ask for.")
+@click.option("--rows", metavar="N", type=click.IntRange(min=1), required=True, help="Number of rows to generate.")
 @click.option("--out", metavar="DIR", required=True, type=click.Path(path_type=Path), help="Folder for the rows.")
 @data_option
 @click.option(
@@ -139,7 +139,9 @@ def crossvalidated(dump: Path, out: Path, pairs: int | None, site: str, as_json:
     help="The persona's instruction (default: the one in --data).",
 )
 @seed_option
-@click.option("--max-cost", metavar="USD", type=click.FloatRange(min=0), help="Stop before the teacher costs more.")
+@click.option(
+    "--max-cost", metavar="USD", type=click.FloatRange(min=0), help="Stop before the teacher's cost exceeds this."
+)
 @config_option
 @json_option
 @quiet_option
@@ -156,7 +158,7 @@ def generate(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Rows to train on, answered by a teacher. They are checked by the task's own rules.
+    """Generate training rows with a teacher model. They are checked by the task's own rules.
 
     \b
     bench data generate --task persona-json --teacher gpt4 --rows 200 \\

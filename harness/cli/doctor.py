@@ -1,4 +1,4 @@
-"""`bench doctor`: what is here, what is missing, and what to do about it. Never fails itself."""
+"""`bench doctor`: diagnose the installation. It never fails itself."""
 
 import importlib
 import importlib.util
@@ -29,7 +29,7 @@ class Finding(NamedTuple):
 @json_option
 @quiet_anyway
 def doctor(as_json: bool) -> None:
-    """What is missing for which feature, and how to get it."""
+    """Check the installation: missing packages, keys and devices."""
     findings = [finding for check in CHECKS for finding in _safely(check)]
     if as_json:
         print_json([f._asdict() for f in findings])
@@ -42,7 +42,7 @@ def doctor(as_json: bool) -> None:
 def _safely(check: Callable[[], list[Finding]]) -> list[Finding]:
     try:
         return check()
-    except Exception as error:  # the doctor reports a broken installation, it does not break on it
+    except Exception as error:  # a broken installation is reported, not raised
         return [Finding(check.__name__.strip("_"), "wrong", f"{type(error).__name__}: {error}")]
 
 
@@ -51,13 +51,13 @@ USES = {
     "local": "local models, training and the classical baseline",
     "json": "constrained JSON from local models",
     "ray": "local models on many devices and machines",
-    "text": "likeness of open answers",
-    "embedding": "likeness of open answers by their meaning",
+    "text": "similarity of open answers",
+    "embedding": "embedding similarity of open answers",
     "dump": "reading .7z dumps",
     "parquet": "long logs as Parquet, and data in Parquet files",
     "cloud": "runs in object storage (s3://, gs://, az://)",
 }
-"""What an extra is for. One that is not named here is still looked at."""
+"""The purpose of each extra. Others are checked as well."""
 
 
 def _extras() -> list[Finding]:
@@ -111,7 +111,7 @@ def _workspace() -> list[Finding]:
     folder = next(p for p in (root, *root.absolute().parents) if p.exists())
     if os.access(folder, os.W_OK):
         return [Finding("workspace", "ok", str(root.absolute()))]
-    return [Finding("workspace", "wrong", f"{folder} cannot be written: set BENCH_HOME to a folder of yours")]
+    return [Finding("workspace", "wrong", f"{folder} cannot be written: set BENCH_HOME to a writable folder")]
 
 
 def _settings() -> list[Finding]:
@@ -122,7 +122,7 @@ def _settings() -> list[Finding]:
         path = load_settings().path
     except BenchError as error:
         return [Finding("bench.toml", "wrong", str(error))]
-    return [Finding("bench.toml", "ok", str(path) if path else "none here: the built-in settings are used")]
+    return [Finding("bench.toml", "ok", str(path) if path else "none found: the built-in settings are used")]
 
 
 def _plugins() -> list[Finding]:

@@ -1,4 +1,4 @@
-"""`bench estimate`: what a run will cost, before it does."""
+"""`bench estimate`: estimate the cost and duration of a run."""
 
 from pathlib import Path
 from typing import Unpack
@@ -20,7 +20,7 @@ from harness.run_options import RunKeywords, RunOptions
 NOTES = (
     "in, out: tokens; cost: answers as long as the reference answers (rows without one: as max_tokens allows); "
     "at most: as long as max_tokens allows; time: at the given rpm and tpm. "
-    "~ counted as bytes / 4: no tokeniser of that model is at hand."
+    "~ counted as bytes / 4: the model's tokenizer is not available."
 )
 
 
@@ -34,7 +34,7 @@ NOTES = (
 def estimate(
     task: str, backends: str, config: Path | None, as_json: bool, quiet: bool, **options: Unpack[RunKeywords]
 ) -> None:
-    """Say what `bench run` with the same words would cost, and how long it would take. Nothing is sent.
+    """Estimate cost and duration of `bench run` with the same options. Nothing is sent.
 
     \b
     bench estimate --task agnews --backends gpt4 --limit 500

@@ -1,4 +1,4 @@
-"""`bench gate`: may the candidate ship? The exit code says so."""
+"""`bench gate`: decide by exit code whether the candidate may ship."""
 
 import os
 import sys
@@ -25,11 +25,11 @@ def _term(flag: str, help_text: str) -> Callable[[F], F]:
 @click.command()
 @click.argument("run", metavar="RUN", shell_complete=runs)
 @click.option("--baseline", metavar="FILE|RUN", help="A baseline (bench baseline accept) or another run.")
-@click.option("--candidate", metavar="A", help="The backend of RUN that is judged (default: all by name).")
-@click.option("--reference", metavar="B", help="The backend it is held against; without --baseline, of RUN itself.")
-@_term("--margin", "The largest loss that may go unnoticed: --margin accuracy 0.02.")
-@_term("--at-most", "A limit for the upper 95 % bound: --at-most format_error_rate 0.02.")
-@_term("--at-least", "A limit for the lower 95 % bound: --at-least accuracy 0.9.")
+@click.option("--candidate", metavar="A", help="The backend of RUN to evaluate (default: all by name).")
+@click.option("--reference", metavar="B", help="The backend to compare with; without --baseline, of RUN itself.")
+@_term("--margin", "Largest acceptable loss: --margin accuracy 0.02.")
+@_term("--at-most", "Limit for the upper 95 % bound: --at-most format_error_rate 0.02.")
+@_term("--at-least", "Limit for the lower 95 % bound: --at-least accuracy 0.9.")
 @_term("--ratio", "Candidate / reference, for cost_per_1000, latency_p50, latency_p95.")
 @click.option("--on-inconclusive", type=click.Choice(["warn", "block"]), help="Exit code 0 or 5 (default: warn).")
 @click.option(
@@ -43,7 +43,7 @@ def _term(flag: str, help_text: str) -> Callable[[F], F]:
 @click.option("--markdown", "markdown_file", metavar="FILE", type=click.Path(path_type=Path), help="Write Markdown.")
 @click.option("--junit", "junit_file", metavar="FILE", type=click.Path(path_type=Path), help="Write JUnit XML.")
 @click.option(
-    "--out", metavar="FILE", type=click.Path(path_type=Path), help="Write gate.json there (default: into RUN)."
+    "--out", metavar="FILE", type=click.Path(path_type=Path), help="Output folder of gate.json (default: RUN)."
 )
 @config_option
 @json_option

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     metavar="BACKEND",
     shell_complete=backends,
     required=True,
-    help="Who judges: any backend of bench.toml or built in.",
+    help="Backend that judges: from bench.toml or built in.",
 )
-@click.option("--between", metavar="A,B", help="Only these of the run; 'reference' is the data's own.")
+@click.option("--between", metavar="A,B", help="Backends to compare; 'reference' is the data's own answer.")
 @limit_option
-@click.option("--max-cost", metavar="USD", type=click.FloatRange(min=0), help="Stop before judging incurs more.")
+@click.option("--max-cost", metavar="USD", type=click.FloatRange(min=0), help="Stop before judging costs more.")
 @config_option
 @json_option
 @quiet_option
@@ -87,7 +87,7 @@ def _why_not(pair: "PairVerdict") -> str:
 
 
 def sentences(verdicts: "Verdicts") -> list[str]:
-    """The verdicts in words."""
+    """The verdicts as text."""
     said = []
     for pair in verdicts.pairs:
         said.append(
@@ -98,7 +98,7 @@ def sentences(verdicts: "Verdicts") -> list[str]:
             + f": {pair.verdict}{_why_not(pair)}."
         )
         if pair.unjudged:
-            said.append(f"  {count_noun(pair.unjudged, 'row')} without a readable verdict in both orders.")
+            said.append(f"  {count_noun(pair.unjudged, 'row')} without a valid verdict in both orders.")
         said.append(f"  the longer answer won {_figure(pair.longer)} of the decided rows.")
     said.append(
         f"{verdicts.judge} ({verdicts.model}): the same verdict in both orders {_figure(verdicts.consistent)}, for the "
@@ -108,7 +108,7 @@ def sentences(verdicts: "Verdicts") -> list[str]:
         said.append(f"agrees with people's votes: {_figure(verdicts.with_people)} (n = {verdicts.with_people.n}).")
     if verdicts.format_errors:
         kinds = ", ".join(f"{kind} {count}" for kind, count in verdicts.format_errors.items())
-        said.append(f"verdicts not given in the form asked for: {kinds}.")
+        said.append(f"invalid verdicts: {kinds}.")
     if verdicts.answered < verdicts.asked:
         said.append(f"{verdicts.asked - verdicts.answered} of {verdicts.asked} verdicts are missing: judge again.")
     return said

@@ -1,4 +1,4 @@
-"""`bench leaderboard RUNS...`: a static site from many runs."""
+"""`bench leaderboard RUNS...`: write a static site of many runs."""
 
 import sys
 from pathlib import Path
@@ -21,7 +21,7 @@ from harness.workspace import Workspace
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("leaderboard"),
     show_default=True,
-    help="Where to; created when it is not there.",
+    help="Output folder; created if missing.",
 )
 @click.option("--redact", is_flag=True, help="Leave out all rows and answers, for sharing.")
 @json_option

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class _Patient(io.FileIO):
-    """A file whose reader may go away (`bench list runs | head`): nobody misses what is written after that.
+    """A file whose reader may close it (`bench list runs | head`): later output is dropped.
 
     Not left to the callers: click and rich end the process with code 1 then, in the middle of a run or in the place
     of a gate's own exit code.
@@ -42,38 +42,38 @@ def prepare_streams() -> None:
 
 
 def _prepared(stream: TextIO | None) -> TextIO:
-    if stream is None:  # closed by who started us: `bench run >&-`
+    if stream is None:  # closed by the caller: `bench run >&-`
         return Path(os.devnull).open("w", encoding="utf-8")
     if type(stream) is not io.TextIOWrapper or not isinstance(getattr(stream.buffer, "raw", stream.buffer), io.FileIO):
         return stream  # a test's, or a console of Windows
     stream.flush()
     return io.TextIOWrapper(
         io.BufferedWriter(_Patient(stream.fileno(), "wb", closefd=False)),
-        encoding="utf-8",  # whatever the locale knows: a sign more must not end a run
+        encoding="utf-8",  # whatever the locale encodes: an unknown character must not end a run
         errors="backslashreplace",
         line_buffering=stream.line_buffering or stream.write_through,
     )
 
 
 VERBS: dict[str, tuple[str, str]] = {
-    "quickstart": ("harness.cli.quickstart:quickstart", "The whole story in three minutes, offline."),
+    "quickstart": ("harness.cli.quickstart:quickstart", "Train, run and report a small example, offline, in minutes."),
     "train": ("harness.cli.train:train", "Fine-tune an adapter on a task's training rows."),
-    "run": ("harness.cli.run:run", "Ask every candidate the same prompts; one run directory."),
-    "report": ("harness.cli.report:report", "What a run found: a page, a table, figures for other tools."),
-    "leaderboard": ("harness.cli.leaderboard:leaderboard", "A static site from many runs."),
-    "compare": ("harness.cli.compare:compare", "Two runs side by side, on the rows they share."),
-    "gate": ("harness.cli.gate:gate", "May the candidate ship? The exit code says so."),
-    "baseline": ("harness.cli.baseline:baseline", "Accept a run as what later ones must not fall behind."),
-    "power": ("harness.cli.power:power", "How many rows a question needs; what the present rows can detect."),
+    "run": ("harness.cli.run:run", "Send every candidate the same prompts; one run directory."),
+    "report": ("harness.cli.report:report", "Report a run: a page, a table, figures for other tools."),
+    "leaderboard": ("harness.cli.leaderboard:leaderboard", "Write a static site of many runs."),
+    "compare": ("harness.cli.compare:compare", "Compare two runs on the rows they share."),
+    "gate": ("harness.cli.gate:gate", "Decide by exit code whether the candidate may ship."),
+    "baseline": ("harness.cli.baseline:baseline", "Accept a run as the baseline of later ones."),
+    "power": ("harness.cli.power:power", "Plan sample sizes; show what the present rows can detect."),
     "adapter": ("harness.cli.adapter:adapter", "Show, check, report, merge, push or remove trained adapters."),
-    "judge": ("harness.cli.judge:judge", "One backend compares the answers of the others, in both orders."),
-    "data": ("harness.cli.data:data", "Look at rows before trusting them; make rows."),
-    "new-task": ("harness.cli.new_task:new_task", "A task of your own to start from, with a test that passes."),
-    "ask": ("harness.cli.ask:ask", "One prompt, several backends, side by side."),
-    "estimate": ("harness.cli.estimate:estimate", "What a run will cost, and how long it will take."),
-    "cache": ("harness.cli.cache:cache", "What the answer cache holds; forget it."),
-    "doctor": ("harness.cli.doctor:doctor", "What is missing for which feature, and how to get it."),
-    "list": ("harness.cli.list:listing", "Tasks, backends, recipes, adapters or runs."),
+    "judge": ("harness.cli.judge:judge", "Compare answers pairwise with a judge model, in both orders."),
+    "data": ("harness.cli.data:data", "Inspect, split and generate rows."),
+    "new-task": ("harness.cli.new_task:new_task", "Create a task with example rows and a passing test."),
+    "ask": ("harness.cli.ask:ask", "Send one prompt to several backends, side by side."),
+    "estimate": ("harness.cli.estimate:estimate", "Estimate the cost and duration of a run."),
+    "cache": ("harness.cli.cache:cache", "Show or clear the answer cache."),
+    "doctor": ("harness.cli.doctor:doctor", "Check the installation: missing packages, keys and devices."),
+    "list": ("harness.cli.list:listing", "List tasks, backends, recipes, adapters or runs."),
 }
 """Verb -> (where it is, one line for `bench --help`). Order is the order of the help page."""
 
@@ -98,13 +98,13 @@ class LazyGroup(click.Group):
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Words that people try first are the options that they mean."""
+        """Common first words are accepted as the corresponding options."""
         return super().parse_args(ctx, meant(args))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the verb that was typed; an unknown one is told with the nearest name."""
+        """Find the verb that was typed; an unknown one is reported with the nearest name."""
         if args and not args[0].startswith("-") and args[0] not in VERBS:
             raise click.UsageError(f"there is no verb '{args[0]}'{did_you_mean(args[0], VERBS)}.")
         return super().resolve_command(ctx, args)
@@ -151,7 +151,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _quiet_libraries() -> None:
-    """Deprecations and advice inside libraries are for programmers: shown on request (python -W, PYTHONWARNINGS)."""
+    """Warnings of libraries are hidden unless requested (python -W, PYTHONWARNINGS)."""
     if sys.warnoptions:
         return
     for kind in (FutureWarning, DeprecationWarning, PendingDeprecationWarning):
@@ -178,7 +178,9 @@ def _run(argv: list[str]) -> int:
         return _tell(error.format_message(), ExitCode.USAGE)
     except Exception as error:
         if isinstance(error, OSError) and (error.filename is not None or error.errno in FULL):
-            where = "" if error.filename is None else f"{error.filename}: "  # a disk, a right, a folder that went away
+            where = (
+                "" if error.filename is None else f"{error.filename}: "
+            )  # a disk, a permission, a folder that was removed
             return _tell(f"{where}{error.strerror}. What was written before is still there.", ExitCode.USAGE)
         fault = fault_of_users_code(error)
         if fault is not None:

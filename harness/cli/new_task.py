@@ -1,4 +1,4 @@
-"""`bench new-task`: a task of one's own to start from, with rows and a test that passes."""
+"""`bench new-task`: create a task with example rows and a passing test."""
 
 import re
 from importlib import resources
@@ -41,7 +41,7 @@ def new_task(name: str, kind: str, out: Path, as_json: bool, quiet: bool) -> Non
     files = starter_files(name, kind)
     taken = [path for path in files if (out / path).exists()]
     if taken:
-        raise UsageError(f"{out / taken[0]} is there already: choose another name, or another --out.")
+        raise UsageError(f"{out / taken[0]} already exists: choose another name, or another --out.")
     for path, content in files.items():
         (out / path).parent.mkdir(parents=True, exist_ok=True)
         (out / path).write_text(content, "utf-8")
@@ -58,7 +58,7 @@ def new_task(name: str, kind: str, out: Path, as_json: bool, quiet: bool) -> Non
 
 
 def task_spec(name: str, kind: str) -> str:
-    """What stands after `--task`, seen from the folder of the files."""
+    """The value of `--task`, relative to the folder of the files."""
     return f"{_module(name)}.toml" if kind == "toml" else f"{_module(name)}.py:{_class(name)}"
 
 

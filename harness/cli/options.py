@@ -1,4 +1,4 @@
-"""Options that several verbs share: the same words mean the same everywhere."""
+"""Options that several verbs share, with the same meaning everywhere."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -99,7 +99,7 @@ def config_option(function: F) -> F:
 def json_option(function: F) -> F:
     """`--json`: for machines, on standard output."""
     return click.option(
-        "--json", "as_json", is_flag=True, help="JSON on standard output; text for people on standard error."
+        "--json", "as_json", is_flag=True, help="JSON on standard output; other text on standard error."
     )(function)
 
 
@@ -109,7 +109,7 @@ def quiet_option(function: F) -> F:
 
 
 def quiet_anyway(function: F) -> F:
-    """`--quiet` where a verb says nothing but results: taken, as every verb takes it, and without effect."""
+    """`--quiet` for verbs that print results only: accepted for uniformity, without effect."""
     return click.option("--quiet", is_flag=True, expose_value=False, help=QUIET)(function)
 
 

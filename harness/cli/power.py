@@ -1,4 +1,4 @@
-"""`bench power`: how many rows a question needs, and what the present rows can answer."""
+"""`bench power`: sample sizes for a margin, and what the present rows can detect."""
 
 import sys
 from typing import Any
@@ -13,7 +13,7 @@ MARGINS = (0.005, 0.01, 0.02, 0.03, 0.05)
 
 @click.command()
 @click.argument("run", metavar="[RUN]", shell_complete=runs, required=False)
-@click.option("--rows", metavar="N", type=click.IntRange(min=1), help="What N rows can detect.")
+@click.option("--rows", metavar="N", type=click.IntRange(min=1), help="Show what N rows can detect.")
 @click.option(
     "--margin", metavar="X", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Only this margin."
 )
@@ -21,10 +21,10 @@ MARGINS = (0.005, 0.01, 0.02, 0.03, 0.05)
     "--discordance",
     metavar="SHARE",
     type=click.FloatRange(0, 1, min_open=True),
-    help="Share of rows on which exactly one of the two is right (default: of RUN, else 0.05).",
+    help="Share of rows on which exactly one of both is right (default: of RUN, else 0.05).",
 )
 @click.option(
-    "--loss", metavar="X", type=click.FloatRange(0, 1, max_open=True), default=0.0, help="A true loss to allow for."
+    "--loss", metavar="X", type=click.FloatRange(0, 1, max_open=True), default=0.0, help="True loss to assume."
 )
 @click.option(
     "--power",
@@ -32,7 +32,7 @@ MARGINS = (0.005, 0.01, 0.02, 0.03, 0.05)
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=0.8,
     show_default=True,
-    help="How often the question is to be answered where the answer is yes.",
+    help="Power: probability of detecting a true difference.",
 )
 @json_option
 @quiet_option

@@ -1,4 +1,4 @@
-"""`bench quickstart`: the whole story on one's own machine, without network, key or GPU."""
+"""`bench quickstart`: train, run and report a small example, without network, key or GPU."""
 
 import os
 import sys
@@ -46,7 +46,7 @@ def quickstart(as_json: bool, quiet: bool) -> int:
         options = train_options.TrainOptions(TASK, base, "tiny-agnews", (), EMBEDDED)
         folder, _ = dispatch.train(options, workspace, people)
         training_page.write_training_report(folder)
-        _say(people, f"2/3 asking {', '.join(BACKENDS)} the same prompts, on rows that none of them has seen")
+        _say(people, f"2/3 sending {', '.join(BACKENDS)} the same prompts, on rows that none of them has seen")
         with observed(people, quiet=quiet) as observer:
             log = runner.run(
                 TASK,
@@ -94,7 +94,7 @@ def _settings(base: str, adapter: str, url: str) -> Any:
 
 
 def _next_steps(log: Any) -> list[str]:
-    """What to type next; with a key at hand, what a GPT run would cost (nothing is spent here)."""
+    """The next commands; with an API key set, the cost of a GPT run (nothing is spent here)."""
     if not os.environ.get("OPENAI_API_KEY"):
         return [f"next: bench train --task {TASK} && bench run --task {TASK} --backends llama-ft,gpt4"]
     model, usd = _gpt_cost(log)

@@ -1,4 +1,4 @@
-"""`bench report RUN`: what a run found, as a page, a table for a pull request, or figures for other tools."""
+"""`bench report RUN`: report a run as a page, a table for a pull request, or figures for other tools."""
 
 import json
 import sys
@@ -20,14 +20,14 @@ from harness.workspace import Workspace
     "--out",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Where to; its suffix says what: .html (default: report.html in the run), .json, .csv, .md.",
+    help="Output file; the suffix selects the format: .html (default: report.html in the run), .json, .csv, .md.",
 )
 @click.option("--redact", is_flag=True, help="Leave out all rows and answers, for sharing.")
 @click.option(
     "--plots",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Also write every picture as SVG and PNG.",
+    help="Also write every chart as SVG and PNG.",
 )
 @click.option("--vote", metavar="A,B", help="Write a page for blind votes on the answers of A and B instead.")
 @click.option(
@@ -35,7 +35,7 @@ from harness.workspace import Workspace
     metavar="FILE",
     multiple=True,
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Take in votes saved by such a page; again for each file.",
+    help="Import votes saved by such a page; repeatable.",
 )
 @json_option
 @quiet_option
@@ -56,9 +56,7 @@ def report(
     people = Console(stderr=as_json)
     if vote is not None:
         if redact or plots or votes:
-            raise UsageError(
-                "--vote writes a page with answers and nothing else: leave out --redact, --plots, --votes."
-            )
+            raise UsageError("--vote writes a page of answers only: leave out --redact, --plots, --votes.")
         page = str(_write_voting(log, vote, out))
         click.echo(json.dumps({"page": page}) if as_json else page)
         return

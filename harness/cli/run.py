@@ -28,7 +28,7 @@ def run(
     quiet: bool,
     **options: Any,
 ) -> int:
-    """Ask every candidate the same prompts and write one run directory.
+    """Send every candidate the same prompts and write one run directory.
 
     \b
     bench run --task agnews --backends llama-ft,gpt4 --limit 500
@@ -54,7 +54,7 @@ def run(
         else:
             task, backends = options.pop("task"), options.pop("backends")
             if not task or not backends:
-                raise UsageError("say what to run: bench run --task TASK --backends A,B (or --resume RUN).")
+                raise UsageError("specify what to run: bench run --task TASK --backends A,B (or --resume RUN).")
             names = split_names(backends, "--backends")
             log = runner.run(task, names, settings=settings, observer=observer, **options)
     summary = log.summary()
@@ -72,7 +72,7 @@ def run(
 
 
 def _refuse_fixed(ctx: click.Context, resume: str) -> None:
-    """A resumed run is the run that was started; options that would change it are refused."""
+    """A resumed run keeps its settings; options that would change it are refused."""
     typed = click.core.ParameterSource.COMMANDLINE
     fixed = [name for name in RunOptions.__struct_fields__ if name not in SESSION_OPTIONS]
     names = [name for name in fixed if ctx.get_parameter_source(name) == typed]

@@ -1,4 +1,4 @@
-"""What a person sees while a run is going: the live display of the reports, fed by the runner's observer."""
+"""Progress of a run on the terminal: the reports' live display, fed by the runner's observer."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ class ProbeProgress:
         self._printed: float | None = None
 
     def __call__(self, done: int, total: int) -> None:
-        """So many rows of so many are done; the line goes with the last one."""
+        """Show `done` of `total` rows; the line is removed after the last one."""
         text = f"probing latency: {done} of {total} rows"
         if self._console.is_interactive and not os.environ.get("CI"):
             if self._status is None:
@@ -37,7 +37,7 @@ class ProbeProgress:
             self.close()
 
     def close(self) -> None:
-        """Take the line away."""
+        """Remove the line."""
         if self._status is not None:
             self._status.stop()
             self._status = None

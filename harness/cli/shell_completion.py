@@ -1,4 +1,4 @@
-"""What the tab key offers: names of tasks, backends, recipes, adapters and runs, found without loading any of them."""
+"""Shell completion: names of tasks, backends, recipes, adapters and runs, found without loading any of them."""
 
 import contextlib
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ Items = list[CompletionItem]
 
 
 def tasks(ctx: click.Context, param: click.Parameter, incomplete: str) -> Items:
-    """Registered tasks; paths once a path is begun."""
+    """Registered tasks; file paths if the word starts as a path."""
     from harness.registry import TASKS, names
 
     return _matching(incomplete, names(TASKS)) or [CompletionItem(incomplete, type="file")]
@@ -24,7 +24,7 @@ def backends(ctx: click.Context, param: click.Parameter, incomplete: str) -> Ite
 
     before, comma, last = incomplete.rpartition(",")
     config = ctx.params.get("config")
-    with contextlib.suppress(BenchError, OSError):  # a broken bench.toml is told when the command runs
+    with contextlib.suppress(BenchError, OSError):  # a broken bench.toml is reported when the command runs
         known = load_settings(Path(config) if config else None).backends
         fresh = [name for name in known if name not in before.split(",")]
         return [CompletionItem(f"{before}{comma}{name}") for name in fresh if name.startswith(last)]

@@ -1,4 +1,4 @@
-"""`bench train`: rows and a recipe become an adapter, or several to choose from."""
+"""`bench train`: train an adapter from rows and a recipe, or several to choose from."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from harness.errors import UsageError
 @data_option
 @limit_option
 @prompt_option
-@click.option("--seed", metavar="S", type=int, help="Seed of every choice (default: the recipe's).")
+@click.option("--seed", metavar="S", type=int, help="Random seed (default: the recipe's).")
 @click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Change a recipe field: --set lora.r=8.")
 @click.option(
     "--seeds",
@@ -41,24 +41,29 @@ from harness.errors import UsageError
     "sweeps",
     metavar="KEY=V,V",
     multiple=True,
-    help="Train each value and rank on validation rows; again for a grid.",
+    help="Train each value and rank on validation rows; repeat for a grid.",
 )
 @click.option(
     "--out", metavar="DIR", type=click.Path(path_type=Path), help="Adapter folder (default: in the workspace, current)."
 )
 @click.option(
-    "--max-cost", metavar="USD", type=click.FloatRange(min=0), help="Hosted: refuse before upload what could cost more."
+    "--max-cost",
+    metavar="USD",
+    type=click.FloatRange(min=0),
+    help="Hosted: refuse before the upload if it could cost more.",
 )
-@click.option("--cancel", is_flag=True, help="Hosted: end the job of this very training at its provider.")
+@click.option("--cancel", is_flag=True, help="Hosted: cancel the job of this training at its provider.")
 @click.option(
     "--track",
     type=click.Choice(["mlflow", "wandb", "trackio", "tensorboard"]),
     metavar="NAME",
-    help="Tell tensorboard, mlflow, wandb or trackio as well; offline.",
+    help="Log to tensorboard, mlflow, wandb or trackio; offline.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be trained, and what it would take.")
-@click.option("--launch", type=click.Choice(["accelerate"]), help="Train in several processes, started for you.")
-@click.option("--num-processes", metavar="N", type=click.IntRange(min=1), help="How many (default: one a GPU).")
+@click.option("--dry-run", is_flag=True, help="Show what would be trained, with steps, memory and time.")
+@click.option("--launch", type=click.Choice(["accelerate"]), help="Start several training processes.")
+@click.option(
+    "--num-processes", metavar="N", type=click.IntRange(min=1), help="Number of processes (default: one per GPU)."
+)
 @json_option
 @quiet_option
 def train(
@@ -82,7 +87,7 @@ def train(
     as_json: bool,
     quiet: bool,
 ) -> int | None:
-    """Fine-tune an adapter on a task's training rows: here, or at a provider.
+    """Fine-tune an adapter on a task's training rows: locally, or at a provider.
 
     \b
     bench train --task agnews

@@ -38,7 +38,7 @@ RUN = 5
 
 
 class Overlap(Record, frozen=True, kw_only=True, omit_defaults=False):
-    """Evaluated rows, by position, that also stand among the rows a model may have learned from.
+    """Evaluated rows, by position, that are also among the rows a model may have learned from.
 
     source: which training rows; training_rows: how many; exact, near: positions (a row is in one of them);
     near_checked: False where only hashes of whole rows were kept.
@@ -98,7 +98,7 @@ class Signatures:
         if not path.is_file():
             return None
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 exact, minhash = arrays["exact"].astype(np.uint64), arrays["minhash"].astype(np.uint32)
         except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise DataError(f"{path} is not readable ({error}): train the adapter again, or remove the file.") from None
@@ -108,11 +108,11 @@ class Signatures:
 
 
 def find_overlap(asked: Signatures, learned: Signatures, source: str) -> Overlap:
-    """Which of the asked rows also stand among the learned ones. A row that marks no text is like no other."""
+    """Which of the asked rows are also among the learned ones. A row that marks no text equals no other."""
     marked = asked.exact != _whole_row([])
     same = np.isin(asked.exact, learned.exact) & marked
     rest = np.flatnonzero(~same & marked)
-    _, once = np.unique(learned.exact, return_index=True)  # a text that stands there a thousand times is compared once
+    _, once = np.unique(learned.exact, return_index=True)  # a text that occurs a thousand times is compared once
     near = _near(asked.minhash[rest], learned.minhash[once]) if len(rest) and len(once) else []
     return Overlap(
         source=source,

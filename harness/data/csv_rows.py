@@ -21,7 +21,7 @@ NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 LOOKED_AT = 100
 """Lines by which the separator is found."""
 
-BARE_RETURN = "a carriage return stands alone: end lines with LF or CRLF, and quote fields that hold one"
+BARE_RETURN = "a carriage return without a line feed: end lines with LF or CRLF, and quote fields that hold one"
 SHOWN = 5
 
 _DECLARED = regex.compile(r"\ufeff?\"?sep=(.)\"?[\s;,|]*", regex.IGNORECASE)
@@ -90,7 +90,7 @@ def _without_empty_end(cells: list[str]) -> list[str]:
 
 
 class _Records(NamedTuple):
-    """The records of a file that is opened: `skipped` lines stand before the first."""
+    """The records of a file that is opened: after `skipped` lines."""
 
     path: Path
     lines: Iterable[str]

@@ -54,7 +54,7 @@ def _of_list(path: Path, first: str, text: str) -> Iterator[DataRow]:
 
 
 def _of_objects(path: Path, text: str) -> Iterator[DataRow]:
-    """Objects that stand one after another, each on several lines; one alone is no list of rows."""
+    """Consecutive objects, each on several lines; one alone is no list of rows."""
     at, number = _end_of_blank(text, 0), 0
     while at < len(text):
         try:
@@ -114,8 +114,8 @@ def _object_row(text: str, place: str) -> DataRow:
 
 
 def _refuse_twice(pairs: list[tuple[str, Any]]) -> None:
-    """A key that stands twice hides a value: parsers keep one of the two in silence. Raises UsageError."""
+    """A duplicate key hides a value: parsers keep one of the two in silence. Raises UsageError."""
     keys = [key for key, _ in pairs]
     if len(set(keys)) < len(keys):
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise DataError(f"the key '{twice}' stands twice in one object: rename one.")
+        raise DataError(f"the key '{twice}' occurs twice in one object: rename one.")

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 class RowGroups:
     """Groups of n rows.
 
-    codes: (n,) number of each row's group in the order of first mention, None where every row stands on its own.
+    codes: (n,) number of each row's group in the order of first mention, None where every row is its own unit.
     inputs: (n,) number of each row's inputs, None where no two rows have equal ones.
     turns: (n,) positions of the rows group by group, the groups in a random order that does not depend on their sizes
-    or answers (from a hash of what they share); None where every row stands on its own.
+    or answers (from a hash of what they share); None where every row is its own unit.
     """
 
     codes: Codes | None
@@ -79,7 +79,7 @@ class RowGroupsBuilder:
 
 
 def group_names(samples: Iterable[Sample]) -> list[str | None]:
-    """A name for the group of each row, the given one where it tells all; None for a row on its own."""
+    """A name for the group of each row, the given one where it is sufficient; None for a row on its own."""
     rows = list(samples)
     builder = RowGroupsBuilder()
     for row in rows:

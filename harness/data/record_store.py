@@ -2,6 +2,7 @@
 
 import tempfile
 import threading
+import weakref
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ BLOCK = 128
 class SpooledRecords(Sequence[T], Generic[T]):
     """A growing sequence of records. Eight bytes of memory a record, once the file has taken over.
 
-    Every read decodes anew. Reading is safe from several threads; appending is for one.
+    Every read decodes again. Reading is safe from several threads; appending is for one.
     """
 
     def __init__(self, kind: type[T], folder: Path | None = None) -> None:
@@ -40,6 +41,7 @@ class SpooledRecords(Sequence[T], Generic[T]):
         self._file, self._ends, self._name = file, ends, name
         self._lock = threading.Lock()
         self._ahead: tuple[int, list[bytes]] = (0, [])
+        weakref.finalize(self, file.close)
 
     @classmethod
     def of_file(cls, kind: type[T], path: Path) -> "SpooledRecords[T]":
@@ -85,7 +87,7 @@ class SpooledRecords(Sequence[T], Generic[T]):
                 yield self._decode(decode, line, at)
 
     def copy_to(self, file: IO[bytes]) -> None:
-        """Write all lines, as they stand, to an open file."""
+        """Write all lines unchanged to an open file."""
         position = 0
         while position < self._ends[-1]:
             with self._lock:

@@ -62,7 +62,7 @@ MANY_CLASSES = 1000
 
 ORDER_VERSION = 2
 """Of the order below. Version 1 began every class at its middle, (k + 1/2) / m: references that occur once or twice
-all stood around the middle of the order, and a small limit held none of them."""
+were all around the middle of the order, and a small limit held none of them."""
 
 ORDER = "order"
 """The key of the order's version among a run's facts about its data; a run without it was drawn by version 1."""
@@ -81,7 +81,7 @@ class SeededOrder:
     random start (W. G. Cochran, Sampling Techniques, 1977, chapter 8), in which every row is as likely as any other to
     be among the first n. The starts of classes of one size are spread evenly over [0, 1): a hundred classes of one row
     each come one by one, not in a heap. So any first n rows hold every class, and all classes of one size together, in
-    their share; a smaller limit is a prefix of a larger one. The file's own order plays no part.
+    their share; a smaller limit is a prefix of a larger one. The file's own order has no influence.
     """
 
     def __init__(self, seed: int) -> None:

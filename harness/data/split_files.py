@@ -106,7 +106,7 @@ def split_rows(
     targets = {name: folder / f"{name}.jsonl" for name in ("train", "test")}
     taken = next((path for path in targets.values() if path.exists()), None)
     if taken is not None:
-        raise DataError(f"{taken} is there already: name another --out.")
+        raise DataError(f"{taken} already exists: name another --out.")
     sizes = Counter(_key(row, group, seed) for row in read())
     if len(sizes) < 2:
         what = f"value of '{group}'" if group else "row"

@@ -1,4 +1,4 @@
-"""Lines of text files as people save them: compressed or not, UTF-8 or UTF-16, with or without a byte order mark."""
+"""Lines of text files: compressed or not, UTF-8 or UTF-16, with or without a byte order mark."""
 
 import bz2
 import codecs
@@ -87,7 +87,8 @@ def text_lines(path: Path) -> Iterator[str]:
         buffered = io.BufferedReader(cast(Any, handle)) if not hasattr(handle, "peek") else cast(Any, handle)
         wide = _wide_encoding(buffered.peek(4)[:4])
         if wide is not None:
-            yield from _decoded(io.TextIOWrapper(buffered, wide, newline="\n"), path)
+            with io.TextIOWrapper(buffered, wide, newline="\n") as lines:
+                yield from _decoded(lines, path)
             return
         for number, raw in enumerate(buffered, 1):
             try:
@@ -117,7 +118,7 @@ def _decoded(lines: io.TextIOWrapper, path: Path) -> Iterator[str]:
 
 
 def _not_utf8(raw: bytes, at: int) -> str:
-    """What stands at a byte that is not UTF-8, as Windows writes text in western Europe, and what to do."""
+    """The text around a byte that is not UTF-8, as Windows writes text in western Europe, and what to do."""
     shown = raw.decode("cp1252", "replace")[max(0, at - AROUND) : at + AROUND].strip()
     return (
         f"byte {at} is not UTF-8 (read as Windows-1252 it says '{shown}'); convert the file with "

@@ -17,7 +17,7 @@ from harness.timestamps import utc_text
 def plan_auxiliary_run(
     task: Task, rows: list[Row], folder: Path, name: str, tables: dict[str, dict[str, Any]], source: str
 ) -> RunPlan:
-    """A plan whose run stands at `folder/<name>-<hash of the requests>`; the same requests find the same run again.
+    """A plan whose run directory is `folder/<name>-<hash of the requests>`; the same requests find the same run again.
 
     tables: settings of its backends, as they are today; source: where its rows come from, in words.
     """

@@ -35,8 +35,8 @@ class DataReport(Record, frozen=True, kw_only=True, omit_defaults=False):
     """A task's data.
 
     invalid_targets: training row -> kind of format error that its target would teach. shared: evaluated rows
-    that also stand in the training rows exactly, near: nearly; shared_distinct: of the rows with different inputs;
-    touching: evaluated rows one of whose texts (a question of a pair) stands in a training row.
+    that are also in the training rows exactly, near: nearly; shared_distinct: of the rows with different inputs;
+    touching: evaluated rows one of whose texts (a question of a pair) is in a training row.
     """
 
     task: str
@@ -74,7 +74,7 @@ class DataReport(Record, frozen=True, kw_only=True, omit_defaults=False):
         elif test.rows and self.splits[TRAIN].rows:
             seen = len(self.shared) + len(self.near)
             said.append(
-                f"{seen} of {test.rows} evaluated rows also stand in the training rows: {len(self.shared)} exactly "
+                f"{seen} of {test.rows} evaluated rows are also in the training rows: {len(self.shared)} exactly "
                 f"({self.shared_distinct} of {test.distinct} distinct ones), {len(self.near)} nearly."
             )
         if self.touching > len(self.shared):

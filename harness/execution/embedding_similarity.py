@@ -1,7 +1,7 @@
-"""Likeness of open answers by an embedding model (sentence-transformers), for a whole run at once.
+"""Similarity of open answers by an embedding model (sentence-transformers), for a whole run at once.
 
 Nothing is embedded while answers come in: it would take the time of those who answer, and texts are quickest in
-batches. Likeness is no judgement of truth: two answers that contradict each other may lie close together.
+batches. Likeness is no judgement of truth: two answers that contradict each other may are similar.
 """
 
 import importlib
@@ -19,7 +19,7 @@ from harness.task import Task
 
 BATCH = 32
 DIGITS = 6
-"""Decimals kept: more would only tell one machine's rounding from another's."""
+"""Decimals kept: more would only show the rounding of the machine."""
 
 
 def require_open_answers(task: Task) -> None:
@@ -31,7 +31,7 @@ def require_open_answers(task: Task) -> None:
 
 
 def unavailable_reason(model: str) -> str:
-    """Why this model cannot embed here, in a sentence; empty where it can, as far as a look at its files tells."""
+    """Why this model cannot embed here, in a sentence; empty where it can, as far as its files show."""
     try:
         find_base(model, purpose="embedding model", instead="--embedding FOLDER")
         _library()
@@ -43,7 +43,7 @@ def unavailable_reason(model: str) -> str:
 def compute_similarity(log: RunLog, model: str, working: Callable[[str], None]) -> EmbeddingScores:
     """The cosine between every answer of a run and its row's reference, both as the model embeds them.
 
-    working: told, in a sentence, what takes a while.
+    working: called with a message before a slow step.
     Never raises for a model or library that is missing or broken: the result then says why, and holds no values.
     """
     references = {row.n: row.sample.reference for row in log.rows()}
@@ -98,7 +98,7 @@ def _load(folder: Path, model: str) -> Any:
     """The encoder with the pooling that its files name (without any: the mean). Raises UsageError."""
     library = _library()
     logging: Any = importlib.import_module("transformers.utils.logging")
-    logging.disable_progress_bar()  # its bar over the weights says nothing that a person waits for
+    logging.disable_progress_bar()  # its bar over the weights is of no interest to the user
     try:
         return library.SentenceTransformer(
             str(folder), local_files_only=True, trust_remote_code=False, model_kwargs={"use_safetensors": True}

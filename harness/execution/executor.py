@@ -105,7 +105,7 @@ def probe_messages(backends: Mapping[str, ProbeState]) -> list[str]:
     messages = [f"latency probe: {requests} requests to {', '.join(backends)}, one at a time, {money}"]
     for name, probed in backends.items():
         if probed.ended is not None:
-            left = "its latency is not measured" if not probed.answers else "the answers so far count"
+            left = "its latency is not measured" if not probed.answers else "the answers so far are used"
             count = f"{probed.requests} request{'' if probed.requests == 1 else 's'}"
             messages.append(f"{name}: the latency probe ended after {count} ({probed.ended}); {left}")
     return messages
@@ -218,7 +218,7 @@ class _BackendSession:
                 counters=self.backend.counters(),
                 stopped=stopped,
             )
-            with contextlib.suppress(OSError):  # a full disk has been told of already
+            with contextlib.suppress(OSError):  # a full disk was reported already
                 self.log.note_session(self.name, session)
 
     async def ask_once(self, writer: LogWriter, n: int) -> LogLine | None:
@@ -304,7 +304,7 @@ async def run_backends(
 
 
 def _observe_earlier_answers(log: RunLog, early: EarlyStop, names: list[str]) -> None:
-    """What earlier sessions have answered counts; what ended in an error is asked again."""
+    """What earlier sessions have answered counts; what ended in an error is sent again."""
     for name in names:
         for line in log.backend_log(name).each_last():
             if line.error is None:
@@ -323,7 +323,7 @@ async def _run_concurrently(sessions: list[Any]) -> None:
         raise
     failures = [r for r in results if isinstance(r, BaseException)]
     for failure in sorted(failures, key=lambda f: isinstance(f, BenchError)):
-        raise failure  # a fault of the program before a sentence for its user
+        raise failure  # an internal error before an error of the user
 
 
 @contextlib.contextmanager

@@ -59,12 +59,12 @@ def prompt_mismatches(evaluated: Mapping[str, Any] | None, adapters: Mapping[str
     for name, folder in adapters.items():
         try:
             trained = read_manifest(folder).prompt
-        except UsageError:  # the backend itself tells of an adapter that cannot be read
+        except UsageError:  # the backend itself reports an adapter that cannot be read
             continue
         if (trained or {}).get("sha256") != (evaluated or {}).get("sha256"):
             remarks.append(
                 f"{name}: its adapter was trained with {_prompt_description(trained)} and is asked with "
-                f"{_prompt_description(evaluated)}: what it gets wrong may be the prompt's doing."
+                f"{_prompt_description(evaluated)}: its errors may be caused by the prompt."
             )
     return tuple(remarks)
 
@@ -77,9 +77,7 @@ def _prompt_description(prompt: Mapping[str, Any] | None) -> str:
 
 SHOWN = 5
 
-PROBED = (
-    "this run is a probe for leaks ({}): the rows' own texts were not asked about; what is above guessing is a leak."
-)
+PROBED = "this run is a probe for leaks ({}): the prompts did not contain the rows' own texts; above chance is a leak."
 
 
 def find_overlaps(
@@ -129,7 +127,7 @@ def refuse_contaminated(findings: Findings, rows: int) -> None:
     for name, overlap in findings.overlaps.items():
         if overlap.rows:
             raise UsageError(
-                f"{name}: {len(overlap.rows)} of {rows} evaluated rows also stand in {overlap.source} "
+                f"{name}: {len(overlap.rows)} of {rows} evaluated rows are also in {overlap.source} "
                 f"({len(overlap.exact)} exactly, {len(overlap.near)} nearly): evaluate on other rows, train without "
                 "them, or leave out --fail-on-contamination."
             )
@@ -170,7 +168,7 @@ def _distinct_rows_message(overlap: Overlap, evaluated: Signatures) -> tuple[str
     if not overlap.rows or distinct == len(evaluated.exact):
         return ()
     seen = len({int(evaluated.exact[n]) for n in overlap.rows})
-    return (f"{seen} of the {distinct} distinct evaluated rows also stand in {overlap.source}.",)
+    return (f"{seen} of the {distinct} distinct evaluated rows are also in {overlap.source}.",)
 
 
 def _of_samples(task: Task, samples: list[Sample]) -> Signatures:

@@ -1,4 +1,4 @@
-"""From what a person asked to a run directory: rows, requests, backends, manifest. Nothing is sent yet."""
+"""From options to a run directory: rows, requests, backends, manifest. Nothing is sent yet."""
 
 import errno
 import secrets
@@ -89,7 +89,7 @@ class RunPlan(NamedTuple):
                 if recorded != current:
                     raise UsageError(
                         f"{self.path}: '{name}' has answered with {field} {recorded} and now has {current}: "
-                        "start a new run, or put the old one back."
+                        "start a new run, or restore the old one."
                     )
         self.log.update_manifest(manifest)
         return self.log
@@ -112,7 +112,7 @@ def plan_run(
     """
     task = load_task(options.task)
     tables = backend_tables(options, settings)
-    check(make_backends(tables, task.name, context).values())  # wrong settings are told before any row is read
+    check(make_backends(tables, task.name, context).values())  # wrong settings are reported before any row is read
     rows, request_hash, data = _rows_of(options, task, _nearest_folder(out or context.workspace.runs))
     now = utc_now()
     run_id = f"{task.name}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
@@ -181,7 +181,7 @@ def _label(options: RunOptions) -> str:
 def _lay_out(
     samples: Iterable[Sample], requests: Iterable[Request], folder: Path
 ) -> tuple[SpooledRecords[Row], str, str]:
-    """The rows of a run as they will stand in it, the hash of their requests, the fingerprint of their data."""
+    """The rows of a run as stored in it, the hash of their requests, the fingerprint of their data."""
     rows, data = SpooledRecords(Row, folder), Fingerprint(folder)
 
     def hashes() -> Iterator[str]:
@@ -202,7 +202,7 @@ def _disk_space_for_rows(folder: Path) -> Iterator[None]:
         if error.errno != errno.ENOSPC:
             raise
         raise UsageError(
-            f"{folder} has no room for the rows of this run: free the space, or name another --out."
+            f"{folder} has not enough space for the rows of this run: free the space, or name another --out."
         ) from None
 
 

@@ -47,7 +47,7 @@ class Evaluation:
 class Arm:
     """One backend's outcomes, rows in the order of `ids`.
 
-    asked: requests; unanswered: of these, errors and never sent (early: the terms under which asking stopped early
+    asked: requests; unanswered: of these, errors and never sent (early: the terms under which the run stopped early
     on purpose; then only what was sent was asked). cost_per_1000: list price, None where unknown.
     costs: (n,) USD an answer, row by row; None for a device that is paid by the hour, and in a baseline.
     contaminated: positions of rows that its model may have learned from, None where that is not known; trained: whether
@@ -75,7 +75,7 @@ class Arm:
     answers_sha256: str | None = None
 
     def positions(self, ids: list[str]) -> "np.ndarray[Any, np.dtype[np.int64]]":
-        """Where the rows called `ids` stand here."""
+        """Positions of the rows `ids`."""
         at = {name: i for i, name in enumerate(self.ids)}
         return np.array([at[name] for name in ids], dtype=np.int64)
 
@@ -85,7 +85,7 @@ def read_ids(rows: SpooledRecords[Row], log: RunLog) -> list[str]:
     ids = [row.sample.id for row in rows]
     if len(set(ids)) < len(ids):
         twice = next(name for name, count in Counter(ids).items() if count > 1)
-        raise UsageError(f"{log.path / 'samples.jsonl'}: the id {twice} stands there twice; run it anew.")
+        raise UsageError(f"{log.path / 'samples.jsonl'}: the id {twice} occurs twice; run it again.")
     return ids
 
 
@@ -162,7 +162,7 @@ def run_arm(log: RunLog, name: str, ids: list[str], summary: Summary) -> Arm:
 
 
 def _trained(identity: BackendIdentity) -> bool:
-    """Whether a backend was fine-tuned, as far as its identity tells; of recorded answers nobody knows."""
+    """Whether a backend was fine-tuned, as far as its identity shows; unknown for recorded answers."""
     return identity.adapter is not None or identity.kind == "replay" or identity.model.startswith("ft:")
 
 

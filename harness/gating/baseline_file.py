@@ -39,7 +39,7 @@ CODE = 3
 
 
 class BaselineBackend(Record, frozen=True, kw_only=True, omit_defaults=False):
-    """One backend of a baseline. numbers: names of the values that stand in the cells, in their order there."""
+    """One backend of a baseline. numbers: names of the values in the cells, in their order there."""
 
     info: ArmInfo
     asked: int
@@ -65,7 +65,7 @@ class Additions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a baseline holds beyond schema 1: facts of its backends, and the first baseline that was accepted under this
     file's name, whole but without its own first one.
 
-    It stands inside `data`, which every version reads and hashes without looking into it: older versions read such a
+    It is inside `data`, which every version reads and hashes without looking into it: older versions read such a
     file as before, and files without it still load. Keys that are not known are passed over.
     """
 
@@ -230,7 +230,7 @@ def _split(score: Score, numbers: list[str], labels: set[str]) -> _Cell:
 
 
 def _code_length(keys: list[str]) -> int:
-    """The fewest first characters, CODE at least, that tell all hashes apart."""
+    """The shortest prefix, at least CODE characters, that distinguishes all hashes."""
     return next(n for n in range(CODE, 65) if len({key[:n] for key in keys}) == len(keys))
 
 
@@ -257,7 +257,7 @@ def keep_first(made: Baseline, path: Path) -> tuple[Baseline, str]:
         return made, ""
     return made.with_first(first), (
         f"the first accepted one ({first.run}, {first.created[:10]}) is kept beside it, and the gate looks for drift "
-        "since. Delete the file before accepting to start anew."
+        "since. Delete the file before accepting to start over."
     )
 
 
@@ -281,7 +281,7 @@ def read_baseline(path: Path) -> Baseline:
         ) from None
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}).") from None
-    again = "accept it anew with `bench baseline accept`, or restore it from version control"
+    again = "accept it again with `bench baseline accept`, or restore it from version control"
     try:
         baseline = decode_schema(raw, Baseline, SCHEMA, str(path))
     except UsageError as error:
@@ -291,7 +291,7 @@ def read_baseline(path: Path) -> Baseline:
     counts = Counter(line.split(" ", 1)[0] for line in baseline.rows)
     twice = [name for name, count in counts.items() if count > 1]
     if twice:
-        raise UsageError(f"{path}: the row {twice[0]} stands there twice: {again}.")
+        raise UsageError(f"{path}: the row {twice[0]} occurs twice: {again}.")
     return baseline
 
 
@@ -311,7 +311,7 @@ def baseline_arm(baseline: Baseline, name: str, path: Path | str) -> Arm:
         try:
             scores = list(_decode(parts[column], backend, baseline.repeats))
         except (LookupError, ValueError):
-            raise UsageError(f"{path}: the line '{line}' cannot be read; accept the baseline anew.") from None
+            raise UsageError(f"{path}: the line '{line}' cannot be read; accept the baseline again.") from None
         for repeat, score in enumerate(scores):
             if score is None:
                 unanswered += 1

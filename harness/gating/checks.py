@@ -154,7 +154,7 @@ def drift_warnings(checks: list[CheckResult]) -> list[str]:
         return []
     return [
         f"{', '.join(dict.fromkeys(names))}: worse than in the first accepted baseline by more than the margin allows, "
-        "though each step since may have passed. If that is wanted, delete the baseline file and accept a run anew."
+        "though each step since may have passed. If that is wanted, delete the baseline file and accept a run again."
     ]
 
 

@@ -169,7 +169,7 @@ SKIPPED = ("inconclusive", "unchanged", "advisory")
 def junit_xml(result: GateResult) -> bytes:
     """fail -> failure; incomparable or no verdict -> error; inconclusive, unchanged and advice -> skipped. UTF-8.
 
-    Warnings and notes stand in the suite's `system-out`.
+    Warnings and notes are in the suite's `system-out`.
     """
     cases: list[tuple[str, str, str, str]] = [
         (check.name, check.backend, check.verdict, check.sentence) for check in result.checks

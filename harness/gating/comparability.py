@@ -19,7 +19,7 @@ def refusals(candidate: Evaluation, reference: Evaluation, ids: tuple[list[str],
     if not found and candidate.data != reference.data:
         found.append(_rows_differ(*ids) + _other_order(candidate, reference))
     elif not found and candidate.prompts != reference.prompts:
-        sentence = "the prompts differ: the same rows were asked in other words, or with other limits or seeds."
+        sentence = "the prompts differ: the same rows were run with other prompts, limits or seeds."
         found.append(sentence + _other_order(candidate, reference))
     return found + metric_refusals(candidate, reference)
 
@@ -65,8 +65,7 @@ def _differing(here: Metric, there: Metric) -> str:
 def decode_refusals(pairs: Iterable[tuple[Arm, Arm]]) -> list[str]:
     """A backend of one name must take its answers in one way on both sides."""
     return [
-        f"{c.info.backend} takes its answers in another way: decode {c.info.decode} here, "
-        f"{r.info.decode} in the reference."
+        f"{c.info.backend} uses another decode mode: {c.info.decode} here, {r.info.decode} in the reference."
         for c, r in pairs
         if c.info.decode != r.info.decode
     ]

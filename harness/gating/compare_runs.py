@@ -53,9 +53,7 @@ def compare_two_runs(a: GateSource, b: GateSource, a_name: str | None, b_name: s
     asked = {row.sample.id: _asked(row) for row in b.rows}
     same = [n for n, row in enumerate(a.rows) if asked.get(row.sample.id) == _asked(row)]
     if not same:
-        raise NotComparableError(
-            f"{a.evaluation.source} and {b.evaluation.source} have no row that was asked in the same words."
-        )
+        raise NotComparableError(f"{a.evaluation.source} and {b.evaluation.source} have no row with the same request.")
     theirs_by_name = {m.name for m in b.evaluation.metrics}
     metrics = tuple(m for m in a.evaluation.metrics if m.name in theirs_by_name)
     rows = RowTable.of((a.rows[n] for n in same), a.evaluation.labels)
@@ -70,7 +68,7 @@ def compare_two_runs(a: GateSource, b: GateSource, a_name: str | None, b_name: s
         compared = compare_all(metrics, rows, left, right, (mine, theirs))
         notes += _of_answers(mine, theirs, len(same), int((left.answered & right.answered).sum()))
         if x.early is not None or y.early is not None:
-            notes.append(f"{mine}: asking stopped early; what is shown holds wherever it stopped.")
+            notes.append(f"{mine}: the run stopped early; the figures shown are valid at any stopping time.")
         of_runs = f"{mine} of {x.info.run}", f"{theirs} of {y.info.run}"
         everything[of_runs] = compared
         if metrics:

@@ -30,7 +30,7 @@ def too_contaminated(side: Arm, most: float) -> str | None:
     if seen.share is None or seen.share <= most:
         return None
     return (
-        f"{_part(side)} also stand in its training rows, more than {100 * most:g} %: these rows cannot tell how "
+        f"{_part(side)} are also in its training rows, more than {100 * most:g} %: these rows cannot tell how "
         "good it is on new ones. Evaluate on other rows (max_contaminated in [gate] sets the share)."
     )
 
@@ -57,12 +57,12 @@ def contamination_warnings(pairing: Pairing) -> list[str]:
     if candidate.contaminated:
         left = len(candidate.ids) - len(candidate.contaminated)
         found.append(
-            f"{_part(candidate)} also stand in its training rows: the {left:,} others are judged beside all rows, and "
+            f"{_part(candidate)} are also in its training rows: the {left:,} others are judged beside all rows, and "
             "the worse verdict counts."
         )
     if reference.contaminated and candidate.contaminated != reference.contaminated:
         found.append(
-            f"the reference {_part(reference)} also stand in its training rows: its figures on them flatter it."
+            f"the reference {_part(reference)} are also in its training rows: its figures on them are too optimistic."
         )
     return found
 
@@ -89,5 +89,5 @@ def _no_row_left(pairing: Pairing) -> CheckResult:
         kind="paired",
         verdict="inconclusive",
         scope="clean",
-        sentence="every evaluated row also stands in its training rows.",
+        sentence="every evaluated row is also in its training rows.",
     )

@@ -73,7 +73,7 @@ def _latency_check(
         return msgspec.structs.replace(result, verdict="inconclusive", sentence=sentence)
     low, high = (math.exp(bound) for bound in mean.interval(LEVEL))
     verdict = "pass" if high <= ratio else "fail" if low > ratio else "inconclusive"
-    method = f"Student over the logarithms of {len(both)} runs"
+    method = f"Student's t over the logarithms of {len(both)} runs"
     return msgspec.structs.replace(result, verdict=verdict, low=low, high=high, method=method)
 
 
@@ -165,12 +165,12 @@ def _against_a_known_price(pairing: Pairing, costs: Array, quotient: float) -> t
 
 def _method(high: float) -> str:
     if math.isfinite(high):
-        return "mean cost, bound corrected for skewness (Hall); no row far dearer than those seen"
+        return "mean cost, bound corrected for skewness (Hall); assumes no row far more expensive than those seen"
     return f"no bound: it takes {FEWEST} rows or groups with a price"
 
 
 def _by_the_hour(kind: Kind, runs: RunCosts) -> tuple[float, float, str]:
-    """Student over the logarithms of several runs; one run measures one time."""
+    """Student's t over the logarithms of several runs; one run measures one time."""
     pairs = [(c.per_1000, r.per_1000) for c, r in runs]
     known = [(c, r) for c, r in pairs if c is not None and c > 0 and (kind == "absolute" or (r is not None and r > 0))]
     if len(known) < ENOUGH_RUNS:
@@ -180,7 +180,7 @@ def _by_the_hour(kind: Kind, runs: RunCosts) -> tuple[float, float, str]:
     if mean.constant:
         return -math.inf, math.inf, "no bound: all runs took the very same time"
     low, high = (math.exp(end) for end in mean.interval(LEVEL))
-    return low, high, f"Student over the logarithms of {len(known)} runs"
+    return low, high, f"Student's t over the logarithms of {len(known)} runs"
 
 
 def _money(kind: Kind, value: float) -> str:

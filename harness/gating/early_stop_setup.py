@@ -26,8 +26,8 @@ from harness.workspace import Workspace
 def early_stop_terms(
     metrics: tuple[Metric, ...], reference: str, settings: Settings, names: Sequence[str], workspace: Workspace
 ) -> dict[str, Any]:
-    """The questions as they stand in the manifest: the task's headline metric, and whatever else `[gate]` asks of a
-    figure of rows. A run stands there by its path, for `last` would be another one when this run is resumed. names: of
+    """The questions as stored in the manifest: the task's headline metric, and whatever else `[gate]` asks of a
+    figure of rows. A run is stored by its path, for `last` would be another one when this run is resumed. names: of
     this run's backends.
 
     Raises UsageError where `[gate]` asks for a figure that cannot be decided row by row.

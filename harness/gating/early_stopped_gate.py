@@ -135,7 +135,7 @@ def _as_check(pairing: Pairing, result: SequentialResult) -> CheckResult:
     sentence = ""
     if verdict == "pass" and pairing.sides[0].contaminated:
         verdict = "inconclusive"
-        sentence = "some rows also stand in the candidate's training rows; without them the run must ask all rows."
+        sentence = "some rows are also in the candidate's training rows; without them the run must ask all rows."
     return msgspec.structs.replace(
         made,
         verdict=verdict,

@@ -33,7 +33,7 @@ LOOK_EVERY = 1.02
 
 
 class EarlyStopTerms(Record, frozen=True, kw_only=True, omit_defaults=False):
-    """What a run was told: `reference` is a baseline file or run, or a backend of the run itself.
+    """The settings of a run: `reference` is a baseline file or run, or a backend of the run itself.
 
     metric, margin: the headline and its margin; checks: what `[gate]` asks of every figure of rows, the headline among
     them (empty in runs of earlier versions: the headline alone); max_error_rate: with more errors there is no verdict;
@@ -150,7 +150,7 @@ class EarlyStop:
         found = [name for name in names if name in self._known]
         self._never.update(found)
         return [
-            f"{name}: some of the rows also stand in its training rows, and the gate judges the others beside them: "
+            f"{name}: some of the rows are also in its training rows, and the gate judges the others beside them: "
             "--early-stop does not end it."
             for name in found
         ]

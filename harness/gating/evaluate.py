@@ -97,7 +97,7 @@ def match_names(
     would be held against itself.
     """
     if candidate_name is None and reference_name is not None:
-        raise UsageError("--reference names what to compare with: say --candidate too.")
+        raise UsageError("--reference names what to compare with: use --candidate as well.")
     if candidate_name is not None:
         pair = (candidate_name, reference_name or candidate_name)
         if candidate is reference and pair[0] == pair[1]:
@@ -274,7 +274,7 @@ def _pair(rows: RowTable, candidate: Arm, reference: Arm, metrics: tuple[Metric,
 def chosen_from(candidate: GateSource, reference: GateSource, mine: Arm, theirs: Arm) -> tuple[str, ...]:
     """Backends of the candidate's run among which it may have been picked for its figure on these rows.
 
-    Empty where the run itself was told its candidate, where backends are matched by name, or where it is the only one.
+    Empty where the run itself named its candidate, where backends are matched by name, or where it is the only one.
     """
     log, name, other = candidate.origin, mine.info.backend, theirs.info.backend
     if not isinstance(log, RunLog) or candidate.summary is None or name == other or not candidate.evaluation.metrics:

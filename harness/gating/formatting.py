@@ -152,14 +152,14 @@ def _needed(check: CheckResult) -> str:
     same = "; no row differs" if check.differing == 0 else ""
     if check.needed_rows is None:
         zero = check.kind == "absolute" and check.limit == 0
-        return same or ("; no number of rows shows that a rate is exactly 0" if zero else "")
+        return same or ("; no number of rows can show that a rate is exactly 0" if zero else "")
     if check.needed_rows <= check.rows:
         return f"{same}; a few more rows should decide"
-    way = "pass" if check.needed_verdict == "pass" else "show it to be too bad"
+    way = "pass" if check.needed_verdict == "pass" else "show that it is too bad"
     more, in_all = check.needed_rows - check.rows, check.needed_rows
     if not exact:
         more, in_all = two_digits(more), two_digits(in_all)
-    return f"{same}; about {plural(more, 'more row')} ({in_all:,} in all) would {way}, if it stays so"
+    return f"{same}; about {plural(more, 'more row')} ({in_all:,} in all) would {way}, if the figures stay as they are"
 
 
 def resolution(checks: list[CheckResult]) -> str:

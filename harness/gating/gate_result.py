@@ -21,7 +21,7 @@ Kind = Literal["paired", "absolute", "ratio", "sequential"]
 
 
 class ArmInfo(Record, frozen=True, kw_only=True, omit_defaults=False):
-    """What stood on one side: a backend of a run directory or of a baseline file (`source`)."""
+    """One side of a comparison: a backend of a run directory or of a baseline file (`source`)."""
 
     source: str
     run: str
@@ -59,7 +59,7 @@ class CheckResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     (paired) or their quotient (ratio); low, high: its interval at `level` (absolute checks: the interval of the
     candidate's own figure). p: two-sided, of "no difference" (mid_p: McNemar's mid-p); harm_p: one-sided, of "not
     worse", exact for right or wrong; harm_p_holm: over all checks. candidates: among so many the candidate is the best
-    on these rows; the interval then holds for all of them at once. margin: the largest loss that may go unnoticed;
+    on these rows; the interval then holds for all of them at once. margin: the largest acceptable loss;
     limit: the bound of an absolute or ratio check. needed_rows: rows in all that would probably decide an inconclusive
     check (80 % power, if the figures stay), and needed_verdict: how; detectable: the smallest difference that the rows
     detect; resolves: the smallest margin that they pass with 80 % power when there is no true difference. shown_worse:

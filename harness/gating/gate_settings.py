@@ -79,8 +79,8 @@ def gate_settings(
     """Read `[gate]`, lay `flags` (figure -> term -> value) over it, and check all against the task's metrics.
 
     The default margins (the headline within DEFAULT_MARGIN, format errors within DEFAULT_FORMAT_MARGIN) hold until
-    somebody chooses what is compared: a table that names figures, or a margin among the flags. Limits and ratios by
-    flag come on top of them. Default checks that were chosen away are listed in `off`.
+    the user chooses what is compared: a table that names figures, or a margin among the flags. Limits and ratios
+    by flag are added to them. Default checks that were chosen away are listed in `off`.
     Raises UsageError: unknown keys with the nearest name, margins that are no positive number, limits that do not fit
     the metric's direction.
     """
@@ -147,7 +147,7 @@ def _terms(key: str, table: dict[str, Any], metric: Metric | None, where: str) -
     if terms == Terms():
         raise SettingsError(f"{place}: name a term ({', '.join(allowed)}).")
     if terms.margin is not None and terms.margin <= 0:
-        raise SettingsError(f"{place}: margin must be above 0: it is the largest loss that may go unnoticed.")
+        raise SettingsError(f"{place}: margin must be above 0: it is the largest acceptable loss.")
     if terms.ratio is not None and terms.ratio <= 0:
         raise SettingsError(f"{place}: ratio must be above 0: it is candidate divided by reference.")
     for name, value in msgspec.structs.asdict(terms).items():

@@ -26,7 +26,7 @@ EXIT: dict[str, ExitCode] = {
 
 
 def correct_harm(checks: list[CheckResult]) -> list[CheckResult]:
-    """Holm over the harm tests of all paired checks; a harm that stands turns an inconclusive check into a fail, and is
+    """Holm over the harm tests of all paired checks; a significant harm turns an inconclusive check into a fail, and is
     noted on a pass.
 
     Passing needs no correction: every check must pass, so a bad candidate passes with probability ALPHA at most
@@ -130,11 +130,11 @@ def unchanged_warnings(pairing: Pairing, checks: list[CheckResult]) -> list[str]
         else:
             found.append(
                 f"{name}: every answer is the same text as in the reference, although the models differ "
-                f"({_who(candidate.info)}; {_who(reference.info)}): did the model and adapter that were meant answer?"
+                f"({_who(candidate.info)}; {_who(reference.info)}): were the intended model and adapter used?"
             )
     elif not _texts_known(pairing) and no_row_differs(mine):
         who = "and both are the same model" if same_model(pairing) else "although the models differ"
-        advice = "" if reference.answers_sha256 else " A baseline accepted anew keeps which texts were answered."
+        advice = "" if reference.answers_sha256 else " A baseline accepted again keeps which texts were answered."
         found.append(
             f"{name}: every row has the same outcome as in the reference, {who}: there is nothing to judge. "
             f"Was the reference evaluated by mistake, or answers replayed?{advice}"
@@ -148,7 +148,7 @@ def _of_cache(pairing: Pairing) -> str:
     side = pairing.sides[0]
     what = f"{side.info.backend}: {side.cached:,} of {side.asked:,} answers"
     if side.recorded:
-        return f"{what} are recorded ones: the model itself was not asked."
+        return f"{what} are recorded ones: the model itself was not run."
     return (
         f"{what} came from the answer cache: the model was not asked again, and a server that got worse would not "
         "show. `bench run --no-cache` asks it."

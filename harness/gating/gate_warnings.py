@@ -27,7 +27,7 @@ def warnings_of(pairings: list[Pairing], settings: GateSettings) -> list[str]:
         if pairing.candidates:
             found.append(_of_selection(pairing))
         if stopped_early(pairing):
-            found.append(f"{pairing.backend}: asking stopped early, once the answer was known.")
+            found.append(f"{pairing.backend}: the run stopped early, once the answer was known.")
         if candidate.unanswered:
             found.append(
                 f"{candidate.info.backend}: {candidate.unanswered} of {candidate.asked} answers "

@@ -104,7 +104,7 @@ def _own_estimate(pairing: Pairing, metric: Metric) -> Estimate:
             method = f"betting, one-sided 95 % bounds {group_words(mean, 'groups')}"
             return msgspec.structs.replace(estimate, low=low, high=high, method=method)
         trials = effective_sample_size(mean, pairing.level)
-        method = f"{EXACT}, worth {trials:,.0f} answers on their own"
+        method = f"{EXACT}, effective sample size {trials:,.0f}"
     low, high = clopper_pearson(estimate.value * trials, trials, pairing.level)
     return msgspec.structs.replace(estimate, low=low, high=high, method=method)
 

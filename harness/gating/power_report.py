@@ -120,7 +120,7 @@ def _pairs_of(log: RunLog, summary: Summary) -> list[tuple[str, int, float]]:
     """Name, rows and discordance of each pair, that of the verdict first."""
     metric = next((m for m in summary.metrics if m.name == summary.headline), Metric(name=summary.headline))
     if not metric.proportion or metric.kind != "mean":
-        raise UsageError(f"{log.path}: {metric.name} is not right or wrong row by row; say --discordance and --rows.")
+        raise UsageError(f"{log.path}: {metric.name} is not right or wrong row by row; use --discordance and --rows.")
     asked = set() if summary.verdict is None else {summary.verdict.candidate, summary.verdict.incumbent}
     pairs = [p for p in summary.pairs if p.metric == summary.headline and p.only_a is not None and p.only_b is not None]
     return [

@@ -1,4 +1,4 @@
-"""`bench judge`: a second pass over a run, in which one backend compares the answers of the others."""
+"""`bench judge`: an evaluation of a run's answers, in which one backend compares those of the others."""
 
 from collections import Counter
 from itertools import chain
@@ -51,7 +51,7 @@ def judge_run(
     """Let `judge` compare the answers of a run, and note its verdicts beside them.
 
     between: the candidates compared (default: all); "reference" among them stands for the data's own answers.
-    limit: at most so many rows, the first of the run's seeded order. The judge's own requests and answers stand in
+    limit: at most so many rows, the first of the run's seeded order. The judge's own requests and answers are in
     RUN/judge/.. as an ordinary run: a second call asks only what is missing. Raises UsageError where there is nothing
     to compare or the judge is not ready.
     """
@@ -117,7 +117,7 @@ def _ask(plan: RunPlan, judge: str, context: RunContext, observer: Observer) -> 
     except KeyboardInterrupt:
         raise InterruptedRunError(
             f"interrupted; the verdicts so far are kept: the same `bench judge {plan.path.parents[1]} --judge {judge}` "
-            "goes on."
+            "continues."
         ) from None
 
 

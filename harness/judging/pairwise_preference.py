@@ -37,7 +37,7 @@ class PreferenceTest:
 
 
 def test_of_preference(worths: Sequence[int], groups: Sequence[str]) -> PreferenceTest:
-    """worths: 1 where a is preferred, -1 where b is, 0 for a tie, a row each; groups: of each row, equal names stand
+    """worths: 1 where a is preferred, -1 where b is, 0 for a tie, a row each; groups: of each row, equal names
     or fall together.
 
     Rows on their own: Tango's interval and the exact sign test. Rows in groups: Student's t with the bias-reduced

@@ -28,7 +28,7 @@ class Vote(Record, frozen=True, kw_only=True):
 
 
 class VoteFile(Record, frozen=True, kw_only=True):
-    """What a voting page exports: one person's votes on two backends of one run."""
+    """What a voting page exports: one rater's votes on two backends of one run."""
 
     schema: int
     run: str
@@ -54,7 +54,8 @@ class Agreement(Record, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class Preference(Record, frozen=True, kw_only=True, omit_defaults=False):
-    """a against b, as people together or one judging model see it. A row goes to whom more people preferred.
+    """a against b, as people together or one judging model see it. A row counts for the answer that more people
+    preferred.
 
     p: two-sided, of the exact sign test over rows that went to one of the two (Student's t or sign flips over groups
     where rows share one: p_method); p_holm: corrected over all pairs of these judges; share: of these rows, those
@@ -116,7 +117,7 @@ def _judgement(file: VoteFile, vote: Vote) -> Judgement:
 def preferences(judgements: Iterable[Judgement], groups: Mapping[int, str] | None = None) -> list[Preference]:
     """One per pair of backends for the people, and one per judging model; verdicts without a winner are left out.
 
-    groups: of rows that stand or fall together, their group; the other rows are on their own.
+    groups: of dependent rows, their group; the other rows are on their own.
     """
     found: dict[tuple[str, str, str], list[Judgement]] = defaultdict(list)
     for one in _turned(judgements):

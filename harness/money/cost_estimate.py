@@ -15,7 +15,7 @@ class CostEstimate(Record, frozen=True, kw_only=True, omit_defaults=False):
     prompt_tokens: all prompts; answer_tokens: answers as long as the reference answers; most_answer_tokens: as
     long as max_tokens allows. cost, most_cost: USD with either, None = unknown; batch_cost: of answer_tokens in a
     batch. seconds: at the limits given, None where none is given. A backend that asks in batches: all USD are a
-    batch's, and no time is known. tokenizer, approximate: how tokens were counted. remarks: sentences for people.
+    batch's, and no time is known. tokenizer, approximate: how tokens were counted. remarks: user messages.
     """
 
     backend: str

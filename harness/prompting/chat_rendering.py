@@ -1,7 +1,7 @@
 """The one place that turns messages into a model's prompt, for `run` and for `train` alike.
 
 Instruct models get their chat template, base models the same content as plain text. The date that some
-templates print is pinned, and the beginning-of-sequence token stands exactly once.
+templates print is pinned, and the beginning-of-sequence token occurs exactly once.
 """
 
 import datetime
@@ -39,7 +39,7 @@ RESERVED = ("conversation", "messages", "tokenize", "add_generation_prompt", "co
 _MARK = "\N{BLACK SQUARE}answer\N{BLACK SQUARE}"
 
 _BEFORE = ":"
-"""What stands before an answer when its tokens are looked up without a tokenizer's own blank."""
+"""The text before an answer when its tokens are looked up without a tokenizer's own blank."""
 
 SHOWN = 60
 """Characters of a text shown in a sentence."""
@@ -95,7 +95,7 @@ class Renderer:
         lost = _lost(messages, text)
         if lost is not None:
             raise UsageError(
-                f"the model's chat template does not print this text of a {lost.role} message as it stands: "
+                f"the model's chat template does not print this text of a {lost.role} message unchanged: "
                 f"'{_short(lost.content)}'. The model would be asked about another text: use a base whose template "
                 "prints it, or a base without chat template."
             )
@@ -123,9 +123,7 @@ class Renderer:
             if lost is None:
                 if form.fold:
                     why = refused.rstrip(".") or "the model's chat template prints no system message"
-                    self.remarks.append(
-                        f"{why}; the system's text therefore stands at the beginning of the user's message."
-                    )
+                    self.remarks.append(f"{why}; the system message is therefore prepended to the user's message.")
                 return form
             silent = silent or lost.role
         raise UsageError(

@@ -32,7 +32,7 @@ def draw_shots(
     """The first `count` rows, in their seeded order (so with their classes' shares), that no evaluated row resembles.
 
     request_for: builds the request for a row. A row that shares a text with an evaluated one is passed over: its answer
-    would stand in that one's prompt. So is one whose own target is invalid: it would show a format error as the answer.
+    would be in that one's prompt. So is one whose own target is invalid: it would show a format error as the answer.
     Raises UsageError where too few are left.
     """
     import numpy as np
@@ -80,7 +80,7 @@ def with_shots(request: Request, shots: Sequence[Shot]) -> Request:
 def probe_requests(requests: Sequence[Request], probe: Probe, seed: int) -> Iterator[Request]:
     """The requests as a probe asks them: "blank" empties every passage, "shuffle" swaps them between rows.
 
-    Raises UsageError where a request marks no text: it would be asked as it stands, and right answers called a leak.
+    Raises UsageError where a request marks no text: it would be sent unchanged, and right answers called a leak.
     """
     others = _others(len(requests), seed) if probe == "shuffle" else None
     for n, request in enumerate(requests):

@@ -24,7 +24,7 @@ ROW = "row"
 
 
 class _Own(str):
-    """A text of the row's own; printed as it stands in a template it becomes a passage, between its two marks."""
+    """A text of the row's own; printed unchanged in a template it becomes a passage, between its two marks."""
 
     _marks: tuple[str, str]  # by its name beyond the reach of a template
 
@@ -58,7 +58,7 @@ class PromptTemplate:
                 (role, _environment.from_string(text)) for role, text in (("system", system), ("user", user)) if text
             ]
         except (TemplateError, RecursionError) as error:
-            raise UsageError(f"{place}: the template is not right: {_told(error)}{_hint(user, error)}.") from None
+            raise UsageError(f"{place}: the template is invalid: {_told(error)}{_hint(user, error)}.") from None
 
     @classmethod
     def load(cls, path: Path) -> "PromptTemplate":
@@ -101,9 +101,7 @@ class PromptTemplate:
                 raise UsageError(f"{self.place}: the template cannot be filled: {_told(error)}.") from None
             content, spans = _unmark(marked, marks)
             if any(mark in content for mark in marks):
-                raise UsageError(
-                    f"{self.place}: a block of the template cuts a text of the row: print it as it stands."
-                )
+                raise UsageError(f"{self.place}: a block of the template cuts a text of the row: print it unchanged.")
             passages += [InputSpan(message=len(messages), start=start, end=end) for start, end in spans]
             messages.append(Message(role=role, content=content))
         return tuple(messages), tuple(passages)
@@ -111,13 +109,13 @@ class PromptTemplate:
     def apply(self, request: Request, inputs: dict[str, str]) -> Request:
         """The request with other messages; everything else (labels, schema, limits) stays the task's.
 
-        Raises UsageError where no text of the row is printed as it stands: heads would read nothing, probes blank
+        Raises UsageError where no text of the row is printed unchanged: heads would read nothing, probes blank
         nothing, and every row look like every other.
         """
         messages, passages = self.render(inputs)
         if not any(messages[p.message].content[p.start : p.end].strip() for p in passages):
             raise UsageError(
-                f"{self.place} prints no text of row {request.id} as it stands: "
+                f"{self.place} prints no text of row {request.id} unchanged: "
                 f"write {named_in_prompt(sorted(inputs)[0])}, without a filter; "
                 "or, where the row's text is empty, leave the row out."
             )
@@ -165,7 +163,7 @@ def named_in_prompt(column: str) -> str:
 def _hint(text: str, error: Exception) -> str:
     """For a name with a blank in it, which Jinja reads as two."""
     two = re.search(r"\{\{-?\s*([^\W\d]\w*(?: +\w+)+)\s*-?\}\}", text) if isinstance(error, TemplateError) else None
-    return f"; a column whose name is no identifier is written {named_in_prompt(two[1])}" if two else ""
+    return f"; a column whose name is not an identifier is written {named_in_prompt(two[1])}" if two else ""
 
 
 def _told(error: Exception) -> str:
@@ -182,7 +180,7 @@ def _free_marks(texts: Iterable[str]) -> tuple[str, str]:
 
 
 def _unmark(marked: str, marks: tuple[str, str]) -> tuple[str, list[tuple[int, int]]]:
-    """The text without its marks, and where the marked parts stand in it."""
+    """The text without its marks, and the positions of the marked parts."""
     first, last = map(re.escape, marks)
     content, spans, at = "", [], 0
     for match in re.finditer(f"{first}([^{last}]*){last}", marked):

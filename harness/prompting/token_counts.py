@@ -16,7 +16,7 @@ BYTES_PER_TOKEN = 4
 
 
 class Counter(NamedTuple):
-    """A way of counting: the function, its name for people, and whether it is only approximate."""
+    """A way of counting: the function, its display name, and whether it is only approximate."""
 
     count: Callable[[str], int]
     name: str

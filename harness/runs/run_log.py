@@ -125,7 +125,7 @@ class Session(Record, frozen=True, kw_only=True):
     """One uninterrupted stretch of work of one backend, as noted when it ended (a killed one leaves none).
 
     rows: completions of this session that were not cached; counters: what the backend says of its own work;
-    stopped: {"kind", "message"} where the backend could not go on.
+    stopped: {"kind", "message"} where the backend could not continue.
     """
 
     started: str
@@ -290,7 +290,7 @@ def decode_schema(raw: bytes, kind: type[T], newest: int, name: str) -> T:
     try:
         plain = msgspec.json.decode(raw)
         if not isinstance(plain, dict) or not isinstance(plain.get("schema"), int):
-            raise UsageError(f"{name} carries no schema number: it was not written by Bench.")
+            raise UsageError(f"{name} has no schema number: it was not written by Bench.")
         if plain["schema"] > newest:
             raise UsageError(
                 f"{name} is of schema {plain['schema']}, this Bench reads up to {newest}: update Bench to read it."

@@ -1,6 +1,6 @@
 """The forms an answer may have to have: a label, text that matches a pattern, JSON of a schema, or any text.
 
-Each reads strictly and, beside it, leniently; none raises, whatever a model wrote. Each also reads the reference of a
+Each reads strictly and, beside it, leniently; none raises, for any model output. Each also reads the reference of a
 row, and refuses one that no answer could be right for.
 """
 
@@ -115,10 +115,10 @@ class PatternForm:
         try:
             return cls(regex.compile(unicodedata.normalize("NFC", pattern)))
         except regex.error as error:
-            raise UsageError(f"{place}: the pattern is no regular expression ({error}).") from None
+            raise UsageError(f"{place}: the pattern is not a valid regular expression ({error}).") from None
 
     def score(self, completion: Completion, reference: str) -> Score:
-        """Format errors: "empty", "extra text" (it stands within), "cut off", "no match", "no match in time"."""
+        """Format errors: "empty", "extra text" (it is contained), "cut off", "no match", "no match in time"."""
         text, expected = canonical_text(answer_text(completion)).strip(), canonical_text(reference)
         kind = _no_answer(completion)
         whole = within = None
@@ -151,7 +151,7 @@ class SchemaForm:
         try:
             jsonschema.Draft202012Validator.check_schema(schema)
         except jsonschema.SchemaError as error:
-            raise UsageError(f"{place}: the schema is not right ({error.message}).") from None
+            raise UsageError(f"{place}: the schema is invalid ({error.message}).") from None
         _check_references(schema, place)
         return cls(schema)
 
@@ -184,7 +184,7 @@ class SchemaForm:
             error = jsonschema.exceptions.best_match(self._validator.iter_errors(value))
         except (RecursionError, OverflowError, TimeoutError):
             error = None
-        return "no value like it is accepted" if error is None else str(error.message)
+        return "no such value is accepted" if error is None else str(error.message)
 
     def _kind(self, whole: bool, fitting: list[Any], *, cut: bool) -> str:
         if whole:
@@ -222,7 +222,7 @@ def _check_references(schema: dict[str, Any], place: str) -> None:
             resolver.lookup(target)
         except Unresolvable:
             raise UsageError(
-                f"{place}: the schema refers to {target}, which does not stand in it; put it under $defs."
+                f"{place}: the schema refers to {target}, which is not defined in it; put it under $defs."
             ) from None
 
 
@@ -289,7 +289,7 @@ def _dumped(value: Any) -> str:
 
 
 def _json_values(text: str) -> list[tuple[Any, tuple[int, int]]]:
-    """The whole text as JSON, else every outermost array or object that stands in it, with its place."""
+    """The whole text as JSON, else every outermost array or object that it contains, with its position."""
     whole = _parsed(text)
     if whole is not None:
         return [(whole[0], (0, len(text)))]

@@ -9,7 +9,7 @@ MANY_STARTS = 500
 
 
 def outermost_json(text: str, decoder: json.JSONDecoder) -> Iterator[tuple[Any, int, int]]:
-    """Every outermost JSON array or object that stands whole in the text, with its start and end. Never raises."""
+    """Every outermost JSON array or object that is complete in the text, with its start and end. Never raises."""
     at = starts = 0
     while starts < MANY_STARTS:
         at = min((p for p in (text.find("[", at), text.find("{", at)) if p >= 0), default=-1)

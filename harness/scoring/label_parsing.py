@@ -9,13 +9,13 @@ from harness.scoring.reasoning import separate_reasoning
 from harness.text_normalization import comparable_text
 
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Bopomofo}\p{Yi}\p{Tibetan}\p{Line_Break=Complex_Context}"
-"""Scripts that put no blank between words, where a word may stand beside others of its own script."""
+"""Scripts that put no blank between words, where a word may be adjacent to others of its own script."""
 
 _KATAKANA = r"\p{Katakana}\u30FC"
-"""Words in katakana stand beside other scripts, and are longer words where katakana goes on."""
+"""Words in katakana may be adjacent to other scripts, and are longer words where katakana continues."""
 
 _BESIDE = rf"{_UNSPACED}{_KATAKANA}\p{{Hangul}}"
-"""Characters that may stand right beside a word of another script."""
+"""Characters that may be adjacent to a word of another script."""
 
 _PARTICLES = (
     "(?:이|가|은|는|을|를|의|에|도|만|과|와|로|으로|라고|이라고|라는|이라는|이다|다|임|입니다|예요|이에요|이야|야|요|"
@@ -37,7 +37,7 @@ _OF_DIGIT = regex.compile(r"\d")
 
 
 def as_whole_word(label: str) -> str:
-    """A pattern (of `regex`, with V1 sets) whose group `label` is the label, standing as a word of its own.
+    """A pattern (of `regex`, with V1 sets) whose group `label` is the label, as a separate word.
 
     label: normalised by `comparable_text`, as must be what is searched. A label that begins or ends with punctuation
     needs no boundary there. A number is not found inside a longer one: "4" is not in "4.5", "-4" or "40"; it is in
@@ -106,7 +106,7 @@ def spelled_label(text: str, labels: tuple[str, ...]) -> str | None:
 
 
 def find_labels(text: str, labels: tuple[str, ...]) -> list[str]:
-    """Every label that stands in the text as a word of its own, once each, in the order of first mention.
+    """Every label that the text contains as a separate word, once each, in the order of first mention.
 
     What a word is depends on the script (harness.scoring.label_parsing). Of labels that overlap, the longest counts.
     """

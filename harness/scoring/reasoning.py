@@ -1,4 +1,4 @@
-"""Separating a model's reasoning from its answer where both stand in one text.
+"""Separating a model's reasoning from its answer where both are in one text.
 
 Reasoning models write their thoughts between marks in front of the answer. A server with a reasoning parser moves
 them into a field of their own; one without (and a local model) leaves them in the text. The marks are those of the
@@ -53,7 +53,7 @@ _MARK = re.compile(
 
 class Separated(NamedTuple):
     """answer: the text without thoughts. reasoning: the thoughts. closed: whether the thoughts came to an end (True
-    where there are none); where they did not, the text was cut off while the model was thinking."""
+    where there are none); where they did not, the text was cut off while the model was reasoning."""
 
     answer: str
     reasoning: str = ""
@@ -67,7 +67,7 @@ def separate_reasoning(text: str, *, opened: bool = False, prompt: Iterable[str]
     inside the thoughts. Without that knowledge a closing mark alone says the same. prompt: the texts of the prompt;
     an envelope around the answer that the prompt itself asks for is part of the answer and stays.
 
-    Blocks count wherever they stand; one that never ends counts where it begins the text or a line. A closing mark
+    Blocks count at any position; one that never ends counts where it begins the text or a line. A closing mark
     without an opening one ends thoughts that began with the text. A text that is one whole JSON value is an answer,
     whatever its strings hold.
     """
@@ -119,7 +119,7 @@ class _ReasoningReader:
         return not before or before.endswith("\n") or end in self.text[mark.end() :].casefold()
 
     def end(self, prompt: Iterable[str]) -> Separated:
-        """What stands behind the last mark, and the whole."""
+        """The text after the last mark, and the whole text."""
         if not self.found:
             return Separated(self.text)
         (self.thoughts if self.inside else self.answer).append(self.text[self.position :])

@@ -25,7 +25,7 @@ _WITH_CONTEXT = regex.compile(r"\\[1-9bBAZGKk]|\(\?[=!<P(R&|>]|[\^$]|\(\*")
 """Parts of an expression whose match depends on the text around a group, or on other groups."""
 
 _TOKEN = regex.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|(?P<open>\((?:(?![?*])|\?P?<(?![=!])\w+>))|\(|\)", regex.DOTALL)
-"""What tells groups of an expression apart: an escape, a set, a capturing parenthesis, any other one."""
+"""The constructs of an expression that matter for groups: an escape, a set, a capturing parenthesis, any other one."""
 
 _FLAGS = regex.compile(r"\(\?[a-wyzA-Z0-9]+\)")
 _SCOPED_FLAGS = regex.compile(r"\(\?[a-zA-Z0-9]*-?[a-zA-Z0-9]+[:)]")
@@ -114,14 +114,14 @@ def pattern_reference(value: Any, pattern: "regex.Pattern[str]", timeout_s: floa
     if not fits:
         what = "its first group" if pattern.groups else "it"
         raise NoReferenceError(
-            f"'{text[:SHOWN]}' can never be read out of an answer: the pattern {pattern.pattern[:SHOWN]} does not "
+            f"'{text[:SHOWN]}' can never be the value of an answer: the pattern {pattern.pattern[:SHOWN]} does not "
             f"match it ({what} is the answer)"
         )
     return text
 
 
 def _first_group(source: str) -> "regex.Pattern[str] | None":
-    """The first capturing group of an expression on its own; None where it depends on what stands around it."""
+    """The first capturing group of an expression on its own; None where it depends on the surrounding text."""
     inner = _text_of_first_group(source)
     flags = _FLAGS.match(source)
     scoped = _SCOPED_FLAGS.search(source, flags.end() if flags else 0)
@@ -238,4 +238,4 @@ def check_values(values: Mapping[str, str], labels: Iterable[str], place: str) -
             raise DataError(f"{place}: [values] maps {key} to '{label}', which is none of {', '.join(labels)}.")
         same = seen.setdefault(comparable_text(key), key)
         if same != key:
-            raise DataError(f"{place}: [values] maps '{same}' and '{key}', which read alike.")
+            raise DataError(f"{place}: [values] maps '{same}' and '{key}', which are the same after normalisation.")

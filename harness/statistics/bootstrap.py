@@ -92,7 +92,7 @@ def draw_tables(units: ResamplingUnits, draws: int, rng: np.random.Generator) ->
 
 
 def bootstrap(
-    units: ResamplingUnits, functions: dict[str, Function], draws: int = DRAWS, seed: int | list[int] = 0
+    units: ResamplingUnits, functions: Mapping[str, Function], draws: int = DRAWS, seed: int | list[int] = 0
 ) -> dict[str, Array]:
     """Each function's values on the same resamples: name to (draws, sides)."""
     rng = np.random.default_rng(seed)

@@ -7,7 +7,7 @@ ever reaches 1 / alpha with probability alpha at most (Ville). All m that are no
 alpha / 2 each, form the interval ("hedged capital").
 
 Bets for a fixed number of rows: V. Voracek and F. Orabona, STaR-Bets, NeurIPS 2025 (arXiv 2505.22422):
-lambda_t = sqrt(2 (log(1 / alpha) - log W_{t-1}) / ((n - t + 1) variance_{t-1})), which aims anew at the target with
+lambda_t = sqrt(2 (log(1 / alpha) - log W_{t-1}) / ((n - t + 1) variance_{t-1})), which re-aims at the target with
 the rows that are left. Bets for any stopping time are Waudby-Smith and Ramdas' predictable plug-in,
 lambda_t = sqrt(2 log(1 / alpha) / (t log(1 + t) variance_{t-1})).
 

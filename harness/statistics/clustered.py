@@ -1,4 +1,4 @@
-"""Means of rows that are not independent: rows of one group (or repeats of one row) stand or fall together.
+"""Means of rows that are not independent: rows of one group (or repeats of one row) are dependent.
 
 E. Miller, Adding Error Bars to Evals, arXiv 2411.00640, 2024: SE = (1/n) sqrt(sum_g (sum_{i in g} (d_i - mean))^2),
 here times sqrt(G / (G - 1)), which makes it the ordinary standard error where every row is its own group, and

@@ -1,6 +1,6 @@
 """Metrics of a confusion table, each named as the `Metric` it computes, for any number of tables at once.
 
-A table has shape (..., labels, answers): rows are references, columns answers. Columns stand in the order of
+A table has shape (..., labels, answers): rows are references, columns answers. Columns are in the order of
 the labels; one more column at the end, "(no label)", holds the answers without a label. A macro average is taken
 over the labels that have rows; a division by zero gives 0. All functions return an array of shape (...).
 """

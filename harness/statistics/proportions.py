@@ -8,7 +8,7 @@ from scipy.special import betaincinv, ndtri
 def wilson(successes: float, n: float, level: float = 0.95) -> tuple[float, float]:
     """Wilson's score interval, two-sided (E. B. Wilson, JASA 1927).
 
-    `successes` and `n` need not be whole (an effective sample size may stand in). n = 0 tells nothing: (0, 1).
+    `successes` and `n` need not be whole (it may be an effective sample size). n = 0 carries no information: (0, 1).
     """
     if n <= 0:
         return 0.0, 1.0
@@ -21,7 +21,7 @@ def wilson(successes: float, n: float, level: float = 0.95) -> tuple[float, floa
 
 
 def clopper_pearson(successes: float, n: float, level: float = 0.95) -> tuple[float, float]:
-    """The exact interval, two-sided (Clopper and Pearson, Biometrika 1934); an effective sample size may stand in."""
+    """The exact interval, two-sided (Clopper and Pearson, Biometrika 1934); it may be an effective sample size."""
     tail = (1 - level) / 2
     return _exact_lower(successes, n, tail), exact_upper(successes, n, 1 - tail)
 

@@ -4,7 +4,7 @@ Under the null a unit's two answers could as well be swapped. Units that contrib
 Binomial(count, 1/2), so a replicate costs as many draws as there are kinds of units.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ TIE = 1e-12
 
 def randomisation_p(
     units: ResamplingUnits,
-    functions: dict[str, Callable[[Array], Array]],
+    functions: Mapping[str, Callable[[Array], Array]],
     replicates: int = 10_000,
     seed: int | list[int] = 0,
 ) -> dict[str, tuple[float, float]]:

@@ -71,13 +71,13 @@ def rows_to_decide(
 
 
 def _rows(distance: float, variance: float, alpha: float, power: float, span: float) -> int:
-    """Rows that tell a mean from a point at this distance, one-sided."""
+    """Rows that distinguish a mean from a point at this distance, one-sided."""
     z = float(ndtri(1 - alpha) + ndtri(power))
     return max(1, math.ceil(z * z * variance / distance**2 + BETTING * math.log(1 / alpha) * span / distance))
 
 
 def distance_told(rows: int, variance: float, span: float, alpha: float = ALPHA, power: float = POWER) -> float:
-    """The distance of a mean from a point that so many rows tell, one-sided: the same formula solved for it."""
+    """The distance of a mean from a point that this many rows detect, one-sided: the same formula solved for it."""
     z = float(ndtri(1 - alpha) + ndtri(power))
     reach = BETTING * math.log(1 / alpha) * span
     return (reach + math.sqrt(reach * reach + 4 * rows * z * z * variance)) / (2 * rows)

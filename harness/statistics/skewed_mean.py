@@ -2,7 +2,7 @@
 
 P. Hall, On the Removal of Skewness by Transformation, J. R. Statist. Soc. B 1992, 54:221. With T = (mean - mu) / s and
 g the skewness, T + g T^2 / 3 + g^2 T^3 / 27 + g / (6 n) is normal to the second order, and its inverse is
-(3 / g) ((1 + g (y - g / (6 n)))^(1/3) - 1). Student's quantile stands in for the normal one, for few values.
+(3 / g) ((1 + g (y - g / (6 n)))^(1/3) - 1). Student's quantile replaces the normal one, for few values.
 """
 
 import math
@@ -22,7 +22,7 @@ than about 3 in this number may be missing among them, and no interval knows wha
 def skewed_mean_interval(values: Array, clusters: Codes | None = None, level: float = 0.9) -> tuple[float, float]:
     """The two-sided interval of the mean of `values` (n,) whose ends are one-sided bounds at (1 + level) / 2.
 
-    clusters: (n,) numbers of groups that stand or fall together; None: every value on its own. Values that are all
+    clusters: (n,) numbers of groups of dependent values; None: every value on its own. Values that are all
     equal have no width. Unbounded below FEWEST values or groups.
     """
     mean = float(values.mean()) if len(values) else math.nan

@@ -1,4 +1,4 @@
-"""Answers that no working candidate gives: one answer everywhere, no better than a constant, another model's answers.
+"""Signs of a broken candidate: one answer everywhere, no better than a constant, another model's answers.
 
 A collapsed training, an adapter that was never applied and a server that answers for two names all leave well-formed
 answers behind, and figures that look like a weak model's.
@@ -26,7 +26,7 @@ NEARLY_ALL = 0.95
 
 
 def constant_answer(rows: RowTable, metrics: tuple[Metric, ...]) -> ConstantAnswer | None:
-    """What always giving the commonest label scores; None for a task without labels."""
+    """What always giving the most frequent label scores; None for a task without labels."""
     known = rows.references[rows.references >= 0]
     if not rows.labels or not len(known):
         return None
@@ -105,7 +105,9 @@ def _share(count: int, total: int, outcomes: Outcomes) -> str:
 def against_constant(
     name: str, metrics: tuple[Metric, ...], rows: RowTable, outcomes: Outcomes
 ) -> AnswerFinding | None:
-    """An accuracy that is not better than that of the commonest label, or not shown to be (exact one-sided McNemar)."""
+    """An accuracy that is not better than that of the most frequent label, or not shown to be (exact one-sided
+    McNemar).
+    """
     metric = next((m for m in metrics if m.row_value == "correct" and m.name in outcomes.values), None)
     constant = constant_answer(rows, ())
     if metric is None or constant is None:
@@ -147,7 +149,7 @@ def identical_answers(
     if all_right:
         doubt = "every answer is right, so these rows show no difference between them."
     elif (one.adapter, one.adapter_sha256) != (other.adapter, other.adapter_sha256):
-        doubt = "is the adapter really applied?"
+        doubt = "is the adapter applied?"
     else:
         doubt = "is the adapter really (not) applied, or is one model behind both names?"
     sentence = f"{names[0]} and {names[1]} gave the same text on {equal:,} of {rows:,} rows: {doubt}"

@@ -31,7 +31,7 @@ def equal_rows(a: Hashes, b: Hashes) -> tuple[int, int]:
 
 
 def commonest(hashes: Hashes) -> tuple[int, int]:
-    """How many answers there are, and how many of them are the commonest text."""
+    """How many answers there are, and how many of them are the most frequent text."""
     known = hashes[hashes != NO_TEXT]
     if not len(known):
         return 0, 0

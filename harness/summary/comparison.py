@@ -145,7 +145,7 @@ def _compare_values(
 
 
 def _at_the_stop(metric: Metric, rows: RowTable, x: Array, y: Array, level: float) -> Comparison:
-    """Where asking stopped early: a confidence sequence of the difference, and the p it gives."""
+    """Where the run stopped early: a confidence sequence of the difference, and the p it gives."""
     gains = x - y if metric.direction == "higher" else y - x
     known = ~np.isnan(gains)
     bounds = bounds_of(metric)
@@ -375,7 +375,7 @@ def _compare_table(
 
 
 def _without_interval(metric: Metric, units: ResamplingUnits, function: Function) -> Comparison:
-    """A metric of the table where asking stopped early: the figures alone."""
+    """A metric of the table where the run stopped early: the figures alone."""
     value_a, value_b = (float(v) for v in function(units.total))
     differs = (units.tables[:, 0] != units.tables[:, 1]).any(axis=(1, 2))
     return Comparison(

@@ -28,7 +28,8 @@ def contenders(
     """The pair that the verdict is about; None with fewer than two backends.
 
     The incumbent is the API (the best, where there are several) and the candidate the tuned model, else the local
-    one. Among backends of one kind the dearest is the incumbent, where prices are known, else the one named last.
+    one. Among backends of one kind the most expensive is the incumbent, where prices are known, else the one named
+    last.
     reference: a backend that `--early-stop` compares with; it is then the incumbent.
     """
     names = [name for name in identities if name in results]

@@ -90,12 +90,12 @@ def rate_estimate(values: Array, groups: Codes | None, level: float) -> Estimate
         trials = effective_sample_size(mean, level)
         low, high = wilson(mean.mean * trials, trials, level)
         method = f"Wilson {percent(level)} {group_words(mean, unit)}"
-        method += "" if mean.constant else f", worth {trials:,.0f} answers on their own"
+        method += "" if mean.constant else f", effective sample size {trials:,.0f}"
     return Estimate(value=mean.mean, low=low, high=high, method=method, n=mean.n)
 
 
 def few_groups(mean: ClusteredMean, enough: int = ENOUGH_GROUPS) -> bool:
-    """Whether the rows stand in so few effective groups that only a bound over whole groups holds."""
+    """Whether the rows are in so few effective groups that only a bound over whole groups holds."""
     return mean.effective < min(enough, mean.n / 2)
 
 

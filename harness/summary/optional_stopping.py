@@ -16,7 +16,7 @@ from harness.summary.outcomes import Array, Codes, Outcomes, RowTable
 TIE = 1e-12
 """Sums that differ from 0 by rounding only count as 0."""
 
-NO_INTERVAL = "no interval: asking stopped early"
+NO_INTERVAL = "no interval: the run stopped early"
 P_METHOD = "betting, valid wherever asking stops"
 
 

@@ -31,7 +31,7 @@ class TextColumn:
         return TextColumn(self.texts, self.codes[chosen])
 
     def counts(self) -> dict[str, int]:
-        """Rows of every text that stands in it, in the order of first mention."""
+        """Rows of every distinct text, in the order of first mention."""
         found = np.bincount(self.codes, minlength=len(self.texts))
         return {text: int(count) for text, count in zip(self.texts, found, strict=True) if count}
 
@@ -101,7 +101,7 @@ class RowTable:
     """The evaluated rows: positions 0..n-1.
 
     references: (n,) index of the gold label, -1 where the task has no labels; groups: (n,) number of the row's
-    group, given or made of equal inputs, None where every row stands on its own; columns: for slices;
+    group, given or made of equal inputs, None where every row is its own unit; columns: for slices;
     inputs: (n,) number of the row's inputs, None where no two rows have equal ones; turns: as in RowGroups.
     """
 
@@ -171,7 +171,7 @@ class Outcomes:
     """One candidate's outcomes.
 
     values: metric of kind "mean" -> (n,) the row's value, averaged over its answered repeats; nan: no answer, or
-    not defined (made anew at every look: take it once). answers: (n, repeats) column of the confusion table, the
+    not defined (computed on every access: read it once). answers: (n, repeats) column of the confusion table, the
     last one for "(no label)", NOT_ANSWERED where no answer came. watched: asking could have stopped once the
     question was answered; sequential: it did, so that statistics of a fixed number of rows do not hold.
     """
@@ -251,7 +251,7 @@ class OutcomeBuilder:
             if name in shares and ((means < 0) | (means > 1)).any():
                 raise UsageError(
                     f"the metric {name} has values from {np.nanmin(means):g} to {np.nanmax(means):g}, and its task "
-                    "says that each is 0 or 1: give the Metric proportion=False, then go on with `bench run --resume`."
+                    "says that each is 0 or 1: give the Metric proportion=False, then use `bench run --resume`."
                 )
             values.keep(name, means)
         for metric in self.metrics:
@@ -268,7 +268,7 @@ def _refuse_outside(metric: Metric, values: Array) -> None:
     if (values < low - slack).any() or (values > high + slack).any():
         raise UsageError(
             f"the metric {metric.name} has values from {np.nanmin(values):g} to {np.nanmax(values):g}, and its task "
-            f"says that they lie from {low:g} to {high:g}: correct low and high of the Metric, then go on with "
+            f"says that they lie from {low:g} to {high:g}: correct low and high of the Metric, then continue with "
             "`bench run --resume`."
         )
 

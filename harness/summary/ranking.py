@@ -29,7 +29,7 @@ def pair_results(metrics: tuple[Metric, ...], rows: RowTable, outcomes: dict[str
 def correct_pairs(
     metrics: tuple[Metric, ...], compared: dict[tuple[str, str], dict[str, Comparison]]
 ) -> tuple[PairResult, ...]:
-    """Comparisons of named pairs as they stand in results: metric by metric, each corrected over its pairs."""
+    """Comparisons of named pairs as stored in results: metric by metric, each corrected over its pairs."""
     found: list[PairResult] = []
     for metric in metrics:
         of_metric = {pair: c[metric.name] for pair, c in compared.items() if metric.name in c}
@@ -40,7 +40,7 @@ def correct_pairs(
 
 
 def as_pair(a: str, b: str, c: Comparison, p_holm: float) -> PairResult:
-    """A comparison as it stands in the summary: the plain difference a - b, whatever the metric's direction."""
+    """A comparison as stored in the summary: the plain difference a - b, whatever the metric's direction."""
     sign = 1 if c.metric.direction == "higher" else -1
     low, high = sorted((sign * c.low, sign * c.high))
     verdict: Verdict = "not distinguishable"

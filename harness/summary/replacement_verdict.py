@@ -147,7 +147,7 @@ def worse_of_all_and_clean(
 ) -> GainBounds | None:
     """Bounds on all rows or on those that the candidate was not trained on, whichever allow the larger loss.
 
-    trained_on: positions of rows that also stand in the candidate's training rows.
+    trained_on: positions of rows that are also in the candidate's training rows.
     """
     everything = fixed_bounds(metric, rows, sides, names, candidates, missing_is_wrong=missing_is_wrong)
     if everything is None or not len(trained_on):

@@ -28,9 +28,9 @@ def summarise(
     task_metrics: tuple[Metric, ...],
     contaminated: Mapping[str, int] | None = None,
 ) -> Summary:
-    """The summary of a run as its log stands.
+    """The summary of a run from its current log.
 
-    contaminated: backend -> evaluated rows that also stand in its adapter's training rows, where the run
+    contaminated: backend -> evaluated rows that are also in its adapter's training rows, where the run
     directory holds no list of them. Raises UsageError for a log that does not fit its rows.
     """
     manifest = log.manifest

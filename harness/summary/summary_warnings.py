@@ -13,7 +13,7 @@ from harness.text_sanitize import one_line
 
 MUCH_CACHED = 0.01
 WAITING = 10.0
-"""A request that waits for its turn this many times longer than it is worked on tells of the client."""
+"""A request that waits for its turn this many times longer than its service time indicates a client bottleneck."""
 
 
 def warnings_of(
@@ -76,11 +76,11 @@ def _incomplete(name: str, result: BackendResult) -> list[str]:
         )
     early = result.stopped is not None and result.stopped.get("kind") == EARLY_STOP
     if result.missing and not early:
-        found.append(f"{name}: {result.missing} of {result.asked} answers are missing; finish with --resume.")
+        found.append(f"{name}: {result.missing} of {result.asked} answers are missing; continue with --resume.")
     if early:
         found.append(
             f"{name}: its number of rows was chosen by looking at the answers: its intervals are confidence sequences, "
-            "which hold wherever asking stops, and figures that have none stand without an interval."
+            "which are valid at any stopping time; figures without one are shown without an interval."
         )
     if result.stopped is not None:
         found.append(f"{name} stopped early: {result.stopped.get('message', '')}")
@@ -93,28 +93,28 @@ def _of_work(manifest: Manifest, name: str, result: BackendResult) -> list[str]:
     if load.cached > MUCH_CACHED * max(result.answered, 1):
         found.append(
             f"{name}: {load.cached} of {result.answered} answers came from the cache or a recording; "
-            "latency and throughput rest on the others."
+            "latency and throughput are computed from the others."
         )
     if result.truncated_prompts:
-        found.append(f"{name}: {result.truncated_prompts} prompts were too long and lost the end of their text.")
+        found.append(f"{name}: {result.truncated_prompts} prompts were too long and were truncated.")
     if result.cut_off_thinking:
         found.append(
             f"{name}: {result.cut_off_thinking} of {result.answered} answers were cut off while the model was still "
-            "reasoning: their tokens went into thoughts; raise max_tokens, or switch reasoning off."
+            "reasoning: their tokens were used for reasoning; raise max_tokens, or switch reasoning off."
         )
     if manifest.probe_rows and result.probe is None:
         found.append(f"{name}: the latency probe has no answer: its latency one request at a time is not known.")
     if result.only_reasoning:
         found.append(
-            f"{name}: {result.only_reasoning} of {result.answered} answers hold reasoning alone: the model stopped "
-            "there, or the server's reasoning parser takes answers for thoughts; switch reasoning off (template = "
+            f"{name}: {result.only_reasoning} of {result.answered} answers contain reasoning only: the model stopped "
+            "there, or the server's reasoning parser mistakes answers for reasoning; switch reasoning off (template = "
             "{ enable_thinking = false }), or start the server without that parser."
         )
     if load.counters.get("client_bound"):
         lag = load.counters.get("client_lag_s", 0.0)
         advice = "measure latency with a probe, or lower concurrency"
         if manifest.probe_rows:
-            advice = "its probe is not concerned" if result.probe is not None else "no answer of its probe came back"
+            advice = "its probe is not affected" if result.probe is not None else "no answer of its probe came back"
         found.append(
             f"{name}: latency under load is client-bound: answers were read {1000 * lag:.0f} ms late on average; "
             f"{advice}."
@@ -124,7 +124,7 @@ def _of_work(manifest: Manifest, name: str, result: BackendResult) -> list[str]:
         waited, worked = load.queue_mean_s, load.service.mean_s
         if 0 < WAITING * worked < waited:
             found.append(
-                f"{name}: requests waited {waited:.2f} s for their turn and were worked on for {worked:.2f} s: "
+                f"{name}: requests waited {waited:.2f} s in the queue and were processed for {worked:.2f} s: "
                 "throughput is bound by this machine or its limits, not by the server."
             )
     return found
@@ -142,7 +142,7 @@ def _contaminated(manifest: Manifest, name: str, result: BackendResult) -> list[
     if not result.contaminated:
         return []
     return [
-        f"{name}: {result.contaminated} of {manifest.rows} evaluated rows also stand in the training rows"
+        f"{name}: {result.contaminated} of {manifest.rows} evaluated rows are also in the training rows"
         f"{_without(result)}."
     ]
 

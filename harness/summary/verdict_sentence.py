@@ -39,7 +39,7 @@ def verdict_sentence(verdict: ReplacementVerdict, metric: Metric, label: str = "
 
 
 def verdict_details(verdict: ReplacementVerdict, metric: Metric) -> list[str]:
-    """What stands below the sentence: what the rows detect, the Bayesian reading, whose the margin is."""
+    """The lines below the sentence: what the rows detect, the Bayesian reading, whose the margin is."""
     v = verdict
     found = [line for line in (detects(v.rows, v.detectable, metric), _never_significant(v)) if line]
     if v.posterior is not None and v.margin is not None:

@@ -74,7 +74,7 @@ def test_a_link_among_the_rows_is_not_followed_out_of_the_folder(tmp_path: Path)
 @pytest.mark.parametrize("target", ["file:///etc/hostname", "http://127.0.0.1:9/schema", "#/$defs/missing"])
 def test_a_schema_refers_to_nothing_but_itself(tmp_path: Path, target: str) -> None:
     task = f'data = "rows.jsonl"\nprompt = "{{{{ text }}}}"\n[schema]\nitems = {{ "$ref" = "{target}" }}\n'
-    with pytest.raises(UsageError, match="which does not stand in it"):
+    with pytest.raises(UsageError, match="which is not defined in it"):
         first_prompt(tmp_path, task)
 
 

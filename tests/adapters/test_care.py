@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -90,6 +91,7 @@ def test_an_adapter_from_elsewhere_is_shown_without_its_escapes_or_told_to_be_br
     manifest = json.loads(path.read_text())
     path.write_text(json.dumps({**manifest, "recipe_name": "\x1b[2Jgone\nbase  another"}))
     assert "\x1b" not in said("show", str(trained)) and "gone base another" in said("show", str(trained))
+    broken: dict[str, Any]
     for broken in ({"created": "yesterday"}, {"data": {"rows": "many"}}, {"recipe": {"claims": [{}]}}):
         path.write_text(json.dumps({**manifest, **broken}))
         with pytest.raises(UsageError, match="holds what Bench does not write"):

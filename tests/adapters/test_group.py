@@ -56,7 +56,7 @@ def test_seeds_give_an_adapter_each_and_the_best_on_validation_is_current(
     chosen = manifests[1].selection["group"]
     assert chosen["chosen"] and chosen["of"] == 3 and chosen["mean"] == pytest.approx(0.7)
     assert chosen["sd"] == pytest.approx(0.2) and chosen["range"] == [0.5, 0.9]
-    assert "16 validation rows carved from train" in chosen["chosen_on"]
+    assert "16 validation rows taken from train" in chosen["chosen_on"]
     assert not manifests[0].selection["group"]["chosen"]
     costs = [m.training_cost_usd or 0.0 for m in manifests]
     assert min(costs) > 0 and manifests[1].whole_training_cost_usd == pytest.approx(sum(costs))
@@ -117,7 +117,7 @@ def test_a_sweep_is_ranked_by_the_mean_over_seeds_and_says_how_much_was_tried(
     assert (told["from"], told["group"]["of"], told["group"]["candidates"]) == ("train", 4, 2)
     assert (
         "best of 2 candidates" in told["group"]["caution"]
-        and "evaluation split had no part" in told["group"]["caution"]
+        and "evaluation split was not used" in told["group"]["caution"]
     )
 
 
@@ -146,7 +146,7 @@ def test_the_verb_prints_a_ranking_for_people_and_the_group_for_machines(
     for setting in (*QUICK, *SHORT):
         args += ["--set", setting]
     text = CliRunner().invoke(verb, [*args, "--seeds", "2"], catch_exceptions=False).stdout
-    assert "2 seeds, ranked by accuracy on 16 validation rows carved from the training split" in text
+    assert "2 seeds, ranked by accuracy on 16 validation rows taken from the training split" in text
     assert "spread over seeds: mean 0." in text and "(current)" in text and "next: bench run" in text
     record = json.loads(
         CliRunner().invoke(verb, [*args, "--sweep", "lora.r=2,4", "--json"], catch_exceptions=False).stdout

@@ -67,8 +67,8 @@ def test_rows_become_a_model_at_the_provider_that_run_asks(
     assert len(learned_rows(folder) or ()) == len(learned) + 5
     history = json.loads((folder / "history.json").read_text())
     assert history[0] == {"step": 1, "loss": 1.0, "eval_loss": 2.0}
-    assert "nothing is uploaded yet" in said and "8 USD a million trained tokens" in said
-    assert said.index("nothing is uploaded yet") < said.index("uploaded 35 training rows")
+    assert "nothing has been uploaded" in said and "8 USD a million trained tokens" in said
+    assert said.index("nothing has been uploaded") < said.index("uploaded 35 training rows")
     assert "training: step 30/30" in said and "\x1b" not in said
 
     log = run("persona-json", ["tuned"], data="embedded", settings=table(server), workspace=Workspace(home))
@@ -102,7 +102,7 @@ def test_a_run_knows_the_rows_that_a_hosted_model_has_learned(server: OpenAIServ
     common: dict[str, Any] = {"data": str(data), "settings": table(server), "workspace": Workspace(tmp_path)}
     log = run("persona-json", ["tuned"], **common)
     assert len(read_findings(log.path).overlaps["tuned"].exact) == 20
-    with pytest.raises(UsageError, match="20 of 20 evaluated rows also stand in the training rows of"):
+    with pytest.raises(UsageError, match="20 of 20 evaluated rows are also in the training rows of"):
         run("persona-json", ["tuned"], fail_on_contamination=True, **common)
 
 

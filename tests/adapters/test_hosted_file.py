@@ -57,11 +57,11 @@ def test_any_endpoint_and_model_can_be_named(tmp_path: Path) -> None:
 
 
 def test_flags_of_another_kind_of_training_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="a provider tells only its loss: start hosted trainings one by one"):
+    with pytest.raises(UsageError, match="a provider reports only its loss: start hosted trainings one by one"):
         dry_run(asked(conversations(tmp_path / "rows.jsonl", 40)), ("epochs=1,2",))
-    with pytest.raises(UsageError, match="--cancel is of hosted fine-tuning"):
+    with pytest.raises(UsageError, match="--cancel is for hosted fine-tuning"):
         cancel(TrainOptions("agnews", recipe="tfidf", data="embedded"), Workspace(tmp_path))
-    with pytest.raises(UsageError, match="--max-cost is of hosted fine-tuning"):
+    with pytest.raises(UsageError, match="--max-cost is for hosted fine-tuning"):
         dry_run(TrainOptions("agnews", recipe="tfidf", data="embedded", max_cost=1.0))
 
 
@@ -100,7 +100,7 @@ def test_invalid_targets_and_shared_prompts_are_listed_before_anything_starts(tm
     (folder / "test.jsonl").write_text("\n".join(rows[1:4]) + "\n")
     job = prepare(asked(folder))
     assert any("1 of 40 targets are invalid and are left out" in r and "not JSON" in r for r in job.remarks)
-    assert any("3 training rows also stand in the evaluation split and are left out" in r for r in job.remarks)
+    assert any("3 training rows are also in the evaluation split and are left out" in r for r in job.remarks)
     assert len(job.train.rows) + len(job.held.rows) == 36
 
 
@@ -114,7 +114,7 @@ def test_rows_of_one_prompt_stay_on_one_side(tmp_path: Path) -> None:
 
 def test_too_few_rows_and_rows_too_long_are_refused(tmp_path: Path) -> None:
     few = conversations(tmp_path / "few.jsonl", 9)
-    with pytest.raises(UsageError, match=r"8 training rows are left, a provider wants 10 or more"):
+    with pytest.raises(UsageError, match=r"8 training rows are left, a provider requires 10 or more"):
         prepare(asked(few))
     many = conversations(tmp_path / "many.jsonl", 40)
     with pytest.raises(UsageError, match=r"training rows need more than 50 tokens \(counted as bytes / 4\)"):

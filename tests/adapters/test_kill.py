@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,10 @@ def last_checkpoint(home: Path) -> int:
     return max((int(p.name.partition("-")[2]) for p in found), default=0)
 
 
+def reached(home: Path, step: int) -> bool:
+    return last_checkpoint(home) >= step
+
+
 def test_kill_9_loses_no_weight(base: Path, rows: Path, tmp_path: Path) -> None:
     whole = start(base, rows, tmp_path / "whole")
     said, _ = whole.communicate(timeout=300)
@@ -57,7 +62,7 @@ def test_kill_9_loses_no_weight(base: Path, rows: Path, tmp_path: Path) -> None:
     home = tmp_path / "killed"
     for after in (2, 6):
         process = start(base, rows, home)
-        wait_until(lambda step=after * 8: last_checkpoint(home) >= step, process)
+        wait_until(partial(reached, home, after * 8), process)
         time.sleep(rng.random() * 0.2)  # sometimes in the middle of a checkpoint
         process.send_signal(signal.SIGKILL)
         process.wait(PATIENCE_S)

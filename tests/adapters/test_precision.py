@@ -110,7 +110,7 @@ def test_activations_are_recomputed_where_the_recipe_or_memory_asks_for_it() -> 
     ("setting", "said"),
     [
         ("dtype=float16", "float16 trains on a card only"),
-        ("sharding=fsdp2", "wants several processes"),
+        ("sharding=fsdp2", "needs several processes"),
     ],
 )
 def test_what_this_machine_cannot_train_is_told_before_it_starts(

@@ -100,7 +100,7 @@ def test_public_is_said_aloud_and_an_existing_public_repository_is_not_filled_by
     assert push(trained, "team/news", "--public", url=hub.url).stdout.endswith("(public)\n")
     assert hub.private == {"team/news": False}
     again = push(trained, "team/news", url=hub.url)
-    assert again.returncode == 2 and "team/news exists and everybody can read it: say --public" in again.stderr
+    assert again.returncode == 2 and "team/news exists and is public: use --public" in again.stderr
     assert push(trained, "team/news", "--public", url=hub.url).returncode == 0
 
 

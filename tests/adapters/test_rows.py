@@ -42,7 +42,7 @@ def test_rows_that_also_stand_in_the_evaluation_split_are_left_out_and_named(row
         file.write((rows / "test.jsonl").read_text().splitlines()[3] + "\n")
     chosen = choose_rows(AgNews(), str(rows), Recipe(validation_rows=0), None)
     assert len(chosen.train) == 120
-    assert "1 training rows also stand in the evaluation split" in chosen.remarks[0]
+    assert "1 training rows are also in the evaluation split" in chosen.remarks[0]
 
 
 def test_rows_that_nearly_repeat_an_evaluation_row_are_counted(rows: Path) -> None:
@@ -56,7 +56,7 @@ def test_rows_that_nearly_repeat_an_evaluation_row_are_counted(rows: Path) -> No
     with (rows / "train.jsonl").open("a") as file:
         file.write(json.dumps(near) + "\n")
     assert nearly() != before
-    assert "of 12 evaluation rows nearly repeat a training row" in nearly()[0]
+    assert "of 12 evaluation rows are near duplicates of training rows" in nearly()[0]
 
 
 def test_targets_that_the_task_itself_calls_malformed_are_left_out_and_named(rows: Path) -> None:

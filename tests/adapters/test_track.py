@@ -1,4 +1,4 @@
-"""A tracker is told the course of a training, on this machine only; without its package that is one sentence."""
+"""A tracker logs a training, on this machine only; without its package that is one sentence."""
 
 import importlib.util
 import os

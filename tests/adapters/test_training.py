@@ -224,7 +224,7 @@ def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_good_checkpoint(
 
 @pytest.mark.parametrize("word", ["NaN", "Infinity"])
 def test_a_gradient_that_was_no_number_does_not_make_a_checkpoint_worthless(tmp_path: Path, word: str) -> None:
-    checkpoint = tmp_path / "checkpoint-4"  # float16 with a scaled loss skips such steps, and goes on
+    checkpoint = tmp_path / "checkpoint-4"  # float16 with a scaled loss skips such steps, and continues
     checkpoint.mkdir()
     state = f'{{"global_step": 4, "log_history": [{{"step": 1, "grad_norm": {word}}}]}}'
     (checkpoint / "trainer_state.json").write_text(state)

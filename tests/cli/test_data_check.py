@@ -21,9 +21,7 @@ def check(*arguments: str) -> str:
 def test_a_clean_sample_has_nothing_to_hide() -> None:
     said = check("--task", "qqp", "--data", "embedded")
     assert "train: 160 rows" in said
-    assert (
-        "0 of 60 evaluated rows also stand in the training rows: 0 exactly (0 of 60 distinct ones), 0 nearly." in said
-    )
+    assert "0 of 60 evaluated rows are also in the training rows: 0 exactly (0 of 60 distinct ones), 0 nearly." in said
 
 
 def test_shared_repeated_and_torn_rows_are_counted(tmp_path: Path) -> None:

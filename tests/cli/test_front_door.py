@@ -1,4 +1,4 @@
-"""The front door: light, and every mistake is one sentence with exit code 2."""
+"""The entry point: fast to start, and every mistake is one sentence with exit code 2."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def test_help_imports_nothing_heavy() -> None:
     ("args", "said"),
     [
         (["rum"], "there is no verb 'rum'; did you mean 'run'"),
-        (["run"], "say what to run"),
+        (["run"], "specify what to run"),
         (["run", "--task", "agnewz", "--backends", "gpt4"], "no task 'agnewz'; did you mean 'agnews'"),
         (["run", "--task", "agnews", "--backends", "gpt5"], "no backend 'gpt5'; did you mean 'gpt35'"),
         (["run", "--task", "agnews", "--backends", "gpt4,gpt4"], "names 'gpt4' twice"),

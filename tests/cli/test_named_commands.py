@@ -31,7 +31,7 @@ def texts(path: Path) -> Iterator[tuple[int, str]]:
 
 def commands() -> dict[str, str]:
     """Command -> where it is named."""
-    found = {}
+    found: dict[str, str] = {}
     for folder in ("harness", "adapters", "reports", "tasks"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             for line, text in texts(path):

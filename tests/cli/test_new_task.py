@@ -49,6 +49,6 @@ def test_a_new_task_overwrites_nothing_and_refuses_names_that_name_no_file(tmp_p
     assert CliRunner().invoke(new_task, arguments).exit_code == 0
     again = CliRunner().invoke(new_task, arguments)
     assert isinstance(again.exception, UsageError)
-    assert "tickets.py is there already" in str(again.exception)
+    assert "tickets.py already exists" in str(again.exception)
     odd = CliRunner().invoke(new_task, ["../Tickets", "--out", str(tmp_path)])
     assert "cannot name a task" in str(odd.exception)

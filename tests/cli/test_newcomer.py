@@ -1,4 +1,4 @@
-"""Somebody with a CSV and the README: a task, a baseline, and the very command that training says to type next."""
+"""A new user with a CSV and the README: a task, a baseline, and the very command that training says to type next."""
 
 import csv
 import random
@@ -19,7 +19,7 @@ data = "mails"
 
 
 def mails(folder: Path) -> None:
-    """120 training and 60 test mails whose team can be told by one word."""
+    """120 training and 60 test mails whose team follows from one word."""
     draw = random.Random(1)
     words = {"billing": ("refund", "invoice", "receipt"), "technical": ("crash", "login", "screen")}
     (folder / "mails").mkdir()

@@ -38,6 +38,6 @@ def answers(log: RunLog) -> dict[tuple[int, int], str]:
     """(n, repeat) -> answer, and every one exactly once in the file itself."""
     lines = log.log_path("tiny").read_bytes().splitlines()
     found = {(n, r): line.text for (n, r), line in log.lines("tiny").items()}
-    assert len(lines) == len(found), "a row stands twice in the log"
+    assert len(lines) == len(found), "a row occurs twice in the log"
     assert all(line.error is None for line in log.lines("tiny").values())
     return found

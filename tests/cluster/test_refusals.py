@@ -1,9 +1,10 @@
-"""Clusters that cannot be used are told in one sentence, before anything is written or asked."""
+"""Clusters that cannot be used are reported in one sentence, before anything is written or asked."""
 
 import asyncio
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ def small() -> Iterator[Node]:
         yield node
 
 
-def refused(rows: Path, folder: Path, **table: object) -> str:
+def refused(rows: Path, folder: Path, **table: Any) -> str:
     with pytest.raises(UsageError) as error:
         ask(rows, folder / "run", **table)
     assert not (folder / "run").exists()

@@ -28,7 +28,7 @@ def test_backends_on_one_base_share_workers_and_answer_as_alone(head: Node, tmp_
 
     async def together() -> dict[str, dict[str, str]]:
         context = RunContext(workspace=workspace)
-        ray = RaySettings(workers=2, address=head.gcs, wait_s=90)  # the cluster has two CPUs: there is no room for more
+        ray = RaySettings(workers=2, address=head.gcs, wait_s=90)  # the cluster has two CPUs: no more workers fit
         backends = {
             a: LocalBackend(
                 a or "base",

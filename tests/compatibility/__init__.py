@@ -1,1 +1,1 @@
-"""What users have stored: it goes on working, whatever the code is called by now."""
+"""What users have stored: it continues working, whatever the code is called by now."""

@@ -9,7 +9,7 @@ from harness.cli.main import cli
 
 
 def check_commands(text: str) -> list[str]:
-    """What is wrong with the `bench` commands of a script; empty when they could be typed as they stand."""
+    """What is wrong with the `bench` commands of a script; empty when they could be typed as printed."""
     wrong = []
     for line in text.replace("\\\n", " ").splitlines():
         for command in re.split(r"&&|\|\||[|;>]", line.split(" #")[0]):

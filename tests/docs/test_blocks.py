@@ -1,4 +1,4 @@
-"""Every code block of README.md and docs works as it stands, or says why it is not run."""
+"""Every code block of README.md and docs works as printed, or says why it is not run."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -22,7 +22,7 @@ from harness.settings import TABLES
 from harness.task_file import TaskFile
 
 ROOT = Path(__file__).parents[2]
-SETTINGS = [*backend_settings().values(), GateKeys, Terms, Recipe, HostedRecipe, TaskFile]
+SETTINGS: list[type[msgspec.Struct]] = [*backend_settings().values(), GateKeys, Terms, Recipe, HostedRecipe, TaskFile]
 
 
 @pytest.fixture(scope="module")

@@ -120,7 +120,7 @@ def test_without_a_baseline_the_job_is_red_and_says_what_to_do(runner: Runner, t
 
 def test_a_crash_does_not_read_as_a_failed_gate(runner: Runner, tmp_path: Path) -> None:
     crash = tmp_path / "crash"
-    crash.write_text("#!/bin/bash\necho 'that was a fault of Bench' >&2\nexit 70\n")
+    crash.write_text("#!/bin/bash\necho 'internal error (a bug in Bench)' >&2\nexit 70\n")
     crash.chmod(0o755)
     _gate(runner, tmp_path, shifted(), bench=str(crash))
     assert (runner.outputs["exit-code"], runner.outputs["verdict"]) == ("70", "none")

@@ -71,7 +71,7 @@ def test_asking_ends_once_the_answer_is_known_and_the_gate_decides_alike(tmp_pat
     assert result.stopped is not None and result.stopped["kind"] == "early_stop"
     assert "pass after" in result.stopped["message"]
     assert exit_code(summary) == ExitCode.DONE
-    assert not any("finish with --resume" in w for w in summary.warnings)
+    assert not any("continue with --resume" in w for w in summary.warnings)
     verdict = judged(log, reference)
     (check,) = verdict.checks
     assert (verdict.verdict, check.kind) == ("pass", "sequential")

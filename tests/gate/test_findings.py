@@ -106,7 +106,7 @@ def test_a_loss_near_the_margin_says_after_how_many_rows_it_would_fail(tmp_path:
     check = only(judged(tmp_path, run, baseline))
     assert (check.verdict, check.needed_verdict, check.differing) == ("inconclusive", "fail", 3)
     assert check.needed_rows is not None and check.needed_rows < 500
-    assert f"({two_digits(check.needed_rows):,} in all) would show it to be too bad" in check.sentence
+    assert f"({two_digits(check.needed_rows):,} in all) would show that it is too bad" in check.sentence
 
 
 def test_the_best_of_several_candidates_is_said_and_judged_by_wider_intervals(tmp_path: Path) -> None:

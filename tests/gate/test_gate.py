@@ -1,4 +1,4 @@
-"""The gate: four verdicts, refusals, and the right exit code for everything a person can hand it."""
+"""The gate: four verdicts, refusals, and the right exit code for every kind of input."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -208,7 +208,7 @@ def test_duplicated_ids_are_refused(tmp_path: Path) -> None:
     path = run.path / "samples.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([*lines[:-1], lines[0].replace(b'"n":0', f'"n":{ROWS - 1}'.encode())]))
-    with pytest.raises(UsageError, match="stands there twice"):
+    with pytest.raises(UsageError, match="occurs twice"):
         judged(tmp_path, run, baseline)
 
 
@@ -249,7 +249,7 @@ def test_two_backends_of_one_run_can_be_gated(tmp_path: Path) -> None:
         judged(tmp_path, run, candidate="api", reference="api")
     with pytest.raises(UsageError, match="did you mean 'tuned'"):
         judged(tmp_path, run, candidate="tunned", reference="api")
-    with pytest.raises(UsageError, match="say --candidate too"):
+    with pytest.raises(UsageError, match="use --candidate as well"):
         judged(tmp_path, run, run.path, reference="api")
 
 

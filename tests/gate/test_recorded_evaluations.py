@@ -66,7 +66,7 @@ def test_five_graded_rows_of_which_four_tie_are_inconclusive(monkeypatch: pytest
 def test_a_candidate_that_is_right_only_on_rows_it_was_trained_on_does_not_pass(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Right on the 250 rows that stand in the training split and on none of the 50 others; better on all 300."""
+    """Right on the 250 rows that are in the training split and on none of the 50 others; better on all 300."""
     result, code = gated(memorised(), monkeypatch)
     assert (result.verdict, code) == ("incomparable", 4)
     for page in ("gate.md", "gate.xml", "run/gate.json"):

@@ -42,7 +42,7 @@ def test_an_open_limit_says_how_many_rows_would_decide_and_never_that_none_would
     garbled = finished(make_run(tmp_path / "g", {"a": right_but(garbled=(7,))}, 100))
     check = only(judged(tmp_path, garbled, baseline, table=above), "format_error_rate")
     assert (check.verdict, check.needed_verdict) == ("inconclusive", "fail")
-    assert "would show it to be too bad" in check.sentence
+    assert "would show that it is too bad" in check.sentence
 
 
 def test_cost_is_gated_at_list_price_and_never_at_cache_price(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_limit_on_a_rate_over_groups_is_kept_by_an_exact_bound(tmp_path: Path)
     result = judged(tmp_path, run, candidate="a", reference="b", table=table)
     check = only(result, "format_error_rate")
     assert check.verdict == "inconclusive" and check.high == pytest.approx(clopper_pearson(1, 200, 0.9)[1], rel=0.05)
-    assert "Clopper-Pearson" in check.method and "worth" in check.method
+    assert "Clopper-Pearson" in check.method and "effective sample size" in check.method
     assert only(result).verdict == "pass"
 
 

@@ -53,7 +53,7 @@ def test_a_candidate_that_is_right_only_on_rows_it_was_trained_on_does_not_pass(
     assert (clean.scope, clean.verdict, clean.rows) == ("clean", "fail", 600)
     assert (result.verdict, result.exit_code) == ("fail", ExitCode.GATE_FAILED)
     for page in texts(result):
-        assert "300 of 900 evaluated rows (33 %) also stand in its training rows" in page
+        assert "300 of 900 evaluated rows (33 %) are also in its training rows" in page
     assert "rows not trained on" in markdown(result) and "rows not trained on" in junit_xml(result).decode()
     mine, theirs = result.contamination[0]
     assert (mine.contaminated, mine.share, theirs.contaminated) == (300, pytest.approx(1 / 3), 0)

@@ -91,7 +91,7 @@ def test_a_baseline_of_an_older_version_knows_no_texts_and_says_so(tmp_path: Pat
     write_baseline(path, msgspec.structs.replace(old, sha256=old.seal()))
     result = judged(tmp_path, run, path)
     assert (result.verdict, result.checks[0].verdict) == ("inconclusive", "inconclusive")
-    assert "A baseline accepted anew keeps which texts were answered." in result.warnings[0]
+    assert "A baseline accepted again keeps which texts were answered." in result.warnings[0]
 
 
 def test_two_backends_of_one_run_with_equal_answers_are_unchanged_in_doubt(tmp_path: Path) -> None:

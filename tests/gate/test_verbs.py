@@ -1,4 +1,4 @@
-"""The verbs of this room from the command line, and the pytest plugin in a pytest of its own."""
+"""The verbs of the gate from the command line, and the pytest plugin in a pytest of its own."""
 
 import json
 import subprocess
@@ -132,7 +132,7 @@ def test_compare_refuses_what_means_different_things(tmp_path: Path, capsys: pyt
     one = finished(make_run(tmp_path / "one", {"a": right_but()}))
     reworded = finished(make_run(tmp_path / "two", {"a": right_but()}, prompt="Other words: "))
     assert bench("compare", str(one.path), str(reworded.path)) == 4
-    assert "no row that was asked in the same words" in capsys.readouterr().err
+    assert "no row with the same request" in capsys.readouterr().err
     reparsed = finished(make_run(tmp_path / "three", {"a": right_but()}, parser="2"))
     assert bench("compare", str(one.path), str(reparsed.path)) == 4
     assert "their scores mean different things" in capsys.readouterr().err

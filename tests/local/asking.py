@@ -41,7 +41,7 @@ class Plain:
     """The reference: plain transformers, one row at a time, no cache of ours, float32."""
 
     def __init__(self, base: Path | None, model: Any = None, tokenizer: Any = None) -> None:
-        self.model = model or AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
+        self.model = model or AutoModelForCausalLM.from_pretrained(str(base), dtype=torch.float32).eval()
         self.tokenizer = tokenizer or AutoTokenizer.from_pretrained(base)
         self.renderer = Renderer(self.tokenizer)
 

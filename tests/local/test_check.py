@@ -137,7 +137,7 @@ def test_a_card_that_is_not_here(base: Path, tmp_path: Path, device: str, monkey
     torch = pytest.importorskip("torch")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert f"device '{device}' is not here: cuda has 2" in refusal(tmp_path, model=str(base), device=device)
+    assert f"device '{device}' is not available: cuda has 2" in refusal(tmp_path, model=str(base), device=device)
 
 
 def test_four_bit_weights_without_bitsandbytes(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

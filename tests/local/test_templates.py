@@ -44,7 +44,7 @@ def test_a_system_message_that_a_template_refuses_or_drops_moves_to_the_users(te
     made = renderer(template)
     assert made.text((SYSTEM, USER)) == "[user] Answer in one word.\n\nWhich colour has the sky?<|turn|>"
     (remark,) = made.remarks
-    assert said in remark and "beginning of the user's message" in remark
+    assert said in remark and "prepended to the user's message" in remark
     assert made.text((USER,)) == "[user] Which colour has the sky?<|turn|>"
     assert len(made.remarks) == 1
 

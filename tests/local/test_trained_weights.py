@@ -1,4 +1,4 @@
-"""An adapter is asked on weights of the kind that it was trained on, unless a person says otherwise: no bitsandbytes
+"""An adapter runs on weights of the type that it was trained on, unless a person says otherwise: no bitsandbytes
 is needed to see which, because nothing is loaded before the first row."""
 
 import asyncio
@@ -58,7 +58,8 @@ def asked_on(context: RunContext, **settings: Any) -> str:
 def test_auto_is_what_the_adapter_was_trained_on_and_a_person_is_obeyed(
     base: Path, tmp_path: Path, recipe: dict[str, Any], said: str, used: str
 ) -> None:
-    workspace, remarks = Workspace(tmp_path), []
+    workspace = Workspace(tmp_path)
+    remarks: list[str] = []
     make_adapter(workspace, base, "tuned", recipe=recipe)
     context = RunContext(workspace=workspace, remark=remarks.append)
     assert asked_on(context, adapter="tuned", quantization=said) == used
@@ -111,7 +112,8 @@ def test_ray_workers_are_told_the_weights_that_auto_means(
 
 def test_a_resumed_run_goes_on_with_the_weights_that_have_answered(base: Path, tmp_path: Path) -> None:
     """A run of before "auto": its settings name no quantisation, its identity says what answered."""
-    workspace, remarks = Workspace(tmp_path), []
+    workspace = Workspace(tmp_path)
+    remarks: list[str] = []
     folder = make_adapter(workspace, base, "tuned", decode="choose", recipe={"quantization": "none"})
     table = {"kind": "local", "adapter": str(folder), "device": "cpu"}
     options: dict[str, Any] = {"settings": Settings(backends={"tuned": table}), "workspace": workspace}

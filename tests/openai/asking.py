@@ -1,4 +1,4 @@
-"""How the tests of this room ask: a backend from a table, rows from words, answers in a list."""
+"""How the tests of this package send requests: a backend from a table, rows from words, answers in a list."""
 
 import asyncio
 import threading

@@ -145,7 +145,7 @@ def test_a_cache_that_can_no_longer_be_written_is_left_aside_and_told_once(
     cache.close()
     cache.close()
     assert len(heard) == 1
-    assert "is left aside (database is locked)" in heard[0]
+    assert "is not used any longer (database is locked)" in heard[0]
     other.close()
 
 

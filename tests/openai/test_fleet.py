@@ -1,4 +1,4 @@
-"""Servers that join and leave while a run goes on: from a file, and from DNS."""
+"""Servers that join and leave during a run: from a file, and from DNS."""
 
 import os
 import socket
@@ -133,7 +133,7 @@ def test_what_is_wrong_in_the_file_is_told_with_its_line(tmp_path: Path, listed:
 
     assert "servers.txt:3: 'gpu1:8000' is no http(s) URL" in said("# all", "http://gpu0:8000/v1", "gpu1:8000")
     assert "servers.txt:1: 'http://gpu1:port/v1' is no http(s) URL" in said("http://gpu1:port/v1")
-    assert "servers.txt:3: http://a:1/v1 stands in line 1 already" in said("http://a:1/v1", "", "http://a:1/v1/")
+    assert "servers.txt:3: http://a:1/v1 is queued 1 already" in said("http://a:1/v1", "", "http://a:1/v1/")
     assert "servers.txt names no server" in said("# nobody", "")
     password = said("http://me:secret@a:1/v1")
     assert "servers.txt:1: the URL holds a password" in password
@@ -161,7 +161,7 @@ def test_a_file_that_goes_wrong_while_a_run_goes_on_changes_nothing_and_is_told(
     assert two[0].stats().answered == 300
     told = [text for text in heard if "servers.txt:1: 'gpu1:8000' is no http(s) URL" in text]
     assert len(told) == 1  # once, however often it is looked at
-    assert told[0].endswith("The servers stay those of before.")
+    assert told[0].endswith("Keeping the previous server list.")
 
 
 def test_a_server_without_the_model_is_left_out(

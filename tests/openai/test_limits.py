@@ -1,6 +1,7 @@
 """A limit is used nearly whole and hardly ever passed, whether it is configured, told by headers, or neither."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,7 @@ def test_a_limit_that_no_header_tells_is_learned_from_what_is_let_through() -> N
 @pytest.mark.parametrize("configured", [True, False], ids=["configured", "told by headers"])
 def test_a_real_server_refuses_next_to_nothing(server: OpenAIServer, tmp_path: Path, configured: bool) -> None:
     server.reset(ServerConfig(rpm=6000, tpm=6000 * 14, burst_s=2.0, delay_s=0.02))
-    limits = {"rpm": 6000, "tpm": 6000 * 14} if configured else {}
+    limits: dict[str, Any] = {"rpm": 6000, "tpm": 6000 * 14} if configured else {}
     asked = ask(server.url, tmp_path, rows(250), **limits)
     assert asked.errors == {}
     assert len(asked.by_id) == 250
@@ -67,7 +68,7 @@ def test_a_server_that_lets_nobody_in_for_longer_than_a_row_may_wait_ends_the_as
     asked = ask(server.url, tmp_path, rows(50), concurrency=4, deadline_s=2.0)
     assert asked.stop is not None
     assert asked.stop.kind == "rate limit"
-    assert "asks to wait 60 minutes; finish with --resume" in str(asked.stop)
+    assert "asks to wait 60 minutes; continue with --resume" in str(asked.stop)
     assert set(asked.errors) == {"rate limit"}
     assert len(asked.completions) == server.stats().requests < 10
 

@@ -1,6 +1,7 @@
 """What is sent fits the model: schemas, log-probabilities, renamed and refused parameters, Azure, hosted fine-tunes."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,7 +75,10 @@ def test_new_models_get_renamed_parameters_and_those_they_refuse_are_named(
     assert body["temperature"] == 0.0
 
     server.reset(ServerConfig())
-    settings = {"model": "gpt-6-luna", "extra_body": {"reasoning_effort": "low", "max_completion_tokens": 900}}
+    settings: dict[str, Any] = {
+        "model": "gpt-6-luna",
+        "extra_body": {"reasoning_effort": "low", "max_completion_tokens": 900},
+    }
     ask(server.url, tmp_path, [row("r0")], **settings)
     (body,) = server.stats().last_bodies
     assert "temperature" not in body

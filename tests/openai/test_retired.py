@@ -1,4 +1,4 @@
-"""A model that was shut down is told before anything is sent, with what to name instead."""
+"""A model that was shut down is reported before anything is sent, with what to name instead."""
 
 import datetime
 from pathlib import Path

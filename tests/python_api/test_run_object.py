@@ -94,7 +94,7 @@ def test_what_is_unknown_is_missing_and_never_zero(made: Run) -> None:
     assert (error["error"], error["error_message"]) == ("timeout", "no answer in 1 s")
     assert table[["correct", "cost_usd"]].iloc[3].isna().all()
     assert missing[["text", "correct", "latency_s", "cost_usd", "prompt_tokens", "attempts"]].isna().all()
-    assert table.groupby("backend")["correct"].mean()["one"] == 1.0  # errors and missing rows are in no denominator
+    assert table.groupby("backend")["correct"].mean()["one"] == 1.0  # missing rows and errors are not rated
 
 
 def test_types_do_not_depend_on_what_is_missing(made: Run, tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_only_so_many_windows_are_pulled_before_answers_come() -> None:
         window.deliver([answer(r) for r in list(window.unanswered.values())])
         window.stream.window_done()
         await reading
-        await stream.aclose()
+        await stream.aclose()  # type: ignore[attr-defined]  # an async generator
         return before
 
     assert asyncio.run(go()) == 40  # three windows in the line, and one that waits for room
@@ -146,7 +146,7 @@ def test_options_that_would_change_nothing_are_refused(tmp_path: Path) -> None:
         return str(error.value)
 
     assert "applies to none of the backends api" in said("api", executor="ray")
-    assert "say --executor ray too" in said("tiny", workers=2)
+    assert "use --executor ray too" in said("tiny", workers=2)
 
 
 def test_a_cluster_that_fails_to_start_a_client_is_told_with_its_own_reason() -> None:

@@ -155,7 +155,7 @@ def test_money_stands_only_beside_a_bounded_loss_and_a_known_price() -> None:
 
 def test_a_dearer_candidate_never_breaks_even_and_is_named() -> None:
     details = verdict_section(duel(per_1000=(0.8, 0.4), verdict=verdict("within margin", -0.09, -0.05))).details
-    assert "llama-ft costs 2.0 times as much as gpt4; its training never pays at these prices." in details
+    assert "llama-ft costs 2.0 times as much as gpt4; its training never breaks even at these prices." in details
 
 
 def test_an_exact_test_that_is_not_significant_hides_an_interval_that_excludes_zero() -> None:

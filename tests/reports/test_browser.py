@@ -169,7 +169,7 @@ def test_it_prints_on_paper_with_the_wrong_answers_and_without_the_explorer(driv
 def serious_faults(driver: Any) -> list[tuple[str, str]]:
     """What axe-core finds serious or critical on the page that is open."""
     if not AXE or not Path(AXE).is_file():
-        pytest.skip("axe-core is not here: npm install axe-core and set BENCH_AXE to its axe.min.js")
+        pytest.skip("axe-core is not installed: npm install axe-core and set BENCH_AXE to its axe.min.js")
     driver.execute_cdp_cmd("Runtime.evaluate", {"expression": Path(AXE).read_text("utf-8")})
     found = driver.execute_async_script("axe.run(document).then(r => arguments[0](r.violations))")
     return [(v["id"], v["nodes"][0]["html"][:200]) for v in found if v["impact"] in ("serious", "critical")]

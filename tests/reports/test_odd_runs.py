@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -92,7 +93,7 @@ def test_repeats_that_disagree_are_partly_right(tmp_path: Path) -> None:
 def test_a_summary_that_lacks_a_part_is_still_shown(log: RunLog, tmp_path: Path, field: str) -> None:
     summary = log.summary()
     assert summary is not None
-    bare = {"resolution": None, "pairs": (), "metrics": CLASSIFICATION[:1], "ranks": {}}[field]
+    bare: Any = {"resolution": None, "pairs": (), "metrics": CLASSIFICATION[:1], "ranks": {}}[field]
     copy = RunLog.create(tmp_path / "run", log.manifest, [])
     copy.write_summary(msgspec.structs.replace(summary, **{field: bare}))
     assert "<h1>" in write_report(copy, tmp_path / "r.html", redact=True).read_text("utf-8")

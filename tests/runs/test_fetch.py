@@ -21,7 +21,7 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     (folder / "manifest.json").write_text("{}")
     opened = ObjectStore(URL, fsspec.filesystem("file", skip_instance_cache=True), str(folder))
-    monkeypatch.setattr(object_storage.ObjectStore, "open", lambda url: opened)
+    monkeypatch.setattr(ObjectStore, "open", lambda url: opened)
     return folder
 
 

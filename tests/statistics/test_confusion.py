@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score, precision_recall_fscore_support
@@ -58,7 +60,11 @@ def test_an_answer_without_a_label_is_wrong_but_nobodys_answer() -> None:
 
 def test_many_tables_at_once_give_what_each_gives_alone() -> None:
     tables = np.stack([_table(*_random(seed), 4) for seed in range(6)]).reshape(2, 3, 4, 5)
-    for function in (*confusion.OF_ALL.values(), lambda t: confusion.f1(t, 1), lambda t: confusion.precision(t, 2)):
+    one_label: tuple[Callable[[confusion.Array], confusion.Array], ...] = (
+        lambda t: confusion.f1(t, 1),
+        lambda t: confusion.precision(t, 2),
+    )
+    for function in (*confusion.OF_ALL.values(), *one_label):
         together = function(tables)
         assert together.shape == (2, 3)
         for i in range(2):

@@ -60,7 +60,7 @@ def test_mcnemar_equals_a_count_in_whole_numbers(b: int, c: int) -> None:
     m = b + c
     tail = Fraction(sum(comb(m, k) for k in range(min(b, c) + 1)), 2**m)
     above = Fraction(sum(comb(m, k) for k in range(b, m + 1)), 2**m)
-    assert exact_p(b, c) == pytest.approx(float(min(1, 2 * tail)), rel=1e-12)
+    assert exact_p(b, c) == pytest.approx(min(1.0, float(2 * tail)), rel=1e-12)
     assert harm_p(b, c) == pytest.approx(float(above), rel=1e-12)
     assert mid_p(b, c) <= exact_p(b, c)
 

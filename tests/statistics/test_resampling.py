@@ -54,7 +54,7 @@ def test_every_resample_keeps_the_class_sizes() -> None:
 
 
 def test_the_draws_spread_like_redrawn_rows() -> None:
-    """Against the slow way: indices redrawn within each class, tables made anew."""
+    """Against the slow way: indices redrawn within each class, tables recomputed."""
     rows = _rows(150, 2)
     rng = np.random.default_rng(3)
     members = [np.flatnonzero(rows[:, 0] == g) for g in range(3)]
@@ -116,14 +116,14 @@ def test_a_percentile_interval_covers_the_true_value_about_as_often_as_it_says()
     truth = np.array([[0.30, 0.03, 0.01], [0.04, 0.60, 0.02]])
     target = confusion.macro_f1(truth)
     rng = np.random.default_rng(9)
-    covered = 0
+    covered = 0.0
     for k in range(200):
         table = np.stack([rng.multinomial(size, row / row.sum()) for size, row in ((102, truth[0]), (198, truth[1]))])
         units = ResamplingUnits(
             tables=np.eye(6).reshape(6, 1, 2, 3), counts=table.ravel(), strata=np.array([0, 0, 0, 1, 1, 1])
         )
         low, high = percentile_interval(bootstrap(units, FUNCTIONS, draws=1000, seed=k)["macro_f1"][:, 0])
-        covered += low <= target <= high
+        covered += float(low <= target <= high)
     assert covered / 200 == pytest.approx(0.95, abs=3 * (0.95 * 0.05 / 200) ** 0.5)
 
 

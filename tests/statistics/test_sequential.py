@@ -43,7 +43,7 @@ def ever_passes(drawn: Array, alpha: float = ALPHA) -> Array:
 
 def allowed(level: float, runs: int) -> float:
     """A rate with three Monte-Carlo errors."""
-    return level + 3 * (level * (1 - level) / runs) ** 0.5
+    return level + 3 * float((level * (1 - level) / runs) ** 0.5)
 
 
 def test_the_simulation_decides_as_the_rule_itself() -> None:

@@ -160,7 +160,7 @@ class OpenAIServer:
         return msgspec.json.decode(self._call("/_stats"), type=ServerStats)
 
     def reset(self, config: ServerConfig | None = None) -> None:
-        """Forget all counts and limits; go on with `config` (default: the same one)."""
+        """Forget all counts and limits; continue with `config` (default: the same one)."""
         self.config = config or self.config
         self._call("/_reset", msgspec.json.encode(self.config))
 

@@ -21,7 +21,7 @@ def wait_until(happened: Callable[[], object], process: "subprocess.Popen[Any] |
     while not happened():
         if process is not None and process.poll() is not None and not happened():
             raise AssertionError(f"it ended before, with {process.returncode}: {process.communicate()[0]!r}")
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.005)
 
 

@@ -54,7 +54,7 @@ class Node:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.address = address
-        self.port = head.port if head is not None else free_port()
+        self.port: int = head.port if head is not None else free_port()
         self.gcs = f"{head.address if head is not None else address}:{self.port}"
         self._client_port = client_port
         self._folder = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))  # a socket's path must be short

@@ -9,4 +9,4 @@ SHARED = ROOT.parent / "shared" / "data"
 
 def needs_shared(name: str) -> pytest.MarkDecorator:
     """Skips a test where `name` is not among the real data."""
-    return pytest.mark.skipif(not (SHARED / name).exists(), reason=f"../shared/data/{name} is not here")
+    return pytest.mark.skipif(not (SHARED / name).exists(), reason=f"../shared/data/{name} is not available")

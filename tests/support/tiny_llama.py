@@ -131,7 +131,7 @@ def make_adapter(
             if "lora_B" in key:
                 parameter.normal_(std=0.5)
     folder = workspace.adapters / name
-    tuned.save_pretrained(folder)
+    tuned.save_pretrained(str(folder))
     manifest = AdapterManifest(
         id=name,
         task=task,

@@ -43,8 +43,8 @@ def batches(
     """Positions of the rows of each batch.
 
     widths[i]: tokens row i takes; a batch takes rows x its widest row <= budget, of one key, at most most[i] rows
-    where row i is its widest. Longest first: running out of memory shows at once and the remaining time is told
-    honestly.
+    where row i is its widest. Longest first: running out of memory shows at once and the remaining time is not
+    underestimated.
     """
     order = sorted(range(len(items)), key=lambda i: (-widths[i], i))
     by_key: dict[Hashable, list[int]] = {}

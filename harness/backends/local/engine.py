@@ -81,7 +81,7 @@ class LocalEngine:
 
     @classmethod
     def from_live(cls, model: Any, tokenizer: Any, template: dict[str, Any] | None = None) -> "LocalEngine":
-        """An engine on a model that somebody else owns and changes (a trainer between steps).
+        """An engine on a model that its caller owns and changes (a trainer between steps).
 
         template: variables of the chat template.
         """

@@ -47,7 +47,7 @@ class Constraints:
         return self._compiled[grammar].deep_copy()
 
     def forbid(self, matchers: Sequence[Any], logits: Tensor) -> Tensor:
-        """Logits [rows, vocabulary] with minus infinity wherever a row's grammar does not go on."""
+        """Logits [rows, vocabulary] with minus infinity wherever a row's grammar does not allow the token."""
         rows, vocabulary = logits.shape
         bits = torch.zeros((rows, (vocabulary + 31) // 32), dtype=torch.int32)
         pairs = [(matcher, row) for row, matcher in enumerate(matchers)]
@@ -123,7 +123,7 @@ class GeneratingRow:
     def _split_reasoning(self) -> tuple[str, str]:
         """Answer and thoughts; marks of thoughts may be special tokens, so these are skipped only afterwards."""
         text, _ = self._cut_at_stop(self._decode(self.tokens))
-        if self.matcher is not None:  # inside its grammar there is no room for thoughts
+        if self.matcher is not None:  # its grammar does not allow reasoning
             return text, ""
         opened = any(self.item.prompt.text.rstrip().endswith(begin) for begin, _ in BLOCKS)
         whole, _ = self._cut_at_stop(self._renderer.decode(self.tokens, special=True))

@@ -153,7 +153,7 @@ class PrefixCache:
         prefix_ids = rows[0][:length]
         cached = self._prefixes.get(adapter, NO_PREFIX)
         common = common_length(cached.ids, prefix_ids)
-        # A window may share a token or two more by chance: not worth computing anew.
+        # A window may share a token or two more by chance: not worth another computation.
         if common and common >= 0.9 * length:
             return cached.cut(common)
         with torch.inference_mode():

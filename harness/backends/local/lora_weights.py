@@ -95,7 +95,7 @@ class AdapterSet:
         try:
             config = PeftConfig.from_pretrained(str(folder))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise _refusal(folder, f"its adapter_config.json is not right: {error}") from None
+            raise _refusal(folder, f"its adapter_config.json is invalid: {error}") from None
         if not isinstance(config, LoraConfig):
             raise BackendStopped(
                 f"adapter {folder} is of kind {config.peft_type}; the local engine runs LoRA adapters."
@@ -140,7 +140,7 @@ class AdapterSet:
                 slots[key.replace(f".{name}", "", 1)] = parameter
         if set(slots) != set(weights):
             odd = sorted(set(slots) ^ set(weights))[0]
-            raise BackendStopped(f"adapter {folder} does not fit this base: {odd} stands in one of them only.")
+            raise BackendStopped(f"adapter {folder} does not fit this base: {odd} is in one of them only.")
         for key, parameter in slots.items():
             if parameter.shape != weights[key].shape:
                 raise BackendStopped(

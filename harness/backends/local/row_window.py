@@ -82,7 +82,7 @@ def _decode_singly(
 
 
 def _shared_prefix(job: DecodeJob, loaded: LoadedModel, prefixes: PrefixCache, items: list[PromptItem]) -> Prefix:
-    """The prompts' common beginning; where memory has no room for it, each row computes its own."""
+    """The prompts' common beginning; where it does not fit into memory, each row computes its own."""
     rows = [item.prompt.ids for item in items]
     try:
         return prefixes.get(loaded, job.adapter, rows)
@@ -102,7 +102,7 @@ def _decode_batches(
     prefix: Prefix,
     clock_start: float | None,
 ) -> Iterator[list[Completion]]:
-    """All rows, longest first; out of memory halves the budget and goes on with what is left."""
+    """All rows, longest first; out of memory halves the budget and continues with what is left."""
     remaining = items
     while remaining:
         widths = [len(i.prompt.ids) - len(prefix.ids) + decoder.extra_tokens(i.request) for i in remaining]

@@ -56,7 +56,7 @@ def resolve_placement(
 
     On a CPU that is float32, or bfloat16 where the weights are `stored` so and the processor computes it
     (`cpu_bfloat16`). attention: "auto" is sdpa; `architecture.best_attention` says whether a base has it. Raises
-    UsageError for a device that is not here and for 4-bit weights without bitsandbytes.
+    UsageError for a device that is not available and for 4-bit weights without bitsandbytes.
     """
     chosen = _device(device)
     if dtype == "auto":
@@ -85,7 +85,7 @@ def _device(requested: str) -> str:
         raise UsageError(f"device '{requested}' is not available here (available: {', '.join(available)}).")
     count = torch.cuda.device_count() if kind == "cuda" else 1
     if colon and not (number.isdecimal() and int(number) < count):
-        raise UsageError(f"device '{requested}' is not here: {kind} has {count}, counted from {kind}:0.")
+        raise UsageError(f"device '{requested}' is not available: {kind} has {count}, counted from {kind}:0.")
     return requested
 
 
@@ -135,7 +135,7 @@ def load_tokenizer(files: BaseFiles) -> Any:
 
 
 def quantized(quantization: str, placement: Placement) -> dict[str, Any]:
-    """What `from_pretrained` is told of 4-bit weights, by `run` and `train` alike; nothing for whole ones."""
+    """Arguments of `from_pretrained` for 4-bit weights, by `run` and `train` alike; nothing for whole ones."""
     if quantization == "none":
         return {}
     config = transformers.BitsAndBytesConfig(  # type: ignore[no-untyped-call]

@@ -53,7 +53,7 @@ _NAMES = ("type", "reason", "finish_reason", "stop_reason", "value", "name", "ki
 def ending_of(reason: Any) -> Ending:
     """What a `finish_reason` means, in whatever spelling or shape: "MAX_TOKENS", "FinishReason.STOP",
     {"type": "stop"}. A shape that holds no word is as if it were missing."""
-    known = _ENDINGS.get(reason) if isinstance(reason, str) else None  # nearly all come in a word as it stands
+    known = _ENDINGS.get(reason) if isinstance(reason, str) else None  # nearly all are exact matches
     return known or _ENDINGS.get(_word(reason), "unknown")
 
 
@@ -121,7 +121,7 @@ def read_answer(body: bytes) -> ChatAnswer:
     if isinstance(plain, list) and plain and isinstance(plain[0], dict):  # Gemini wraps its errors in a list
         plain = plain[0]
     if not isinstance(plain, dict):
-        raise BadBodyError(f"the body is no JSON chat answer: {first_words(body)}")
+        raise BadBodyError(f"the body is not a JSON chat completion: {first_words(body)}")
     usage = usage_of(plain)
     choice = first_choice(plain)
     if choice is None:
@@ -230,7 +230,7 @@ class MessageParts:
 
 
 def _plain(value: Any, depth: int = 0) -> str:
-    """The text in a value of any shape: itself, its parts', or what stands under the usual names."""
+    """The text in a value of any shape: itself, its parts', or the values of the usual keys."""
     if isinstance(value, str):
         return value
     if depth > MOST_NESTED:

@@ -143,7 +143,7 @@ class BatchExecutor:
         if not chunk:
             raise BackendStopped(
                 f"{self.label}: the next row could pass --max-cost {self.budget.ceiling:g} "
-                f"({self.budget.spent:.6f} USD booked); finish with --resume and a higher one.",
+                f"({self.budget.spent:.6f} USD booked); continue with --resume and a higher one.",
                 "max cost",
             )
         for name in chunk:
@@ -205,7 +205,7 @@ class BatchExecutor:
                 message = f"{self.label}: the server has no such batch for this key, or no Batch API ({error})."
             raise BackendStopped(self.clean(message), error.kind) from None
         except TransientError as error:
-            message = f"{self.label}: the batch cannot be reached ({error}); it goes on: collect it with --resume."
+            message = f"{self.label}: the batch cannot be reached ({error}); it continues: collect it with --resume."
             raise BackendStopped(self.clean(message), error.kind) from None
 
     async def _collect(

@@ -45,7 +45,7 @@ class EventLoopLag:
 
 
 FIRST, START = 4, 32
-"""In flight until the first answer (it tells the limits), and then."""
+"""In flight until the first answer (it reports the limits), and then."""
 
 
 class ConcurrencyWindow:

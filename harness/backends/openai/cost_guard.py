@@ -37,7 +37,7 @@ class BudgetReservation:
         self._first_ended = asyncio.Event()
 
     async def wait_for_first(self, call: object, stopped: Callable[[], bool], halted: asyncio.Event) -> None:
-        """Under a ceiling the first request goes alone: its usage tells whether the bound holds (some servers bill
+        """With a cost limit the first request is sent alone: its usage tells whether the bound holds (some servers bill
         thoughts beyond max_tokens)."""
         while not self._bound_seen and self._first not in (None, call) and not stopped():
             must_wait = [asyncio.ensure_future(event.wait()) for event in (self._first_ended, halted)]

@@ -12,7 +12,7 @@ LONGEST = 300
 
 class ServerError(NamedTuple):
     """What a server says of an error: its words, its code and type (as text, lower case), the parameter it names, and
-    the HTTP status that stands inside the body (None: none)."""
+    the HTTP status inside the body (None: none)."""
 
     message: str
     code: str = ""

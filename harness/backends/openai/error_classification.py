@@ -59,7 +59,7 @@ class FatalError(Exception):
 
 
 class RowError(Exception):
-    """This row cannot be answered and asking again does not help: an infrastructure error, the others go on.
+    """This row cannot be answered and asking again does not help: an infrastructure error, the others continue.
 
     undecided: nothing says whether the other rows will fare better; whoever raises it finds out.
     """
@@ -89,7 +89,7 @@ ROW: dict[str, Finish] = {
 CLIENT_ERRORS = (openai.OpenAIError, httpx2.HTTPError, aiohttp.ClientError, TimeoutError)
 """What a call through the client may raise."""
 INVALID = "invalid request"
-"""The kind of a refusal that stands in no row of the table."""
+"""The kind of a refusal without an entry in the table."""
 IN_BODY = 0
 """The status of an error that came inside a 200."""
 KEY_LIKE = re.compile(r"\b(?:sk|pk|key)-[A-Za-z0-9_*.-]{6,}")
@@ -162,7 +162,7 @@ def _squeezed(code: str) -> str:
 
 
 def classify(error: Exception) -> Verdict:
-    """The meaning of whatever a call raised. Unknown exceptions are raised again: they are faults of Bench."""
+    """The meaning of whatever a call raised. Unknown exceptions are raised again: they are bugs in Bench."""
     connection_lost = _lost_line(error)
     if connection_lost is not None:
         never_sent = isinstance(connection_lost, aiohttp.ClientConnectorError)
@@ -192,7 +192,9 @@ def without_row(verdict: Verdict) -> TransientError | FatalError:
 
 
 def _lost_line(error: BaseException) -> BaseException | None:
-    """The transport's own error where the line broke or never stood (it reports some of them as time-outs)."""
+    """The transport's own error where the connection broke or was never established (it reports some of them as
+    time-outs).
+    """
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, aiohttp.ClientConnectionError) and not isinstance(seen, TimeoutError):
@@ -254,13 +256,13 @@ def _wait_in(message: str) -> float | None:
 
 
 def advice(kind: str, label: str, key_env: str, message: str) -> str:
-    """One sentence for a person: what stopped the backend, and what to do."""
+    """User message: what stopped the backend, and what to do."""
     what = {
         "authentication": f"the key in {key_env} was not accepted; put a valid one there",
         "permission": f"the key in {key_env} may not use this model; choose another key or model",
         "no quota": "the account has no money or quota left; raise its limit, or use another key",
         "not found": "the server does not know this model or address; change model or base_url",
-        "bad body": "the server's answers are no chat answers; change base_url or model",
+        "bad body": "the server's answers are not chat completions; change base_url or model",
         "server error": "the server fails on every request; look at its log, or change base_url or model",
     }.get(kind, "the server refuses the request itself; change model, decode or extra_body, or name the field in omit")
     return f"{label}: {what} ({message})."
@@ -319,7 +321,7 @@ class FailureEvidence:
         return self._refusals < self._next_refusal and self._faults < self._next_fault and self._ends < self._next_end
 
     def cleared(self) -> None:
-        """The control request was answered, or told nothing: look again only after many more failures."""
+        """The control request was answered, or was inconclusive: check again only after many more failures."""
         self._next_refusal = max(REFUSALS_LATER, 2 * self._refusals)
         self._next_end = 2 * max(ENDS_AT_FIRST, self._ends)
         self._next_fault = 2 * max(FAULTS_AT_FIRST, self._faults)

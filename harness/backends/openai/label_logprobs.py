@@ -1,4 +1,4 @@
-"""Log-probabilities of labels, read where the label stands in the answer or not at all."""
+"""Log-probabilities of labels, read at the label's position in the answer or not at all."""
 
 import json
 import math
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 
 class TokenLogprob(NamedTuple):
-    """One token of an answer, and what might have stood in its place: token -> log-probability."""
+    """One token of an answer, and its alternatives: token -> log-probability."""
 
     token: str
     logprob: float
@@ -56,10 +56,10 @@ def label_scores(
 ) -> dict[str, float] | None:
     """Log-probabilities of labels, as far as the server gives them; None where it gives none.
 
-    answer: the answer as it is scored; it must be a label. quoted: the label stands as a string in JSON. The tokens
+    answer: the answer as it is scored; it must be a label. quoted: the label is a string in JSON. The tokens
     that write the label are found in the text that all tokens make (its last occurrence: thoughts come before). The
     answered label's is the sum over them. Another label's is known where exactly one alternative of the first of them
-    begins it (labels that begin alike are left out: their first token tells nothing).
+    begins it (labels with a common first token are left out: that token does not distinguish them).
     """
     folded = answer.strip().casefold()
     answered = next((label for label in labels if label.casefold() == folded), None)
@@ -79,7 +79,7 @@ def label_scores(
 
 
 def _start(token: str, before: str) -> str:
-    """What an alternative would have written of a label, had it stood where the label's first token stands."""
+    """What an alternative would have written of a label, at the position of the label's first token."""
     if not before.strip():
         return token.strip().split('"')[0]
     return token.removeprefix(before).split('"')[0].rstrip() if token.startswith(before) else ""

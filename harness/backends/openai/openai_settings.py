@@ -24,7 +24,7 @@ SHORTEST_SECRET = 8
 class Azure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Azure OpenAI: `base_url` is then the resource's endpoint.
 
-    deployment: its name, which stands in the path of each call. api_version: the version of Azure's interface.
+    deployment: its name, part of the path of each call. api_version: the version of Azure's interface.
     """
 
     deployment: str
@@ -36,7 +36,7 @@ class OpenAISettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     model: the model id that is sent. base_url: one server or several (least-loaded first).
     base_url_file: a file that names the servers, one URL a line, instead of base_url; servers that join or leave it
-    while a run goes on are asked or left. base_url_dns: true makes every address of base_url's host a server.
+    during a run are asked or left. base_url_dns: true makes every address of base_url's host a server.
     reread_s: seconds between two looks at that file or at DNS.
     api_key_env: the environment variable with the key; other servers than OpenAI's need none.
     rpm: requests a minute that each server allows; learned from its headers where not given, and never passed where
@@ -149,7 +149,7 @@ def _check_fleet(label: str, settings: OpenAISettings) -> None:
     if settings.base_url_file is None and not settings.urls:
         raise SettingsError(f"{label}: base_url must be one http(s) URL, or a list of them.")
     if settings.base_url_file is not None and (settings.base_url_dns or settings.base_url != OPENAI_URL):
-        raise SettingsError(f"{label}: the servers stand in base_url_file; leave base_url and base_url_dns out.")
+        raise SettingsError(f"{label}: base_url_file names the servers; leave base_url and base_url_dns out.")
     if settings.base_url_dns and (len(settings.urls) > 1 or urlsplit(settings.urls[0]).scheme == "https"):
         raise SettingsError(
             f"{label}: base_url_dns needs one http:// base_url (a certificate names a host, not addresses)."
@@ -167,10 +167,8 @@ def check_url(url: str, label: str) -> None:
         parts, port_is_right = urlsplit(""), False
     if "@" in parts.netloc:
         raise SettingsError(f"{label}: the URL holds a password, which would be stored: name the key in api_key_env.")
-    if parts.query or parts.fragment:  # the path of a call would be put behind it; and a key may stand there
-        raise SettingsError(
-            f"{label}: a server's URL ends before '?' and '#': what stands there goes into extra_headers."
-        )
+    if parts.query or parts.fragment:  # the path of a call would be appended to it; and may hold a key
+        raise SettingsError(f"{label}: a server's URL ends before '?' and '#': put that part into extra_headers.")
     if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_right or " " in url:
         raise SettingsError(f"{label}: '{url}' is no http(s) URL: write it like http://gpu1:8000/v1.")
 
@@ -217,7 +215,7 @@ def _sendable(value: str, where: str) -> str:
     """What goes into a header, as it is. Raises SettingsError for what HTTP cannot carry there."""
     if not (value.isascii() and value.isprintable()):
         raise SettingsError(
-            f"{where} holds a character that no HTTP header takes (a curly quote, a line end): type it anew."
+            f"{where} holds a character that no HTTP header takes (a curly quote, a line end): type it again."
         )
     return value
 

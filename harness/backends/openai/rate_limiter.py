@@ -14,7 +14,7 @@ _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e
 
 
 class ReportedLimit(NamedTuple):
-    """One limit as told by a response: per minute, and what is left of it."""
+    """One limit as reported by a response: per minute, and what is left of it."""
 
     limit: float
     remaining: float | None
@@ -75,7 +75,7 @@ LEAST_CHARGE, CHARGE_WEIGHT, DOUBT = 0.05, 0.05, 200
 FINEST_S = 1e-4
 """Shorter waits are none: no clock sleeps so exactly."""
 LOOK_AGAIN_S = 0.25
-"""The line looks again at least so often: an answer may have told of a wider limit meanwhile."""
+"""Longest sleep of the queue: an answer may have raised the limit in the meantime."""
 PATIENCE = 3
 """Refusals in a row after which nobody is sent for a while, or soon after each other that are no chance."""
 
@@ -246,7 +246,7 @@ class RateLimiter:
         return len(self._refusals) == PATIENCE and now - self._refusals[0] < 10.0
 
     def _guess(self, now: float) -> None:
-        """The server tells no limit: take a little less than what it lets through, and grow from there."""
+        """The server reports no limit: take a little less than what it lets through, and grow from there."""
         passed = self._recent_passes(now) * 60
         bucket = self.buckets.get("requests")
         if bucket is None:

@@ -18,7 +18,7 @@ from harness.prompting.token_counts import answer_budget
 from harness.records import Decode, Message, Record, Request, Usage
 
 GATEWAYS = {"openai", "azure", "azure_ai", "openrouter", "litellm", "github", "vercel"}
-"""What may stand before the name of one of OpenAI's models: "openai/gpt-5-mini", "openrouter/openai/o3"."""
+"""Prefixes of names of OpenAI's models: "openai/gpt-5-mini", "openrouter/openai/o3"."""
 
 
 class Family(Record, frozen=True, kw_only=True):
@@ -51,7 +51,7 @@ def family_of(model: str) -> Family:
     """The family of a model id by its longest matching prefix; an unknown model is taken to accept everything, until
     the server says otherwise (`parameters.py`)."""
     *providers, name = model.split("/")
-    if not GATEWAYS.issuperset(providers):  # a model of somebody else's, whatever its name begins with
+    if not GATEWAYS.issuperset(providers):  # a model of another vendor, whatever its name begins with
         return Family()
     base = name.split(":")[1] if name.startswith("ft:") else name
     matches = [(len(p), f) for f in _families() for p in f.prefixes if base.startswith(p) or base == p.rstrip("-")]
@@ -76,7 +76,7 @@ _AT_LEAST = re.compile(r"(?:>=|at least|minimum(?: value)?(?: of| is)?|greater t
 
 
 class LearnedParameters:
-    """What one backend has learned. `sentences` tell it, in the order of learning."""
+    """What one backend has learned. `sentences` describe it, in the order of learning."""
 
     def __init__(self) -> None:
         self.omitted: set[str] = set()
@@ -139,7 +139,7 @@ class LearnedParameters:
 
 
 def _names(error: ServerError, name: str) -> bool:
-    """Whether an error is about a parameter: it stands in its `param`, or in its words as a name."""
+    """Whether an error is about a parameter: named in its `param` or in its message."""
     if error.param.rsplit(".", 1)[-1].strip("'\"`") == name:
         return True
     if "_" in name or name in _PLAIN_WORDS:
@@ -331,5 +331,5 @@ def response_format(request: Request) -> dict[str, Any]:
 
 
 def is_object(schema: dict[str, Any]) -> bool:
-    """Whether a schema may stand at the root as it is."""
+    """Whether a schema is allowed at the root unchanged."""
     return schema.get("type") == "object"

@@ -81,7 +81,7 @@ class InFlightRequest:
 
 @dataclass
 class RequestExecutor:
-    """Answers requests one by one; many calls run at once and share pool, purse and the reason to stop."""
+    """Answers requests one by one; many calls run at once and share server pool, budget and the reason to stop."""
 
     label: str
     settings: OpenAISettings
@@ -236,7 +236,7 @@ class RequestExecutor:
         if server_message is None or not self.builder.learned.learn(decode(call.body), server_message):
             return False
         changed = self.builder.encode(call.request)
-        if decode(changed) == decode(call.body):  # the field stands in extra_body: it is the user's own
+        if decode(changed) == decode(call.body):  # the field is in extra_body: it is the user's own
             return False
         self.budget_reservation.settle(call.max_cost, 0.0)
         endpoint.record_success()
@@ -247,11 +247,11 @@ class RequestExecutor:
         return True
 
     def _encode(self, call: InFlightRequest) -> None:
-        """Make the body anew, by all that has been learned."""
+        """Rebuild the body with all that has been learned."""
         call.body, call.learned_count = self.builder.encode(call.request), len(self.builder.learned.sentences)
 
     def remark_once(self, text: str) -> None:
-        """A sentence for people, once."""
+        """Show a user message, once."""
         if text not in self._remarked:
             self._remarked.add(text)
             self.remark(self.clean(text))
@@ -337,7 +337,7 @@ class RequestExecutor:
         )
 
     def _compare_bound(self, request: Request, usage: Usage) -> None:
-        """Some servers bill thoughts beyond max_tokens: once seen, that is what the next requests set aside."""
+        """Some servers bill reasoning beyond max_tokens: once seen, that is what the next requests set aside."""
         if self.builder.beyond_bound(request, usage) and self.budget_reservation.budget.ceiling is not None:
             self.remark_once(
                 f"{self.label}: the server bills more tokens than max_tokens allows (reasoning): --max-cost now sets "
@@ -408,7 +408,7 @@ class RequestExecutor:
         """Servers that let nobody in for longer than a row may wait (a day's quota is used up): to wait is no use."""
         wait_s = min(e.rate_limiter.held(now) for e in self.pool.endpoints)
         if wait_s > self.settings.deadline_s:
-            message = f"{self.label}: the server asks to wait {wait_s / 60:.0f} minutes; finish with --resume then."
+            message = f"{self.label}: the server asks to wait {wait_s / 60:.0f} minutes; continue with --resume then."
             self.halt("rate limit", message)
 
     def _note_failure(self, call: InFlightRequest, endpoint: Endpoint, kind: str) -> None:
@@ -457,5 +457,5 @@ class RequestExecutor:
         self.halt(
             "max cost",
             f"{self.label}: the next request could cost {call.max_cost or 0:.6f} USD and pass "
-            f"--max-cost {budget.ceiling:g} ({budget.spent:.6f} USD booked); finish with --resume and a higher one.",
+            f"--max-cost {budget.ceiling:g} ({budget.spent:.6f} USD booked); continue with --resume and a higher one.",
         )

@@ -20,7 +20,7 @@ from harness.backends.openai.error_classification import TransientError
 FIRST_S, LONGEST_S = 0.5, 20.0
 """Full jitter: the k-th wait is uniform between 0 and min(LONGEST_S, FIRST_S * 2^(k-1))."""
 SPREAD_S = 0.1
-"""Rows that were told the same Retry-After do not come back in the same instant."""
+"""Rows with the same Retry-After are not sent again at the same instant."""
 
 
 class WaitAsReported(wait_base):

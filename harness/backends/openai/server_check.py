@@ -89,7 +89,7 @@ async def _lists_models(url: str, client: openai.AsyncOpenAI) -> bool:
 
 
 def unreachable(error: BaseException) -> str | None:
-    """Why no line to the server stood, in words; None where one stood and only the answer took too long."""
+    """Why no connection was established; None where one was and only the answer took too long."""
     chain: list[BaseException] = []
     seen: BaseException | None = error
     while seen is not None and seen not in chain:

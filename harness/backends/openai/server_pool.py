@@ -74,7 +74,7 @@ class ServerPool:
         self.wake()
 
     def remove(self, url: str) -> None:
-        """One server less: it is sent nothing more, and what is in flight there may end."""
+        """One server less: it gets no more requests, and requests in flight may finish."""
         for endpoint in [e for e in self.endpoints if e.url == url]:
             self.endpoints.remove(endpoint)
             self._leaving.add(endpoint)
@@ -209,7 +209,7 @@ class ServerFile:
                 continue
             check_url(url, f"{self.path}:{number}")
             if url in found:
-                raise UsageError(f"{self.path}:{number}: {url} stands in line {found[url]} already.")
+                raise UsageError(f"{self.path}:{number}: {url} is queued {found[url]} already.")
             found[url] = number
         if not found:
             raise UsageError(f"{self.path} names no server: write one URL a line, like http://gpu1:8000/v1.")
@@ -252,8 +252,8 @@ def source_of(settings: OpenAISettings) -> ServerSource:
 class ServerDiscovery:
     """Keeps a pool's servers to those of a source.
 
-    make: an endpoint for a URL. unfit: why a server that is new may not join, None where it may. remark: told who
-    comes and goes, and what is wrong with the source (the last good list then stays in force).
+    make: an endpoint for a URL. unfit: why a server that is new may not join, None where it may. remark: called with
+    who comes and goes, and what is wrong with the source (the last good list then stays in force).
     """
 
     def __init__(
@@ -279,7 +279,7 @@ class ServerDiscovery:
         await self._read()
         reasons = await self._apply()
         if not self._pool.endpoints:
-            raise UsageError(next(iter(reasons), "there is no server to ask."))
+            raise UsageError(next(iter(reasons), "there is no server left."))
         for reason in reasons:
             self._remark_once(reason)
 
@@ -288,7 +288,7 @@ class ServerDiscovery:
         try:
             await self._read()
         except UsageError as error:
-            self._remark_once(f"{error} The servers stay those of before.")
+            self._remark_once(f"{error} Keeping the previous server list.")
             return
         before = {e.url for e in self._pool.endpoints}
         for reason in await self._apply():
@@ -332,7 +332,7 @@ class ServerDiscovery:
                 self._pool.add(endpoint)
             else:
                 await endpoint.client.close()
-        if self._pool.endpoints_of(self._wanted):  # never without any: a fleet of the unfit leaves all as it was
+        if self._pool.endpoints_of(self._wanted):  # never without any: a pool of the unfit leaves all as it was
             for url in listed - set(self._wanted):
                 self._pool.remove(url)
         return _told(reasons)

@@ -2,7 +2,7 @@
 
 OpenAI counts reasoning inside `completion_tokens` and cached tokens inside `prompt_tokens`. xAI and Gemini's
 compatible endpoint leave reasoning out of `completion_tokens` (UKGovernmentBEIS/inspect_ai #5528), Anthropic leaves
-cached tokens out of `input_tokens`. `total_tokens` tells which holds: it is the sum of what was billed.
+cached tokens out of `input_tokens`. `total_tokens` decides which holds: it is the sum of what was billed.
 """
 
 import math
@@ -58,8 +58,8 @@ def _reconcile(prompt: int, answer: int, reasoning: int, cached: int, written: i
     """Prompt with all cached tokens in it, answer with all reasoning in it, and reasoning.
 
     The first convention whose sum is `total_tokens` holds. Where none fits, a total above the sum is the answer's:
-    tokens that were billed and stand nowhere else are thoughts (Gemini tells them only so). Without a total, counts
-    that cannot be parts of their whole stand beside it.
+    tokens that were billed and are not reported elsewhere are reasoning (Gemini reports it only this way). Without a
+    total, counts that cannot be parts of their total are reported with it.
     """
     separate = cached + written
     if total:

@@ -32,7 +32,7 @@ async def reply(ref: Any) -> Any:
 
 
 def _silence_node_messages(ray: Any) -> None:
-    """Keep Ray's own news of nodes off standard output, which belongs to results; the pool tells of losses itself."""
+    """Keep Ray's own news of nodes off standard output, which belongs to results; the pool reports losses itself."""
     worker = getattr(ray._private, "worker", None)
     if worker is not None and hasattr(worker, "print_to_stdstream"):
         worker.print_to_stdstream = lambda data, ignore_prefix: None
@@ -80,13 +80,13 @@ class Cluster:
 
     def _connect(self) -> None:
         ray = import_ray()
-        if ray.is_initialized():  # somebody who uses Bench from Python has connected already
+        if ray.is_initialized():  # a Python program that uses Bench has connected already
             return
         if self.address not in (LOCAL, AUTO):
             self._check_reachable()
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
         if self.address == LOCAL:
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a run tells nobody that it runs
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage statistics are sent
             options["include_dashboard"] = False
         try:
             ray.init(address=self.address, **options)
@@ -96,7 +96,7 @@ class Cluster:
         _silence_node_messages(ray)
 
     def _check_reachable(self) -> None:
-        """Ray itself tries for a minute; a port that nobody listens at is told at once."""
+        """Ray itself tries for a minute; a port without a listener is reported at once."""
         parts = urlsplit(self.address if "://" in self.address else f"//{self.address}")
         try:
             host, port = parts.hostname, parts.port

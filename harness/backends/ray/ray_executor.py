@@ -37,7 +37,7 @@ class WorkerGroup:
         self._worker_info: dict[str, WorkerInfo] = {}
 
     async def acquire(self) -> BaseFacts:
-        """Start the workers (the first handle does) and tell what they found. Raises UsageError."""
+        """Start the workers (the first handle does) and report what they found. Raises UsageError."""
         async with self.lock:
             if self.pool is None:
                 await self.cluster.join()
@@ -122,7 +122,7 @@ class WorkerGroup:
         for name in ("revision", "sha256", "config_sha256"):
             if getattr(found, name) != getattr(first, name):
                 raise UsageError(
-                    f"the base model {found.name} on {node} is another than on the other nodes "
+                    f"the base model {found.name} on {node} differs from that on the other nodes "
                     f"({name} {getattr(found, name)} and {getattr(first, name)}): put the same files everywhere."
                 )
         for name in SAME:

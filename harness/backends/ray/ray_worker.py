@@ -35,7 +35,7 @@ class WorkerInfo(Record, frozen=True, kw_only=True):
 
 
 class WorkerRefusal(Record, frozen=True, kw_only=True):
-    """A sentence for a person, as it crosses the wire; `kind` names it in the run directory."""
+    """A user message as it is sent over the wire; `kind` names it in the run directory."""
 
     message: str
     kind: str = "fatal"
@@ -178,7 +178,7 @@ class LocalWorker(Worker):
 
 
 def decode_or_refuse(raw: bytes, kind: Any) -> Any:
-    """What a worker sent: a record of `kind` or a Refusal, told apart by trying."""
+    """What a worker sent: a record of `kind` or a Refusal, distinguished by trying."""
     try:
         return msgspec.msgpack.decode(raw, type=kind)
     except msgspec.ValidationError:

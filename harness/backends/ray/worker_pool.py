@@ -1,4 +1,4 @@
-"""A pool of Ray workers: a bounded queue of row windows; the rows of a lost worker are asked again."""
+"""A pool of Ray workers: a bounded queue of row windows; the rows of a lost worker are sent again."""
 
 import asyncio
 import contextlib
@@ -65,7 +65,7 @@ class WindowQueue:
         self._waiting.put_nowait((window.key, window))
 
     async def get(self) -> RowWindow:
-        """The next window somebody still wants."""
+        """The next window that is still wanted."""
         while True:
             _, window = await self._waiting.get()
             if not window.stream.closed:
@@ -125,7 +125,7 @@ PAUSE_S = 1.0
 class WorkerPool:
     """`count` workers, each made by `make` and accepted by `admit` (which raises UsageError for an unfit one).
 
-    `admit` is awaited with the new actor and is to return a few words on where it is. remark: told of losses.
+    `admit` is awaited with the new actor and is to return a few words on where it is. remark: called on losses.
     wait_s: how long all workers may take to be ready at the start, and how long there may be none later.
     """
 
@@ -177,7 +177,7 @@ class WorkerPool:
         self._worker_tasks = [asyncio.create_task(self._run_worker(actor, location)) for actor, location in ready]
 
     async def stream(self, job: bytes, requests: AsyncIterator[Request], size: int) -> AsyncIterator[Any]:
-        """Answer requests in windows of `size`. Raises BackendStopped where it cannot go on."""
+        """Answer requests in windows of `size`. Raises BackendStopped where it cannot continue."""
         if self._failed is not None:
             raise self._failed
         handle = StreamHandle(self._queue, job)
@@ -265,7 +265,7 @@ class WorkerPool:
             try:
                 return await self._start_worker()
             except UsageError as error:  # a node that came back with other versions, or without the model
-                self._remark(f"a new worker was turned away: {error}")
+                self._remark(f"a new worker was rejected: {error}")
             except self._ray.exceptions.RayError as error:
                 self._remark(f"a new worker could not be made ({first_line(error)}); trying again")
             await asyncio.sleep(PAUSE_S)
@@ -326,7 +326,7 @@ class WorkerPool:
         self._losses_in_a_row += 1
         self._serving -= 1
         left = sum(len(w.unanswered) for w in assigned.values() if not w.stream.closed)
-        self._remark(f"the worker on {location} was lost; {left} rows are asked again")
+        self._remark(f"the worker on {location} was lost; {left} rows are sent again")
         for age, window in enumerate(assigned.values()):
             if window.stream.closed:
                 continue
@@ -367,7 +367,7 @@ class WorkerPool:
 
 
 def first_line(error: BaseException) -> str:
-    """The line that tells most: the last one of a remote traceback, else the first."""
+    """The most informative line: the last one of a remote traceback, else the first."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     remote = [line for line in lines if "Error:" in line]
     return ((remote[-1] if remote else lines[0]) if lines else type(error).__name__).rstrip(".")[:200]
