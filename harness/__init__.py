@@ -63,7 +63,7 @@ if TYPE_CHECKING:
         user_message,
     )
     from harness.results import BackendResult, Estimate, PairResult, ReplacementVerdict, Summary
-    from harness.runs.run import Run
+    from harness.runs.run_handle import Run
     from harness.runs.run_log import Manifest, RunLog
     from harness.scoring.label_parsing import score_label
     from harness.settings import Settings
@@ -95,7 +95,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         *("Request", "Row", "Sample", "Score", "Timing", "Usage", "user_message"),
     ),
     "harness.results": ("BackendResult", "Estimate", "PairResult", "ReplacementVerdict", "Summary"),
-    "harness.runs.run": ("Run",),
+    "harness.runs.run_handle": ("Run",),
     "harness.runs.run_log": ("Manifest", "RunLog"),
     "harness.scoring.label_parsing": ("score_label",),
     "harness.settings": ("Settings",),

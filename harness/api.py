@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness.runs.run import Run
+from harness.runs.run_handle import Run
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -324,7 +324,7 @@ def gate(
     is no baseline or no common backend.
     """
     from harness.files import write_json
-    from harness.gating.api import gate_run
+    from harness.gating.gate_sources import gate_run
 
     place, settings = _workspace(workspace), _settings(config)
     terms = {"margin": margin, "at_most": at_most, "at_least": at_least, "ratio": ratio}

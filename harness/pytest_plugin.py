@@ -39,7 +39,7 @@ def bench_gate(request: pytest.FixtureRequest) -> "Callable[..., GateResult]":
         **figures: Mapping[str, float],
     ) -> "GateResult":
         from harness.errors import BenchError
-        from harness.gating.api import gate_run
+        from harness.gating.gate_sources import gate_run
         from harness.settings import load_settings
         from harness.workspace import Workspace
 

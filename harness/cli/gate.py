@@ -75,8 +75,8 @@ def gate(
     from rich.console import Console
 
     from harness.files import write_json
-    from harness.gating.api import gate_run
     from harness.gating.ci_outputs import show
+    from harness.gating.gate_sources import gate_run
     from harness.settings import load_settings
     from harness.workspace import Workspace
 

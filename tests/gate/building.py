@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from harness.data.sampling import fingerprint
-from harness.gating.api import gate_run
 from harness.gating.baseline_file import make_baseline, write_baseline
 from harness.gating.gate_result import CheckResult, GateResult
+from harness.gating.gate_sources import gate_run
 from harness.hashing import digest
 from harness.metrics import CLASSIFICATION, Metric
 from harness.records import (

@@ -7,9 +7,9 @@ import pytest
 
 from harness import runner
 from harness.errors import ExitCode, IncompleteRunError, NotComparableError, UsageError
-from harness.gating.api import gate_run
 from harness.gating.baseline_file import make_baseline, write_baseline
 from harness.gating.gate_result import GateResult
+from harness.gating.gate_sources import gate_run
 from harness.metrics import MACRO_F1
 from harness.runner import exit_code
 from harness.runs.run_log import RunLog

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from harness import runner
 from harness.data.sampling import ORDER_VERSION, order_version
-from harness.gating.api import open_reference
 from harness.gating.baseline_file import make_baseline, read_baseline
 from harness.gating.compare_runs import compare_two_runs
 from harness.gating.early_stopped_gate import order_1_warning
 from harness.gating.gate_result import CheckResult
+from harness.gating.gate_sources import open_reference
 from harness.records import Message, Request, Row, Sample
 from harness.runs.run_log import RunLog
 from harness.settings import Settings

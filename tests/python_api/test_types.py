@@ -33,11 +33,11 @@ reveal_type(Completion(id="a").usage.prompt_tokens)
 """
 
 REVEALED = """
-harness.runs.run.Run
+harness.runs.run_handle.Run
 harness.results.Summary
 float | None
 dict[tuple[int, int, fallback=harness.records.Key], harness.records.LogLine]
-harness.runs.run.Run
+harness.runs.run_handle.Run
 str
 tuple[harness.results.PairResult, ...]
 bool
