@@ -146,9 +146,9 @@ def test_an_option_that_no_backend_takes_is_refused() -> None:
 
 
 def test_an_option_that_would_have_no_effect_says_what_it_needs() -> None:
-    with pytest.raises(UsageError, match='--workers 2 has no effect on own as set: say place = "cluster" too'):
+    with pytest.raises(UsageError, match='--workers 2 has no effect on own as set: use place = "cluster" too'):
         tables({"own": {"kind": OWN}}, workers=2)
-    with pytest.raises(UsageError, match="--workers 2 has no effect on llama as set: say --executor ray too"):
+    with pytest.raises(UsageError, match="--workers 2 has no effect on llama as set: use --executor ray too"):
         tables({"llama": {"kind": "local"}}, workers=2)
 
 

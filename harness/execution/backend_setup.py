@@ -104,7 +104,7 @@ def _apply(option: BackendOption, value: Any, tables: dict[str, Table], classes:
         needed = " and ".join(
             f"--{flags[key]} {wanted}" if key in flags else f'{key} = "{wanted}"' for key, wanted in missing.items()
         )
-        raise UsageError(f"--{option} {value} has no effect on {', '.join(targets)} as set: say {needed} too.")
+        raise UsageError(f"--{option} {value} has no effect on {', '.join(targets)} as set: use {needed} too.")
     for name in ready:
         table, key = tables[name], targets[name].setting
         *outer, last = key.split(".")
