@@ -30,33 +30,29 @@ def measure_inference(setting: Setting, shape: Shape, record: Recorder) -> None:
     tokenizer = load_tokenizer()
     model = random_model(shape, setting, tokenizer)
     engine = LocalEngine.from_live(model, tokenizer)
-    written = setting.count(64, 4)
-    many = setting.count(256, 4)
     label = f"{setting.dtype}: batches and shared prefixes compute what one row alone does"
     record.measure(label, lambda: Finding({}, computes_exactly(as_net(model, tokenizer))))
-    for rows in (1, many):
-        asked = requests("train", rows, max_tokens=1 + written)
-        record.measure(f"decode, {rows} rows", lambda asked=asked: decode(setting, shape, engine, asked, record))  # type: ignore[misc]
-    asked = requests("train", setting.count(2048, 8))
-    chosen = record.measure(f"choose, {len(asked)} rows", lambda: prefill(setting, shape, engine, asked, record))
-    long = long_requests(setting.count(64, 2), setting.count(40, 3))
+
+    written = setting.count(64, 4)
+    one, many = (requests("train", rows, max_tokens=1 + written) for rows in (1, setting.count(256, 4)))
+    record.measure("decode, 1 row", lambda: decode(setting, shape, engine, one, record))
+    record.measure(f"decode, {len(many)} rows", lambda: decode(setting, shape, engine, many, record))
+    short, items = requests("train", setting.count(1024, 8)), setting.count(40, 3)
+    long = long_requests(setting.count(64, 2), items)
+    chosen = record.measure(f"choose, {len(short)} rows", lambda: prefill(setting, shape, engine, short, record))
     record.measure(
-        f"choose, {len(long)} prompts of {setting.count(40, 3)} news items",
-        lambda: prefill(setting, shape, engine, long, record),
+        f"choose, {len(long)} prompts of {items} news items", lambda: prefill(setting, shape, engine, long, record)
     )
-    few = requests("train", setting.count(PEER_BATCH * 2, 4), max_tokens=written)
+    few = requests("train", setting.count(2 * PEER_BATCH, 4), max_tokens=written)
     wrote = record.measure(f"generate {written} tokens, {len(few)} rows", lambda: generate(setting, engine, few))
+
     if find_spec("lm_eval") is None:
         record.skip("lm-eval (hf)", "lm_eval is not installed.")
         return
-    record.measure(
-        f"lm-eval (hf) choose, {len(asked)} rows",
-        lambda: peer_choose(setting, model, engine, asked, chosen),
-        needs_s=12,
-    )
-    record.measure(
-        f"lm-eval (hf) generate, {len(few)} rows", lambda: peer_generate(setting, model, few, wrote), needs_s=12
-    )
+    name = f"lm-eval (hf) choose, {len(short)} rows"
+    record.measure(name, lambda: peer_choose(setting, model, engine, short, chosen), needs_s=12)
+    name = f"lm-eval (hf) generate {written} tokens, {len(few)} rows"
+    record.measure(name, lambda: peer_generate(setting, model, few, wrote), needs_s=12)
 
 
 def timed(setting: Setting, engine: LocalEngine, asked: list[Request], mode: Any) -> tuple[list[Completion], float]:

@@ -21,7 +21,7 @@ from harness.backends.local.base_files import find_base
 from harness.backends.local.weight_loading import place
 from harness.prompting.chat_rendering import Renderer
 
-LOSS_TOLERANCE, CHANGE_TOLERANCE = 1e-4, 1e-2
+LOSS_TOLERANCE, CHANGE_TOLERANCE = 1e-5, 1e-3
 """Largest relative difference of a step's loss, and of all weights' change: the norm of the differences over the norm
 of the changes. AdamW divides by a gradient's size, so that rounding of the smallest gradients moves their weights."""
 

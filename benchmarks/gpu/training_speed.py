@@ -131,7 +131,9 @@ def measure_training(setting: Setting, shape: Shape, record: Recorder) -> None:
         )
 
     record.measure(
-        "train LoRA, prefixes not shared", lambda: beside(speed_of(setting, shape, shares=False)), needs_s=12
+        "train LoRA, prefixes not shared",
+        lambda: beside(speed_of(setting, shape, shares=False, record=record)),
+        needs_s=12,
     )
     if find_spec("trl") is None:
         record.skip("train LoRA, TRL", "trl is not installed.")

@@ -111,10 +111,9 @@ def load_tokenizer() -> Any:
 def random_model(shape: Shape, setting: Setting, tokenizer: Any) -> Any:
     """A Llama of this shape with random weights, made on the device, in evaluation mode."""
     torch.manual_seed(0)
+    kind: Any = transformers.AutoModelForCausalLM
     with torch.device(setting.device):
-        made: Any = transformers.AutoModelForCausalLM.from_config(
-            shape.config(tokenizer), dtype=DTYPES[setting.dtype], attn_implementation="sdpa"
-        )
+        made = kind.from_config(shape.config(tokenizer), dtype=DTYPES[setting.dtype], attn_implementation="sdpa")
     return made.eval()
 
 
