@@ -17,8 +17,8 @@ from benchmarks.gpu.workload import (
     requests,
 )
 from harness.backends.local.engine import LocalEngine
-from harness.backends.local.exactness import computes_exactly
-from harness.backends.local.weight_loading import as_net
+from harness.backends.local.exactness import batching_is_exact
+from harness.backends.local.weight_loading import wrap_model
 from harness.records import Completion, Request
 
 PEER_BATCH = 64
@@ -31,7 +31,7 @@ def measure_inference(setting: Setting, shape: Shape, record: Recorder) -> None:
     model = random_model(shape, setting, tokenizer)
     engine = LocalEngine.from_live(model, tokenizer)
     label = f"{setting.dtype}: batches and shared prefixes compute what one row alone does"
-    record.measure(label, lambda: Finding({}, computes_exactly(as_net(model, tokenizer))))
+    record.measure(label, lambda: Finding({}, batching_is_exact(wrap_model(model, tokenizer))))
 
     written = setting.count(64, 4)
     one, many = (requests("train", rows, max_tokens=1 + written) for rows in (1, setting.count(256, 4)))

@@ -13,7 +13,7 @@ from benchmarks.gpu.results import Finding, Recorder
 from benchmarks.gpu.training_checks import train
 from benchmarks.gpu.workload import TINY, Setting, load_tokenizer, requests
 from harness.backends.local.base_files import find_base
-from harness.backends.local.weight_loading import load, place
+from harness.backends.local.weight_loading import load, resolve_placement
 
 
 def check_nf4(setting: Setting, record: Recorder) -> None:
@@ -28,7 +28,7 @@ def check_nf4(setting: Setting, record: Recorder) -> None:
 
 def loaded(setting: Setting, dtype: str) -> Any:
     """The tiny Llama in 4 bits as `bench run` loads it."""
-    return load(find_base(str(TINY)), place(setting.device, dtype, "auto", "nf4", None)).model
+    return load(find_base(str(TINY)), resolve_placement(setting.device, dtype, "auto", "nf4", None)).model
 
 
 def four_bit_layers(model: Any) -> dict[str, Any]:

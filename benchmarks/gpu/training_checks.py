@@ -18,7 +18,7 @@ from harness.adapters.recipe import Recipe
 from harness.adapters.trainer import arguments, make_trainer
 from harness.adapters.training_examples import collate, encode
 from harness.backends.local.base_files import find_base
-from harness.backends.local.weight_loading import place
+from harness.backends.local.weight_loading import resolve_placement
 from harness.prompting.chat_rendering import Renderer
 
 LOSS_TOLERANCE, CHANGE_TOLERANCE = 1e-5, 1e-3
@@ -63,7 +63,7 @@ def train(
         activation_checkpointing=False,
     )
     files, tokenizer = find_base(str(TINY)), load_tokenizer()
-    placement = place(device, recipe.dtype, "auto", quantization, None)
+    placement = resolve_placement(device, recipe.dtype, "auto", quantization, None)
     examples, _ = encode(TASK, samples("train", ROWS), Renderer(tokenizer), recipe, 512)
     transformers.set_seed(recipe.seed)
     model = with_adapter(load_base(files, placement, recipe, TASK.labels), recipe)

@@ -24,8 +24,8 @@ from harness.adapters.lora_model import trainable_weights, with_adapter
 from harness.adapters.recipe import Recipe
 from harness.adapters.trainer import arguments, make_trainer
 from harness.adapters.training_examples import IGNORED, collate, encode
-from harness.execution.run_plan import ask
 from harness.prompting.chat_rendering import Renderer
+from harness.task_loading import build_request
 
 WARM = 3
 """Steps before the clock begins: kernels are compiled and memory is taken."""
@@ -151,7 +151,7 @@ def trl_speed(setting: Setting, shape: Shape) -> Finding:
     batch, steps = plan(setting)
     tokenizer = load_tokenizer()
     rows = [
-        {"prompt": ask(TASK, s).messages[0].content, "completion": f" {TASK.target(s)}"}
+        {"prompt": build_request(TASK, s).messages[0].content, "completion": f" {TASK.target(s)}"}
         for s in samples("train", batch * (WARM + steps))
     ]
     lora = Recipe().lora

@@ -12,9 +12,9 @@ import transformers
 
 from harness.backends.local.weight_loading import DTYPES
 from harness.data.rows import EMBEDDED, DataSource
-from harness.execution.run_plan import ask, load_rows
 from harness.records import Request, Sample
 from harness.task import Task
+from harness.task_loading import build_request, load_rows
 from harness.tasks.agnews import AgNews
 
 TINY = Path(__file__).parents[2] / "adapters" / "tiny"
@@ -132,7 +132,7 @@ def samples(split: str, count: int) -> list[Sample]:
 
 def requests(split: str, count: int, **changes: Any) -> list[Request]:
     """Their requests. changes: of fields of every request."""
-    return [msgspec.structs.replace(ask(TASK, sample), **changes) for sample in samples(split, count)]
+    return [msgspec.structs.replace(build_request(TASK, sample), **changes) for sample in samples(split, count)]
 
 
 def long_requests(count: int, items: int) -> list[Request]:
@@ -141,5 +141,5 @@ def long_requests(count: int, items: int) -> list[Request]:
     joined = []
     for n in range(count):
         text = "\n".join(row.inputs["text"] for row in rows[n : n + items])
-        joined.append(ask(TASK, Sample.of({"text": text}, "", "train")))
+        joined.append(build_request(TASK, Sample.of({"text": text}, "", "train")))
     return joined
