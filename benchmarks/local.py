@@ -7,7 +7,7 @@ these packages. Models are made here: Llama architecture, random weights (speed 
 trained on the rows. Contestants run in processes of their own, in interleaved pairs; printed are medians,
 the ratio of medians, the smallest and largest ratio of a pair, and whether the answers agree row by row. Peers run at
 the batch size that is best for them; what `bench run` does besides (scoring, log, summary: 0.04 ms a row) is left out.
-`--device cuda` measures Bench against the card's own limits instead (see local_cuda.py).
+On a CUDA card: `python -m benchmarks.gpu`.
 """
 
 import argparse
@@ -255,19 +255,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="AG News CSV (class, title, description)")
     parser.add_argument("--peer-python", help="interpreter that has lm-eval")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--model", choices=["8m", "100m", "1b", "8b"], default="8m")
+    parser.add_argument("--model", choices=["8m", "100m"], default="8m")
     parser.add_argument("--rows", type=int, nargs="+", default=[1000, 5600])
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--table", choices=["choose", "shots", "generate", "head", "adapters", "all"], default="all")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "bench-local-models")
     args = parser.parse_args()
-    if args.device == "cuda":
-        from local_cuda import measure
-
-        measure(args.model, [text for _, text in read_rows(args.data)], args.rows[0])
-        return
     if args.peer_python is None and args.table not in ("head", "adapters"):
         parser.error("--peer-python is needed to compare with lm-eval")
     benchmark = Benchmark(args)

@@ -16,29 +16,11 @@ INSTRUCTION = (
 SHAPES: dict[str, dict[str, Any]] = {
     "8m": {"hidden_size": 256, "intermediate_size": 688, "num_hidden_layers": 8, "num_attention_heads": 4},
     "100m": {"hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 12},
-    "1b": {
-        "hidden_size": 2048,
-        "intermediate_size": 8192,
-        "num_hidden_layers": 16,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-        "vocab_size": 128256,
-    },
-    "8b": {
-        "hidden_size": 4096,
-        "intermediate_size": 14336,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-        "vocab_size": 128256,
-        "tie_word_embeddings": False,
-    },
 }
-"""1b and 8b are the shapes of Llama 3.2 1B and Llama 3.1 8B."""
 
 LORA: dict[str, Any] = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear"}
 
-VOCABULARY = {"8m": 8192, "100m": 16384, "1b": 32768, "8b": 32768}
+VOCABULARY = {"8m": 8192, "100m": 16384}
 
 
 def prompt(text: str, shots: list[tuple[int, str]]) -> str:
