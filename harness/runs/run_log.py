@@ -84,15 +84,16 @@ T = TypeVar("T")
 class Manifest(Record, frozen=True, kw_only=True, omit_defaults=False):
     """Everything asked and everything it ran on.
 
-    data: {"source", "split", "fingerprint", "limit", "order", "label"}, order being the version of the order in which
-    rows are drawn (absent: 1); request_hash: over the hashes of all requests
-    in order; options: those of the run as given, but for those at their default; backend_settings: as resolved, for
-    `--resume` (never a secret: keys are named, not held);
-    repeats: how often each row is asked; probe_rows: rows of the latency probe; early_stop: the question after
-    whose answer no more is asked ({"reference", "metric", "margin"}); versions, hardware, git: the machine;
-    embedding: the model by which answers are compared with their references, where one was asked for;
-    verdict: incumbent, candidate and margin as far as they were named;
-    parser: the task's version; metric_versions: name to version.
+    schema: version of the file. id: of the run. task: its name. task_spec: what names it from any folder. labels: the
+    closed set of answers. created: ISO time, UTC. rows: of the run. seed: of the sample. shots: solved rows before each
+    question. backends: what answered, by name. data: {"source", "split", "fingerprint", "limit", "order", "label"},
+    order being the version of the order in which rows are drawn (absent: 1); request_hash: over the hashes of all
+    requests in order; options: those of the run as given, but for those at their default.
+    backend_settings: as resolved, for `--resume` (never a secret: keys are named, not held);
+    repeats: how often each row is asked; probe_rows: rows of the latency probe; early_stop: the question after whose
+    answer no more is asked ({"reference", "metric", "margin"}); versions, hardware, git: the machine; embedding: the
+    model by which answers are compared with their references, where one was asked for; verdict: incumbent, candidate
+    and margin as far as they were named; parser: the task's version; metric_versions: name to version.
     """
 
     schema: int = SCHEMA

@@ -10,9 +10,9 @@ from harness.backends.local import cpu_bfloat16
 from harness.backends.local.architecture import stored_dtype
 from harness.backends.local.base_files import find_base
 from harness.backends.local.cpu_bfloat16 import computes_bfloat16, cpu_dtype
-from harness.backends.local.decode_job import find_weights
+from harness.backends.local.decode_job import resolve_model
 from harness.backends.local.model_spec import ModelSpec
-from harness.backends.local.weight_loading import place
+from harness.backends.local.weight_loading import resolve_placement
 from tests.support.tiny_architectures import tiny_model
 from tests.support.tiny_llama import tokenizer
 
@@ -96,9 +96,9 @@ def test_auto_follows_the_checkpoint_and_a_type_that_is_named_stays(tmp_path: Pa
     assert stored_dtype(find_base(half)) == "bfloat16"
     assert stored_dtype(find_base(whole)) == "float32"
     for base, dtype, placed in ((half, "auto", "bfloat16"), (whole, "auto", "float32"), (half, "float32", "float32")):
-        _, placement, facts = find_weights(ModelSpec(model=base, dtype=dtype, device="cpu"))
+        _, placement, facts = resolve_model(ModelSpec(model=base, dtype=dtype, device="cpu"))
         assert placement.dtype == facts.placement["dtype"] == placed
 
 
 def test_where_nothing_is_known_of_the_weights_a_cpu_computes_in_float32(fast: None) -> None:
-    assert place("cpu", "auto", "auto", "none", None).dtype == "float32"
+    assert resolve_placement("cpu", "auto", "auto", "none", None).dtype == "float32"
