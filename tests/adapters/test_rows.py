@@ -48,7 +48,7 @@ def test_rows_that_also_stand_in_the_evaluation_split_are_left_out_and_named(row
 def test_rows_that_nearly_repeat_an_evaluation_row_are_counted(rows: Path) -> None:
     def nearly() -> list[str]:
         chosen = choose_rows(AgNews(), str(rows), Recipe(validation_rows=0), None)
-        return [remark for remark in chosen.remarks if "nearly repeat" in remark]
+        return [remark for remark in chosen.remarks if "near duplicates" in remark]
 
     before = nearly()
     near = json.loads((rows / "test.jsonl").read_text().splitlines()[-1])
