@@ -54,7 +54,7 @@ def plan(setting: Setting) -> tuple[int, int]:
 
 
 def settings(batch: int, steps: int) -> dict[str, Any]:
-    """What both trainers are reported."""
+    """The settings that both trainers get."""
     return {"batch": batch, "max_steps": WARM + steps, "learning_rate": 1e-4}
 
 
