@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from harness.adapters.sweep import SweepResult, Train
 
 NO_GROUPS = (
-    "--seeds and --sweep rank trainings by the task's own score on validation rows, and a provider tells only "
+    "--seeds and --sweep rank trainings by the task's own score on validation rows, and a provider reports only "
     "its loss: start hosted trainings one by one (--seed, --set) and compare them with bench run."
 )
 

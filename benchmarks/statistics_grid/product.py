@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import importlib.util
 import inspect
 import math
 from collections.abc import Callable, Mapping
@@ -13,11 +12,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.gating import checks
+from harness.gating import checks, sequential_checks
 from harness.gating.arm import Arm
 from harness.gating.gate_result import ArmInfo, CheckResult
 from harness.gating.gate_settings import GateSettings, Terms
-from harness.gating.gate_verdict import correct_harm, no_row_differs, overall, question_equality
+from harness.gating.gate_verdict import correct_harm, mark_unchanged, no_row_differs, overall, question_equality
 from harness.gating.pairing import Pairing
 from harness.metrics import ACCURACY, Metric
 from harness.summary.comparison import compare_all
@@ -116,9 +115,8 @@ def costly(candidate: Array, reference: Array) -> Pairing:
 def decide(found: list[CheckResult], pair: Pairing | None = None) -> str:
     """The gate's verdict over the checks of one pairing, whose answers differ in some text."""
     found = correct_harm(found)
-    if pair is not None and importlib.util.find_spec("harness.gating.gate_verdict") is not None:
-        settle: Any = importlib.import_module("harness.gating.gate_verdict").settle_unchanged
-        found = settle(found, [pair])
+    if pair is not None:
+        found = mark_unchanged(found, [pair])
     elif no_row_differs(found):  # before texts were compared, equal outcomes were no evidence
         found = question_equality(found)
     return overall(found)
@@ -151,18 +149,12 @@ def difference(metric: Metric, drawn: Drawn, draws: int) -> Interval | None:
 def stop_early(metric: Metric, margin: float, drawn: Drawn) -> tuple[str, int]:
     """The decision of a run that may stop early on rows in the order asked, and after how many rows; "" and all rows
     where there is none."""
-    mine, theirs = (side.values[metric.name] for side in (drawn.candidate, drawn.reference))
-    if importlib.util.find_spec("harness.gating.sequential_checks") is None:  # before limits were watched too
-        rule: Any = importlib.import_module("harness.statistics.confidence_sequence").SequentialRule(margin)
-        for difference in mine - theirs:
-            rule.observe(float(difference))
-        return rule.decision or "", rule.rows
-    watch = importlib.import_module("harness.gating.sequential_checks")
-    answers = (watch.Answers.of(side) for side in (drawn.candidate, drawn.reference))
-    checks_asked = watch.checks_of_terms({metric.name: Terms(margin=margin)}, (metric,))
-    layout = watch.RowLayout.of(drawn.rows)
-    results = watch.judge_in_sequence(checks_asked, layout, *answers, len(mine), within=False, tests=1)
-    return watch.overall_decision(results) or ("", len(mine))
+    rows = len(drawn.candidate.values[metric.name])
+    mine, theirs = (sequential_checks.ArmValues.of(side) for side in (drawn.candidate, drawn.reference))
+    checks_asked = sequential_checks.checks_of_terms({metric.name: Terms(margin=margin)}, (metric,))
+    layout = sequential_checks.RowLayout.of(drawn.rows)
+    results = sequential_checks.evaluate_sequentially(checks_asked, layout, mine, theirs, rows, within=False, tests=1)
+    return sequential_checks.overall_decision(results) or ("", rows)
 
 
 def marked(drawn: Drawn, rows: int, stopped: bool) -> Drawn:

@@ -51,7 +51,7 @@ def test_check_finds_a_changed_weight_a_missing_list_and_another_base(
     trained: Path, base: Path, tmp_path: Path
 ) -> None:
     assert check(trained) == []
-    assert "is whole" in said("check", trained.name)
+    assert "is complete" in said("check", trained.name)
     (trained / "rows.json").unlink()
     with (trained / WEIGHTS).open("r+b") as file:
         file.seek(-1, 2)

@@ -165,13 +165,13 @@ def test_cancel_ends_the_job_of_this_very_training(
 ) -> None:
     server.reset(ServerConfig(tune_s=-1))
     asked = options(server, conversations(tmp_path / "rows.jsonl", 20))
-    with pytest.raises(UsageError, match="no job of this very training"):
+    with pytest.raises(UsageError, match="no job of this training"):
         cancel_hosted(asked, Workspace(tmp_path))
     monkeypatch.setattr("harness.adapters.hosted.hosted_training.follow", _interrupted)
     with pytest.raises(InterruptedRunError):
         train(asked, tmp_path)
     assert "job ftjob-1 is cancelled" in cancel_hosted(asked, Workspace(tmp_path))
-    with pytest.raises(UsageError, match="no job of this very training"):
+    with pytest.raises(UsageError, match="no job of this training"):
         cancel_hosted(asked, Workspace(tmp_path))
 
 

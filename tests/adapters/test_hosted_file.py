@@ -164,5 +164,5 @@ def test_events_are_read_whatever_they_hold(event: Any, found: object) -> None:
 
 
 def test_nobody_is_called_without_rows(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no training row is left|wants 10 or more"):
+    with pytest.raises(UsageError, match=r"no training row is left|requires 10 or more"):
         train(asked(conversations(tmp_path / "none.jsonl", 1)), Workspace(tmp_path), None)  # type: ignore[arg-type]

@@ -161,7 +161,10 @@ def test_a_run_that_has_not_ended_is_not_gated(tmp_path: Path) -> None:
         ({"parser": "2"}, "versions of the task's parser and scoring differ: 2 here, 1 in the reference"),
         ({"rows": ROWS - 1}, f"the rows differ: {ROWS - 1} here, {ROWS} in the reference, {ROWS - 1} common"),
         ({"rows": [sample(k) for k in range(5000, 5060)]}, "no row is common"),
-        ({"identities": {"a": BackendIdentity(kind="replay", model="m", decode="head")}}, "decode head here, generate"),
+        (
+            {"identities": {"a": BackendIdentity(kind="replay", model="m", decode="head")}},
+            "another decode mode: head here, generate",
+        ),
         ({"changes": {"task": "other"}}, "the tasks differ: other here, topics in the reference"),
     ],
 )
