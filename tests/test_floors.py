@@ -10,7 +10,18 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "records",
         (
-            *("_moved", "errors", "extras", "files", "hardware", "hashing", "metrics", "path_redaction", "records"),
+            *(
+                "_moved",
+                "errors",
+                "extras",
+                "files",
+                "hardware",
+                "hashing",
+                "metrics",
+                "name_lists",
+                "path_redaction",
+                "records",
+            ),
             *("registry", "results", "run_options", "settings", "text_format", "text_normalization", "text_sanitize"),
             *("timestamps", "user_code"),
         ),

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.backend import Backend, RunRequirements
-from harness.cli.options import config_option, json_option, quiet_anyway, split_names
+from harness.cli.options import config_option, json_option, quiet_anyway
 from harness.cli.output import print_json
 from harness.cli.shell_completion import backends, tasks
 from harness.errors import BackendStopped, ExitCode, UnreachableError, UsageError
+from harness.name_lists import split_names
 from harness.records import BackendIdentity, Completion, Failure, Record, Request
 
 if TYPE_CHECKING:

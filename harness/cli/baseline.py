@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from harness.cli.options import json_option, quiet_option, split_names
+from harness.cli.options import json_option, quiet_option
 from harness.cli.shell_completion import runs
+from harness.name_lists import split_names
 
 
 @click.group()

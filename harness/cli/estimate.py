@@ -11,10 +11,10 @@ from harness.cli.options import (
     quiet_option,
     run_option,
     run_options,
-    split_names,
 )
 from harness.cli.output import print_json
 from harness.money.cost_estimate import CostEstimate
+from harness.name_lists import split_names
 from harness.run_options import RunKeywords, RunOptions
 
 NOTES = (

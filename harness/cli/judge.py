@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import config_option, json_option, limit_option, quiet_option, split_names
+from harness.cli.options import config_option, json_option, limit_option, quiet_option
 from harness.cli.output import print_json
 from harness.cli.shell_completion import backends, runs
 from harness.errors import ExitCode
+from harness.name_lists import split_names
 from harness.text_format import count_noun
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ import click
 import msgspec
 
 from harness.cli.shell_completion import backends, tasks
-from harness.errors import UsageError
 from harness.run_options import RunOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -111,16 +110,6 @@ def quiet_option(function: F) -> F:
 def quiet_anyway(function: F) -> F:
     """`--quiet` for verbs that print results only: accepted for uniformity, without effect."""
     return click.option("--quiet", is_flag=True, expose_value=False, help=QUIET)(function)
-
-
-def split_names(value: str, what: str) -> list[str]:
-    """`a,b` as a list. Raises UsageError for an empty list or a name given twice."""
-    names = [name.strip() for name in value.split(",") if name.strip()]
-    if not names:
-        raise UsageError(f"{what} is empty: name at least one.")
-    if len(set(names)) < len(names):
-        raise UsageError(f"{what} names '{next(n for n in names if names.count(n) > 1)}' twice.")
-    return names
 
 
 def same_command(*, without: tuple[str, ...]) -> list[str]:

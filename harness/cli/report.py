@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
-from harness.cli.options import json_option, quiet_option, split_names
+from harness.cli.options import json_option, quiet_option
 from harness.cli.shell_completion import runs
 from harness.errors import UsageError
 from harness.files import write_whole
+from harness.name_lists import split_names
 from harness.runs.run_log import RunLog
 from harness.workspace import Workspace
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
-from harness.cli.options import config_option, json_option, quiet_option, run_options, split_names
+from harness.cli.options import config_option, json_option, quiet_option, run_options
 from harness.cli.shell_completion import runs
 from harness.errors import UsageError
+from harness.name_lists import split_names
 from harness.run_options import SESSION_OPTIONS, RunOptions
 
 
