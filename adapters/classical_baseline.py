@@ -20,7 +20,7 @@ from harness.adapters.training_rows import Rows, choose_rows
 from harness.backends.sklearn_backend import TfidfClassifier, missing_sklearn
 from harness.errors import UsageError
 from harness.metrics import ACCURACY
-from harness.prompting.prompt_override import prompt_of
+from harness.prompting.prompt_variants import prompt_of
 from harness.records import Completion, Sample
 from harness.task import Task
 from harness.task_loading import build_request

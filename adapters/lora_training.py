@@ -44,7 +44,7 @@ from harness.files import write_json
 from harness.hashing import digest
 from harness.metrics import Metric
 from harness.prompting.chat_rendering import Renderer
-from harness.prompting.prompt_override import prompt_of
+from harness.prompting.prompt_variants import prompt_of
 from harness.task import Task
 from harness.training_record import StepAnswers, constant_facts
 from harness.workspace import Workspace

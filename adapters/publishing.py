@@ -9,7 +9,7 @@ from harness.adapter_manifest import WEIGHTS, AdapterManifest, read_manifest, we
 from harness.adapters.serving import CONFIG
 from harness.backends.local.base_files import missing_local_extra
 from harness.errors import UsageError
-from harness.path_redaction import is_path
+from harness.text_sanitize import is_path
 
 TASKS = {"generate": "text-generation", "head": "text-classification"}
 

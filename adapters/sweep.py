@@ -27,7 +27,7 @@ from harness.errors import UsageError
 from harness.files import write_json
 from harness.hashing import digest
 from harness.metrics import Metric
-from harness.prompting.prompt_override import prompt_of
+from harness.prompting.prompt_variants import prompt_of
 from harness.task import Task
 from harness.timestamps import utc_now
 from harness.workspace import Workspace

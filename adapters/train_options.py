@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.adapter_manifest import MANIFEST
 from harness.errors import TrainingError, UsageError
-from harness.prompting.prompt_override import Prompted
+from harness.prompting.prompt_variants import Prompted
 from harness.task import Task
 from harness.task_loading import load_task
 

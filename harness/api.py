@@ -117,7 +117,7 @@ def run(
     Ctrl-C; the run directory can then be given to `resume`.
     """
     from harness import runner
-    from harness.name_lists import split_names
+    from harness.text_format import split_names
 
     names = split_names(backends if isinstance(backends, str) else ",".join(backends), "backends")
     with _observer(progress) as observer:

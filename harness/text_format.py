@@ -2,6 +2,7 @@
 
 import math
 
+from harness.errors import UsageError
 from harness.metrics import Metric, title
 from harness.results import Estimate, PairResult
 
@@ -138,3 +139,13 @@ def plural(number: int, one: str, many: str | None = None) -> str:
 def listing(words: list[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def split_names(value: str, what: str) -> list[str]:
+    """`a,b` as a list. Raises UsageError for an empty list or a name given twice."""
+    names = [name.strip() for name in value.split(",") if name.strip()]
+    if not names:
+        raise UsageError(f"{what} is empty: name at least one.")
+    if len(set(names)) < len(names):
+        raise UsageError(f"{what} names '{next(n for n in names if names.count(n) > 1)}' twice.")
+    return names

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from harness.files import write_whole
 from harness.gating.compare_runs import ComparedBackend, RunComparison
 from harness.metrics import Metric, title
-from harness.path_redaction import private_texts, without_private
 from harness.reports.compare_table import EVEN, metrics_of, pairs_of, side_name, statements, verdict_word
 from harness.reports.explorer_payload import pack
 from harness.reports.jinja_env import render
@@ -20,7 +19,7 @@ from harness.reports.table_model import Grid, TableCell, TableColumn
 from harness.results import PairResult
 from harness.runs.run_log import RunLog
 from harness.text_format import count, difference, is_share, number
-from harness.text_sanitize import visible_line
+from harness.text_sanitize import private_texts, visible_line, without_private
 
 
 def write_compare(found: RunComparison, a: RunLog, b: RunLog, out: Path, *, redact: bool = False) -> Path:

@@ -10,7 +10,6 @@ from harness.data.contamination import read_findings
 from harness.data.leakage_groups import RowGroupsBuilder
 from harness.files import write_whole
 from harness.judging.answer_pairs import JUDGEMENTS, read_judgements
-from harness.path_redaction import private_texts, without_private
 from harness.reports import detail_tables, leaderboard_rows, methods_section
 from harness.reports.cost_charts import against_latency, against_price, volume
 from harness.reports.explorer_payload import ExplorerPayload, pack
@@ -33,6 +32,7 @@ from harness.reports.verdict_section import verdict_section
 from harness.results import Summary
 from harness.runs.run_log import RunLog
 from harness.summary.stored_verdict import by_rank, headline_metric
+from harness.text_sanitize import private_texts, without_private
 
 SCRIPTS = ("tables.js", "diff.js", "explorer.js")
 

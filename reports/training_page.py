@@ -9,14 +9,13 @@ from harness.adapter_group import Group, read_group
 from harness.adapter_manifest import AdapterManifest, read_manifest
 from harness.files import write_whole
 from harness.metrics import title
-from harness.path_redaction import private_texts, without_private
 from harness.reports.jinja_env import render
 from harness.reports.methods_section import Facts
 from harness.reports.svg_charts import Chart
 from harness.reports.table_model import Grid, TableCell, TableColumn
 from harness.reports.training_charts import candidates, learning_rate, lengths, losses, read_history, scores, spread
 from harness.text_format import count, money, plural, seconds
-from harness.text_sanitize import visible_line
+from harness.text_sanitize import private_texts, visible_line, without_private
 from harness.training_record import (
     SampledAnswer,
     StepAnswers,

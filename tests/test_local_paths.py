@@ -3,8 +3,8 @@
 import html
 import json
 
-from harness.path_redaction import ADDRESS, is_path, private_texts, without_private
 from harness.records import BackendIdentity
+from harness.text_sanitize import ADDRESS, is_path, private_texts, without_private
 
 
 def test_paths_are_shown_by_their_last_part_and_addresses_not_at_all() -> None:

@@ -25,7 +25,7 @@ from harness.errors import InterruptedRunError, UsageError
 from harness.execution.event_loop import run_coroutine
 from harness.files import write_json
 from harness.money.prices import MILLION
-from harness.prompting.prompt_override import prompt_of
+from harness.prompting.prompt_variants import prompt_of
 from harness.workspace import Workspace
 
 

@@ -14,8 +14,8 @@ from harness.cli.options import config_option, json_option, quiet_anyway
 from harness.cli.output import print_json
 from harness.cli.shell_completion import backends, tasks
 from harness.errors import BackendStopped, ExitCode, UnreachableError, UsageError
-from harness.name_lists import split_names
 from harness.records import BackendIdentity, Completion, Failure, Record, Request
+from harness.text_format import split_names
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -8,7 +8,7 @@ import click
 
 from harness.cli.options import json_option, quiet_option
 from harness.cli.shell_completion import runs
-from harness.name_lists import split_names
+from harness.text_format import split_names
 
 
 @click.group()

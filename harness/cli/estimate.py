@@ -14,8 +14,8 @@ from harness.cli.options import (
 )
 from harness.cli.output import print_json
 from harness.money.cost_estimate import CostEstimate
-from harness.name_lists import split_names
 from harness.run_options import RunKeywords, RunOptions
+from harness.text_format import split_names
 
 NOTES = (
     "in, out: tokens; cost: answers as long as the reference answers (rows without one: as max_tokens allows); "

@@ -9,8 +9,7 @@ from harness.cli.options import config_option, json_option, limit_option, quiet_
 from harness.cli.output import print_json
 from harness.cli.shell_completion import backends, runs
 from harness.errors import ExitCode
-from harness.name_lists import split_names
-from harness.text_format import count_noun
+from harness.text_format import count_noun, split_names
 
 if TYPE_CHECKING:
     from harness.judging.pairwise_preference import PairVerdict, Verdicts

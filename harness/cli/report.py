@@ -10,8 +10,8 @@ from harness.cli.options import json_option, quiet_option
 from harness.cli.shell_completion import runs
 from harness.errors import UsageError
 from harness.files import write_whole
-from harness.name_lists import split_names
 from harness.runs.run_log import RunLog
+from harness.text_format import split_names
 from harness.workspace import Workspace
 
 

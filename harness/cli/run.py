@@ -9,8 +9,8 @@ import click
 from harness.cli.options import config_option, json_option, quiet_option, run_options
 from harness.cli.shell_completion import runs
 from harness.errors import UsageError
-from harness.name_lists import split_names
 from harness.run_options import SESSION_OPTIONS, RunOptions
+from harness.text_format import split_names
 
 
 @click.command()

@@ -20,8 +20,7 @@ from harness.metrics import Metric
 from harness.records import BackendIdentity, Row
 from harness.results import BackendResult, Latency, Summary
 from harness.runs.run_log import RunLog
-from harness.summary.answer_hashes import NO_TEXT, Hashes
-from harness.summary.log_aggregate import tally_of
+from harness.summary.log_aggregate import NO_TEXT, Hashes, tally_of
 from harness.summary.outcomes import Array, Outcomes
 
 

@@ -13,10 +13,9 @@ from harness.metrics import ACCURACY, Metric
 from harness.results import BackendResult, ClassResult, Confusion, PairResult, ReplacementVerdict, Summary, VerdictTerms
 from harness.runs.run_log import Manifest, RunLog, read_likeness
 from harness.summary.answer_findings import answer_findings, constant_answer
-from harness.summary.answer_hashes import Hashes
 from harness.summary.contenders import Contenders, contenders
 from harness.summary.estimates import confusion_record, estimate_all, slice_estimates
-from harness.summary.log_aggregate import Tally, tally_of
+from harness.summary.log_aggregate import Hashes, Tally, tally_of
 from harness.summary.outcomes import Outcomes, RowTable
 from harness.summary.ranking import alone_detectable, better_of, letters, pair_results, ranks
 from harness.summary.replacement_verdict import VerdictPair, replacement_verdict

@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.backends.local import cpu_bfloat16
+from harness.backends.local import weight_loading
 from harness.backends.local.architecture import stored_dtype
 from harness.backends.local.base_files import find_base
-from harness.backends.local.cpu_bfloat16 import computes_bfloat16, cpu_dtype
 from harness.backends.local.decode_job import resolve_model
 from harness.backends.local.model_spec import ModelSpec
-from harness.backends.local.weight_loading import resolve_placement
+from harness.backends.local.weight_loading import computes_bfloat16, cpu_dtype, resolve_placement
 from tests.support.tiny_architectures import tiny_model
 from tests.support.tiny_llama import tokenizer
 
@@ -33,10 +32,10 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def processor(monkeypatch: pytest.MonkeyPatch, has: str | None, bfloat16_s: float) -> None:
     """A stand-in for a processor that answers yes to one question at most; a float32 product takes it 0.02 s."""
-    for name in cpu_bfloat16.QUESTIONS:
+    for name in weight_loading.QUESTIONS:
         monkeypatch.setattr(torch.cpu, name, lambda name=name: name == has, raising=False)
     seconds = {torch.bfloat16: bfloat16_s, torch.float32: 0.02}
-    monkeypatch.setattr(cpu_bfloat16, "_seconds", seconds.__getitem__)
+    monkeypatch.setattr(weight_loading, "_seconds", seconds.__getitem__)
 
 
 def saved(folder: Path, dtype: torch.dtype) -> str:
@@ -66,7 +65,7 @@ def test_a_processor_must_say_it_and_show_it(
 
 
 def test_a_torch_that_cannot_be_asked_computes_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in cpu_bfloat16.QUESTIONS:
+    for name in weight_loading.QUESTIONS:
         monkeypatch.delattr(torch.cpu, name, raising=False)
     assert cpu_dtype("bfloat16") == "float32"
 
@@ -74,7 +73,7 @@ def test_a_torch_that_cannot_be_asked_computes_in_float32(monkeypatch: pytest.Mo
 def test_products_are_timed_once_and_only_where_the_instructions_are(monkeypatch: pytest.MonkeyPatch) -> None:
     timed: list[torch.dtype] = []
     processor(monkeypatch, None, 0.01)
-    monkeypatch.setattr(cpu_bfloat16, "_seconds", lambda dtype: timed.append(dtype) or 1.0)
+    monkeypatch.setattr(weight_loading, "_seconds", lambda dtype: timed.append(dtype) or 1.0)
     assert not computes_bfloat16() and timed == []
     computes_bfloat16.cache_clear()
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
@@ -83,7 +82,7 @@ def test_products_are_timed_once_and_only_where_the_instructions_are(monkeypatch
 
 
 def test_the_fastest_product_counts() -> None:
-    assert 0 < cpu_bfloat16._seconds(torch.float32) < 60
+    assert 0 < weight_loading._seconds(torch.float32) < 60
 
 
 @pytest.mark.parametrize("stored", ["float32", "float16", None])
