@@ -20,11 +20,11 @@ from harness.records import BackendIdentity, Completion, Decode, Request, Usage
 
 if TYPE_CHECKING:
     from harness.backends.openai.connection import ServerConnection
-    from harness.backends.openai.request_executor import InFlightRequest
+    from harness.backends.openai.in_flight_request import InFlightRequest
 
 
 class OpenAIBackend:
-    """Chat completions through the official async client. See harness/api for each of its parts."""
+    """Chat completions through the official async client. harness/backends/openai has its parts."""
 
     Settings = OpenAISettings
     capabilities = Capabilities(

@@ -17,10 +17,11 @@ from harness.backends.openai.batch_jobs import BatchExecutor
 from harness.backends.openai.concurrency_window import SHARE, ConcurrencyWindow, EventLoopLag
 from harness.backends.openai.cost_guard import BudgetReservation
 from harness.backends.openai.early_check import LOOPBACK
+from harness.backends.openai.in_flight_request import InFlightRequest, ReceivedAnswer
 from harness.backends.openai.openai_settings import OpenAISettings, find_key, secrets_of, sent_values
 from harness.backends.openai.rate_limiter import RateLimiter
 from harness.backends.openai.request_body import BodyBuilder
-from harness.backends.openai.request_executor import InFlightRequest, ReceivedAnswer, RequestExecutor
+from harness.backends.openai.request_executor import RequestExecutor
 from harness.backends.openai.server_check import check_served, missing_model_message
 from harness.backends.openai.server_pool import Endpoint, ServerDiscovery, ServerPool, source_of
 from harness.backends.openai.streaming import read_stream

@@ -4,9 +4,8 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import msgspec
 import openai
@@ -24,8 +23,8 @@ from harness.backends.openai.error_classification import (
     advice,
     classify,
 )
+from harness.backends.openai.in_flight_request import InFlightRequest, ReceivedAnswer, Send
 from harness.backends.openai.openai_settings import OpenAISettings
-from harness.backends.openai.rate_limiter import Permit
 from harness.backends.openai.request_body import BodyBuilder
 from harness.backends.openai.retry_policy import retrying
 from harness.backends.openai.server_pool import Endpoint, ServerPool
@@ -37,46 +36,8 @@ FORMAT_BYTES = 16
 """What a chat format adds to each message, as bytes at four a token; the true ratio is learned."""
 
 
-@dataclass(frozen=True)
-class ReceivedAnswer:
-    """A whole answer as it came: what it says, its headers, and when its first token came (if it was streamed)."""
-
-    answer: ChatAnswer
-    headers: Mapping[str, str]
-    first_token_s: float | None = None
-
-
 class AdaptedError(Exception):
     """The server refuses a parameter, and the body has been changed: it is sent again at once."""
-
-
-class Send(Protocol):
-    """How a body is sent (whole or streamed). Raises what the client raises, or BadBodyError."""
-
-    async def __call__(self, endpoint: Endpoint, body: bytes) -> ReceivedAnswer:
-        """Send once."""
-        ...
-
-
-@dataclass
-class InFlightRequest:
-    """What is known of one request while it is being asked."""
-
-    request: Request
-    body: bytes
-    prompt_bytes: int
-    max_cost: float | None
-    started_at: float
-    endpoint: Endpoint | None = None
-    ticket: Permit | None = None
-    first_sent: float = 0.0
-    last_sent: float = 0.0
-    queue_s: float = 0.0
-    wasted_cost: float = 0.0
-    attempts: int = 0
-    learned_count: int = 0
-    failures: list[str] = field(default_factory=list)
-    failed_addresses: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -240,7 +201,7 @@ class RequestExecutor:
             return False
         self.budget_reservation.settle(call.max_cost, 0.0)
         endpoint.record_success()
-        self._note_failure(call, endpoint, "parameter refused")
+        call.record_failure(endpoint.url, "parameter refused")
         self._encode(call)
         for sentence in self.builder.learned.sentences[known:]:
             self.remark_once(f"{self.label}: {sentence} (it said: {server_message.message[:160]})")
@@ -329,7 +290,7 @@ class RequestExecutor:
             )
         return msgspec.structs.replace(
             completion_of(call.request, reply.answer, self.settings, self.builder.decode, self.clean),
-            timing=self._timing(call, service_s, reply.first_token_s),
+            timing=call.timing(service_s, reply.first_token_s),
             cost=Cost(list=cost, incurred=None if cost is None else cost + call.wasted_cost),
             attempts=call.attempts,
             prompt_hash=hashlib.sha256(call.body).hexdigest(),
@@ -369,7 +330,7 @@ class RequestExecutor:
         cost = None if self.price is None or error.usage is None else self.price.cost(error.usage)
         self.budget_reservation.settle(call.max_cost, cost, maybe_billed=cost is None)
         call.wasted_cost += cost or 0.0
-        self._note_failure(call, endpoint, "bad body")
+        call.record_failure(endpoint.url, "bad body")
         return TransientError("bad body", str(error), in_body=True)
 
     def _book_wasted(self, call: InFlightRequest, usage: Usage | None) -> None:
@@ -384,7 +345,7 @@ class RequestExecutor:
         now = time.monotonic()
         if isinstance(verdict, TransientError):
             self.budget_reservation.settle(call.max_cost, 0.0, maybe_billed=verdict.maybe_billed)
-            self._note_failure(call, endpoint, verdict.kind)
+            call.record_failure(endpoint.url, verdict.kind)
             if verdict.kind == "connection":
                 endpoint.record_failure(now)
                 if len(self.pool.endpoints) > 1 or endpoint.leaving:
@@ -400,7 +361,7 @@ class RequestExecutor:
         self.budget_reservation.settle(call.max_cost, 0.0)
         endpoint.record_success()
         if isinstance(verdict, FatalError | RowError):
-            self._note_failure(call, endpoint, verdict.kind)
+            call.record_failure(endpoint.url, verdict.kind)
             raise verdict from None
         return self._refused_row(call, endpoint, verdict)
 
@@ -411,32 +372,16 @@ class RequestExecutor:
             message = f"{self.label}: the server asks to wait {wait_s / 60:.0f} minutes; continue with --resume then."
             self.halt("rate limit", message)
 
-    def _note_failure(self, call: InFlightRequest, endpoint: Endpoint, kind: str) -> None:
-        call.failed_addresses.append(endpoint.url)
-        call.failures.append(f"{kind} after {time.perf_counter() - call.last_sent:.3f} s")
-
     def _refused_row(self, call: InFlightRequest, endpoint: Endpoint, verdict: RowAnswer) -> Completion:
         return Completion(
             id=call.request.id,
             repeat=call.request.repeat,
             finish=verdict.finish,
-            timing=self._timing(call, time.perf_counter() - call.last_sent, None),
+            timing=call.timing(time.perf_counter() - call.last_sent, None),
             cost=Cost(list=0.0, incurred=call.wasted_cost),
             attempts=call.attempts,
             prompt_hash=hashlib.sha256(call.body).hexdigest(),
             notes={**self._server_notes(call, endpoint), "server": self.clean(verdict.message)},
-        )
-
-    def _timing(self, call: InFlightRequest, service_s: float, first_token_s: float | None) -> Timing:
-        """Retry time is everything between the first and the last sending that was not waiting for one's turn."""
-        between = call.last_sent - call.first_sent
-        first_wait = call.first_sent - call.started_at
-        later_waits = max(0.0, call.queue_s - first_wait)
-        return Timing(
-            queue_s=call.queue_s,
-            service_s=service_s,
-            retry_s=max(0.0, between - later_waits) if call.attempts > 1 else 0.0,
-            first_token_s=first_token_s,
         )
 
     def _failure(self, call: InFlightRequest, kind: str, message: str) -> Completion:
