@@ -3,6 +3,7 @@
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,7 +107,7 @@ def test_findings_survive_the_disk(tmp_path: Path) -> None:
 TASK = "tests.support.fakes:Parity"
 
 
-def run(tmp_path: Path, *, learned: list[str], **options: object) -> RunLog:
+def run(tmp_path: Path, *, learned: list[str], **options: Any) -> RunLog:
     """A run of a fake that names an adapter which learned the given numbers."""
     from tests.support.fakes import Parity
 
@@ -120,7 +121,7 @@ def run(tmp_path: Path, *, learned: list[str], **options: object) -> RunLog:
     settings = Settings(backends={"tuned": table, "plain": {"kind": "tests.support.fakes:FakeBackend"}})
     return runner.run(
         TASK, ["tuned", "plain"], settings=settings, workspace=Workspace(tmp_path), out=tmp_path / "run", **options
-    )  # type: ignore[arg-type]
+    )
 
 
 def test_a_run_counts_the_rows_an_adapter_has_seen_and_shows_the_figures_without_them(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import inspect
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 import pytest
@@ -128,7 +128,8 @@ def tables(settings: dict[str, dict[str, Any]], **options: Any) -> dict[str, dic
 
 
 def test_options_reach_the_backends_whose_class_takes_them_and_no_others() -> None:
-    settings = {"own": {"kind": OWN, "place": "cluster", "pool": {"spare": 1}}, "plain": {"kind": PLAIN}}
+    own = {"kind": OWN, "place": "cluster", "pool": {"spare": 1}}
+    settings: dict[str, dict[str, Any]] = {"own": own, "plain": {"kind": PLAIN}}
     found = tables(settings, base="large", workers=4)
     assert found["own"] == {
         "kind": OWN,
@@ -172,7 +173,7 @@ def test_every_option_of_backends_is_an_option_of_a_run() -> None:
 
 def test_capabilities_of_another_type_are_refused() -> None:
     class Wrong:
-        capabilities = {"options": {}}
+        capabilities: ClassVar[dict[str, Any]] = {"options": {}}
 
     with pytest.raises(UsageError, match="backend class 'Wrong': capabilities must be a harness"):
         capabilities_of(Wrong)

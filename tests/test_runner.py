@@ -13,7 +13,8 @@ from harness.errors import ExitCode, IncompleteRunError, InterruptedRunError, Us
 from harness.execution.executor import Observer
 from harness.reports.exports import summary_of as summary
 from harness.runner import exit_code
-from harness.runs.run_log import LogWriter, RunLog
+from harness.runs.log_lines import LogWriter
+from harness.runs.run_log import RunLog
 from harness.settings import Settings
 from harness.workspace import Workspace
 from tests.support.fakes import FakeBackend
@@ -34,7 +35,7 @@ def settings(**backends: dict[str, object]) -> Settings:
 def run(tmp_path: Path, name: str = "run", **changes: Any) -> RunLog:
     backends = changes.pop("backends", {"good": {}, "bad": {"wrong_every": 3}})
     options = {"settings": settings(**backends), "workspace": Workspace(tmp_path), "out": tmp_path / name, **changes}
-    return runner.run(TASK, list(backends), **options)  # type: ignore[arg-type]
+    return runner.run(TASK, list(backends), **options)
 
 
 def resume(tmp_path: Path, name: str = "run", **backends: dict[str, object]) -> RunLog:

@@ -218,7 +218,7 @@ def test_no_answer_makes_a_form_raise_and_lenient_accepts_what_strict_accepts(
     form: AnswerForm, text: str, reference: str
 ) -> None:
     for finish in ("stop", "length"):
-        score = form.score(Completion(id="x", text=text, finish=finish), reference)  # type: ignore[arg-type]
+        score = form.score(Completion(id="x", text=text, finish=finish), reference)
         assert (score.format is None) == (score.answer is not None)
         if score.correct:
             assert score.lenient.correct

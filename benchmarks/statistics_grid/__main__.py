@@ -12,7 +12,7 @@ import harness
 
 from . import binary, graded, groups, judging, labels, ordering, system
 from .measure import Cell
-from .results import Result, write_page
+from .stored_results import Result, write_page
 
 PARTS: dict[str, Callable[[int, int], Iterator[Cell]]] = {
     "accuracy": binary.accuracy,

@@ -26,7 +26,7 @@ def meanings(kind: type[msgspec.Struct]) -> dict[str, str]:
 def explained(doc: str, names: list[str]) -> dict[str, str]:
     """Name -> meaning, for the names that a docstring explains."""
     start = _start(names)
-    found = {}
+    found: dict[str, str] = {}
     for paragraph in paragraphs(doc):
         _, *parts = start.split(paragraph)
         for joined, meaning in zip(parts[::2], parts[1::2], strict=True):

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from enum import IntEnum
 from typing import Any
 
 import msgspec
@@ -210,7 +211,7 @@ def _surface(name: str, value: Any) -> list[str]:
     lines = [f"class {name}({', '.join(base.__name__ for base in value.__bases__ if base is not object)})"]
     if issubclass(value, msgspec.Struct):
         lines += [f"{name}.{n}: {type_text(f.type)} = {_default(f).strip('`')}" for n, f in fields(value).items()]
-    elif issubclass(value, int):
+    elif issubclass(value, IntEnum):
         lines += [f"{name}.{member.name} = {int(member)}" for member in value]
     else:
         annotated = getattr(value, "__annotations__", {})

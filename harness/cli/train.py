@@ -1,6 +1,7 @@
 """`bench train`: train an adapter from rows and a recipe, or several to choose from."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +17,11 @@ from harness.cli.options import (
 from harness.cli.output import print_json
 from harness.cli.shell_completion import recipes
 from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.adapters.train_options import TrainOptions
 
 
 @click.command()
@@ -121,28 +127,32 @@ def train(
         return launch_processes(words, num_processes)
     if num_processes is not None:
         raise UsageError("--num-processes goes with --launch accelerate.")
-    console = Console(stderr=True, quiet=quiet)
+    _train_and_report(options, sweeps, seeds, Console(stderr=True, quiet=quiet), as_json)
+    return None
+
+
+def _train_and_report(
+    options: "TrainOptions", sweeps: tuple[str, ...], seeds: int, console: "Console", as_json: bool
+) -> None:
+    """Train one adapter or a group, write the training pages, and print the summary (on one process of several)."""
+    from harness.adapters import dispatch, text_summary
+    from harness.reports.training_page import write_training_report
+    from harness.workspace import Workspace
+
     workspace = Workspace.current()
     if sweeps or seeds > 1:
         done = dispatch.train_group(options, sweeps, seeds, workspace, console)
         folder, manifest, folders = done.folder, done.manifest, done.folders
-        from harness.adapters import text_summary
-
         record, text = {"group": done.group}, text_summary.ranked(done.group) + "\n"
     else:
         folder, manifest = dispatch.train(options, workspace, console)
         record, text, folders = {}, "", [folder]
     if not dispatch.prints_results():
-        return None
+        return
     for trained in folders:
-        from harness.reports import training_page
-
-        training_page.write_training_report(trained)
+        write_training_report(trained)
     report = folder / "report.html"
     if as_json:
         print_json({"path": str(folder), "manifest": manifest, "report": str(report), **record})
     else:
-        from harness.adapters import text_summary
-
-        click.echo(f"{text}report: {report}\n{text_summary.training_summary(folder, manifest, task)}")
-    return None
+        click.echo(f"{text}report: {report}\n{text_summary.training_summary(folder, manifest, options.task)}")

@@ -147,25 +147,11 @@ def evaluate_gate(
         replace(_pair(rows, c, r, metrics), candidates=chosen_from(candidate, reference, c, r)) for c, r in sides
     ]
     tests = len(pairings) * sum(terms.margin is not None for terms in settings.terms.values())
-    checks: list[CheckResult] = []
-    seen: list[Diagnostic] = []
-    lost: list[Flip] = []
-    for pairing in pairings:
-        if stopped_early(pairing):
-            found = sequential_checks(pairing, settings, tests)
-            checks += found if candidate.evaluation.order > 1 else order_1_warning(found, candidate.rows)
-        else:
-            checks += checks_of(pairing, settings, tests, _run_costs(pairing, latency_runs))
-            checks += clean_checks(pairing, settings, tests)
-            seen += diagnostics(pairing, settings.slices)
-        checks += latency_checks(pairing.backend, settings, *_probes(pairing, latency_runs))
-        lost += flips(pairing, candidate.rows)
+    checks, seen, lost = _findings_of_pairings(pairings, candidate, settings, tests, latency_runs)
     since_first = [] if first is None else _drift(candidate, first, sides, rows, settings, tests)
     checks = correct_harm(checks + since_first)
     checks = mark_unchanged(checks, pairings)
-    warnings = [line for pairing in pairings for line in unchanged_warnings(pairing, checks)]
-    warnings += [line for pairing in pairings for line in contamination_warnings(pairing)]
-    warnings += drift_warnings(checks) + warnings_of(pairings, settings)
+    warnings = _warnings(pairings, checks, settings)
     checks = resolve_drift(checks, all(same_answers(pairing) for pairing in pairings))
     checks = [sentence(check) for check in checks]
     warnings = [finding.sentence for finding in findings_of(candidate.summary, pairings)] + warnings
@@ -185,6 +171,40 @@ def evaluate_gate(
         checks_off=checks_off(pairings, settings),
     )
     return _finish(result, overall(checks))
+
+
+def _findings_of_pairings(
+    pairings: list[Pairing],
+    candidate: GateSource,
+    settings: GateSettings,
+    tests: int,
+    latency_runs: Sequence[RunLog],
+) -> tuple[list[CheckResult], list[Diagnostic], list[Flip]]:
+    """What every pairing shows: its checks, its diagnostics, and rows that went from right to wrong.
+
+    tests: non-inferiority tests over all pairings, for the correction.
+    """
+    checks: list[CheckResult] = []
+    seen: list[Diagnostic] = []
+    lost: list[Flip] = []
+    for pairing in pairings:
+        if stopped_early(pairing):
+            found = sequential_checks(pairing, settings, tests)
+            checks += found if candidate.evaluation.order > 1 else order_1_warning(found, candidate.rows)
+        else:
+            checks += checks_of(pairing, settings, tests, _run_costs(pairing, latency_runs))
+            checks += clean_checks(pairing, settings, tests)
+            seen += diagnostics(pairing, settings.slices)
+        checks += latency_checks(pairing.backend, settings, *_probes(pairing, latency_runs))
+        lost += flips(pairing, candidate.rows)
+    return checks, seen, lost
+
+
+def _warnings(pairings: list[Pairing], checks: list[CheckResult], settings: GateSettings) -> list[str]:
+    """Equal answers, contamination, drift, and margins that nobody chose."""
+    warnings = [line for pairing in pairings for line in unchanged_warnings(pairing, checks)]
+    warnings += [line for pairing in pairings for line in contamination_warnings(pairing)]
+    return warnings + drift_warnings(checks) + warnings_of(pairings, settings)
 
 
 def _drift(

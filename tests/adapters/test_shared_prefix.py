@@ -1,6 +1,7 @@
 """A prefix that the rows of a micro-batch share is computed once: loss and gradients are those of the padded batch."""
 
 import io
+import math
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,8 +84,8 @@ def loss_and_gradients(model: Any, batch: dict[str, Any]) -> tuple[float, dict[s
 def difference(one: dict[str, Tensor], two: dict[str, Tensor]) -> float:
     """The norm of the difference of two gradients, relative to the first one's."""
     assert one.keys() == two.keys() and one
-    apart = sum((one[key] - two[key]).square().sum() for key in one)
-    return float((apart / sum(value.square().sum() for value in one.values())).sqrt())
+    apart = math.fsum(float((one[key] - two[key]).square().sum()) for key in one)
+    return math.sqrt(apart / math.fsum(float(value.square().sum()) for value in one.values()))
 
 
 @pytest.mark.parametrize("name", SHARING)

@@ -15,7 +15,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from harness.adapter_manifest import WEIGHTS, find_current, learned_rows, read_manifest, weights_digest
-from harness.adapters import trainer
+from harness.adapters import distributed, trainer
 from harness.adapters.lora_training import prepare, train
 from harness.adapters.saving import committed
 from harness.adapters.train_options import LossNotFiniteError, TrainOptions
@@ -168,7 +168,7 @@ def test_after_a_resume_too_a_checkpoint_is_agreed_on_by_all_processes(
         wishes.append(flags[0])
         return list(flags)
 
-    monkeypatch.setattr(trainer.distributed, "agreed", agreed)
+    monkeypatch.setattr(distributed, "agreed", agreed)
     monkeypatch.setattr(
         trainer.Clock, "on_save", lambda self, args, state, control, **_: saved.append(state.global_step)
     )

@@ -166,7 +166,7 @@ def test_ctrl_c_while_modules_are_imported_is_a_sentence(
         def __getattr__(self, name: str) -> None:
             raise KeyboardInterrupt
 
-    monkeypatch.setitem(sys.modules, "harness.cli.main", Interrupted())  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "harness.cli.main", Interrupted())
     with pytest.raises(SystemExit) as end:
         bench_harness.main()
     assert end.value.code == ExitCode.INTERRUPTED

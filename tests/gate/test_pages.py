@@ -2,6 +2,7 @@
 
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import pytest
@@ -23,11 +24,16 @@ EVIL = [
 ]
 
 
-def _check(verdict: str = "fail", name: str = "a: accuracy against the reference", text: str = "worse") -> CheckResult:
+Verdict = Literal["pass", "fail", "inconclusive", "incomparable", "advisory"]
+
+
+def _check(
+    verdict: Verdict = "fail", name: str = "a: accuracy against the reference", text: str = "worse"
+) -> CheckResult:
     return CheckResult(
         name=name, backend="a", metric="accuracy", kind="paired", verdict=verdict, candidate=0.8, reference=0.9,
         difference=-0.1, low=-0.12, high=-0.08, margin=0.02, rows=1000, sentence=text,
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
 
 
 def _result(*checks: CheckResult, flips: tuple[Flip, ...] = (), **fields: object) -> GateResult:
@@ -68,7 +74,8 @@ def test_an_annotation_is_one_line_and_one_command(text: str) -> None:
 
 
 def test_the_verdicts_are_counted_as_junit_readers_expect() -> None:
-    checks = [_check(v) for v in ("pass", "fail", "inconclusive", "advisory", "incomparable")]
+    verdicts: tuple[Verdict, ...] = ("pass", "fail", "inconclusive", "advisory", "incomparable")
+    checks = [_check(v) for v in verdicts]
     suite = ET.fromstring(junit_xml(_result(*checks))).find("testsuite")
     assert suite is not None
     counts = [suite.get(kind) for kind in ("tests", "failures", "skipped", "errors")]

@@ -14,7 +14,7 @@ from tests.support.tiny_llama import LABELS, news_requests, tokenizer
 TOGETHER = ("court", "court market", "court team chip", "shares")
 """Labels whose tokens branch, and of which one is the beginning of another."""
 
-LONG = {"longest": 60}
+LONG: dict[str, Any] = {"longest": 60}
 """Rows that reach beyond the tiny windows of the tiny models."""
 
 

@@ -73,7 +73,12 @@ def test_a_torch_that_cannot_be_asked_computes_in_float32(monkeypatch: pytest.Mo
 def test_products_are_timed_once_and_only_where_the_instructions_are(monkeypatch: pytest.MonkeyPatch) -> None:
     timed: list[torch.dtype] = []
     processor(monkeypatch, None, 0.01)
-    monkeypatch.setattr(weight_loading, "_seconds", lambda dtype: timed.append(dtype) or 1.0)
+
+    def seconds(dtype: torch.dtype) -> float:
+        timed.append(dtype)
+        return 1.0
+
+    monkeypatch.setattr(weight_loading, "_seconds", seconds)
     assert not computes_bfloat16() and timed == []
     computes_bfloat16.cache_clear()
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)

@@ -8,7 +8,9 @@ import pytest
 from benchmarks.statistics_grid import binary, graded, labels
 from benchmarks.statistics_grid.__main__ import QUICK_RUNS, line, run_part
 from benchmarks.statistics_grid.measure import Cell, Label, Scenario, measure
-from benchmarks.statistics_grid.results import FOLDERS, PAGE, page, stored
+from benchmarks.statistics_grid.stored_results import FOLDERS, PAGE, page, stored
+from harness.metrics import ACCURACY, MACRO_F1, WEIGHTED_F1, Metric
+from harness.statistics.confusion import confusion_metric
 
 SIZE = Label("part", "figure", "shape", "n 10")
 
@@ -21,8 +23,8 @@ def test_a_cell_is_held_to_three_monte_carlo_errors() -> None:
     assert "outside" in line(Cell.of(SIZE, "false pass", 400, 0.2))
 
 
-@pytest.mark.parametrize("metric", [labels.MACRO_F1, labels.WEIGHTED_F1])
-def test_a_skewed_candidate_loses_exactly_the_margin_in_expectation(metric: labels.Metric) -> None:
+@pytest.mark.parametrize("metric", [MACRO_F1, WEIGHTED_F1])
+def test_a_skewed_candidate_loses_exactly_the_margin_in_expectation(metric: Metric) -> None:
     """The measured loss over many rows is the one that the scenario declares."""
     scenario = labels.skewed(metric, 4, 60_000, "in the rare half")
     drawn = scenario.draw(np.random.default_rng(0), scenario.margin)
@@ -31,7 +33,7 @@ def test_a_skewed_candidate_loses_exactly_the_margin_in_expectation(metric: labe
     for side in (drawn.candidate, drawn.reference):
         table = np.zeros((4, 5))
         np.add.at(table, (references, side.answers[:, 0]), 1)
-        found.append(float(labels.confusion_metric(metric, drawn.rows.labels)(table)))
+        found.append(float(confusion_metric(metric, drawn.rows.labels)(table)))
     assert found[1] - found[0] == pytest.approx(scenario.margin, abs=0.01)
     assert scenario.figure is not None and found[0] == pytest.approx(scenario.figure(scenario.margin), abs=0.01)
 
@@ -47,7 +49,7 @@ def test_graded_scores_lie_in_their_range_and_lose_what_is_said(
 
 
 LIGHT: dict[str, Callable[[], Scenario]] = {
-    "accuracy": lambda: binary.pair("accuracy", binary.ACCURACY, 500, 0.85, 0.06, 0.02),
+    "accuracy": lambda: binary.pair("accuracy", ACCURACY, 500, 0.85, 0.06, 0.02),
     "repeats": lambda: binary.repeated(100, 5, 2.0, "answers of a row vary"),
 }
 

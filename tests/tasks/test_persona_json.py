@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from harness.data.rows import DataSource
 from harness.errors import UsageError
-from harness.records import Completion
+from harness.records import Completion, Sample
 from harness.task_loading import build_request, load_rows, load_task
 from harness.tasks.persona_json import PersonaJson, canonical, read_answer
 from tests.support.shared import SHARED, needs_shared
@@ -93,7 +93,7 @@ def test_lenient_never_recovers_less_than_the_whole_objects_of_a_list(text: str)
         assert read_answer(text).recovered
 
 
-def sample() -> object:
+def sample() -> Sample:
     return load_rows(PersonaJson(), DataSource(location="embedded"))[0]
 
 
