@@ -53,6 +53,15 @@ class Adapter:
         scores = ", ".join(f"{name} {value:.3f}" for name, value in self.manifest.metrics.items())
         return f"Adapter {self.id}: {self.manifest.task} on {self.manifest.base}" + (f"; {scores}" if scores else "")
 
+    def _repr_html_(self) -> str:
+        from harness.text_sanitize import html_table
+
+        made = self.manifest
+        facts = {"task": made.task, "base": made.base, "recipe": made.recipe_name, "objective": made.objective}
+        facts |= {"steps": f"{made.steps:,}", "minutes": f"{made.duration_s / 60:.1f}"}
+        scores = {f"{name}, validation": f"{value:.3f}" for name, value in made.metrics.items()}
+        return html_table(f"Adapter {self.id} in {self.path}", [["", ""], *map(list, (facts | scores).items())])
+
 
 def run(
     task: str,

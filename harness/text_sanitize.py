@@ -4,7 +4,7 @@ import html
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -137,3 +137,14 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from _texts(inner)
+
+
+def html_table(heading: str, table: Sequence[Sequence[str]]) -> str:
+    """A heading and a table of text, its first row the header, as notebooks show them."""
+    header, *body = [[html.escape(visible_line(cell)) for cell in cells] for cells in table]
+    head = "".join(f"<th>{cell}</th>" for cell in header)
+    lines = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>" for cells in body)
+    return (
+        f"<div><p>{html.escape(visible_line(heading))}</p>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>"
+    )

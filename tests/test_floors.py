@@ -18,8 +18,6 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
                 "hardware",
                 "hashing",
                 "metrics",
-                "name_lists",
-                "path_redaction",
                 "records",
             ),
             *("registry", "results", "run_options", "settings", "text_format", "text_normalization", "text_sanitize"),

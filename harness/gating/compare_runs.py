@@ -13,6 +13,8 @@ from harness.summary.detectable_difference import detectable_of_pair
 from harness.summary.outcomes import RowTable
 from harness.summary.ranking import better_of, correct_pairs
 from harness.summary.replacement_verdict import GainBounds, fixed_bounds, not_better, verdict_of_bounds
+from harness.text_format import count_noun
+from harness.text_sanitize import html_table
 
 
 class ComparedBackend(Record, frozen=True, kw_only=True, omit_defaults=False):
@@ -40,6 +42,15 @@ class RunComparison(Record, frozen=True, kw_only=True, omit_defaults=False):
     resolves: float | None
     notes: tuple[str, ...]
     verdicts: tuple[ReplacementVerdict, ...] = ()
+
+    def _repr_html_(self) -> str:
+        table = [["a", "b", "metric", "a - b [95 %]", "verdict"]]
+        for pair in self.pairs:
+            d = pair.difference
+            bounds = "" if d.low is None or d.high is None else f" [{d.low:+.4f}, {d.high:+.4f}]"
+            value = "n/a" if d.value is None else f"{d.value:+.4f}{bounds}"
+            table.append([pair.a, pair.b, pair.metric, value, pair.verdict])
+        return html_table(f"{self.task}: {count_noun(self.rows, 'common row')}", table)
 
 
 def compare_two_runs(a: GateSource, b: GateSource, a_name: str | None, b_name: str | None) -> RunComparison:

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from harness.records import Record
 from harness.results import ReplacementVerdict
+from harness.text_sanitize import html_table
 
 SCHEMA = 2
 
@@ -162,3 +163,7 @@ class GateResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     def passed(self) -> bool:
         """Every check that counts has passed, or nothing has changed."""
         return self.verdict in ("pass", "unchanged")
+
+    def _repr_html_(self) -> str:
+        table = [["check", "verdict", "finding"], *([c.name, c.verdict, c.sentence] for c in self.checks)]
+        return html_table(self.headline or f"{self.task}: {self.verdict}", table)

@@ -1,7 +1,6 @@
 """A run as Python users see it: its summary, its answers as a table, and a display for terminals and notebooks."""
 
 from collections.abc import Iterator
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import IncompleteRunError, MissingExtraError, NotFoundError, did_you_mean
@@ -11,7 +10,7 @@ from harness.records import Key, LogLine, Row, Score
 from harness.results import BackendResult, Summary
 from harness.runs.run_log import Manifest, RunLog
 from harness.text_format import count_noun, figure_of, money
-from harness.text_sanitize import visible_line
+from harness.text_sanitize import html_table, visible_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -152,13 +151,7 @@ class Run:
         return table
 
     def _repr_html_(self) -> str:
-        header, *body = self._cells() or [["backend"]]
-        head = "".join(f"<th>{escape(name)}</th>" for name in header)
-        lines = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>" for cells in body)
-        return (
-            f"<div><p>{escape(self._heading())}</p>"
-            f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>"
-        )
+        return html_table(self._heading(), self._cells() or [["backend"]])
 
     def _heading(self) -> str:
         manifest = self.manifest

@@ -67,6 +67,7 @@ def test_gate_returns_the_verdict_and_writes_it_beside_the_run(finished: tuple[R
     assert isinstance(result, GateResult)
     assert (result.verdict, result.passed) == ("fail", False)
     assert json.loads((made.path / "gate.json").read_text())["verdict"] == "fail"
+    assert "<td>fail</td>" in result._repr_html_()
     wide = gate(made.short_id, margin={"accuracy": 0.9}, out=tmp_path / "gate.json", **options)  # type: ignore[arg-type]
     assert json.loads((tmp_path / "gate.json").read_text())["verdict"] == wide.verdict == "pass"
     with pytest.raises(NotComparableError, match="nothing to compare with"):
@@ -80,6 +81,8 @@ def test_compare_pairs_two_runs_row_by_row(finished: tuple[Run, Path], tmp_path:
     accuracy = next(pair for pair in found.pairs if pair.metric == "accuracy")
     assert (accuracy.rows, accuracy.only_a, accuracy.only_b) == (ROWS, 0, ROWS // WRONG_EVERY)
     assert (tmp_path / "page.html").read_text("utf-8").startswith("<!DOCTYPE html>")
+    html = found._repr_html_()
+    assert "<table>" in html and "<td>accuracy</td>" in html and "common rows" in html
 
 
 def test_report_writes_what_the_suffix_says(finished: tuple[Run, Path], tmp_path: Path) -> None:
@@ -101,6 +104,7 @@ def test_train_returns_the_adapter_with_its_scores(tmp_path: Path) -> None:
     assert adapter.id in repr(adapter)
     assert set(adapter.metrics) >= {"validation_accuracy"}
     assert (adapter.path / "report.html").is_file()
+    assert f"Adapter {adapter.id}" in adapter._repr_html_() and "validation" in adapter._repr_html_()
 
 
 def test_train_with_several_seeds_says_what_it_chose_from(tmp_path: Path) -> None:
