@@ -10,7 +10,7 @@ import msgspec
 
 from harness.backend import RunContext, capabilities_of
 from harness.data.contamination import Findings
-from harness.errors import ExitCode, InterruptedRunError
+from harness.errors import ExitCode, InterruptedRunError, UnreachableError
 from harness.execution.backend_setup import existing_path, make_backends, resumed_tables
 from harness.execution.embedding_similarity import compute_similarity, require_open_answers, unavailable_reason
 from harness.execution.event_loop import run_coroutine
@@ -109,7 +109,10 @@ def resume(
         remark=observer.remark,
     )
     tables = resumed_tables(plan.manifest, settings or load_settings())
-    return _execute(plan, tables, context, observer, Mirror.of_run(path))
+    try:
+        return _execute(plan, tables, context, observer, Mirror.of_run(path))
+    except UnreachableError as error:
+        raise UnreachableError(f"{error} A resumed run asks the address that it began with.") from None
 
 
 def _booked(log: RunLog, backend: str) -> float:

@@ -69,9 +69,12 @@ def llamacpp(model: Path | None = None, limit_s: float = 120) -> Iterator[Server
 
 
 @contextlib.contextmanager
-def vllm_command(line: str, limit_s: float = 600) -> Iterator[Server]:
-    """vLLM by the command of `bench adapter check --for vllm`, in float32, on one thread and on loopback."""
-    port = free_port()
+def vllm_command(line: str, limit_s: float = 600, port: int | None = None) -> Iterator[Server]:
+    """vLLM by the command of `bench adapter check --for vllm`, in float32, on one thread and on loopback.
+
+    port: None: any free one.
+    """
+    port = port or free_port()
     words = shlex.split(line)
     command = [
         str(program("vllm", words[0])), *words[1:], "--host", "127.0.0.1", "--port", str(port),

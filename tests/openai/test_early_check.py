@@ -107,3 +107,14 @@ def test_what_is_asked_through_a_proxy_of_the_environment_is_left_to_the_proxy(
         refuse_unreachable("backend 'api'", ["http://gpu1.invalid:8000/v1"])
     with pytest.raises(UnreachableError, match="Connection refused"):  # loopback is never asked through it
         refuse_unreachable("backend 'api'", [closed])
+
+
+def test_a_resumed_run_says_that_it_asks_where_it_began(tmp_path: Path) -> None:
+    with ScriptedServer(lambda call: Answer.text("{}", 503), lambda call: Answer.text('{"data": []}')) as server:
+        settings = Settings(
+            backends={"api": {"kind": "openai", "model": "m", "base_url": server.url, "max_attempts": 1}}
+        )
+        where = Workspace(tmp_path)
+        begun = runner.run("agnews", ["api"], data="embedded", limit=2, settings=settings, workspace=where)
+    with pytest.raises(UnreachableError, match=r"no server answers at .* asks the address that it began with\."):
+        runner.resume(begun.path, settings=settings, workspace=where)

@@ -129,7 +129,8 @@ def test_a_server_killed_in_the_middle_leaves_a_run_that_a_new_one_finishes(
     work: Path, line: str, smollm2: Path
 ) -> None:
     words = ("--data", "embedded", "--limit", "24", "--backends", "api", "--no-cache", "--out", "run")
-    with servers.vllm_command(line) as first:
+    port = servers.free_port()
+    with servers.vllm_command(line, port=port) as first:
         settings(work, first, api=f'model = "{smollm2}"\nmax_attempts = 2')
         asking = subprocess.Popen(
             [*BENCH, "run", "--task", "agnews", *words, "--quiet"],
@@ -141,8 +142,7 @@ def test_a_server_killed_in_the_middle_leaves_a_run_that_a_new_one_finishes(
         first.kill()
         text, _ = asking.communicate(timeout=servers_gone_s)
     assert asking.returncode == 3, text
-    with servers.vllm_command(line) as second:
-        settings(work, second, api=f'model = "{smollm2}"\nmax_attempts = 2')
+    with servers.vllm_command(line, port=port):
         bench("run", "--resume", "run", "--quiet")
     assert summary_of(work / "run").complete
 
