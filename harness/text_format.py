@@ -87,7 +87,8 @@ def money(usd: float | None) -> str:
         return UNKNOWN
     if usd == 0 or abs(usd) >= 0.095:
         return f"${usd:,.2f}"
-    return f"${usd:.2g}" if abs(usd) >= 0.0001 else f"${usd:.1e}"
+    decimals = min(12, 1 - math.floor(math.log10(abs(usd))))
+    return f"${usd:.{decimals}f}"
 
 
 def seconds(value: float | None) -> str:

@@ -28,13 +28,14 @@ from harness.reports.row_table import (
 from harness.reports.run_charts import confusion, format_errors, intervals, latency, probe_times
 from harness.reports.svg_charts import Chart, save
 from harness.reports.table_model import Grid
+from harness.reports.verdict_card import rank_warnings, verdict_card
 from harness.reports.verdict_section import verdict_section
 from harness.results import Summary
 from harness.runs.run_log import RunLog
-from harness.summary.stored_verdict import by_rank, headline_metric
+from harness.summary.stored_verdict import by_rank, headline_metric, stored_verdict
 from harness.text_sanitize import private_texts, without_private
 
-SCRIPTS = ("tables.js", "diff.js", "explorer.js")
+SCRIPTS = ("verdict.js", "tables.js", "diff.js", "explorer.js")
 
 
 def write_report(log: RunLog, out: Path, *, redact: bool = False) -> Path:
@@ -45,7 +46,7 @@ def write_report(log: RunLog, out: Path, *, redact: bool = False) -> Path:
     Raises IncompleteRunError for a run without summary.
     """
     summary = summary_of(log)
-    page = render("report.html.j2", scripts=SCRIPTS[:1] if redact else SCRIPTS, **_context(log, summary, redact))
+    page = render("report.html.j2", scripts=SCRIPTS[:2] if redact else SCRIPTS, **_context(log, summary, redact))
     if redact:
         page = without_private(page, private_texts([log.manifest, str(log.path.absolute())]))
     write_whole(out, page.encode())
@@ -69,7 +70,7 @@ def charts(log: RunLog, summary: Summary) -> list[Chart]:
 
 def _context(log: RunLog, summary: Summary, redact: bool) -> dict[str, Any]:
     identities = log.manifest.backends
-    deciding = headline_metric(summary)
+    deciding, verdict = headline_metric(summary), stored_verdict(summary)
     others = tuple(m for m in summary.metrics if m.name != deciding.name)
     book = None if redact else ReportRows.of(log, by_rank(summary))
     parts = _shareable(log) if book is None else book.parts()
@@ -77,6 +78,8 @@ def _context(log: RunLog, summary: Summary, redact: bool) -> dict[str, Any]:
     return {
         "summary": summary,
         "said": verdict_section(summary),
+        "card": None if verdict is None else verdict_card(summary, verdict, deciding),
+        "warnings": rank_warnings(verdict_section(summary).cautions, verdict),
         "leaderboard": leaderboard_rows.leaderboard(summary, identities),
         "metrics": leaderboard_rows.all_metrics(summary),
         "clean": leaderboard_rows.clean_metrics(summary),

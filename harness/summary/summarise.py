@@ -72,7 +72,7 @@ def summarise(
         findings=answers,
         resolution=resolved,
         complete=all(not r.missing and not r.errors for r in results.values()),
-        warnings=warnings_of(manifest, results, pairs, outcomes, answers)
+        warnings=warnings_of(manifest, results, pairs, outcomes, answers, metrics)
         + tuple(filter(None, [rows.copies_remark()]))
         + findings.remarks
         + (likeness.remarks if likeness is not None else ()),

@@ -4,11 +4,12 @@ import numpy as np
 
 from harness.gating.early_stopping import KIND as EARLY_STOP
 from harness.gating.gate_settings import DEFAULT_FORMAT_MARGIN, DEFAULT_MARGIN
-from harness.metrics import ACCURACY, FORMAT_ERROR_RATE
+from harness.metrics import ACCURACY, FORMAT_ERROR_RATE, Metric
 from harness.results import AnswerFinding, BackendResult, PairResult
 from harness.runs.run_log import Manifest
 from harness.statistics.rows_needed import least_rows_to_pass
 from harness.summary.outcomes import HAS_NO_FORMAT, Outcomes
+from harness.text_format import figure_of
 from harness.text_sanitize import one_line
 
 MUCH_CACHED = 0.01
@@ -22,15 +23,17 @@ def warnings_of(
     pairs: tuple[PairResult, ...],
     outcomes: dict[str, Outcomes],
     findings: tuple[AnswerFinding, ...] = (),
+    metrics: tuple[Metric, ...] = (),
 ) -> tuple[str, ...]:
     """All warnings: first what makes a verdict doubtful, last what concerns speed alone."""
     found = [text for name, result in results.items() for text in _incomplete(name, result)]
     found += [finding.sentence for finding in findings]
-    found += [text for name, result in results.items() for text in _contaminated(manifest, name, result)]
+    found += [text for name, result in results.items() for text in _contaminated(manifest, name, result, metrics)]
     found += [text for name, result in results.items() for text in _undefined(name, result, outcomes[name])]
     found += _too_few_for_a_gate(manifest, results)
     fewer = sorted({(p.a, p.b, p.rows) for p in pairs if p.rows < manifest.rows and p.metric == _headline(pairs)})
-    found += [f"{a} and {b} are compared on the {n} of {manifest.rows} rows that both answered." for a, b, n in fewer]
+    of = f"of {manifest.rows:,} rows that both answered"
+    found += [f"{a} and {b} are compared on the {n:,} {of}." for a, b, n in fewer]
     found += [text for name, result in results.items() for text in _retired(manifest, name, result)]
     found += [text for name, result in results.items() for text in _of_work(manifest, name, result)]
     return tuple(found)
@@ -71,12 +74,12 @@ def _incomplete(name: str, result: BackendResult) -> list[str]:
     if errors:
         kinds = ", ".join(f"{kind} {count}" for kind, count in result.errors.items())
         found.append(
-            f"{name}: {errors} of {result.asked} requests ended in an infrastructure error ({kinds}); "
+            f"{name}: {errors:,} of {result.asked:,} requests ended in an infrastructure error ({kinds}); "
             f"they are excluded from the rates.{_first_message(result)}"
         )
     early = result.stopped is not None and result.stopped.get("kind") == EARLY_STOP
     if result.missing and not early:
-        found.append(f"{name}: {result.missing} of {result.asked} answers are missing; continue with --resume.")
+        found.append(f"{name}: {result.missing:,} of {result.asked:,} answers are missing; continue with --resume.")
     if early:
         found.append(
             f"{name}: its number of rows was chosen by looking at the answers: its intervals are confidence sequences, "
@@ -92,23 +95,23 @@ def _of_work(manifest: Manifest, name: str, result: BackendResult) -> list[str]:
     load = result.load
     if load.cached > MUCH_CACHED * max(result.answered, 1):
         found.append(
-            f"{name}: {load.cached} of {result.answered} answers came from the cache or a recording; "
+            f"{name}: {load.cached:,} of {result.answered:,} answers came from the cache or a recording; "
             "latency and throughput are computed from the others."
         )
     if result.truncated_prompts:
         found.append(f"{name}: {result.truncated_prompts} prompts were too long and were truncated.")
     if result.cut_off_thinking:
         found.append(
-            f"{name}: {result.cut_off_thinking} of {result.answered} answers were cut off while the model was still "
-            "reasoning: their tokens were used for reasoning; raise max_tokens, or switch reasoning off."
+            f"{name}: {result.cut_off_thinking:,} of {result.answered:,} answers were cut off while the model was "
+            "still reasoning: their tokens were used for reasoning; raise max_tokens, or switch reasoning off."
         )
     if manifest.probe_rows and result.probe is None:
         found.append(f"{name}: the latency probe has no answer: its latency one request at a time is not known.")
     if result.only_reasoning:
         found.append(
-            f"{name}: {result.only_reasoning} of {result.answered} answers contain reasoning only: the model stopped "
-            "there, or the server's reasoning parser mistakes answers for reasoning; switch reasoning off (template = "
-            "{ enable_thinking = false }), or start the server without that parser."
+            f"{name}: {result.only_reasoning:,} of {result.answered:,} answers contain reasoning only: the model "
+            "stopped there, or the server's reasoning parser mistakes answers for reasoning; switch reasoning off "
+            "(template = { enable_thinking = false }), or start the server without that parser."
         )
     if load.counters.get("client_bound"):
         lag = load.counters.get("client_lag_s", 0.0)
@@ -138,20 +141,21 @@ def _retired(manifest: Manifest, name: str, result: BackendResult) -> list[str]:
     return [f"{name}: {result.model} {'was' if past else 'will be'} shut down on {retired}."]
 
 
-def _contaminated(manifest: Manifest, name: str, result: BackendResult) -> list[str]:
+def _contaminated(manifest: Manifest, name: str, result: BackendResult, metrics: tuple[Metric, ...]) -> list[str]:
     if not result.contaminated:
         return []
     return [
-        f"{name}: {result.contaminated} of {manifest.rows} evaluated rows are also in the training rows"
-        f"{_without(result)}."
+        f"{name}: {result.contaminated:,} of {manifest.rows:,} evaluated rows are also in the training rows"
+        f"{_without(result, metrics)}."
     ]
 
 
-def _without(result: BackendResult) -> str:
+def _without(result: BackendResult, metrics: tuple[Metric, ...]) -> str:
     """What the headline metric is on the other rows."""
-    for metric, figure in result.clean.items():
-        if figure.value is not None and figure.low is not None and figure.high is not None:
-            return f"; on the {figure.n} others {metric} is {figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
+    for metric in metrics:
+        figure = result.clean.get(metric.name)
+        if figure is not None and figure.value is not None and figure.low is not None and figure.high is not None:
+            return f"; on the {figure.n:,} others: {figure_of(figure, metric)}"
     return ""
 
 
@@ -162,5 +166,5 @@ def _undefined(name: str, result: BackendResult, outcomes: Outcomes) -> list[str
     for metric, values in outcomes.values.items():
         lacking = answered - int((~np.isnan(values)).sum())
         if lacking:
-            found.append(f"{name}: {metric} is not defined for {lacking} of {answered} answered rows.")
+            found.append(f"{name}: {metric} is not defined for {lacking:,} of {answered:,} answered rows.")
     return found

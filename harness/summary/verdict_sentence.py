@@ -34,7 +34,7 @@ def verdict_sentence(verdict: ReplacementVerdict, metric: Metric, label: str = "
     if v.outcome == "not shown":
         return f"{bound}; at a margin of {_margin(v, metric)} this is not shown yet{_more_rows(v)}."
     least = v.loss.low
-    though = f", though shown to be worse (by at least {_down(least, metric)})" if least and least > SMALL else ""
+    though = f", though shown to be worse (by at least {lower_bound(least, metric)})" if least and least > SMALL else ""
     return f"{bound}: within the margin of {_margin(v, metric)}{though}."
 
 
@@ -80,12 +80,12 @@ def _at_most(v: ReplacementVerdict, metric: Metric) -> str:
     most = v.loss.high
     assert most is not None
     if most < -SMALL:
-        return _compared(v, f"at least {_down(-most, metric)}", better=True)
-    return _compared(v, f"at most {_up(most, metric)}", better=False)
+        return _compared(v, f"at least {lower_bound(-most, metric)}", better=True)
+    return _compared(v, f"at most {upper_bound(most, metric)}", better=False)
 
 
 def _at_least(v: ReplacementVerdict, metric: Metric) -> str:
-    return _compared(v, f"at least {_down(v.loss.low or 0.0, metric)}", better=False)
+    return _compared(v, f"at least {lower_bound(v.loss.low or 0.0, metric)}", better=False)
 
 
 def _compared(v: ReplacementVerdict, amount: str, *, better: bool) -> str:
@@ -134,14 +134,14 @@ def _points(value: float, metric: Metric, *, exact: bool = True) -> str:
     return f"{text} point{'' if text == '1' else 's'}"
 
 
-def _up(value: float, metric: Metric) -> str:
+def upper_bound(value: float, metric: Metric) -> str:
     """An upper bound, rounded up."""
     scaled, decimals, unit = _scaled(value, metric)
     step = 10.0**decimals
     return f"{math.ceil(scaled * step - SMALL) / step:.{max(decimals, 0)}f}{unit}"
 
 
-def _down(value: float, metric: Metric) -> str:
+def lower_bound(value: float, metric: Metric) -> str:
     """A lower bound, rounded down."""
     scaled, decimals, unit = _scaled(value, metric)
     step = 10.0**decimals
