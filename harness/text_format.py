@@ -87,8 +87,9 @@ def money(usd: float | None) -> str:
         return UNKNOWN
     if usd == 0 or abs(usd) >= 0.095:
         return f"${usd:,.2f}"
-    decimals = min(12, 1 - math.floor(math.log10(abs(usd))))
-    return f"${usd:.{decimals}f}"
+    if abs(usd) >= 0.0001:
+        return f"${usd:.2g}"
+    return f"${usd:.{min(12, 1 - math.floor(math.log10(abs(usd))))}f}"
 
 
 def seconds(value: float | None) -> str:
