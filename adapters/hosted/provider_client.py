@@ -9,16 +9,14 @@ from typing import TypeVar
 import openai
 
 from harness.adapters.hosted.hosted_recipe import HostedRecipe
-from harness.backends.openai.connection import make_client
 from harness.backends.openai.error_classification import (
-    CLIENT_ERRORS,
     FatalError,
     TransientError,
-    classify,
     without_row,
 )
 from harness.backends.openai.openai_settings import OpenAISettings
 from harness.backends.openai.retry_policy import retrying
+from harness.backends.openai.sdk_client import SDK_ERRORS, classify_sdk, make_sdk_client
 from harness.errors import BenchError, IncompleteRunError, UsageError
 from harness.text_sanitize import one_line
 
@@ -45,7 +43,7 @@ class Provider:
         settings = OpenAISettings(
             model=recipe.model, base_url=recipe.url, api_key_env=recipe.api_key_env, timeout_s=CALL_S
         )
-        self.client = make_client("training", settings, recipe.url, self.key)
+        self.client = make_sdk_client("training", settings, recipe.url, self.key)
 
     async def __aenter__(self) -> "Provider":
         return self
@@ -66,10 +64,10 @@ class Provider:
                 return await once()
             except json.JSONDecodeError as error:
                 raise TransientError("bad body", f"its answer is no JSON: {error}") from None
-            except CLIENT_ERRORS as error:
+            except SDK_ERRORS as error:
                 if isinstance(error, openai.APIStatusError) and error.status_code in NOT_OFFERED:
                     raise self._refusal(FatalError("not found", _said(error)), what, error) from None
-                verdict = without_row(classify(error))
+                verdict = without_row(classify_sdk(error))
                 if isinstance(verdict, TransientError):
                     raise verdict from None
                 raise self._refusal(verdict, what, error) from None

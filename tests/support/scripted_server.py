@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 
 
 class Call(NamedTuple):
-    """One request: method, path, and the body as JSON (None: it has none)."""
+    """One request: method, path, the body as JSON (None: it has none), and the headers, names in lower case."""
 
     method: str
     path: str
     body: Any
+    headers: dict[str, str] = {}
 
     @property
     def prompt(self) -> str:
@@ -89,7 +90,8 @@ class ScriptedServer:
 
             def _serve(self) -> None:
                 raw = self.rfile.read(int(self.headers.get("content-length") or 0))
-                call = Call(self.command, self.path, json.loads(raw) if raw else None)
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                call = Call(self.command, self.path, json.loads(raw) if raw else None, headers)
                 if self.command == "GET":
                     answer = owner._models(call)
                 else:

@@ -16,7 +16,6 @@ from openai.types import Batch
 from harness.backends.openai.answer_parsing import BadBodyError, ReportedError, completion_of, decode, read_answer
 from harness.backends.openai.error_body import server_error
 from harness.backends.openai.error_classification import (
-    CLIENT_ERRORS,
     FatalError,
     RowAnswer,
     TransientError,
@@ -29,6 +28,7 @@ from harness.backends.openai.error_classification import (
 from harness.backends.openai.openai_settings import OpenAISettings
 from harness.backends.openai.request_body import BodyBuilder
 from harness.backends.openai.retry_policy import retrying
+from harness.backends.openai.sdk_client import SDK_ERRORS, classify_sdk
 from harness.errors import BackendStopped
 from harness.files import read_record, write_json
 from harness.money.budget import Budget
@@ -194,8 +194,8 @@ class BatchExecutor:
         async def once() -> T:
             try:
                 return await call()
-            except CLIENT_ERRORS as error:
-                raise without_row(classify(error)) from None
+            except SDK_ERRORS as error:
+                raise without_row(classify_sdk(error)) from None
 
         try:
             return await retrying(ATTEMPTS, DEADLINE_S, asyncio.Event())(once)

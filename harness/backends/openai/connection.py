@@ -1,24 +1,19 @@
-"""The connection of an open backend: official client, transport, servers, and a bounded concurrent map."""
+"""The connection of an open backend: its servers, how a body is sent to one, and the stream of completions."""
 
 import asyncio
 import contextlib
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from typing import TypeVar
-from urllib.parse import urlsplit
-
-import httpx2
-import openai
+from typing import TYPE_CHECKING
 
 from harness.backend import RunContext
 from harness.backends.openai.answer_parsing import read_answer
-from harness.backends.openai.batch_jobs import BatchExecutor
+from harness.backends.openai.bounded_map import bounded_map
 from harness.backends.openai.concurrency_window import SHARE, ConcurrencyWindow, EventLoopLag
 from harness.backends.openai.cost_guard import BudgetReservation
-from harness.backends.openai.early_check import LOOPBACK
+from harness.backends.openai.http_client import make_client
 from harness.backends.openai.in_flight_request import InFlightRequest, ReceivedAnswer
-from harness.backends.openai.openai_settings import OpenAISettings, find_key, secrets_of, sent_values
+from harness.backends.openai.openai_settings import OpenAISettings, find_key, secrets_of
 from harness.backends.openai.rate_limiter import RateLimiter
 from harness.backends.openai.request_body import BodyBuilder
 from harness.backends.openai.request_executor import RequestExecutor
@@ -29,119 +24,17 @@ from harness.errors import UsageError
 from harness.money.prices import Price
 from harness.records import Completion, Request
 
-Pending = TypeVar("Pending")
+if TYPE_CHECKING:
+    import openai
 
-
-async def bounded_map(
-    requests: AsyncIterator[Request],
-    admit: Callable[[Request], Awaitable[Completion | Pending | None]],
-    perform: Callable[[Pending], Awaitable[Completion | None]],
-    stopped: Callable[[], bool],
-    max_open: int,
-) -> AsyncGenerator[Completion, None]:
-    """Completions in the order in which they end.
-
-    admit: waits until a request may go and returns its call; or its completion, where it needs no asking (the
-    cache); or None, where it must not go. One request at a time is admitted, so that no more than one has been
-    pulled and not sent. perform: carries a call out, many at once. stopped: no further requests are pulled once
-    it is true; those begun end. most_open: calls begun whose completion has not been taken yet.
-    Whatever either raises comes out here, after all that was begun has been cancelled.
-    """
-    done: deque[Completion | None] = deque()
-    changed, capacity = asyncio.Event(), asyncio.Event()
-    tasks: set[asyncio.Task[None]] = set()
-    failures: list[BaseException] = []
-
-    async def one(call: Pending) -> None:
-        done.append(await perform(call))
-
-    def finished(task: asyncio.Task[None]) -> None:
-        tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            failures.append(error)
-        changed.set()
-
-    async def pull() -> None:
-        async for request in requests:
-            admitted = await admit(request)
-            if isinstance(admitted, Completion):
-                done.append(admitted)
-                changed.set()
-            elif admitted is not None:
-                task = asyncio.create_task(one(admitted))
-                tasks.add(task)
-                task.add_done_callback(finished)
-            while len(done) + len(tasks) >= max_open and not stopped():
-                capacity.clear()
-                await capacity.wait()
-            if stopped():
-                return
-
-    puller = asyncio.create_task(pull())
-    puller.add_done_callback(lambda _: changed.set())
-    try:
-        while True:
-            while done:
-                completion = done.popleft()
-                if completion is not None:
-                    yield completion
-            capacity.set()
-            if failures:
-                raise failures[0]
-            if puller.done() and not tasks and not done:
-                puller.result()
-                return
-            changed.clear()
-            await changed.wait()
-    finally:
-        for task in (puller, *tasks):
-            task.cancel()
-        await asyncio.gather(puller, *tasks, return_exceptions=True)
-
+    from harness.backends.openai.batch_jobs import BatchExecutor
 
 PATH = "/chat/completions"
-MOST_CONNECTIONS = 10_000
-KEEP_ALIVE_S = 60.0
-
-
-def make_client(name: str, settings: OpenAISettings, url: str, key: str | None) -> openai.AsyncOpenAI:
-    """A client for one server: no retries of its own, no redirects (they could carry keys elsewhere)."""
-    sent = sent_values(name, settings, key)
-    headers = dict(sent.headers)
-    if settings.base_url_dns:
-        headers.setdefault("Host", urlsplit(settings.urls[0]).netloc)  # the URL holds an address
-    local = urlsplit(url).hostname in LOOPBACK
-    http_client = openai.DefaultAioHttpClient(
-        limits=httpx2.Limits(max_connections=MOST_CONNECTIONS, keepalive_expiry=KEEP_ALIVE_S),
-        follow_redirects=False,
-        proxy=sent.proxy,
-        trust_env=not local,
-    )
-    if settings.azure is not None:
-        return openai.AsyncAzureOpenAI(
-            azure_endpoint=url,
-            azure_deployment=settings.azure.deployment,
-            api_version=settings.azure.api_version,
-            api_key=sent.bearer,
-            max_retries=0,
-            timeout=settings.timeout_s,
-            default_headers=headers,
-            http_client=http_client,
-        )
-    return openai.AsyncOpenAI(
-        base_url=url,
-        api_key=sent.bearer,
-        max_retries=0,
-        timeout=settings.timeout_s,
-        default_headers=headers,
-        http_client=http_client,
-    )
 
 
 async def send_whole(endpoint: Endpoint, body: bytes) -> ReceivedAnswer:
-    """Send a body and read the answer from its bytes (the client's own answer objects cost as much as the call)."""
-    response = await endpoint.client.post(PATH, content=body, cast_to=httpx2.Response)
+    """Send a body and read the whole answer."""
+    response = await endpoint.client.post(PATH, body)
     return ReceivedAnswer(read_answer(response.content), response.headers)
 
 
@@ -149,15 +42,9 @@ async def send_streamed(endpoint: Endpoint, body: bytes) -> ReceivedAnswer:
     """Send a body whose answer is streamed; its first piece gives the first-token time. A server that does not stream
     answers whole, without one."""
     started = time.perf_counter()
-    stream = await endpoint.client.post(
-        PATH, content=body, cast_to=object, stream=True, stream_cls=openai.AsyncStream[object]
-    )
-    response = stream.response  # its bytes are read here: the client's own events raise on shapes that it does not know
-    try:
-        answer, first = await read_stream(response.aiter_bytes(), started)
-    finally:
-        await response.aclose()
-    return ReceivedAnswer(answer, response.headers, first)
+    async with endpoint.client.stream(PATH, body) as (pieces, headers):
+        answer, first = await read_stream(pieces, started)
+    return ReceivedAnswer(answer, headers, first)
 
 
 OPEN_ROWS = 16
@@ -179,6 +66,7 @@ class ServerConnection:
             source_of(settings), self.pool, self._endpoint, self._rejection, context.remark
         )
         self._lag = EventLoopLag()
+        self._sdk_client: openai.AsyncOpenAI | None = None
         self.executor = RequestExecutor(
             f"backend '{name}'",
             settings,
@@ -230,7 +118,7 @@ class ServerConnection:
         admit: Callable[[Request], Awaitable[Completion | InFlightRequest | None]],
         perform: Callable[[InFlightRequest], Awaitable[Completion | None]],
     ) -> AsyncGenerator[Completion, None]:
-        """Answers one by one as the limits allow, while servers join and leave; see `flow`."""
+        """Answers one by one as the limits allow, while servers join and leave; see `bounded_map`."""
         self._lag.start()
         if self.settings.fleet:
             self._discovery.start(self.settings.reread_s)
@@ -245,15 +133,20 @@ class ServerConnection:
             self._lag.stop()
             await self._discovery.stop()
 
-    def batch_executor(self, price: Price | None) -> BatchExecutor:
+    def batch_executor(self, price: Price | None) -> "BatchExecutor":
         """The same server's Batch API; `price` is that of a batch."""
+        from harness.backends.openai.batch_jobs import BatchExecutor  # the official client: a second of imports
+        from harness.backends.openai.sdk_client import make_sdk_client
+
+        if self._sdk_client is None:
+            self._sdk_client = make_sdk_client(self.name, self.settings, self.pool.endpoints[0].url, self._key)
         return BatchExecutor(
             self.executor.label,
             self.settings,
             self.executor.builder,
             price,
             self.context.budget,
-            self.pool.endpoints[0].client,
+            self._sdk_client,
             self.executor.clean,
             lambda done, total: self.context.progress(self.name, done, total),
         )
@@ -281,3 +174,5 @@ class ServerConnection:
     async def aclose(self) -> None:
         """Close all connections."""
         await self.pool.aclose()
+        if self._sdk_client is not None:
+            await self._sdk_client.close()

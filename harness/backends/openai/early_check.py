@@ -1,4 +1,4 @@
-"""What is refused before the API client is imported: models that were shut down, servers that accept no connection."""
+"""What is refused before the HTTP client is imported: models that were shut down, servers that accept no connection."""
 
 import os
 import socket

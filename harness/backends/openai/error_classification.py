@@ -8,12 +8,11 @@ from importlib import resources
 from typing import Literal
 
 import aiohttp
-import httpx2
 import msgspec
-import openai
 
 from harness.backends.openai.answer_parsing import ReportedError, decode
 from harness.backends.openai.error_body import ServerError, server_error
+from harness.backends.openai.http_client import StatusError
 from harness.backends.openai.rate_limiter import parse_duration, retry_after
 from harness.records import Finish, Record
 
@@ -86,8 +85,6 @@ ROW: dict[str, Finish] = {
     "content_filter": "content_filter",
     "context_too_long": "context_too_long",
 }
-CLIENT_ERRORS = (openai.OpenAIError, httpx2.HTTPError, aiohttp.ClientError, TimeoutError)
-"""What a call through the client may raise."""
 INVALID = "invalid request"
 """The kind of a refusal without an entry in the table."""
 IN_BODY = 0
@@ -163,24 +160,16 @@ def _squeezed(code: str) -> str:
 
 def classify(error: Exception) -> Verdict:
     """The meaning of whatever a call raised. Unknown exceptions are raised again: they are bugs in Bench."""
-    connection_lost = _lost_line(error)
-    if connection_lost is not None:
-        never_sent = isinstance(connection_lost, aiohttp.ClientConnectorError)
-        return TransientError(
-            "connection", f"{connection_lost}" or type(connection_lost).__name__, maybe_billed=not never_sent
-        )
-    if isinstance(error, TimeoutError | openai.APITimeoutError | httpx2.TimeoutException):
+    if isinstance(error, TimeoutError):  # some of aiohttp's connection errors are time-outs too
         return TransientError("timeout", "no whole answer within timeout_s", maybe_billed=True)
-    if isinstance(error, openai.APIStatusError):
-        return of_status(error.status_code, error.response.content, error.response.headers)
+    if isinstance(error, StatusError):
+        return of_status(error.status, error.content, error.headers)
     if isinstance(error, ReportedError):
         return of_error(error.error.status or IN_BODY, error.error, {}, prefix="the server reports an error: ")
-    if isinstance(error, openai.APIConnectionError | httpx2.RequestError):
-        return TransientError("connection", str(error.__cause__ or error) or type(error).__name__, maybe_billed=True)
-    if isinstance(error, aiohttp.ClientError):  # no HTTP at all, or a body that is not as long or packed as it says
-        return TransientError("connection", " ".join(str(error).split())[:300], maybe_billed=True)
-    if isinstance(error, openai.OpenAIError):  # what the client makes of a body that it cannot read
-        return TransientError("bad body", KEY_LIKE.sub("[key]", str(error))[:300], maybe_billed=True, in_body=True)
+    if isinstance(error, aiohttp.ClientError):  # the connection, no HTTP at all, a body of another length than it says
+        never_sent = isinstance(error, aiohttp.ClientConnectorError)
+        message = " ".join(str(error).split())[:300] or type(error).__name__
+        return TransientError("connection", message, maybe_billed=not never_sent)
     raise error
 
 
@@ -189,18 +178,6 @@ def without_row(verdict: Verdict) -> TransientError | FatalError:
     if isinstance(verdict, RowAnswer | RowError):
         return FatalError(INVALID, verdict.message if isinstance(verdict, RowAnswer) else str(verdict))
     return verdict
-
-
-def _lost_line(error: BaseException) -> BaseException | None:
-    """The transport's own error where the connection broke or was never established (it reports some of them as
-    time-outs).
-    """
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, aiohttp.ClientConnectionError) and not isinstance(seen, TimeoutError):
-            return seen
-        seen = seen.__cause__
-    return None
 
 
 def of_status(status: int, body: bytes, headers: Mapping[str, str]) -> Verdict:

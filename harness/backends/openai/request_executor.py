@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
-import openai
 
 from harness.backends.openai.answer_parsing import BadBodyError, ChatAnswer, ReportedError, completion_of, decode
 from harness.backends.openai.cost_guard import ORDINARY_TIERS, BudgetReservation, list_cost
@@ -23,6 +22,7 @@ from harness.backends.openai.error_classification import (
     advice,
     classify,
 )
+from harness.backends.openai.http_client import StatusError
 from harness.backends.openai.in_flight_request import InFlightRequest, ReceivedAnswer, Send
 from harness.backends.openai.openai_settings import OpenAISettings
 from harness.backends.openai.request_body import BodyBuilder
@@ -190,9 +190,9 @@ class RequestExecutor:
 
     def _adapted(self, call: InFlightRequest, endpoint: Endpoint, error: Exception) -> bool:
         """Whether a refusal named a parameter that can be left out, renamed or changed (the body is then a new one)."""
-        if not isinstance(error, openai.APIStatusError) or error.status_code not in (400, 404, 415, 422, 501):
+        if not isinstance(error, StatusError) or error.status not in (400, 404, 415, 422, 501):
             return False
-        server_message = server_error(decode(error.response.content))
+        server_message = server_error(decode(error.content))
         known = len(self.builder.learned.sentences)
         if server_message is None or not self.builder.learned.learn(decode(call.body), server_message):
             return False

@@ -1,12 +1,11 @@
 """Whether a server is reachable and serves the model, checked before anything is sent."""
 
 import aiohttp
-import httpx2
 import msgspec
-import openai
 
 from harness.backends.openai.answer_parsing import first_words
 from harness.backends.openai.early_check import LOOK_S, no_server, retired, words_of
+from harness.backends.openai.http_client import HttpClient, StatusError
 from harness.errors import UnreachableError
 from harness.money.prices import today
 
@@ -25,35 +24,33 @@ class _Models(msgspec.Struct):
     data: list[ServedModel]
 
 
-async def served_models(label: str, url: str, client: openai.AsyncOpenAI, *, strict: bool = True) -> list[ServedModel]:
+async def served_models(label: str, url: str, client: HttpClient, *, strict: bool = True) -> list[ServedModel]:
     """The models that a server lists; none where it lists none, is slow to, or wants a key first.
 
     strict: raises UnreachableError, with the address and the cause, where nothing can be reached there, or where what
     answers is no such server (with the address of the one beside it, if there is one).
     """
     try:
-        answer = await client.get("/models", cast_to=httpx2.Response, options={"timeout": LOOK_S})
+        answer = await client.get("/models", LOOK_S)
         body = answer.content
         return msgspec.json.decode(body, type=_Models).data
-    except (openai.APIConnectionError, httpx2.HTTPError, aiohttp.ClientError) as error:
+    except (aiohttp.ClientError, TimeoutError) as error:
         cause = unreachable(error)
         if strict and cause is not None:
             raise no_server(label, url, cause) from None
         return []
     except (msgspec.MsgspecError, UnicodeDecodeError):
         answer_excerpt = first_words(body)
-    except openai.APIStatusError as error:
-        if error.status_code not in NO_SUCH_PATH:
+    except StatusError as error:
+        if error.status not in NO_SUCH_PATH:
             return []
-        answer_excerpt = f"HTTP {error.status_code}: {first_words(error.response.content)}"
-    except openai.OpenAIError:
-        return []
+        answer_excerpt = f"HTTP {error.status}: {first_words(error.content)}"
     if strict:
         await _refuse_foreign(label, url, client, answer_excerpt)
     return []
 
 
-async def _refuse_foreign(label: str, url: str, client: openai.AsyncOpenAI, answer_excerpt: str) -> None:
+async def _refuse_foreign(label: str, url: str, client: HttpClient, answer_excerpt: str) -> None:
     """Raises UnreachableError where chats are not answered at this address either. Some real servers list no models."""
     if url.endswith(CHAT):
         right = url.removesuffix(CHAT)
@@ -63,12 +60,12 @@ async def _refuse_foreign(label: str, url: str, client: openai.AsyncOpenAI, answ
             f'{label}: {url} is no API ({answer_excerpt}), {url}/v1 is one: write base_url = "{url}/v1".'
         )
     try:
-        answer = await client.post(CHAT, body={}, cast_to=httpx2.Response, options={"timeout": LOOK_S})
-    except openai.APIStatusError as error:
-        if error.status_code not in NO_SUCH_PATH:  # it knows the path and misses the body: a server after all
+        answer = await client.post(CHAT, b"{}", LOOK_S)
+    except StatusError as error:
+        if error.status not in NO_SUCH_PATH:  # it knows the path and misses the body: a server after all
             return
-        answer_excerpt = f"HTTP {error.status_code}: {first_words(error.response.content)}"
-    except (openai.OpenAIError, httpx2.HTTPError, aiohttp.ClientError):
+        answer_excerpt = f"HTTP {error.status}: {first_words(error.content)}"
+    except (aiohttp.ClientError, TimeoutError):
         return
     else:
         if answer.content.lstrip()[:1] == b"{" and b"ndpoint" not in answer.content:
@@ -80,33 +77,26 @@ async def _refuse_foreign(label: str, url: str, client: openai.AsyncOpenAI, answ
     )
 
 
-async def _lists_models(url: str, client: openai.AsyncOpenAI) -> bool:
+async def _lists_models(url: str, client: HttpClient) -> bool:
     try:
-        answer = await client.get(url, cast_to=httpx2.Response, options={"timeout": LOOK_S})
+        answer = await client.get(url, LOOK_S)
         return bool(msgspec.json.decode(answer.content, type=_Models).data)
-    except (openai.OpenAIError, httpx2.HTTPError, aiohttp.ClientError, msgspec.MsgspecError, UnicodeDecodeError):
+    except (StatusError, aiohttp.ClientError, TimeoutError, msgspec.MsgspecError, UnicodeDecodeError):
         return False
 
 
-def unreachable(error: BaseException) -> str | None:
+def unreachable(error: aiohttp.ClientError | TimeoutError) -> str | None:
     """Why no connection was established; None where one was and only the answer took too long."""
-    chain: list[BaseException] = []
-    seen: BaseException | None = error
-    while seen is not None and seen not in chain:
-        chain.append(seen)
-        seen = seen.__cause__ or seen.__context__
-    for cause in chain:  # the transport reports refused lines as time-outs: the innermost error knows better
-        if isinstance(cause, aiohttp.ClientConnectorError):
-            return words_of(cause.os_error)
-    if any(isinstance(cause, aiohttp.ConnectionTimeoutError | httpx2.ConnectTimeout) for cause in chain):
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return words_of(error.os_error)
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
         return f"no connection within {LOOK_S:g} s"
-    if any(isinstance(cause, TimeoutError | openai.APITimeoutError | httpx2.TimeoutException) for cause in chain):
+    if isinstance(error, TimeoutError):
         return None
-    answer_excerpt = next((str(cause) for cause in chain if isinstance(cause, aiohttp.ClientError)), str(error))
-    return " ".join(answer_excerpt.split())[:160] or type(error).__name__
+    return " ".join(str(error).split())[:160] or type(error).__name__
 
 
-async def check_served(name: str, model: str, url: str, client: openai.AsyncOpenAI) -> str | None:
+async def check_served(name: str, model: str, url: str, client: HttpClient) -> str | None:
     """The shut-down date that the server itself gives for a model (`/v1/models`), where it gives one.
 
     Raises UsageError where that day has come, where nothing can be reached at the address, or where what answers there
@@ -124,7 +114,7 @@ def server_label(name: str) -> str:
     return f"backend '{name}'"
 
 
-async def missing_model_message(url: str, model: str, client: openai.AsyncOpenAI) -> str | None:
+async def missing_model_message(url: str, model: str, client: HttpClient) -> str | None:
     """What a server of a fleet serves instead of the model; None where it has it, or does not say."""
     served = await served_models("", url, client, strict=False)
     names = {model, model.rpartition(":")[0]}  # SGLang asks an adapter as BASE:ADAPTER and lists both for themselves

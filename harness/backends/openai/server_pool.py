@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit, urlunsplit
 
-import openai
-
 from harness.backends.openai.concurrency_window import ConcurrencyWindow
+from harness.backends.openai.http_client import HttpClient
 from harness.backends.openai.openai_settings import OpenAISettings, check_url
 from harness.backends.openai.rate_limiter import RateLimiter
 from harness.errors import UsageError
@@ -24,7 +23,7 @@ FIRST_REST_S, LONGEST_REST_S = 0.1, 30.0
 class Endpoint:
     """One server."""
 
-    def __init__(self, url: str, client: openai.AsyncOpenAI, pacer: RateLimiter, window: ConcurrencyWindow) -> None:
+    def __init__(self, url: str, client: HttpClient, pacer: RateLimiter, window: ConcurrencyWindow) -> None:
         self.url = url
         self.client = client
         self.rate_limiter = pacer
