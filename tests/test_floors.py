@@ -34,7 +34,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("summary and gate", ("gating", "summary")),
     ("backends", ("backend", "backends")),
-    ("execution", ("execution", "judging", "runner", "synthetic_data")),
+    ("execution", ("execution", "judging", "parity", "runner", "synthetic_data")),
     ("tasks, adapters, reports", ("adapters", "reports", "tasks")),
     ("entry points", ("__main__", "api", "cli", "pytest_plugin")),
 )

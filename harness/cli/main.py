@@ -65,6 +65,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "gate": ("harness.cli.gate:gate", "Decide by exit code whether the candidate may ship."),
     "baseline": ("harness.cli.baseline:baseline", "Accept a run as the baseline of later ones."),
     "power": ("harness.cli.power:power", "Plan sample sizes; show what the present rows can detect."),
+    "parity": ("harness.cli.parity:parity", "Show whether a served copy answers as the model did."),
     "adapter": ("harness.cli.adapter:adapter", "Show, check, report, merge, push or remove trained adapters."),
     "judge": ("harness.cli.judge:judge", "Compare answers pairwise with a judge model, in both orders."),
     "data": ("harness.cli.data:data", "Inspect, split and generate rows."),

@@ -1,0 +1,1 @@
+"""Whether a deployed copy of a model answers as the model did: `bench parity`."""

@@ -1,0 +1,370 @@
+"""`bench parity`: ask a reference and a served copy the same rows, one after the other, and look for what differs."""
+
+import secrets
+import tempfile
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness import runner
+from harness.adapter_manifest import AdapterManifest, find_adapter, read_manifest, weights_digest
+from harness.backend import RunContext, RunRequirements
+from harness.data.rows import EMBEDDED
+from harness.errors import BackendStopped, BenchError, NotFoundError, UsageError, did_you_mean
+from harness.execution.backend_setup import make_backends
+from harness.execution.event_loop import run_coroutine
+from harness.execution.executor import Observer
+from harness.execution.preflight import check_servers
+from harness.files import write_json
+from harness.hashing import digest
+from harness.money.budget import Budget
+from harness.parity.answer_faults import context_finding, end_token_finding, sampling_finding
+from harness.parity.answered_rows import AnsweredRow, AnsweredRows, join
+from harness.parity.evaluate import Evidence, OnInconclusive, evaluate_parity
+from harness.parity.parity_result import LogProbDrift, ParityResult
+from harness.parity.prompt_lengths import prompt_finding, prompt_lengths, usual_mistakes
+from harness.parity.server_facts import ServedModelFacts, ask_models
+from harness.parity.weight_faults import Explanation, rows_to_ask, weight_finding
+from harness.records import BackendIdentity, Completion, Request
+from harness.runs.run_log import RunLog
+from harness.settings import Settings
+from harness.timestamps import utc_now
+from harness.workspace import Workspace
+
+ADAPTER = "adapter"
+"""The name of the reference where an adapter is named, not a backend."""
+
+RESULT = "parity.json"
+
+AGAIN = 16
+"""Rows that the served copy is sent again, each REPEATS times."""
+REPEATS = 3
+
+DRIFT_ROWS = 50
+"""Rows whose label's log-probability is compared."""
+
+LEAST_ROWS = 10
+
+
+@dataclass(frozen=True)
+class ParityOptions:
+    """What is compared: the served backend's name, rows, margin (as a share), and the options of both runs.
+
+    task: as in `bench run`; None: the adapter's own. data: rows; None: the adapter's own. probe_rows: rows of the
+    latency probe. max_cost: USD of the served copy's answers.
+    """
+
+    served: str
+    task: str | None = None
+    data: str | None = None
+    rows: int = 500
+    seed: int = 0
+    margin: float = 0.01
+    on_inconclusive: OnInconclusive = "warn"
+    probe_rows: int = 5
+    max_cost: float | None = None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The reference: its backend's name and table, its adapter where it is one, and the settings that know it."""
+
+    name: str
+    table: dict[str, Any]
+    manifest: AdapterManifest | None
+    folder: Path | None
+    settings: Settings
+
+
+def run_parity(
+    word: str, options: ParityOptions, *, settings: Settings, workspace: Workspace, observer: Observer | None = None
+) -> tuple[ParityResult, Path]:
+    """The verdict, and the served copy's run directory, in which `parity.json` lies.
+
+    word: an adapter (id or folder), or the name of any backend. The answers of a local reference are kept, and used
+    again for the same rows. Raises UsageError, IncompleteRunError and NotComparableError.
+    """
+    observer = observer or Observer()
+    reference = find_reference(word, settings, workspace)
+    if options.served == reference.name:
+        raise UsageError(f"'{word}' would be compared with itself: name another --served.")
+    if not 0 < options.margin < 1:
+        raise UsageError(f"--margin {100 * options.margin:g}: the margin lies between 0 and 100 points.")
+    if options.rows < LEAST_ROWS:
+        raise UsageError(f"--rows {options.rows}: a verdict takes {LEAST_ROWS} rows at least.")
+    task = options.task or (reference.manifest.task_spec if reference.manifest else None)
+    if task is None:
+        raise UsageError("name the task whose rows are asked: --task TASK.")
+    reference.settings.backend(options.served)  # raises with the nearest name
+    context = RunContext(workspace, budget=Budget(ceiling=options.max_cost), use_cache=False, config=settings.path)
+    tables = {options.served: dict(reference.settings.backend(options.served))}
+    check_servers(make_backends(tables, "", context).values())
+    run = _Run(task, options, reference, workspace, observer)
+    served = run.ask_served()
+    known = run.ask_reference(served)
+    result = run.compare(known, served)
+    write_json(served.path / RESULT, result)
+    return result, served.path
+
+
+def find_reference(word: str, settings: Settings, workspace: Workspace) -> Reference:
+    """A backend of this name, else an adapter. Raises UsageError with the nearest names."""
+    plain = without_verdict(settings)
+    if word in settings.backends:
+        table = dict(settings.backends[word])
+        folder = _adapter_of(table, workspace)
+        return Reference(word, table, None if folder is None else read_manifest(folder), folder, plain)
+    try:
+        folder = find_adapter(workspace, word)
+    except UsageError as error:
+        if Path(word).exists():
+            raise
+        raise NotFoundError(f"{error} Nor is it a backend{did_you_mean(word, settings.backends)}.") from None
+    manifest = read_manifest(folder)
+    if manifest.model is not None:
+        raise UsageError(f"adapter {manifest.id} is hosted by its provider: name its backend as the reference.")
+    kind = "sklearn" if manifest.objective == "tfidf" else "local"
+    table = {"kind": kind, "adapter": str(folder.resolve())}
+    name = ADAPTER if ADAPTER not in settings.backends else f"{ADAPTER}-{manifest.id}"
+    known = Settings(backends={**settings.backends, name: table}, path=settings.path)
+    return Reference(name, table, manifest, folder, known)
+
+
+def without_verdict(settings: Settings) -> Settings:
+    """The backends alone: neither `[gate]` nor `[verdict]` concern these runs."""
+    return Settings(backends=settings.backends, path=settings.path)
+
+
+def _adapter_of(table: Mapping[str, Any], workspace: Workspace) -> Path | None:
+    """The folder of a local backend's adapter; None for none, and for one that is found by task ("auto")."""
+    word = table.get("adapter")
+    if table.get("kind") != "local" or not word or word == "auto":
+        return None
+    return find_adapter(workspace, str(word))
+
+
+class _Run:
+    """The two runs and the questions after them."""
+
+    def __init__(
+        self, task: str, options: ParityOptions, reference: Reference, workspace: Workspace, observer: Observer
+    ) -> None:
+        self.task, self.options, self.reference = task, options, reference
+        self.workspace, self.observer = workspace, observer
+        self.folder = workspace.root / "parity"
+
+    @property
+    def _data(self) -> str | None:
+        if self.options.data is not None or self.reference.manifest is None:
+            return self.options.data
+        manifest = self.reference.manifest
+        source = manifest.places.get("data") or manifest.data.get("source")
+        usable = isinstance(source, str) and (source == EMBEDDED or Path(source).exists())
+        return str(source) if usable else None
+
+    def _ask(self, name: str, out: Path, max_cost: float | None = None) -> RunLog:
+        return runner.run(
+            self.task,
+            [name],
+            settings=self.reference.settings,
+            workspace=self.workspace,
+            observer=self.observer,
+            data=self._data,
+            limit=self.options.rows,
+            seed=self.options.seed,
+            probe_rows=self.options.probe_rows,
+            max_cost=max_cost,
+            use_cache=False,
+            out=out,
+        )
+
+    def ask_served(self) -> RunLog:
+        """The served copy's run, a new one."""
+        name = f"{self.options.served}-{utc_now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        return self._ask(self.options.served, self.folder / name, self.options.max_cost)
+
+    def ask_reference(self, served: RunLog) -> RunLog:
+        """The reference's run; a local one of the same rows and weights is used again, or finished."""
+        manifest, table = served.manifest, self.reference.table
+        asked = [manifest.task_spec, manifest.parser, manifest.request_hash, manifest.data.get("fingerprint")]
+        folder = self.reference.folder
+        weights = None if folder is None else [weights_digest(folder), self.reference.manifest]
+        key = digest([*asked, table, msgspec.to_builtins(weights), self.options.probe_rows])[:12]
+        path = self.folder / f"{self.reference.name}-{key}"
+        local = table.get("kind") == "local" and table.get("adapter") != "auto"
+        if not local:
+            path = path.with_name(f"{path.name}-{secrets.token_hex(2)}")
+        if (path / "summary.json").is_file():
+            self.observer.status(f"{self.reference.name}: the answers of {path.name} are used again")
+            return RunLog.open(path)
+        if (path / "manifest.json").is_file():
+            return runner.resume(
+                path, settings=self.reference.settings, workspace=self.workspace, observer=self.observer
+            )
+        return self._ask(self.reference.name, path)
+
+    def compare(self, reference: RunLog, served: RunLog) -> ParityResult:
+        """Join the answers, look for faults, and judge."""
+        mine, theirs = (reference, self.reference.name), (served, self.options.served)
+        rows = join(mine, theirs)
+        evidence = Evidence()
+        evidence.add(context_finding(rows))
+        renderer_notes = self._compare_prompts(rows, evidence, reference.manifest.backends[self.reference.name])
+        evidence.notes += renderer_notes
+        changed = any(not one.texts_equal for one in rows.rows)
+        if changed:
+            evidence.add(end_token_finding(rows))
+            if not evidence.faulty:
+                evidence.add(self._ask_again(rows, served))
+        if not evidence.faulty:
+            self._look_at_weights(rows, evidence, reference, served, changed)
+        return evaluate_parity(
+            rows, mine, theirs, evidence, margin=self.options.margin, on_inconclusive=self.options.on_inconclusive
+        )
+
+    def _base_of(self, identity: BackendIdentity) -> str | None:
+        return identity.model if identity.kind == "local" else None
+
+    def _compare_prompts(self, rows: AnsweredRows, evidence: Evidence, identity: BackendIdentity) -> list[str]:
+        """Token counts of both sides, and the mistake that the served ones show."""
+        expected = [one.reference.usage.prompt_tokens for one in rows.rows]
+        counted = [one.served.usage.prompt_tokens for one in rows.rows]
+        if not any(counted):
+            return ["the served copy reports no token counts: the rendering of prompts could not be compared."]
+        if identity.decode == "head":
+            return []
+        renderings: dict[str, list[int]] = {}
+        base = self._base_of(identity)
+        if base is not None:
+            from harness.backends.local.base_files import find_base
+            from harness.backends.local.weight_loading import load_tokenizer
+            from harness.prompting.chat_rendering import Renderer
+
+            renderer = Renderer(load_tokenizer(find_base(base)), identity.settings.get("template"))
+            evidence.split = lambda text: [renderer.decode([token]) for token in renderer.encode_answer(text)]
+            if expected != counted:
+                renderings = usual_mistakes(renderer, [one.row.request for one in rows.rows])
+        found = prompt_lengths(expected, counted, renderings)
+        evidence.prompts = found
+        if found is not None and base is not None:  # two servers may count by different tokenizers
+            evidence.add(prompt_finding(expected, counted, found))
+        return []
+
+    def _ask_again(self, rows: AnsweredRows, served: RunLog) -> Any:
+        """Send some rows again: those that differ first."""
+        ordered = sorted(rows.rows, key=lambda one: one.texts_equal)[:AGAIN]
+        requests = [
+            msgspec.structs.replace(one.row.request, repeat=repeat) for repeat in range(REPEATS) for one in ordered
+        ]
+        context = self._context()
+        tables = {self.options.served: served.manifest.backend_settings[self.options.served]}
+        answers = run_coroutine(_answers(tables, served.manifest.task, context, requests))
+        return sampling_finding([*answers, *(one.served for one in ordered)])
+
+    def _context(self) -> RunContext:
+        return RunContext(
+            self.workspace,
+            budget=Budget(ceiling=self.options.max_cost),
+            use_cache=False,
+            config=self.reference.settings.path,
+        )
+
+    def _look_at_weights(
+        self, rows: AnsweredRows, evidence: Evidence, reference: RunLog, served: RunLog, changed: bool
+    ) -> None:
+        """Simulate faults of the weights where answers differ, and compare log-probabilities where they are known."""
+        identity = reference.manifest.backends[self.reference.name]
+        asked = served.manifest.backends[self.options.served]
+        facts = self._server_facts(served)
+        drifting = [one for one in rows.rows if one.texts_equal and _label_score(one.served) is not None][:DRIFT_ROWS]
+        explanations: list[Explanation] = []
+        if identity.kind != "local" or identity.decode != "generate":
+            evidence.notes.append(
+                "faults of the weights are simulated for local references that generate answers only."
+            )
+        elif changed or drifting:
+            from harness.parity.simulated_faults import FaultSimulator
+
+            simulator = FaultSimulator(
+                identity.model,
+                self.reference.folder,
+                dtype=str(identity.settings.get("dtype", "auto")),
+                device=str(identity.settings.get("device", "auto")),
+                template=dict(identity.settings.get("template") or {}),
+            )
+            if drifting:
+                evidence.drift = _drift(
+                    drifting, simulator.label_log_likelihoods([one.row.request for one in drifting])
+                )
+            chosen = rows_to_ask(rows.rows) if changed else []
+            if chosen:
+                self.observer.status(f"simulating faults on {len(chosen)} rows")
+                requests = [one.row.request for one in chosen]
+                explanations = [Explanation(fault, chosen, texts) for fault, texts in simulator.answers(requests)]
+        closed = bool(rows.rows) and bool(rows.rows[0].row.request.labels)
+        agreement = rows.share(lambda one: one.equal) if closed and changed else None
+        evidence.add(weight_finding(explanations, facts, asked.model, agreement))
+
+    def _server_facts(self, served: RunLog) -> ServedModelFacts | None:
+        """What one OpenAI-compatible server says of the model; a fleet, or OpenAI itself, is not asked."""
+        table = served.manifest.backend_settings[self.options.served]
+        url = table.get("base_url")
+        if table.get("kind") != "openai" or not isinstance(url, str) or table.get("azure"):
+            return None
+        import os
+
+        key = os.environ.get(str(table.get("api_key_env", "OPENAI_API_KEY")))
+        return ask_models(url, served.manifest.backends[self.options.served].model, key)
+
+
+def _label_score(line: Completion) -> float | None:
+    """The log-probability of the answered label, where a server gave it."""
+    scores = line.label_scores or {}
+    return next((value for label, value in scores.items() if label == line.text.strip()), None)
+
+
+def _drift(rows: Sequence[AnsweredRow], known: Sequence[Completion]) -> LogProbDrift | None:
+    gaps = []
+    for one, answer in zip(rows, known, strict=True):
+        mine, theirs = (answer.label_scores or {}).get(one.served.text.strip()), _label_score(one.served)
+        if mine is not None and theirs is not None:
+            gaps.append(abs(mine - theirs))
+    return LogProbDrift(rows=len(gaps), mean=sum(gaps) / len(gaps), largest=max(gaps)) if gaps else None
+
+
+async def _answers(
+    tables: Mapping[str, dict[str, Any]], task: str, context: RunContext, requests: Sequence[Request]
+) -> list[Completion]:
+    """What one backend answers to requests outside of a run. Raises BenchError where it cannot be asked."""
+    (backend,) = make_backends(tables, task, context).values()
+
+    async def each() -> AsyncIterator[Request]:
+        for request in requests:
+            yield request
+
+    found: list[Completion] = []
+    first = requests[0]
+    try:
+        await backend.check(
+            RunRequirements(
+                task=task,
+                rows=len(requests),
+                labels=first.labels,
+                schema=first.schema,
+                max_tokens=max(r.max_tokens for r in requests),
+                messages=first.messages,
+            )
+        )
+        with tempfile.TemporaryDirectory() as state:
+            try:
+                async for answer in backend.stream(each(), Path(state)):
+                    found.append(answer)  # noqa: PERF401  (what came before a stop is kept)
+            except BackendStopped as stop:
+                if not found:
+                    raise BenchError(str(stop)) from None
+    finally:
+        await backend.aclose()
+    return found

@@ -1,0 +1,140 @@
+"""From simulated faults and a server's own words to the cause of differences in the weights."""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+from harness.parity.answered_rows import AnsweredRow
+from harness.parity.parity_result import Finding
+from harness.parity.server_facts import ServedModelFacts
+from harness.results import Estimate
+
+FaultKind = Literal["adapter not applied", "reduced rank", "quantisation"]
+
+
+class Fault(NamedTuple):
+    """A simulated fault: its kind, and its size in words ("rank 8 of 16", "4 bits")."""
+
+    kind: FaultKind
+    size: str = ""
+
+
+MOST_ROWS = 24
+"""Rows that differ, and as many that do not, that are asked again with every simulated fault."""
+
+EXPLAINED = 0.9
+"""Share of the rows that differ whose served answer a fault must give, to be named as the cause."""
+
+PROBABLE = 0.5
+"""The same for weights of fewer bits, whose rounding no two programs do alike."""
+
+ROUNDING = 0.05
+"""Share of rows that other kernels and 16-bit types change at most: bfloat16 against float32 changed 3 of 100 labels of
+a real adapter; more of them mean other weights."""
+
+FEW_BITS = 12.0
+"""Weights of fewer bits than this are quantised (16-bit types hold 16)."""
+
+
+def rows_to_ask(rows: Sequence[AnsweredRow]) -> list[AnsweredRow]:
+    """Rows that differ and as many that do not, in the order of the run."""
+    different = [one for one in rows if not one.texts_equal][:MOST_ROWS]
+    equal = [one for one in rows if one.texts_equal][: max(4, len(different))]
+    return sorted([*different, *equal], key=lambda one: one.row.n)
+
+
+class Explanation:
+    """How far one fault gives the served answers. explained: of the `different` rows; kept: of the `equal` ones."""
+
+    def __init__(self, fault: Fault, rows: Sequence[AnsweredRow], texts: Sequence[str]) -> None:
+        hits = [(one.texts_equal, one.served.text.strip() == text) for one, text in zip(rows, texts, strict=True)]
+        self.fault = fault
+        self.different = sum(not equal for equal, _ in hits)
+        self.explained = sum(hit for equal, hit in hits if not equal)
+        self.equal = sum(equal for equal, _ in hits)
+        self.kept = sum(hit for equal, hit in hits if equal)
+
+    @property
+    def share(self) -> float:
+        """Of the rows that differ."""
+        return self.explained / self.different if self.different else 0.0
+
+    @property
+    def agreement(self) -> float:
+        """Of all rows."""
+        return (self.explained + self.kept) / max(1, self.different + self.equal)
+
+
+def weight_finding(
+    explanations: Iterable[Explanation],
+    facts: ServedModelFacts | None,
+    asked_model: str,
+    agreement: Estimate | None,
+) -> Finding | None:
+    """The fault that explains the differences, if any; and if none does and they are too many for rounding, that.
+
+    agreement: of short answers; None for open ones, whose texts part by rounding alone.
+    """
+    found = list(explanations)
+    best = max(found, key=lambda e: (e.agreement, e.share), default=None)
+    if best is not None and best.fault.kind != "quantisation" and min(best.share, best.agreement) >= EXPLAINED:
+        return _named(best, facts, asked_model)
+    bits = None if facts is None else facts.bits
+    if bits is not None and bits < FEW_BITS:
+        return Finding(
+            kind="quantisation",
+            level="note",
+            sentence=f"the served weights are quantised: {bits:.1f} bits a weight by the server's own account.",
+        )
+    if best is not None and best.fault.kind == "quantisation" and best.share >= PROBABLE:
+        return _named(best, facts, asked_model)
+    if agreement is None or agreement.high is None or agreement.high >= 1 - ROUNDING:
+        return None
+    tried = ", ".join(dict.fromkeys(f"{e.fault.kind}{f' ({e.fault.size})' if e.fault.size else ''}" for e in found))
+    rest = f" None of the simulated faults gives these answers ({tried})." if tried else ""
+    return Finding(
+        kind="other weights",
+        level="fault",
+        count=round((1 - (agreement.value or 0.0)) * agreement.n),
+        rows=agreement.n,
+        sentence=f"other weights answer: at least {100 * (1 - agreement.high):.0f} % of the answers differ, more than "
+        f"rounding changes, and no difference of the prompts was found.{rest} Compare the revision of the base and "
+        "the SHA-256 of the adapter on the server with those of the adapter's manifest.",
+    )
+
+
+def _named(best: Explanation, facts: ServedModelFacts | None, asked_model: str) -> Finding:
+    fault, told = best.fault, f"{best.explained:,} of {best.different:,} differing answers are those of"
+    if fault.kind == "adapter not applied":
+        if facts is not None and facts.adapters and facts.parent is None and asked_model not in facts.adapters:
+            return Finding(
+                kind="base asked",
+                level="fault",
+                count=best.explained,
+                rows=best.different,
+                sentence=f"the base is asked instead of the adapter: {told} the base alone, and '{asked_model}' is the "
+                f'base in the server\'s list. Set model = "{facts.adapters[0]}".',
+            )
+        return Finding(
+            kind="adapter not applied",
+            level="fault",
+            count=best.explained,
+            rows=best.different,
+            sentence=f"the adapter is not applied: {told} the base alone. Load it (vLLM: --enable-lora "
+            "--lora-modules), ask by its name, or serve the merged model.",
+        )
+    if fault.kind == "reduced rank":
+        return Finding(
+            kind="reduced rank",
+            level="fault",
+            count=best.explained,
+            rows=best.different,
+            sentence=f"the adapter is served with {fault.size}: {told} that rank. Raise the server's largest rank "
+            "(vLLM: --max-lora-rank), or export the adapter again.",
+        )
+    return Finding(
+        kind="quantisation",
+        level="note",
+        count=best.explained,
+        rows=best.different,
+        sentence=f"the served weights seem to be rounded to {fault.size}: {told} such weights.",
+    )

@@ -1,0 +1,144 @@
+"""An OpenAI-compatible server over transformers' own `generate`, with the faults that real deployments have.
+
+Nothing of Bench's engine answers here, so that equal answers are a result.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+Change = Callable[[Any], None]
+
+
+@dataclass
+class Deployment:
+    """How a model is served.
+
+    base, adapter: folders (no adapter: the base alone). template: another chat template; keep_system: whether system
+    messages reach it. end: whether the end token ends an answer. temperature: in place of the request's. context:
+    prompts are cut to their last tokens so many. change: what is done to the model once it is loaded. models: entries
+    of /v1/models. base_id: the model id that is answered by the base alone. usage: whether tokens are reported.
+    """
+
+    base: Path
+    adapter: Path | None = None
+    template: str | None = None
+    keep_system: bool = True
+    end: bool = True
+    temperature: float | None = None
+    context: int | None = None
+    change: Change | None = None
+    models: list[dict[str, Any]] = field(default_factory=lambda: [{"id": "tuned"}])
+    base_id: str | None = None
+    usage: bool = True
+
+
+class ServedModel:
+    """The model of a deployment, loaded."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(deployment.base)
+        if deployment.template is not None:
+            self.tokenizer.chat_template = deployment.template
+        self.model: Any = AutoModelForCausalLM.from_pretrained(deployment.base, dtype=torch.float32)
+        if deployment.adapter is not None:
+            self.model = PeftModel.from_pretrained(self.model, str(deployment.adapter))
+        self.model.eval()
+        if deployment.change is not None:
+            with torch.no_grad():
+                deployment.change(self.model)
+        self._lock = threading.Lock()
+        torch.manual_seed(1)
+
+    def answer(self, body: dict[str, Any]) -> dict[str, Any]:
+        """One chat completion."""
+        with self._lock, torch.inference_mode():
+            if self.deployment.base_id == body["model"] and self.deployment.adapter is not None:
+                with self.model.disable_adapter():
+                    return self._answer(body)
+            return self._answer(body)
+
+    def _answer(self, body: dict[str, Any]) -> dict[str, Any]:
+        d = self.deployment
+        messages = [m for m in body["messages"] if d.keep_system or m["role"] != "system"]
+        text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        prompt = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        prompt = prompt if d.context is None else prompt[-d.context :]
+        temperature = body["temperature"] if d.temperature is None else d.temperature
+        ends = [self.tokenizer.eos_token_id, *self.tokenizer.convert_tokens_to_ids(["<|turn|>"])]
+        out = self.model.generate(
+            torch.tensor([prompt]),
+            attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+            max_new_tokens=body["max_tokens"],
+            do_sample=temperature > 0,
+            **({"temperature": temperature} if temperature > 0 else {}),
+            eos_token_id=ends if d.end else -1,
+            pad_token_id=self.tokenizer.pad_token_id,
+        )
+        tokens = [int(t) for t in out[0, len(prompt) :]]
+        stopped = d.end and bool(tokens) and tokens[-1] in ends
+        content = self.tokenizer.decode(tokens, skip_special_tokens=True)
+        usage = {"prompt_tokens": len(prompt), "completion_tokens": len(tokens)}
+        return {
+            "id": "1",
+            "object": "chat.completion",
+            "created": 0,
+            "model": body["model"],
+            "choices": [
+                {
+                    "index": 0,
+                    "message": {"role": "assistant", "content": content},
+                    "finish_reason": "stop" if stopped else "length",
+                }
+            ],
+            **({"usage": {**usage, "total_tokens": sum(usage.values())}} if d.usage else {}),
+        }
+
+
+@contextmanager
+def serve(deployment: Deployment) -> Iterator[str]:
+    """The base URL of a running deployment; it ends with the block."""
+    served = ServedModel(deployment)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def log_message(self, *_: Any) -> None:
+            """Quiet."""
+
+        def do_GET(self) -> None:
+            self._send({"object": "list", "data": deployment.models})
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self._send(served.answer(body))
+
+        def _send(self, content: dict[str, Any]) -> None:
+            data = json.dumps(content).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/v1"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
