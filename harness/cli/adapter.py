@@ -13,7 +13,7 @@ from harness.text_format import count_noun
 
 @click.group()
 def adapter() -> None:
-    """Show, check, report, merge, push or remove trained adapters (bench list adapters)."""
+    """Show, check, report, merge, export, push or remove trained adapters."""
 
 
 @adapter.command()
@@ -157,3 +157,66 @@ def _tell(record: dict[str, Any], text: str, as_json: bool) -> None:
     import msgspec
 
     click.echo(msgspec.json.encode(record) if as_json else text)
+
+
+@adapter.command()
+@click.argument("name", metavar="ADAPTER", shell_complete=adapters)
+@click.option(
+    "--to",
+    "target",
+    type=click.Choice(["merged", "gguf", "ollama", "vllm", "sglang"]),
+    required=True,
+    help="What will serve it.",
+)
+@click.option("--out", metavar="DIR", required=True, type=click.Path(path_type=Path), help="Folder of the export.")
+@click.option(
+    "--quantization",
+    type=click.Choice(["f16", "q8_0", "q4_0"]),
+    default="f16",
+    show_default=True,
+    help="Type of the weights, for gguf and ollama.",
+)
+@click.option("--lora", is_flag=True, help="The adapter alone as a GGUF LoRA, with --to gguf.")
+@click.option(
+    "--rows",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=20,
+    show_default=True,
+    help="Training rows to compare the merged model by.",
+)
+@click.option("--task", metavar="TASK", shell_complete=tasks, help="The adapter's task, if its file has moved.")
+@json_option
+@quiet_anyway
+def export(
+    name: str,
+    target: Any,
+    out: Path,
+    quantization: Any,
+    lora: bool,
+    rows: int,
+    task: str | None,
+    as_json: bool,
+) -> None:
+    """Write ADAPTER for a server: a merged model, GGUF, Ollama, or LoRA for vLLM and SGLang.
+
+    \b
+    bench adapter export my-adapter --to merged --out merged
+    bench adapter export my-adapter --to gguf --quantization q8_0 --out gguf
+
+    export.json beside it has the hashes, and the line that serves it.
+    """
+    from harness.adapter_manifest import find_adapter
+    from harness.workspace import Workspace
+
+    folder = find_adapter(Workspace.current(), name)
+    from harness.adapters import export as exporting
+
+    made = exporting.export_adapter(folder, target, out, quantization=quantization, rows=rows, task=task, lora=lora)
+    said = [str(out)]
+    if made.merged is not None:
+        said.append(f"the merged model answers {made.merged.equal} of {made.merged.rows} rows as the adapter does")
+    said += [f"serve:  {made.serve}", "ask:    " + made.backend.strip().replace("\n", "\n        ")]
+    import msgspec
+
+    _tell({"path": str(out), **msgspec.to_builtins(made)}, "\n".join(said), as_json)
