@@ -39,11 +39,11 @@ class MergeCheck(Record, frozen=True, kw_only=True, omit_defaults=False):
 class ExportManifest(Record, frozen=True, kw_only=True, omit_defaults=False):
     """`export.json`, beside what was exported.
 
-    schema: version of the file. to: the target. adapter, adapter_sha256, base, base_revision, base_sha256, task, labels:
-    of the source. weights: their type ("bfloat16", "q8_0", ..). template_hash: of the chat template's rendering.
-    end_tokens: texts that end an answer. files: SHA-256 by name. merged: what the merged model answered, None where
-    nothing was merged or asked. versions: of the tools. serve: the line that serves it. backend: the table of bench.toml
-    that asks it there.
+    schema: version of the file. to: the target. adapter, adapter_sha256, base, base_revision, base_sha256, task,
+    labels: of the source. weights: their type ("bfloat16", "q8_0", ..). template_hash: of the chat template's
+    rendering. end_tokens: texts that end an answer. files: SHA-256 by name. merged: what the merged model answered,
+    None where nothing was merged or asked. versions: of the tools. serve: the line that serves it. backend: the table
+    of bench.toml that asks it there.
     """
 
     schema: int = SCHEMA
@@ -78,7 +78,8 @@ def export_adapter(
     """Write an adapter to `out` for a server, and return the manifest that lies beside it.
 
     quantization: of GGUF weights. rows: training rows that the merged model and the adapter are both asked; the export
-    is written whatever rounding does to them. lora: the adapter alone as a GGUF LoRA. Raises UsageError, MissingExtraError.
+    is written whatever rounding does to them. lora: the adapter alone as a GGUF LoRA. Raises UsageError, and
+    MissingExtraError where the package gguf is not installed.
     """
     manifest = read_manifest(folder)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

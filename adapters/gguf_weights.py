@@ -1,8 +1,8 @@
 """Weights of a merged model, or of a LoRA adapter, as GGUF tensors; llama.cpp reads the file.
 
-Written with the `gguf` package of llama.cpp's authors, which names the tensors and holds the formats. What is converted
-follows llama.cpp's convert_hf_to_gguf.py and convert_lora_to_gguf.py: query and key rows of Llama's layout are permuted,
-vectors stay float32, matrices whose rows do not fill blocks stay float16.
+Written with the `gguf` package of llama.cpp's authors, which names the tensors and holds the formats. What is
+converted follows llama.cpp's convert_hf_to_gguf.py and convert_lora_to_gguf.py: query and key rows of Llama's layout
+are permuted, vectors stay float32, matrices whose rows do not fill blocks stay float16.
 """
 
 import math
@@ -56,8 +56,8 @@ def architecture_of(config: Any) -> Architecture:
     if found is None:
         known = ", ".join(sorted(ARCHITECTURES))
         raise UsageError(
-            f"models of type {config.model_type} are not exported to GGUF (known: {known}): export with --to merged, and "
-            "convert the folder with llama.cpp's convert_hf_to_gguf.py."
+            f"models of type {config.model_type} are not exported to GGUF (known: {known}): export with --to merged, "
+            "and convert the folder with llama.cpp's convert_hf_to_gguf.py."
         )
     return found
 

@@ -26,8 +26,11 @@ NOT_EXPORTED = {"tfidf": "is a classical baseline", "hosted": "is hosted by its 
 
 @dataclass(frozen=True)
 class MergedModel:
-    """model: in float32 arithmetic, its weights already rounded to `dtype`, the base's own type. equal: requests that it
-    answers as the adapter did, of those asked; None where none was asked."""
+    """A merged model and what it was made of.
+
+    model: in float32 arithmetic, its weights already rounded to `dtype`, the base's own type. equal: requests that it
+    answers as the adapter did, of those `asked`.
+    """
 
     model: Any
     tokenizer: Any
