@@ -39,11 +39,13 @@ class OpenAIBackend:
         self.name = name
         self.settings = settings
         self.context = context
-        self.decode: Decode = "json" if settings.decode == "json" else "generate"
+        self.decode: Decode = "generate" if settings.decode == "auto" else settings.decode
         self.model, self.adapter, self._training_usd = _hosted_model(name, settings, task_name, context)
         self.family = family_of(self.model)
         self.price = settings.price or self._listed_price()
-        self.builder = BodyBuilder(name, settings, self.model, self.decode, self.family, stream=context.probing)
+        self.builder = BodyBuilder(
+            name, settings, self.model, self.decode, self.family, stream=context.probing and self.decode != "head"
+        )
         self._connection: ServerConnection | None = None
         self._cache: AnswerCache | None = None
         self._cached = 0
@@ -112,6 +114,10 @@ class OpenAIBackend:
                 raise UsageError(f'{label}: {self.model} takes no JSON schema; use decode = "generate".')
             if not requirements.schema and not requirements.labels:
                 raise UsageError(f'{label}: decode = "json" needs a task with a schema or labels.')
+        if self.decode == "head" and not requirements.labels:
+            raise UsageError(f'{label}: decode = "head" needs a task with labels; use decode = "generate".')
+        if self.decode == "head" and (self.settings.batch or self.settings.azure):
+            raise UsageError(f'{label}: decode = "head" works neither with batch = true nor with azure.')
         if self.settings.batch and (self.settings.azure or len(self.settings.urls) > 1):
             raise UsageError(f"{label}: batch = true works with one base_url, and not with azure.")
         if self.context.budget.ceiling is not None:

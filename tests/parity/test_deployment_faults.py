@@ -146,7 +146,7 @@ def test_the_references_answers_are_used_again(scene: Scene) -> None:
 
 
 def test_a_plain_prompt_is_named_as_one_without_template(scene: Scene) -> None:
-    plain = "{% for m in messages %}{{ m['content'] }}{% if not loop.last %}\n\n{% endif %}{% endfor %}"
+    plain = "{% for m in messages %}{{ m['content'] }}{% if not loop.last %}{{ '\\n\\n' }}{% endif %}{% endfor %}"
     result = scene.parity(Deployment(scene.base, scene.adapter, template=plain))
     assert [finding.kind for finding in result.findings] == ["chat template"]
     assert result.prompts is not None and result.prompts.matches.startswith("without the chat template")

@@ -102,7 +102,11 @@ class ReportedError(Exception):
 
 
 class ChatAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """One whole answer. `raw` is the text as it came, before thoughts were taken out of it."""
+    """One whole answer.
+
+    raw: the text as it came, before thoughts were taken out of it. probabilities: of a classification, in the order of
+    the model's labels.
+    """
 
     text: str
     finish: Finish
@@ -113,6 +117,7 @@ class ChatAnswer(msgspec.Struct, frozen=True, kw_only=True):
     system_fingerprint: str | None = None
     service_tier: str | None = None
     logprobs: tuple[TokenLogprob, ...] = ()
+    probabilities: tuple[float, ...] = ()
 
 
 def read_answer(body: bytes) -> ChatAnswer:

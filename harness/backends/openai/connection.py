@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from harness.backend import RunContext
 from harness.backends.openai.answer_parsing import read_answer
 from harness.backends.openai.bounded_map import bounded_map
+from harness.backends.openai.classification import send_classified
 from harness.backends.openai.concurrency_window import SHARE, ConcurrencyWindow, EventLoopLag
 from harness.backends.openai.cost_guard import BudgetReservation
 from harness.backends.openai.http_client import make_client
-from harness.backends.openai.in_flight_request import InFlightRequest, ReceivedAnswer
+from harness.backends.openai.in_flight_request import InFlightRequest, ReceivedAnswer, Send
 from harness.backends.openai.openai_settings import OpenAISettings, find_key, secrets_of
 from harness.backends.openai.rate_limiter import RateLimiter
 from harness.backends.openai.request_body import BodyBuilder
@@ -47,6 +48,13 @@ async def send_streamed(endpoint: Endpoint, body: bytes) -> ReceivedAnswer:
     return ReceivedAnswer(answer, headers, first)
 
 
+def _sender(builder: BodyBuilder) -> Send:
+    """How a backend's bodies are sent."""
+    if builder.decode == "head":
+        return send_classified
+    return send_streamed if builder.streams else send_whole
+
+
 OPEN_ROWS = 16
 """Rows pulled beyond twice the concurrency: those that wait for a slot or between attempts."""
 
@@ -74,7 +82,7 @@ class ServerConnection:
             price,
             self.pool,
             BudgetReservation(context.budget),
-            send_streamed if context.probing else send_whole,
+            _sender(builder),
             secrets_of(settings, self._key),
             context.remark,
         )

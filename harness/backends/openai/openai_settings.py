@@ -44,7 +44,7 @@ class OpenAISettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     concurrency: the most requests in flight, all servers together. price: taken instead of the price table.
     timeout_s: seconds of one attempt; deadline_s: seconds of a request with all its attempts and waits;
     max_attempts: attempts of one request. decode: "generate", "json" (the answer is held to the request's schema or
-    labels), or "auto".
+    labels), "head" (a classification head, asked by vLLM's /classify), or "auto".
     logprobs: ask for the label's log-probability. seed: send the request's seed. adapter: a hosted fine-tune
     whose manifest names the model ("auto": the current one of this task and base `model`).
     extra_headers, extra_body: sent along; a value "env:NAME" is read from the environment, never stored.
@@ -69,7 +69,7 @@ class OpenAISettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     timeout_s: float = 60.0
     deadline_s: float = 600.0
     max_attempts: int = 6
-    decode: Literal["auto", "generate", "json"] = "auto"
+    decode: Literal["auto", "generate", "json", "head"] = "auto"
     logprobs: bool = False
     seed: bool = True
     adapter: str | None = None

@@ -209,6 +209,8 @@ class BodyBuilder:
 
     def fields(self, request: Request) -> dict[str, Any]:
         """The body as a dictionary, under the names that the model's family uses."""
+        if self.decode == "head":
+            return {"model": self.model, "input": classified_text(request), **self.extra}
         body: dict[str, Any] = {
             "model": self.model,
             "messages": request.messages,
@@ -267,6 +269,11 @@ class BodyBuilder:
             return False
         self._beyond = 2 * (usage.completion_tokens - self.answer_tokens(request))
         return True
+
+
+def classified_text(request: Request) -> str:
+    """What a head reads: the row's own texts (of a request without any: its messages)."""
+    return "\n\n".join(request.passage_texts() or [message.content for message in request.messages])
 
 
 def template_fields(template: dict[str, Any], url: str) -> dict[str, Any]:

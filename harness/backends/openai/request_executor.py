@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from harness.backends.openai.answer_parsing import BadBodyError, ChatAnswer, ReportedError, completion_of, decode
+from harness.backends.openai.classification import head_scores
 from harness.backends.openai.cost_guard import ORDINARY_TIERS, BudgetReservation, list_cost
 from harness.backends.openai.error_body import server_error
 from harness.backends.openai.error_classification import (
@@ -288,14 +289,26 @@ class RequestExecutor:
             self.remark_once(
                 f"{self.label}: the server sends whole answers instead of streams: there is no first-token time"
             )
+        completion = completion_of(call.request, reply.answer, self.settings, self.builder.decode, self.clean)
+        if self.builder.decode == "head":
+            completion = self._classified(call.request, reply.answer, completion)
         return msgspec.structs.replace(
-            completion_of(call.request, reply.answer, self.settings, self.builder.decode, self.clean),
+            completion,
             timing=call.timing(service_s, reply.first_token_s),
             cost=Cost(list=cost, incurred=None if cost is None else cost + call.wasted_cost),
             attempts=call.attempts,
             prompt_hash=hashlib.sha256(call.body).hexdigest(),
             notes=self._notes(call, endpoint, reply.answer),
         )
+
+    def _classified(self, request: Request, answer: ChatAnswer, completion: Completion) -> Completion:
+        """A head's answer with its log-probabilities; a label that the task does not know is remarked on."""
+        if answer.text not in request.labels:
+            self.remark_once(
+                f"{self.label}: the server's label '{answer.text}' is none of the task's ({', '.join(request.labels)}):"
+                " the model's config.json names them in id2label (`bench adapter export --to merged` writes them)"
+            )
+        return msgspec.structs.replace(completion, label_scores=head_scores(answer, request.labels))
 
     def _compare_bound(self, request: Request, usage: Usage) -> None:
         """Some servers bill reasoning beyond max_tokens: once seen, that is what the next requests set aside."""
