@@ -39,7 +39,6 @@ def read_models(body: bytes, model: str) -> ServedModelFacts | None:
     given = mine.get("meta")
     meta: dict[str, Any] = given if isinstance(given, dict) else {}
     size, count = meta.get("size"), meta.get("n_params")
-    whole = isinstance(size, int) and isinstance(count, int) and count > 0
     context = mine.get("max_model_len") or meta.get("n_ctx")
     return ServedModelFacts(
         listed=mine.get("id") == model,
@@ -47,7 +46,7 @@ def read_models(body: bytes, model: str) -> ServedModelFacts | None:
         parent=_text(mine.get("parent")),
         adapters=tuple(str(entry.get("id")) for entry in entries if entry.get("parent")),
         context=context if isinstance(context, int) else None,
-        bits=8 * size / count if whole else None,
+        bits=8 * size / count if isinstance(size, int) and isinstance(count, int) and count > 0 else None,
     )
 
 
