@@ -75,7 +75,9 @@ def prepare(
     words = engine_program(engine, program)
     head = manifest.objective == "head"
     if head and engine != "vllm":
-        raise UsageError(f"adapter {manifest.id} is a classification head, which {engine} does not serve: --engine vllm.")
+        raise UsageError(
+            f"adapter {manifest.id} is a classification head, which {engine} does not serve: --engine vllm."
+        )
     if engine == "llama.cpp":
         found = _exported(folder, "gguf", work)
         model = next(work.glob("*.gguf"))
@@ -196,7 +198,7 @@ def answers(base_url: str) -> bool:
     import httpx2
 
     try:
-        answer = httpx2.get(f"{base_url}/models", timeout=2.0)
+        answer = httpx2.get(f"{base_url}/models", timeout=2.0, trust_env=False)
     except httpx2.HTTPError:
         return False
     if answer.status_code in (404, 405):

@@ -1,5 +1,7 @@
 """`bench serve`: an installed engine with the right flags, for a try on this machine."""
 
+import contextlib
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import click
 
 from harness.cli.options import quiet_option
 from harness.cli.shell_completion import adapters
+from harness.errors import BenchError
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -53,8 +56,10 @@ def serve(
     launch = engine_server.prepare(folder, engine, work, port=port, program=program, options=options)
     if not quiet:
         click.echo(f"bench: {shlex.join(launch.command)}", err=True)
-    with engine_server.running(launch, wait_s) as process:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the engine ends with this process
+    with contextlib.suppress(KeyboardInterrupt), engine_server.running(launch, wait_s) as process:
         click.echo(launch.table(), nl=False)
         if not quiet:
             click.echo(f"bench: serving at {launch.base_url}; Ctrl-C ends it", err=True)
-        process.wait()
+        code = process.wait()
+        raise BenchError(f"{launch.command[0]} ended by itself with code {code}.")
