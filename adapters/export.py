@@ -10,7 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from harness import hardware
-from harness.adapter_manifest import WEIGHTS, AdapterManifest, read_manifest
+from harness.adapter_manifest import PEFT_CONFIG, WEIGHTS, AdapterManifest, read_manifest
 from harness.adapters.gguf_weights import Quantization
 from harness.adapters.training_rows import OWN_ROWS
 from harness.data.rows import DataSource
@@ -19,7 +19,6 @@ from harness.errors import UsageError
 from harness.files import write_json, write_whole
 from harness.hashing import file_digest
 from harness.path_redaction import is_path
-from harness.peft_folder import PEFT_CONFIG
 from harness.records import Record, Request
 from harness.task_loading import build_request, load_rows, load_task
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from safetensors.torch import load_file
 
+from harness.adapter_manifest import PEFT_CONFIG, WEIGHTS, peft_config
 from harness.adapters.gguf_tokenizer import add_tokenizer
 from harness.adapters.gguf_weights import (
     Quantization,
@@ -19,7 +20,6 @@ from harness.adapters.gguf_weights import (
 )
 from harness.adapters.merged_model import MergedModel
 from harness.errors import UsageError
-from harness.peft_folder import PEFT_CONFIG, WEIGHTS, peft_config
 
 
 def write_model(merged: MergedModel, path: Path, quantization: Quantization) -> None:
