@@ -18,9 +18,9 @@ from harness.data.sampling import seeded_order
 from harness.errors import UsageError
 from harness.files import write_json, write_whole
 from harness.hashing import file_digest
-from harness.path_redaction import is_path
 from harness.records import Record, Request
 from harness.task_loading import build_request, load_rows, load_task
+from harness.text_sanitize import is_path
 
 Target = Literal["merged", "gguf", "ollama", "vllm", "sglang"]
 TARGETS: tuple[Target, ...] = ("merged", "gguf", "ollama", "vllm", "sglang")

@@ -127,7 +127,7 @@ def save_model(merged: MergedModel, out: Path) -> None:
         model.config.pad_token_id = ends[0] if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     else:
         padding = tokenizer.pad_token_id
-        model.generation_config = transformers.GenerationConfig(
+        model.generation_config = transformers.GenerationConfig(  # type: ignore[no-untyped-call]
             bos_token_id=tokenizer.bos_token_id, eos_token_id=list(ends), pad_token_id=padding, do_sample=False
         )
         model.config.eos_token_id = list(ends) if len(ends) > 1 else ends[0]

@@ -1,15 +1,21 @@
-"""Publishing an adapter to the Hub: weights, configuration, manifest and a model card."""
+"""Publishing an adapter to the Hub, object storage, an archive or a folder: weights, configuration, manifest, card."""
 
+import re
+import secrets
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
-from harness.adapter_manifest import WEIGHTS, AdapterManifest, read_manifest, weights_digest
+from harness.adapter_manifest import ROWS, WEIGHTS, AdapterManifest, find_adapter, read_manifest, weights_digest
 from harness.adapters.serving import CONFIG
 from harness.backends.local.base_files import missing_local_extra
+from harness.data.contamination import SIGNATURES
 from harness.errors import UsageError
+from harness.remote_adapter import HUB, is_remote, send_adapter, verify_folder
 from harness.text_sanitize import is_path
+from harness.workspace import Workspace
 
 TASKS = {"generate": "text-generation", "head": "text-classification"}
 
@@ -109,6 +115,47 @@ def push(folder: Path, repo: str, *, public: bool) -> Pushed:
             f"{api.endpoint} cannot be reached ({type(error).__name__}): check the connection; nothing was committed."
         ) from None
     return Pushed(url, is_public)
+
+
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+
+KEPT_HASHES = (ROWS, SIGNATURES)
+"""Hashes of the training rows: with them a run elsewhere can tell that it evaluates on a training row."""
+
+
+def hub_repository(target: str) -> str | None:
+    """The Hub's repository that a target names (`owner/name`, `hub:owner/name`); None for any other place."""
+    if target.startswith(HUB):
+        return target.removeprefix(HUB).partition("@")[0]
+    elsewhere = is_remote(target) or Path(target).is_dir() or target.startswith((".", "~", "/"))
+    return target if not elsewhere and _REPOSITORY.fullmatch(target) else None
+
+
+def push_files(folder: Path, target: str) -> str:
+    """Write an adapter to object storage, an archive or a folder, with checksums; no row, no local path.
+
+    Raises UsageError as `push` does, and StorageError.
+    """
+    files = contents(folder, read_manifest(folder))
+    files |= {name: str(folder / name) for name in KEPT_HASHES if (folder / name).is_file()}
+    return send_adapter(files, target)
+
+
+def pull(source: str, workspace: Workspace) -> Path:
+    """Fetch an adapter into the workspace's own ones, and return its folder. Raises UsageError."""
+    fetched = find_adapter(workspace, source)
+    verify_folder(fetched)
+    manifest = read_manifest(fetched)
+    target = workspace.adapters / manifest.id
+    if target.exists():
+        if weights_digest(target) == weights_digest(fetched):
+            return target
+        raise UsageError(f"another adapter {manifest.id} is in the workspace: bench adapter rm {manifest.id} first.")
+    aside = target.with_name(f".new-{manifest.id}-{secrets.token_hex(2)}")
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(fetched, aside)
+    aside.rename(target)
+    return target
 
 
 def contents(folder: Path, manifest: AdapterManifest) -> dict[str, bytes | str]:

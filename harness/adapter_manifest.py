@@ -11,6 +11,7 @@ from harness.errors import UsageError, did_you_mean
 from harness.files import lock, write_json
 from harness.hashing import file_digest
 from harness.records import Decode, Record
+from harness.remote_adapter import fetch_adapter, is_remote
 from harness.workspace import Workspace
 
 SCHEMA = 1
@@ -265,7 +266,10 @@ def adapter_folders(workspace: Workspace) -> list[Path]:
 
 
 def find_adapter(workspace: Workspace, word: str) -> Path:
-    """An adapter folder by path or by id in the workspace. Raises UsageError with the nearest id."""
+    """An adapter folder by path or by id in the workspace; one that lies elsewhere (`hub:..`, `s3://..`, an archive) is
+    fetched. Raises UsageError with the nearest id."""
+    if is_remote(word):
+        return fetch_adapter(word, workspace.root)
     for folder in (Path(word), workspace.adapters / word):
         if (folder / MANIFEST).is_file():
             return folder

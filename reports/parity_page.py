@@ -9,12 +9,11 @@ from rich.text import Text
 from harness.files import write_whole
 from harness.metrics import title
 from harness.parity.parity_result import ParityResult
-from harness.path_redaction import private_texts, without_private
 from harness.reports.jinja_env import render
 from harness.reports.parity_tables import differences_table, facts, interval, metrics_table, points, sides_table
 from harness.reports.terminal_table import new_table
 from harness.text_format import seconds
-from harness.text_sanitize import visible_line
+from harness.text_sanitize import private_texts, visible_line, without_private
 
 SHOWN = 5
 """Rows that differ, in the terminal."""

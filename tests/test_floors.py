@@ -27,7 +27,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "rows, rules and files",
         (
-            *("adapter_group", "adapter_manifest", "data", "money", "prompting", "runs", "scoring"),
+            *("adapter_group", "adapter_manifest", "data", "money", "prompting", "remote_adapter", "runs", "scoring"),
             *("statistics", "task", "task_checks", "task_file", "task_loading", "training_record"),
             "workspace",
         ),

@@ -74,18 +74,50 @@ def _serving(folder: Path, max_rank: int, as_json: bool) -> int:
 
 @adapter.command()
 @click.argument("name", metavar="ADAPTER", shell_complete=adapters)
-@click.argument("repo", metavar="OWNER/NAME")
-@click.option("--public", is_flag=True, help="Make it public (default: a private repository).")
+@click.argument("target", metavar="OWNER/NAME|URL|FILE.tar.gz|FOLDER")
+@click.option("--public", is_flag=True, help="Make a repository of the Hub public (default: private).")
 @json_option
 @quiet_anyway
-def push(name: str, repo: str, public: bool, as_json: bool) -> None:
-    """Upload ADAPTER to the Hub, with a model card. Rows are not uploaded."""
+def push(name: str, target: str, public: bool, as_json: bool) -> None:
+    """Upload ADAPTER to the Hub, object storage, an archive or a folder. Rows are not uploaded.
+
+    \b
+    bench adapter push my-adapter owner/name
+    bench adapter push my-adapter s3://bucket/adapters/mine
+    bench adapter push my-adapter ./mine.tar.gz
+    """
     from harness.adapter_manifest import find_adapter
     from harness.adapters import publishing
     from harness.workspace import Workspace
 
-    done = publishing.push(find_adapter(Workspace.current(), name), repo, public=public)
+    folder = find_adapter(Workspace.current(), name)
+    repo = publishing.hub_repository(target)
+    if repo is None:
+        if public:
+            raise UsageError("--public is for repositories of the Hub.")
+        place = publishing.push_files(folder, target)
+        _tell({"url": place, "public": False}, place, as_json)
+        return
+    done = publishing.push(folder, repo, public=public)
     _tell(done._asdict(), f"{done.url} ({'public' if done.public else 'private'})", as_json)
+
+
+@adapter.command()
+@click.argument("source", metavar="hub:OWNER/NAME@REV|URL|FILE.tar.gz|FOLDER")
+@json_option
+@quiet_anyway
+def pull(source: str, as_json: bool) -> None:
+    """Fetch an adapter that was pushed into the workspace, verified by its hashes.
+
+    \b
+    bench adapter pull hub:owner/name@main
+    bench adapter pull s3://bucket/adapters/mine
+    """
+    from harness.adapters import publishing
+    from harness.workspace import Workspace
+
+    folder = publishing.pull(source, Workspace.current())
+    _tell({"path": str(folder), "adapter": folder.name}, str(folder), as_json)
 
 
 @adapter.command()

@@ -14,7 +14,7 @@ from harness.cli.options import (
     task_option,
 )
 from harness.cli.output import print_json
-from harness.cli.shell_completion import backends
+from harness.cli.shell_completion import backends, runs, tasks
 from harness.errors import UsageError
 from harness.files import read_text
 
@@ -193,3 +193,37 @@ def _text_of(file: Path) -> str:
         return read_text(file).strip()
     except UnicodeDecodeError as error:
         raise UsageError(f"--system {file} is not UTF-8 (byte {error.start}).") from None
+
+
+@data.command()
+@click.argument("traffic", metavar="TRAFFIC")
+@click.option("--run", metavar="RUN", shell_complete=runs, help="The run whose figures are reweighted to the traffic.")
+@click.option("--task", metavar="TASK", shell_complete=tasks, help="Without --run: the task whose rows are compared.")
+@click.option("--data", metavar="PATH", help="Without --run: the task's rows, as in `bench run`.")
+@seed_option
+@json_option
+@quiet_anyway
+def shift(traffic: str, run: str | None, task: str | None, data: str | None, seed: int, as_json: bool) -> None:
+    """Compare TRAFFIC with evaluated and training rows; --run reweights a run's figures to it.
+
+    \b
+    bench data shift logs/ --run last
+    bench data shift logs/ --task agnews --data rows/
+    """
+    from harness.execution.shift_report import shift_of_rows, shift_of_run
+    from harness.runs.run_log import RunLog
+    from harness.task_loading import load_task
+    from harness.workspace import Workspace
+
+    if (run is None) == (task is None):
+        raise UsageError("name either the run whose rows are compared (--run RUN), or a task (--task TASK).")
+    if run is not None:
+        report = shift_of_run(RunLog.open(Workspace.current().find_run(run)), traffic, seed)
+    else:
+        assert task is not None
+        report = shift_of_rows(load_task(task), data, traffic, seed)
+    if as_json:
+        print_json(report)
+        return
+    for sentence in report.sentences():
+        click.echo(sentence)

@@ -45,7 +45,7 @@ class FaultSimulator:
         try:
             self.tokenizer = load_tokenizer(files)
             with model_loading():
-                self._model: Any = transformers.AutoModelForCausalLM.from_pretrained(
+                model: Any = transformers.AutoModelForCausalLM.from_pretrained(
                     str(files.folder),
                     dtype=DTYPES[placement.dtype],
                     attn_implementation=placement.attention,
@@ -53,7 +53,7 @@ class FaultSimulator:
                     local_files_only=True,
                     trust_remote_code=False,
                 )
-            self._model.to(placement.device).eval()
+            self._model: Any = model.to(placement.device).eval()
         except LOAD_ERRORS as error:
             raise UsageError(f"base model {base} cannot be loaded: {first_line(error)}.") from error
         self.renderer = Renderer(self.tokenizer, template)
