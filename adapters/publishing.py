@@ -1,6 +1,5 @@
 """Publishing an adapter to the Hub, object storage, an archive or a folder: weights, configuration, manifest, card."""
 
-import re
 import secrets
 import shutil
 from pathlib import Path
@@ -117,18 +116,19 @@ def push(folder: Path, repo: str, *, public: bool) -> Pushed:
     return Pushed(url, is_public)
 
 
-_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
-
 KEPT_HASHES = (ROWS, SIGNATURES)
 """Hashes of the training rows: with them a run elsewhere can tell that it evaluates on a training row."""
 
 
 def hub_repository(target: str) -> str | None:
-    """The Hub's repository that a target names (`owner/name`, `hub:owner/name`); None for any other place."""
+    """The Hub's repository that a target names (`owner/name`, `hub:owner/name`); None for a place elsewhere.
+
+    A folder is written `./folder`, so that a mistyped repository is no folder.
+    """
     if target.startswith(HUB):
         return target.removeprefix(HUB).partition("@")[0]
     elsewhere = is_remote(target) or Path(target).is_dir() or target.startswith((".", "~", "/"))
-    return target if not elsewhere and _REPOSITORY.fullmatch(target) else None
+    return None if elsewhere else target
 
 
 def push_files(folder: Path, target: str) -> str:

@@ -63,9 +63,10 @@ class ShiftReport(Record, frozen=True, kw_only=True, omit_defaults=False):
         said = [_described(one) for one in self.sets]
         said += [_told(shift) for shift in self.shifts]
         for figure in self.figures:
+            name = figure.metric.replace("_", " ")
             said.append(
-                f"{figure.backend}: {figure.metric.replace('_', ' ')} {_percent(figure.evaluated)} on the evaluated rows,"
-                f" {_percent(figure.traffic)} reweighted to the traffic."
+                f"{figure.backend}: {name} {_percent(figure.evaluated)} on the evaluated rows, "
+                f"{_percent(figure.traffic)} reweighted to the traffic."
             )
         if self.effective_rows is not None:
             said.append(f"The weighted rows say as much as {self.effective_rows:,.0f} unweighted ones.")

@@ -110,7 +110,7 @@ def test_a_folder_with_other_files_is_not_written_to(trained: Path, tmp_path: Pa
         ("s3://bucket/name", None),
         ("adapters/mine.tar.gz", None),
         ("/absolute/folder", None),
-        ("one/two/three", None),
+        ("one/two/three", "one/two/three"),
     ],
 )
 def test_a_target_is_the_hub_or_a_place(word: str, repo: str | None) -> None:

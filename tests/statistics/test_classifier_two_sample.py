@@ -62,7 +62,7 @@ def test_equal_sets_are_told_apart_in_one_case_of_forty() -> None:
 def test_rows_are_weighted_as_they_occur_in_the_other_set() -> None:
     rng = np.random.default_rng(4)
     first = rng.normal(size=(4000, 2))
-    second = rng.normal(size=(3000, 2)) + [0.7, 0.0]
+    second = rng.normal([0.7, 0.0], size=(3000, 2))
     found = classifier_two_sample(first, second, MeanDifference)
     assert found.auc.low > 0.5
     assert np.average(first[:, 0], weights=found.odds) == pytest.approx(0.7, abs=0.12)
