@@ -61,7 +61,7 @@ def in_linear_layers(change: Callable[[Any], Any]) -> Callable[[Any], None]:
     def changed(model: Any) -> None:
         seen = set()
         for name, module in model.named_modules():
-            weight = getattr(module, "weight", None)
+            weight: Any = getattr(module, "weight", None)
             plain = isinstance(module, torch.nn.Linear | torch.nn.Embedding) and "lora_" not in name
             if plain and id(weight) not in seen:
                 seen.add(id(weight))
