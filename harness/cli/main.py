@@ -64,6 +64,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "compare": ("harness.cli.compare:compare", "Compare two runs on the rows they share."),
     "gate": ("harness.cli.gate:gate", "Decide by exit code whether the candidate may ship."),
     "baseline": ("harness.cli.baseline:baseline", "Accept a run as the baseline of later ones."),
+    "monitor": ("harness.cli.monitor:monitor", "Monitor a candidate over runs on new rows."),
     "power": ("harness.cli.power:power", "Plan sample sizes; show what the present rows can detect."),
     "parity": ("harness.cli.parity:parity", "Show whether a served copy answers as the model did."),
     "serve": ("harness.cli.serve:serve", "Serve an adapter on loopback by an installed engine."),

@@ -38,6 +38,7 @@ ACTIONS: list[tuple[str, set[str]]] = [
     ("compare run run --candidate right --reference worse", STATISTICS),
     ("gate run --candidate right --reference worse", STATISTICS),
     ("baseline accept run --out main.json", {"numpy"}),
+    ("monitor run --candidate right --at-least 0.5", STATISTICS),
     ("power --margin 0.02", STATISTICS),
     ("data check --task agnews --data rows.jsonl", STATISTICS | {"datasketch"}),  # datasketch loads scipy
     ("estimate --task agnews --data rows.jsonl --backends gpt4", {"numpy"}),  # the seeded order
