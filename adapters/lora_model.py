@@ -98,9 +98,11 @@ def _linear_layers(model: Any) -> list[str]:
 
 @contextlib.contextmanager
 def quiet_peft() -> Iterator[None]:
-    """PEFT asks a model about checkpointing under a name that transformers has retired: that is not the user's care."""
+    """What PEFT says that is not the user's care: it asks about checkpointing under a name that transformers has
+    retired, and corrects `fan_in_fan_out` by itself where a base (GPT-2) has transposed layers."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        warnings.filterwarnings("ignore", "fan_in_fan_out is set to", UserWarning)
         yield
 
 
