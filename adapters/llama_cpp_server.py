@@ -20,6 +20,7 @@ def main() -> None:
     parser.add_argument("--ctx-size", type=int, default=8192)
     parser.add_argument("--parallel", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--chat-template", default="")
     given = parser.parse_args()
     import xllamacpp
 
@@ -32,6 +33,7 @@ def main() -> None:
     parameters.n_parallel = given.parallel
     parameters.cpuparams.n_threads = given.threads
     parameters.use_jinja = True
+    parameters.chat_template = given.chat_template
     if given.lora:
         parameters.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(given.lora, 1.0)]
     server = xllamacpp.Server(parameters)

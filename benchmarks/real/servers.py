@@ -69,16 +69,16 @@ def llamacpp(model: Path | None = None, limit_s: float = 120) -> Iterator[Server
 
 
 @contextlib.contextmanager
-def vllm_command(line: str, limit_s: float = 600, port: int | None = None) -> Iterator[Server]:
-    """vLLM by the command of `bench adapter check --for vllm`, in float32, on one thread and on loopback.
+def vllm_command(line: str, limit_s: float = 600, port: int | None = None, dtype: str = "float32") -> Iterator[Server]:
+    """vLLM by the command of `bench adapter check --for vllm`, on one thread and on loopback.
 
-    port: None: any free one.
+    port: None: any free one. dtype: of the weights and their arithmetic.
     """
     port = port or free_port()
     words = shlex.split(line)
     command = [
         str(program("vllm", words[0])), *words[1:], "--host", "127.0.0.1", "--port", str(port),
-        "--max-model-len", "1024", "--dtype", "float32", "--enforce-eager",
+        "--max-model-len", "1024", "--dtype", dtype, "--enforce-eager",
     ]  # fmt: skip
     with _process(command, ONE_THREAD) as (process, log):
         server = Server(f"http://127.0.0.1:{port}/v1", process)

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from harness.cli.options import config_option, json_option, quiet_option
-from harness.cli.shell_completion import adapters, backends, tasks
+from harness.cli.shell_completion import adapters, backends, runs, tasks
 
 
 @click.command()
@@ -36,6 +36,12 @@ from harness.cli.shell_completion import adapters, backends, tasks
     help="Rows of each side that are asked one at a time first.",
 )
 @click.option("--on-inconclusive", type=click.Choice(["warn", "block"]), default="warn", help="Exit code 0 or 5.")
+@click.option(
+    "--run",
+    metavar="RUN",
+    shell_complete=runs,
+    help="Use the served answers of this run, and finish it where some are missing.",
+)
 @click.option("--max-cost", metavar="USD", type=click.FloatRange(min=0), help="Stop before the answers cost more.")
 @click.option(
     "--out",
@@ -49,6 +55,7 @@ from harness.cli.shell_completion import adapters, backends, tasks
 @quiet_option
 def parity(
     reference: str,
+    run: str | None,
     out: Path | None,
     redact: bool,
     config: Path | None,
@@ -74,18 +81,19 @@ def parity(
     from harness.settings import load_settings
     from harness.workspace import Workspace
 
-    people = Console(stderr=True)
+    people, workspace = Console(stderr=True), Workspace.current()
+    answered = None if run is None else workspace.find_run(run)
     with observed(people, quiet=quiet) as observer:
-        result, run = run_parity(
+        result, folder = run_parity(
             reference,
-            ParityOptions(margin=margin / 100, **options),
+            ParityOptions(margin=margin / 100, run=answered, **options),
             settings=load_settings(config),
-            workspace=Workspace.current(),
+            workspace=workspace,
             observer=observer,
         )
     from harness.reports import parity_page
 
-    page = parity_page.write_parity(result, out or run / "parity.html", redact=redact)
+    page = parity_page.write_parity(result, out or folder / "parity.html", redact=redact)
     if as_json:
         print_json(result)
     if not (as_json and quiet):

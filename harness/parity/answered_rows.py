@@ -99,7 +99,8 @@ def join(reference: tuple[RunLog, str], served: tuple[RunLog, str]) -> AnsweredR
             kinds = sorted({line.error.kind for line in of_side.values() if line.error is not None})
             reason = f" ({', '.join(kinds)})" if kinds else ""
             raise IncompleteRunError(
-                f"{name} answered {len(answered)} of {len(rows)} rows{reason}: no verdict. Ask it again."
+                f"{name} answered {len(answered)} of {len(rows)} rows{reason}: no verdict. Give "
+                f"--run {log.path} to ask for the rest and judge then."
             )
         lines.append(answered)
     joined = tuple(

@@ -3,7 +3,7 @@
 import secrets
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,8 @@ class ParityOptions:
     """What is compared: the served backend's name, rows, margin (as a share), and the options of both runs.
 
     task: as in `bench run`; None: the adapter's own. data: rows; None: the adapter's own. probe_rows: rows of the
-    latency probe. max_cost: USD of the served copy's answers.
+    latency probe. max_cost: USD of the served copy's answers. run: a run in which the served copy has answered
+    already; it is finished where it lacks answers, and its rows are those that are compared.
     """
 
     served: str
@@ -66,6 +67,7 @@ class ParityOptions:
     on_inconclusive: OnInconclusive = "warn"
     probe_rows: int = 5
     max_cost: float | None = None
+    run: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -95,19 +97,50 @@ def run_parity(
         raise UsageError(f"--margin {100 * options.margin:g}: the margin lies between 0 and 100 points.")
     if options.rows < LEAST_ROWS:
         raise UsageError(f"--rows {options.rows}: a verdict takes {LEAST_ROWS} rows at least.")
+    if options.run is not None:
+        served = _answered_run(options.run, options, reference, workspace, observer)
+        options = _options_of(served, options)
     task = options.task or (reference.manifest.task_spec if reference.manifest else None)
     if task is None:
         raise UsageError("name the task whose rows are asked: --task TASK.")
-    reference.settings.backend(options.served)  # raises with the nearest name
-    context = RunContext(workspace, budget=Budget(ceiling=options.max_cost), use_cache=False, config=settings.path)
-    tables = {options.served: dict(reference.settings.backend(options.served))}
-    check_servers(make_backends(tables, "", context).values())
     run = _Run(task, options, reference, workspace, observer)
-    served = run.ask_served()
+    if options.run is None:
+        context = RunContext(workspace, budget=Budget(ceiling=options.max_cost), use_cache=False, config=settings.path)
+        tables = {options.served: dict(reference.settings.backend(options.served))}
+        check_servers(make_backends(tables, "", context).values())
+        served = run.ask_served()
     known = run.ask_reference(served)
     result = run.compare(known, served)
     write_json(served.path / RESULT, result)
     return result, served.path
+
+
+def _answered_run(
+    path: Path, options: ParityOptions, reference: Reference, workspace: Workspace, observer: Observer
+) -> RunLog:
+    """The run of the served copy, finished where it lacks answers. Raises UsageError."""
+    log = RunLog.open(path)
+    if options.served not in log.manifest.backends:
+        raise UsageError(
+            f"{path} has no backend '{options.served}'{did_you_mean(options.served, log.manifest.backends)}."
+        )
+    summary = log.summary()
+    if summary is not None and summary.complete:
+        return log
+    return runner.resume(path, settings=reference.settings, workspace=workspace, use_cache=False, observer=observer)
+
+
+def _options_of(served: RunLog, options: ParityOptions) -> ParityOptions:
+    """The options with which the run of the served copy was made: the reference is asked the same rows."""
+    made = served.manifest.options
+    return replace(
+        options,
+        task=served.manifest.task_spec,
+        data=made.get("data"),
+        rows=served.manifest.rows,
+        seed=served.manifest.seed,
+        probe_rows=served.manifest.probe_rows,
+    )
 
 
 def find_reference(word: str, settings: Settings, workspace: Workspace) -> Reference:

@@ -9,6 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the `local` extra")
 
+from harness.errors import UsageError  # noqa: E402
 from harness.parity.parity_result import ParityResult  # noqa: E402
 from harness.parity.parity_run import ParityOptions, run_parity  # noqa: E402
 from harness.settings import load_settings  # noqa: E402
@@ -160,3 +161,16 @@ def test_without_token_counts_the_prompts_are_said_not_to_be_compared(scene: Sce
 
 def test_the_default_template_is_the_one_that_serves(scene: Scene) -> None:
     assert scene.parity(Deployment(scene.base, scene.adapter, template=CHAT_TEMPLATE)).findings == ()
+
+
+def test_a_run_that_lacks_answers_is_finished_and_judged(scene: Scene) -> None:
+    whole = scene.parity(Deployment(scene.base, scene.adapter))
+    run = Path(whole.served.run)
+    log = run / "served.jsonl"
+    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:10]))
+    (run / "summary.json").unlink()
+    again = scene.parity(Deployment(scene.base, scene.adapter), run=run)
+    assert again.served.run == str(run)
+    assert (again.rows, again.agreement) == (ROWS, whole.agreement)
+    with pytest.raises(UsageError, match="has no backend 'served'"):
+        scene.parity(Deployment(scene.base, scene.adapter), run=Path(whole.reference.run))
