@@ -198,11 +198,13 @@ def _export_merged(
     requests: list[Request],
     lora: bool,
 ) -> ExportManifest:
+    from harness.adapters.gguf_export import require_quantizer, write_lora, write_model
     from harness.adapters.gguf_weights import architecture_of, load_gguf
     from harness.adapters.merged_model import merge_model, save_model
 
     if to != "merged":
         load_gguf()  # before minutes of work
+        require_quantizer(quantization)
         from transformers import AutoConfig
 
         from harness.backends.local.base_files import find_base
@@ -225,8 +227,6 @@ def _export_merged(
             serve=shlex.join([*words, *(["--runner", "pooling"] if head else [])]),
             backend=_backend(manifest.id, 8000, ['decode = "head"'] if head else []),
         )
-    from harness.adapters.gguf_export import write_lora, write_model
-
     name = f"{manifest.id}-lora.gguf" if lora else f"{manifest.id}-{quantization}.gguf"
     if lora:
         write_lora(folder, merged, aside / name)

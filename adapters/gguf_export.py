@@ -1,5 +1,7 @@
 """A merged model, or a LoRA adapter alone, as one GGUF file."""
 
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from safetensors.torch import load_file
 from harness.adapter_manifest import PEFT_CONFIG, WEIGHTS, peft_config
 from harness.adapters.gguf_tokenizer import add_tokenizer
 from harness.adapters.gguf_weights import (
+    QUANTIZER,
     Quantization,
     add_lora,
     add_model_fields,
@@ -19,11 +22,32 @@ from harness.adapters.gguf_weights import (
     write,
 )
 from harness.adapters.merged_model import MergedModel
-from harness.errors import UsageError
+from harness.errors import BenchError, MissingExtraError, UsageError
+
+
+def require_quantizer(quantization: Quantization) -> None:
+    """Raises MissingExtraError where a type needs llama.cpp's quantiser and the machine has none."""
+    if quantization == "q4_k_m" and shutil.which(QUANTIZER) is None:
+        raise MissingExtraError(
+            f"q4_k_m is written by llama.cpp's {QUANTIZER}, which is not on this machine: install it (brew install "
+            "llama.cpp, or a release of ggml-org/llama.cpp), or export q4_0."
+        )
 
 
 def write_model(merged: MergedModel, path: Path, quantization: Quantization) -> None:
-    """Model, tokenizer and chat template in one file. Raises UsageError for what this export does not know."""
+    """Model, tokenizer and chat template in one file. Raises UsageError for what this export does not know, BenchError
+    where llama.cpp's quantiser fails."""
+    if quantization == "q4_k_m":
+        whole = path.with_name(f".{path.name}.f16")
+        try:
+            write_model(merged, whole, "f16")
+            command = [QUANTIZER, str(whole), str(path), "Q4_K_M"]
+            ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        finally:
+            whole.unlink(missing_ok=True)
+        if ended.returncode or not path.is_file():
+            raise BenchError(f"{QUANTIZER} ended with code {ended.returncode}: {ended.stderr.strip()[-300:]}")
+        return
     gguf = load_gguf()
     config = merged.model.config
     known = architecture_of(config)

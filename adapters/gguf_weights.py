@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from harness.errors import MissingExtraError, UsageError
 from harness.extras import install_command
 
-Quantization = Literal["f16", "q8_0", "q4_0"]
-QUANTIZATIONS: tuple[Quantization, ...] = ("f16", "q8_0", "q4_0")
+Quantization = Literal["f16", "q8_0", "q4_0", "q4_k_m"]
+QUANTIZER = "llama-quantize"
+"""llama.cpp's own program, which alone writes q4_k_m."""
 
 BLOCK = 32
 """Weights of a row that share one scale in Q8_0 and Q4_0."""

@@ -203,7 +203,7 @@ def _tell(record: dict[str, Any], text: str, as_json: bool) -> None:
 @click.option("--out", metavar="DIR", required=True, type=click.Path(path_type=Path), help="Folder of the export.")
 @click.option(
     "--quantization",
-    type=click.Choice(["f16", "q8_0", "q4_0"]),
+    type=click.Choice(["f16", "q8_0", "q4_0", "q4_k_m"]),
     default="f16",
     show_default=True,
     help="Type of the weights, for gguf and ollama.",

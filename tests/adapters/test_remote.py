@@ -120,3 +120,25 @@ def test_a_target_is_the_hub_or_a_place(word: str, repo: str | None) -> None:
 def test_words_that_name_a_place_elsewhere() -> None:
     assert all(map(is_remote, ("hub:a/b", "s3://b/k", "gs://b/k", "x.tar.gz", "x.tgz")))
     assert not any(map(is_remote, ("a/b", "mine", "./folder", "https://x/y")))
+
+
+def test_a_fresh_workspace_runs_an_adapter_out_of_an_archive(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from harness import runner
+    from harness.settings import Settings
+    from tests.support.tiny_llama import make_adapter, make_base
+
+    base = make_base(tmp_path / "base", chat=True)
+    place = push_files(make_adapter(Workspace(tmp_path / "here"), base, "mine"), str(tmp_path / "mine.tar.gz"))
+    table = {"kind": "local", "model": str(base), "adapter": place}
+    log = runner.run(
+        "agnews",
+        ["tuned"],
+        settings=Settings(backends={"tuned": table}),
+        workspace=elsewhere(tmp_path),
+        data="embedded",
+        limit=4,
+    )
+    identity = log.manifest.backends["tuned"]
+    assert identity.adapter == "mine" and identity.adapter_sha256 is not None
+    assert len(log.lines("tuned")) == 4

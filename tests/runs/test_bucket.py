@@ -203,3 +203,20 @@ def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "adlfs", None)
     with pytest.raises(UsageError, match=r"az:// needs the package adlfs: python -m pip install adlfs"):
         ObjectStore.open("az://b/run")
+
+
+def test_an_adapter_is_pushed_fetched_once_and_refused_where_it_has_changed(s3: Any, tmp_path: Path) -> None:
+    from harness.remote_adapter import fetch_adapter, send_adapter
+
+    files: dict[str, bytes | str] = {name: name.encode() for name in ("adapter_config.json", "manifest.json")}
+    files["adapter_model.safetensors"] = b"weights"
+    send_adapter(files, "s3://runs/adapters/mine")
+    assert names(s3, "adapters/mine/")[-1] == "manifest.json" and len(names(s3, "adapters/mine/")) == 4
+    folder = fetch_adapter("s3://runs/adapters/mine", tmp_path)
+    assert (folder / "adapter_model.safetensors").read_bytes() == b"weights"
+    s3.put_object(Bucket="runs", Key="adapters/mine/adapter_model.safetensors", Body=b"others!")
+    assert fetch_adapter("s3://runs/adapters/mine", tmp_path) == folder, "kept under its hash"
+    with pytest.raises(UsageError, match=r"adapter_model\.safetensors is not the file that was pushed"):
+        fetch_adapter("s3://runs/adapters/mine", tmp_path / "another")
+    with pytest.raises(UsageError, match=r"holds no checksums\.json"):
+        fetch_adapter("s3://runs/adapters/yours", tmp_path)
