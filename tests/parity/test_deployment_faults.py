@@ -41,12 +41,16 @@ class Scene:
     def parity(self, deployment: Deployment, model: str = "tuned", **options: Any) -> ParityResult:
         """The result of asking a deployment."""
         with serve(deployment) as url:
-            toml = self.folder / "bench.toml"
-            toml.write_text(f'[backends.served]\nkind = "openai"\nmodel = "{model}"\nbase_url = "{url}"\n', "utf-8")
-            asked = ParityOptions(
-                served="served", task=str(self.folder / "sections.toml"), rows=ROWS, probe_rows=0, **options
-            )
-            result, run = run_parity(str(self.adapter), asked, settings=load_settings(toml), workspace=self.workspace)
+            return self.ask(url, model, **options)
+
+    def ask(self, url: str, model: str = "tuned", **options: Any) -> ParityResult:
+        """The result of asking a server."""
+        toml = self.folder / "bench.toml"
+        toml.write_text(f'[backends.served]\nkind = "openai"\nmodel = "{model}"\nbase_url = "{url}"\n', "utf-8")
+        asked = ParityOptions(
+            served="served", task=str(self.folder / "sections.toml"), rows=ROWS, probe_rows=0, **options
+        )
+        result, run = run_parity(str(self.adapter), asked, settings=load_settings(toml), workspace=self.workspace)
         assert (run / "parity.json").is_file()
         return result
 
@@ -164,13 +168,14 @@ def test_the_default_template_is_the_one_that_serves(scene: Scene) -> None:
 
 
 def test_a_run_that_lacks_answers_is_finished_and_judged(scene: Scene) -> None:
-    whole = scene.parity(Deployment(scene.base, scene.adapter))
-    run = Path(whole.served.run)
-    log = run / "served.jsonl"
-    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:10]))
-    (run / "summary.json").unlink()
-    again = scene.parity(Deployment(scene.base, scene.adapter), run=run)
+    with serve(Deployment(scene.base, scene.adapter)) as url:
+        whole = scene.ask(url)
+        run = Path(whole.served.run)
+        log = run / "served.jsonl"
+        log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:10]))
+        (run / "summary.json").unlink()
+        again = scene.ask(url, run=run)
+        with pytest.raises(UsageError, match="has no backend 'served'"):
+            scene.ask(url, run=Path(whole.reference.run))
     assert again.served.run == str(run)
     assert (again.rows, again.agreement) == (ROWS, whole.agreement)
-    with pytest.raises(UsageError, match="has no backend 'served'"):
-        scene.parity(Deployment(scene.base, scene.adapter), run=Path(whole.reference.run))
