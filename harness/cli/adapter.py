@@ -79,7 +79,9 @@ def _serving(folder: Path, max_rank: int, as_json: bool) -> int:
 @json_option
 @quiet_anyway
 def push(name: str, target: str, public: bool, as_json: bool) -> None:
-    """Upload ADAPTER to the Hub, object storage, an archive or a folder. Rows are not uploaded.
+    """Upload ADAPTER. Rows are not uploaded.
+
+    To the Hub (private, with a model card), to object storage, an archive or a folder.
 
     \b
     bench adapter push my-adapter owner/name
@@ -107,7 +109,9 @@ def push(name: str, target: str, public: bool, as_json: bool) -> None:
 @json_option
 @quiet_anyway
 def pull(source: str, as_json: bool) -> None:
-    """Fetch an adapter that was pushed into the workspace, verified by its hashes.
+    """Fetch an adapter that was pushed.
+
+    It is verified by its hashes, and becomes an adapter of the workspace.
 
     \b
     bench adapter pull hub:owner/name@main
@@ -230,7 +234,9 @@ def export(
     task: str | None,
     as_json: bool,
 ) -> None:
-    """Write ADAPTER for a server: a merged model, GGUF, Ollama, or LoRA for vLLM and SGLang.
+    """Write ADAPTER for a server.
+
+    A merged model, a GGUF file, an Ollama Modelfile, or LoRA for vLLM and SGLang.
 
     \b
     bench adapter export my-adapter --to merged --out merged

@@ -204,7 +204,10 @@ def _text_of(file: Path) -> str:
 @json_option
 @quiet_anyway
 def shift(traffic: str, run: str | None, task: str | None, data: str | None, seed: int, as_json: bool) -> None:
-    """Compare TRAFFIC with evaluated and training rows; --run reweights a run's figures to it.
+    """Compare traffic with evaluated rows.
+
+    A classifier tells TRAFFIC from the rows of a run or a task, and from its training rows; with --run the
+    figures of the run are reweighted to the traffic.
 
     \b
     bench data shift logs/ --run last

@@ -56,7 +56,8 @@ def serve(
     launch = engine_server.prepare(folder, engine, work, port=port, program=program, options=options)
     if not quiet:
         click.echo(f"bench: {shlex.join(launch.command)}", err=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the engine ends with this process
+    for sign in (signal.SIGINT, signal.SIGTERM):  # the engine ends with this process, also as a background job
+        signal.signal(sign, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt), engine_server.running(launch, wait_s) as process:
         click.echo(launch.table(), nl=False)
         if not quiet:

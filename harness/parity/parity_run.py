@@ -335,8 +335,10 @@ class _Run:
             chosen = rows_to_ask(rows.rows) if changed else []
             if chosen:
                 self.observer.status(f"simulating faults on {len(chosen)} rows")
-                requests = [one.row.request for one in chosen]
-                explanations = [Explanation(fault, chosen, texts) for fault, texts in simulator.answers(requests)]
+                for fault, texts in simulator.answers([one.row.request for one in chosen]):
+                    explanations.append(Explanation(fault, chosen, texts))
+                    if explanations[-1].decisive:
+                        break
         closed = bool(rows.rows) and bool(rows.rows[0].row.request.labels)
         agreement = rows.share(lambda one: one.equal) if closed and changed else None
         evidence.add(weight_finding(explanations, facts, asked.model, agreement))

@@ -63,6 +63,11 @@ class Explanation:
         """Of all rows."""
         return (self.explained + self.kept) / max(1, self.different + self.equal)
 
+    @property
+    def decisive(self) -> bool:
+        """Whether the fault is the cause: a rounding only resembles another, and is held against all others."""
+        return self.fault.kind != "quantisation" and min(self.share, self.agreement) >= EXPLAINED
+
 
 def weight_finding(
     explanations: Iterable[Explanation],
@@ -76,7 +81,7 @@ def weight_finding(
     """
     found = list(explanations)
     best = max(found, key=lambda e: (e.agreement, e.share), default=None)
-    if best is not None and best.fault.kind != "quantisation" and min(best.share, best.agreement) >= EXPLAINED:
+    if best is not None and best.decisive:
         return _named(best, facts, asked_model)
     bits = None if facts is None else facts.bits
     if bits is not None and bits < FEW_BITS:

@@ -71,8 +71,9 @@ def test_an_engine_that_is_not_installed_is_named_with_its_command(monkeypatch: 
 def test_ctrl_c_ends_the_engine_with_the_command(tmp_path: Path) -> None:
     script = tmp_path / "try.py"
     script.write_text(
-        "import contextlib, sys\n"
+        "import contextlib, signal, sys\n"
         "from harness.adapters.engine_server import Launch, running\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job begins without it\n"
         f"launch = Launch((sys.executable, '-c', {SERVER!r}, sys.argv[1]), 'mine', int(sys.argv[1]))\n"
         "with contextlib.suppress(KeyboardInterrupt), running(launch, 60) as process:\n"
         "    print(process.pid, flush=True)\n"
@@ -86,6 +87,6 @@ def test_ctrl_c_ends_the_engine_with_the_command(tmp_path: Path) -> None:
         assert own.stdout is not None
         engine = int(own.stdout.readline())
         own.send_signal(signal.SIGINT)
-        assert own.stdout.readline() == "ended\n"
+        assert own.communicate(timeout=60)[0] == "ended\n"
     with pytest.raises(ProcessLookupError):
         os.kill(engine, 0)
