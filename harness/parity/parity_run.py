@@ -314,9 +314,10 @@ class _Run:
         facts = self._server_facts(served)
         drifting = [one for one in rows.rows if one.texts_equal and _label_score(one.served) is not None][:DRIFT_ROWS]
         explanations: list[Explanation] = []
-        if identity.kind != "local" or identity.decode != "generate":
+        whole = identity.settings.get("quantization", "none") == "none"
+        if identity.kind != "local" or identity.decode != "generate" or not whole:
             evidence.notes.append(
-                "faults of the weights are simulated for local references that generate answers only."
+                "faults of the weights are simulated for local references of whole weights that generate answers."
             )
         elif changed or drifting:
             from harness.parity.simulated_faults import FaultSimulator
