@@ -113,6 +113,11 @@ def moment(created: str) -> str:
     return created[:16].replace("T", " ")
 
 
+def to_the_second(created: str) -> str:
+    """An ISO time as `2026-01-02 03:04:05`, as runs of one minute need it."""
+    return created[:19].replace("T", " ")
+
+
 def rate(value: float | None) -> str:
     """Per second, three significant digits: `34.1`, `1,250`; "n/a" for None."""
     if value is None:

@@ -72,18 +72,19 @@ def _number(value: float | None) -> str:
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~>])")
 
 
-def _escape(text: str) -> str:
+def markdown_text(text: str) -> str:
     """Text that Markdown shows as it is: no link, tag, mention, table cell or emphasis."""
     escaped = _MARKDOWN.sub(r"\\\1", visible_line(text, 500)).replace("&", "&amp;").replace("<", "&lt;")
     return escaped.replace("@", "@\u2060")  # a word joiner: GitHub would notify a user of that name
 
 
 def _figure(cell: TableCell) -> str:
-    return " ".join(_escape(part) for part in (cell.text, cell.note) if part)
+    return " ".join(markdown_text(part) for part in (cell.text, cell.note) if part)
 
 
-def _markdown_table(grid: Grid) -> str:
-    lines = ["| " + " | ".join(_escape(c.title) for c in grid.columns) + " |"]
+def markdown_table(grid: Grid) -> str:
+    """A table as GitHub shows it; what stands below a figure is left out."""
+    lines = ["| " + " | ".join(markdown_text(c.title) for c in grid.columns) + " |"]
     lines.append("|" + "|".join(" ---: " if c.numeric else " --- " for c in grid.columns) + "|")
     lines += ["| " + " | ".join(_figure(cell) for cell in row) + " |" for row in grid.rows]
     return "\n".join(lines)
@@ -92,12 +93,12 @@ def _markdown_table(grid: Grid) -> str:
 def to_markdown(summary: Summary) -> str:
     """The sentence, the cautions and the two tables that decide, as GitHub shows them."""
     said = verdict_section(summary)
-    parts = [f"**{_escape(said.sentence)}**"]
+    parts = [f"**{markdown_text(said.sentence)}**"]
     if said.details:
-        parts.append("  \n".join(_escape(line) for line in said.details))
+        parts.append("  \n".join(markdown_text(line) for line in said.details))
     if said.cautions:
-        parts.append("\n".join(f"- {_escape(c)}" for c in said.cautions))
-    parts += [_markdown_table(leaderboard(summary, {})), _markdown_table(all_metrics(summary))]
+        parts.append("\n".join(f"- {markdown_text(c)}" for c in said.cautions))
+    parts += [markdown_table(leaderboard(summary, {})), markdown_table(all_metrics(summary))]
     parts.append("Brackets are 95 % intervals; backends that share a letter show no significant difference.")
     return "\n\n".join(parts) + "\n"
 

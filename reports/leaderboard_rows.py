@@ -92,13 +92,13 @@ def board_columns(metrics: tuple[Metric, ...]) -> tuple[TableColumn, ...]:
     return (
         TableColumn(title="rank", hint="backends that share a letter show no significant difference"),
         TableColumn(title="backend", numeric=False),
-        TableColumn(title="decode", numeric=False, hint="how an answer is obtained from the model"),
         *map(heading, metrics),
         TableColumn(title="p50", hint="latency, one request at a time: half of the answers came faster"),
         TableColumn(title="p95", hint="latency, one request at a time: 95 % of the answers came faster"),
         TableColumn(title="rows/s", hint="under load"),
         TableColumn(title="$ per 1,000", hint="list price of 1,000 answers"),
         TableColumn(title="training", hint="once"),
+        TableColumn(title="decode", numeric=False, hint="how an answer is obtained from the model"),
     )
 
 
@@ -111,12 +111,12 @@ def board_row(
     return (
         rank_cell(ranking(summary).get(name, "")),
         backend_cell(name, result, identity),
-        TableCell(text=result.decode, sort=result.decode),
         *(figure(result.metrics, m) for m in metrics),
         *latency_cells(result),
         TableCell(text=rate(load), sort=load),
         money_cell(result.cost.per_1000),
         training_cell(result),
+        TableCell(text=result.decode, sort=result.decode),
     )
 
 
@@ -132,12 +132,11 @@ def _constant_row(constant: ConstantAnswer, metrics: tuple[Metric, ...]) -> tupl
     return (
         TableCell(text=""),
         TableCell(text=constant_name(constant), below="the most frequent label", sort="~"),
-        dash,
         *(
             TableCell(text=NOT_APPLICABLE) if f is None else TableCell(text=number(f, m), sort=f)
             for m, f in zip(metrics, figures, strict=True)
         ),
-        *(dash,) * 5,
+        *(dash,) * 6,
     )
 
 

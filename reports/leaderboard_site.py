@@ -1,186 +1,241 @@
-"""`bench leaderboard RUNS...`: a static site: an index, a page per run, and trends."""
+"""`bench leaderboard RUNS...`: a static site: the best run of each candidate, its history, pages of runs, badges."""
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from typing import Literal, NamedTuple
 
 from harness.files import write_whole
-from harness.metrics import Metric, title
-from harness.reports.exports import summary_of
+from harness.metrics import Metric
+from harness.records import Record
+from harness.reports.badges import badge_name, candidate_badge
+from harness.reports.candidate_table import best_runs, row_set_title, runs_of, short_id
+from harness.reports.exports import markdown_table, markdown_text
 from harness.reports.jinja_env import render
-from harness.reports.leaderboard_rows import board_columns, board_row, heading, main_metrics
-from harness.reports.leaderboard_rows import figure as figure_cell
+from harness.reports.leaderboard_runs import run_facts
 from harness.reports.run_page import write_report
-from harness.reports.svg_charts import INK, MUTED, Chart, Look, draw, label, looks
-from harness.reports.table_model import Grid, TableCell, TableColumn
+from harness.reports.svg_charts import Chart
+from harness.reports.table_model import Grid
+from harness.reports.trend_chart import trend
 from harness.reports.verdict_section import verdict_section
-from harness.results import Estimate, Summary
-from harness.runs.run_log import Manifest, RunLog
-from harness.summary.stored_verdict import by_rank, headline_metric
-from harness.text_format import is_share, moment, plural
+from harness.results import Estimate
+from harness.runs.run_log import RunLog
+from harness.summary.candidate_history import Candidate, RowSet, RunFacts, row_sets
+from harness.text_format import to_the_second
 from harness.text_sanitize import visible_line
 
-MOST_NAMES = 10
-"""Dates below the axis; more would run into each other."""
-
-Point = tuple[int, Estimate]
+Pages = Literal["board", "all"]
 
 
-def trend(task: str, runs: Sequence[tuple[Manifest, Summary]]) -> Chart | None:
-    """One curve per backend over the runs of a task, oldest first; None for fewer than two runs.
+class CandidateRecord(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """A candidate of the leaderboard, for machines.
 
-    A curve is joined only between runs that asked the same rows in the same words.
+    task, candidate, model, decode, adapter: what it is. rows: of the run, of the set `row_set` (two runs of one set
+    asked the same rows). metric, value, low, high: its best figure. run, created, commit: the run of that figure.
+    gate: the gate's verdict on it. runs: how many it has on these rows. change: from the last run but one to the last
+    run, with a 95 % interval. cost_per_1000, training: USD. p50_s, p95_s: seconds, one request at a time.
     """
-    mine = [(m, s) for m, s in runs if s.task == task]
-    if len(mine) < 2:
-        return None
-    metric = headline_metric(mine[-1][1])
-    names = list(dict.fromkeys(n for _, s in mine for n in s.backends))
-    breaks = [i for i in range(1, len(mine)) if _key(mine[i][0]) != _key(mine[i - 1][0])]
-    seen = looks(names)
-
-    def paint(figure: Figure) -> None:
-        ax = figure.add_subplot()
-        for name in names:
-            _curve(ax, _points(mine, name, metric), breaks, metric, seen[name], label(name))
-        for i in breaks:
-            ax.axvline(i - 0.5, color=MUTED, lw=1, ls=":")
-        step = -(-len(mine) // MOST_NAMES)
-        ticks = list(range(0, len(mine), step))
-        ax.set_xticks(ticks, [moment(mine[i][1].created) or label(mine[i][1].run, 12) for i in ticks])
-        ax.set_xlim(-0.5, len(mine) - 0.5)
-        ax.set_ylabel(heading(metric).title)
-        ax.grid(visible=False, axis="x")
-        ax.tick_params(length=0)
-        ax.legend(loc="upper left", bbox_to_anchor=(0, -0.12), ncols=4, labelcolor=INK)
-
-    note = " A dotted line marks where rows or prompts changed: across it figures cannot be compared." if breaks else ""
-    columns = (TableColumn(title="run", numeric=False), *(TableColumn(title=visible_line(n)) for n in names))
-    rows = tuple(
-        (
-            TableCell(text=visible_line(f"{moment(s.created)} {s.run}".strip())),
-            *(figure_cell(s.backends[n].metrics if n in s.backends else {}, metric) for n in names),
-        )
-        for _, s in mine
-    )
-    return Chart(
-        name="trend-" + "".join(c if c.isalnum() else "-" for c in task),
-        title=f"{visible_line(task)}: {title(metric.name)} over time",
-        caption=f"{heading(metric).title} of each run with its 95 % interval, oldest on the left.{note}",
-        grid=Grid(caption=f"{visible_line(task)}: {heading(metric).title} by run", columns=columns, rows=rows),
-        figure=draw((10.5, 3.8), paint),
-    )
-
-
-def _key(manifest: Manifest) -> tuple[str, str]:
-    """What must be equal for two runs to be comparable: the requests and the parser."""
-    return manifest.request_hash, manifest.parser
-
-
-def _points(runs: Sequence[tuple[Manifest, Summary]], name: str, metric: Metric) -> list[Point]:
-    found = []
-    for i, (_, summary) in enumerate(runs):
-        result = summary.backends.get(name)
-        figure = None if result is None else result.metrics.get(metric.name)
-        if figure is not None and figure.value is not None:
-            found.append((i, figure))
-    return found
-
-
-def _curve(ax: Axes, points: list[Point], breaks: list[int], metric: Metric, look: Look, name: str) -> None:
-    scale = 100 if is_share(metric) else 1
-    for i, e in points:
-        if e.low is not None and e.high is not None:
-            ax.plot([i, i], [scale * e.low, scale * e.high], color=look.colour, lw=1.2, alpha=0.7)
-    for start, end in zip([0, *breaks], [*breaks, 10**9], strict=True):
-        part = [(i, scale * (e.value or 0.0)) for i, e in points if start <= i < end]
-        ax.plot([i for i, _ in part], [v for _, v in part], color=look.colour, ls=look.dash, marker=look.marker, ms=5)
-    ax.plot([], [], color=look.colour, ls=look.dash, marker=look.marker, ms=5, label=name)
-
-
-class Entry(NamedTuple):
-    """A run, its summary, and the name of its page."""
-
-    log: RunLog
-    summary: Summary
-    page: str
-
-
-class TaskBoard(NamedTuple):
-    """All runs of one task: the newest run's sentence, and a row per backend and run."""
 
     task: str
+    candidate: str
+    model: str
+    decode: str
+    adapter: str | None
+    rows: int
+    row_set: str
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+    run: str
+    created: str
+    commit: str | None
+    gate: str | None
+    runs: int
+    change: Estimate | None
+    cost_per_1000: float | None
+    training: float | None
+    p50_s: float | None
+    p95_s: float | None
+
+
+class Site(NamedTuple):
+    """What was written: paths, the index first; and the candidates as records."""
+
+    paths: list[Path]
+    candidates: list[CandidateRecord]
+
+
+class Board(NamedTuple):
+    """One set of rows: its name, the newest run in a sentence, and the best run of each candidate."""
+
+    title: str
+    newest: str
     sentence: str
     grid: Grid
 
 
-def write_leaderboard(logs: Iterable[RunLog], out: Path, *, redact: bool = False) -> list[Path]:
-    """Write `index.html`, `trend.html` and `runs/<id>.html` into `out` and return their paths.
+class TaskBoards(NamedTuple):
+    """A task: a board for each set of rows, the newest first."""
 
-    redact: pages of runs without rows and answers. Raises IncompleteRunError for a run without summary.
+    task: str
+    boards: list[Board]
+
+
+class History(NamedTuple):
+    """A candidate's runs on one set of rows; anchor: of its part of the page."""
+
+    anchor: str
+    title: str
+    rows: str
+    grid: Grid
+
+
+class TaskHistory(NamedTuple):
+    """A task over time: a chart for two runs or more, and the runs of its candidates."""
+
+    task: str
+    chart: Chart | None
+    histories: list[History]
+
+
+def write_leaderboard(
+    logs: Iterable[RunLog],
+    out: Path,
+    *,
+    redact: bool = False,
+    pages: Pages = "board",
+    whole: Callable[[RunLog], RunLog] = lambda log: log,
+) -> Site:
+    """Write `index.html`, `trend.html`, `runs/<id>.html`, `badges/*.svg` and `leaderboard.md` into `out`.
+
+    redact: pages of runs without rows and answers. pages: "board" writes a page for the best and the newest run of each
+    candidate on the newest rows, and keeps those that an earlier call wrote for others; "all" writes one for every run.
+    whole: gives the run of a page with its rows, where the log given has none.
+
+    Raises IncompleteRunError for a run without summary.
     """
-    entries = _entries(logs)
-    tasks = sorted({e.summary.task for e in entries})
-    boards = [_board(task, [e for e in entries if e.summary.task == task]) for task in tasks]
-    trends = [(task, trend(task, [(e.log.manifest, e.summary) for e in reversed(entries)])) for task in tasks]
-    moved = [(task, chart) for task, chart in trends if chart is not None]
-    index = render("leaderboard.html.j2", scripts=("tables.js", "tasks.js"), boards=boards, trends=bool(moved))
-    written = [out / "index.html"]
-    write_whole(written[0], index.encode())
-    if moved:
-        written.append(out / "trend.html")
-        write_whole(written[-1], render("trend.html.j2", scripts=("tables.js",), trends=moved).encode())
-    written += [write_report(e.log, out / e.page, redact=redact) for e in entries]
-    return written
-
-
-def _entries(logs: Iterable[RunLog]) -> list[Entry]:
-    """Newest first; two runs of one id get pages of their own."""
-    entries: list[Entry] = []
-    pages: set[str] = set()
-    for log in sorted(logs, key=lambda x: (x.manifest.created, x.manifest.id), reverse=True):
-        stem = re.sub(r"[^A-Za-z0-9._-]", "_", log.manifest.id).strip(".") or "run"
-        page, k = f"runs/{stem}.html", 1
-        while page in pages:
-            k += 1
-            page = f"runs/{stem}-{k}.html"
-        pages.add(page)
-        entries.append(Entry(log, summary_of(log), page))
-    return entries
-
-
-def _board(task: str, entries: list[Entry]) -> TaskBoard:
-    metrics = _metrics(entries)
-    rank, backend, *others = board_columns(metrics)
-    run = TableColumn(title="run", numeric=False, hint="ranks hold within a run: other runs may have other rows")
-    rows = [_row(entry, name, metrics) for entry in entries for name in by_rank(entry.summary)]
-    grid = Grid(
-        caption=f"Leaderboard of {visible_line(task)}",
-        columns=(rank, backend, run, *others),
-        rows=tuple(rows),
-        sortable=True,
+    found = run_facts(logs)
+    tasks = sorted({facts.summary.task for _, facts in found})
+    sets = {task: row_sets(facts for _, facts in found if facts.summary.task == task) for task in tasks}
+    shown = {run.page for some in sets.values() for run in _of_the_board(some[0])}
+    if pages == "all":
+        shown = {facts.page for _, facts in found}
+    elif redact:  # a page that is there already may hold rows
+        shown |= {facts.page for _, facts in found if (out / facts.page).exists()}
+    written = [write_report(whole(log), out / facts.page, redact=redact) for log, facts in found if facts.page in shown]
+    sets = {task: [_linked(rows, out) for rows in some] for task, some in sets.items()}
+    return Site(
+        [*_indexes(sets, out), *written],
+        [_record(rows, c) for s in sets.values() for rows in s for c in rows.candidates],
     )
-    return TaskBoard(visible_line(task), verdict_section(entries[0].summary).sentence, grid)
 
 
-def _row(entry: Entry, name: str, metrics: tuple[Metric, ...]) -> tuple[TableCell, ...]:
-    summary = entry.summary
-    rank, backend, *others = board_row(summary, name, entry.log.manifest.backends.get(name), metrics)
-    label = visible_line(str(summary.data.get("label") or summary.data.get("source") or ""), 40)
-    below = " · ".join(t for t in (plural(summary.rows, "row"), label) if t)
-    when = moment(summary.created) or visible_line(summary.run)
-    run = TableCell(text=when, below=below, sort=f"{summary.created} {summary.run}", href=entry.page)
-    return (rank, backend, run, *others)
+def _of_the_board(rows: RowSet) -> list[RunFacts]:
+    return [run.run for candidate in rows.candidates for run in (candidate.best, candidate.newest)]
 
 
-def _metrics(entries: list[Entry]) -> tuple[Metric, ...]:
-    """The main metrics of all runs of a task, each once, in the order of the newest run."""
-    found: dict[str, Metric] = {}
-    for entry in entries:
-        for metric in main_metrics(entry.summary):
-            found.setdefault(metric.name, metric)
-    return tuple(found.values())
+def _linked(rows: RowSet, out: Path) -> RowSet:
+    """The same rows; runs without a page lose its name."""
+    missing = {run.page for run in rows.runs if not (out / run.page).is_file()}
+    return rows.without_pages(missing)
+
+
+def _indexes(sets: dict[str, list[RowSet]], out: Path) -> list[Path]:
+    """Index, history, badges and Markdown table."""
+    histories = [_task_history(k, task, some) for k, (task, some) in enumerate(sets.items())]
+    several = any(history.chart is not None for history in histories)
+    boards = [
+        TaskBoards(visible_line(task), [_board(rows, _addresses(k, i, rows, several)) for i, rows in enumerate(some)])
+        for k, (task, some) in enumerate(sets.items())
+    ]
+    written = [out / "index.html"]
+    page = render("leaderboard.html.j2", scripts=("tables.js", "tasks.js"), tasks=boards, trends=several)
+    write_whole(written[0], page.encode())
+    if several:
+        written.append(out / "trend.html")
+        write_whole(written[-1], render("trend.html.j2", scripts=("tables.js",), histories=histories).encode())
+    return [*written, *_for_readmes(sets, boards, out)]
+
+
+def _board(rows: RowSet, addresses: dict[tuple[str, str], str]) -> Board:
+    newest = rows.runs[0]
+    when = f"{visible_line(short_id(newest.manifest.id), 24)}, {to_the_second(newest.manifest.created)}"
+    return Board(row_set_title(rows), when, verdict_section(newest.summary).sentence, best_runs(rows, addresses))
+
+
+def _anchor(task: int, rows: int, candidate: int) -> str:
+    return f"c{task}-{rows}-{candidate}"
+
+
+def _addresses(task: int, number: int, rows: RowSet, several: bool) -> dict[tuple[str, str], str]:
+    """Where the runs of each candidate are, by its name and model; nowhere without a history page."""
+    if not several:
+        return {}
+    return {(c.name, c.model): f"trend.html#{_anchor(task, number, i)}" for i, c in enumerate(rows.candidates)}
+
+
+def _task_history(number: int, task: str, sets: list[RowSet]) -> TaskHistory:
+    runs = sorted((run for rows in sets for run in rows.runs), key=lambda r: (r.manifest.created, r.manifest.id))
+    chart = trend(task, [(run.manifest, run.summary) for run in runs])
+    histories = [
+        History(
+            _anchor(number, k, i),
+            f"{visible_line(c.name)} · {visible_line(c.model, 60)}",
+            row_set_title(rows),
+            runs_of(c, rows),
+        )
+        for k, rows in enumerate(sets)
+        for i, c in enumerate(rows.candidates)
+    ]
+    return TaskHistory(visible_line(task), chart, histories)
+
+
+def _for_readmes(sets: dict[str, list[RowSet]], boards: list[TaskBoards], out: Path) -> list[Path]:
+    """A badge for each candidate of the newest rows of each task, and the tables in Markdown."""
+    written, parts, taken = [], [], set[str]()
+    for (task, some), of_task in zip(sets.items(), boards, strict=True):
+        images = []
+        for candidate in some[0].candidates:
+            name = badge_name(task, candidate, taken)
+            write_whole(out / "badges" / name, candidate_badge(candidate, some[0]).encode())
+            written.append(out / "badges" / name)
+            images.append(f"![{markdown_text(candidate.name)}](badges/{name})")
+        board = of_task.boards[0]
+        parts += [
+            f"## {markdown_text(task)}",
+            " ".join(images),
+            markdown_table(board.grid),
+            markdown_text(board.sentence),
+        ]
+    write_whole(out / "leaderboard.md", ("\n\n".join(parts) + "\n").encode())
+    return [*written, out / "leaderboard.md"]
+
+
+def _record(rows: RowSet, candidate: Candidate) -> CandidateRecord:
+    best = candidate.best
+    metric: Metric = rows.metric
+    figure = best.figure(metric) or Estimate(value=None)
+    result, probe = best.result, best.result.probe
+    return CandidateRecord(
+        task=best.run.summary.task,
+        candidate=candidate.name,
+        model=result.model,
+        decode=result.decode,
+        adapter=result.adapter,
+        rows=best.run.summary.rows,
+        row_set=rows.key,
+        metric=metric.name,
+        value=figure.value,
+        low=figure.low,
+        high=figure.high,
+        run=best.run.manifest.id,
+        created=best.run.manifest.created,
+        commit=best.run.manifest.git,
+        gate=best.gate,
+        runs=len(candidate.runs),
+        change=candidate.newest.change,
+        cost_per_1000=result.cost.per_1000,
+        training=result.cost.training,
+        p50_s=None if probe is None else probe.p50_s,
+        p95_s=None if probe is None else probe.p95_s,
+    )

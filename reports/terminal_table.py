@@ -31,7 +31,8 @@ def print_summary(summary: Summary, console: Console) -> None:
         console.print(Text(line))
     console.print()
     console.print(_quality(summary))
-    console.print(Text(_legend(summary), style="dim"))
+    for line in filter(None, (_legend(summary), _not_shown(summary))):
+        console.print(Text(line, style="dim"))
     console.print()
     console.print(_speed(summary))
     console.print()
@@ -97,6 +98,16 @@ def _legend(summary: Summary) -> str:
     if any(" " in rank for rank in ranking(summary).values()):
         parts.append("same letter: no significant difference")
     return "; ".join(parts)
+
+
+def _not_shown(summary: Summary) -> str:
+    """ "5 more metrics in `bench report last`: macro-F1, .."; empty where all are shown."""
+    others = summary.metrics[SHOWN:]
+    if not others:
+        return ""
+    run = summary.run.rpartition("-")[2] or "last"
+    names = ", ".join(title(metric.name) for metric in others)
+    return f"{plural(len(others), 'more metric')} in the page of `bench report {visible_line(run, 40)}`: {names}."
 
 
 def _speed(summary: Summary) -> Table:

@@ -73,7 +73,7 @@ def main(runs: list[str]) -> None:
     """Write the PNG files beside this one."""
     with tempfile.TemporaryDirectory() as scratch:
         if runs:
-            site = write_leaderboard([RunLog.open(Path(run)) for run in runs], Path(scratch), redact=True)
+            site = write_leaderboard([RunLog.open(Path(run)) for run in runs], Path(scratch), redact=True).paths
             shoot(site[0], "leaderboard", size="1480,1290")
         else:
             of_made_up_rows(Path(scratch))

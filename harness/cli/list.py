@@ -1,6 +1,7 @@
 """`bench list`: tasks, backends, recipes, adapters, runs."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -9,7 +10,7 @@ from harness.cli.options import json_option, quiet_option
 from harness.cli.output import print_json
 from harness.errors import BenchError, did_you_mean
 
-Rows = list[dict[str, str]]
+Rows = list[dict[str, Any]]
 
 
 class ListName(click.Choice[str]):
@@ -22,6 +23,10 @@ class ListName(click.Choice[str]):
         if value not in self.choices:
             self.fail(f"there is no list '{value}'{did_you_mean(str(value), self.choices)}.", param, ctx)
         return str(value)
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    return list(map(str, row.values()))
 
 
 @click.command("list")
@@ -38,9 +43,10 @@ def listing(what: str, as_json: bool, quiet: bool) -> None:
         if not quiet:
             click.echo(f"no {what} here yet.", err=True)
         return
-    widths = {key: max(len(row[key]) for row in rows) for key in rows[0]}
-    for row in rows:
-        click.echo("  ".join(value.ljust(widths[key]) for key, value in row.items()).rstrip())
+    lines = [list(SHOWN.get(what, _cells)(row)) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def _tasks() -> Rows:
@@ -101,19 +107,49 @@ def _adapters() -> Rows:
 
 
 def _runs() -> Rows:
-    from harness.runs.run_log import RunLog
+    """The runs of the workspace, the newest first; `score` is the best headline figure, None while a run lacks it."""
     from harness.workspace import Workspace
 
-    rows = []
-    for path in sorted(Workspace.current().runs.glob("*/manifest.json")):
-        try:
-            manifest = RunLog.open(path.parent).manifest
-        except BenchError as error:
-            rows.append({"id": path.parent.name, "task": "?", "rows": "?", "backends": f"unreadable: {error}"})
-            continue
-        backends = ", ".join(manifest.backend_settings)
-        rows.append({"id": manifest.id, "task": manifest.task, "rows": str(manifest.rows), "backends": backends})
-    return rows
+    rows = [_run(path.parent) for path in Workspace.current().runs.glob("*/manifest.json")]
+    return sorted(rows, key=lambda row: (str(row["created"]), str(row["id"])), reverse=True)
+
+
+def _run(folder: Path) -> dict[str, Any]:
+    from harness.runs.run_log import RunLog
+    from harness.summary.stored_verdict import by_rank, headline_metric
+
+    row: dict[str, Any] = {"id": folder.name, "created": "", "task": "?", "rows": None, "metric": None, "unit": None}
+    row |= {"score": None, "best": None, "scores": {}, "complete": None, "commit": None, "backends": ""}
+    try:
+        log = RunLog.open(folder)
+        manifest, summary = log.manifest, log.summary()
+    except BenchError as error:
+        return row | {"backends": f"unreadable: {error}"}
+    row |= {"id": manifest.id, "created": manifest.created, "task": manifest.task, "rows": manifest.rows}
+    row |= {"commit": manifest.git, "backends": ", ".join(manifest.backend_settings or manifest.backends)}
+    if summary is None:
+        return row | {"complete": False}
+    metric = headline_metric(summary)
+    figures = {name: summary.backends[name].metrics.get(metric.name) for name in by_rank(summary)}
+    scores = {name: None if figure is None else figure.value for name, figure in figures.items()}
+    best = next((name for name, value in scores.items() if value is not None), None)
+    row |= {"metric": metric.name, "unit": "share" if metric.in_points else metric.unit}
+    row |= {"score": None if best is None else scores[best], "best": best, "scores": scores}
+    return row | {"complete": summary.complete}
+
+
+def _run_cells(row: dict[str, Any]) -> list[str]:
+    """A run as a line of a table."""
+    from harness.metrics import title
+    from harness.text_format import count_noun, to_the_second
+
+    score = "not finished" if row["complete"] is False and row["metric"] is None else "-"
+    if row["score"] is not None:
+        shown = f"{100 * row['score']:.1f} %" if row["unit"] == "share" else f"{row['score']:.3g}"
+        score = f"{title(row['metric'])} {shown} ({row['best']})"
+    cells = [row["id"], to_the_second(row["created"]) or "?", row["task"]]
+    cells += ["?" if row["rows"] is None else count_noun(row["rows"], "row"), score]
+    return [*cells, (row["commit"] or "-")[:7], row["backends"]]
 
 
 LISTS: dict[str, Callable[[], Rows]] = {
@@ -123,3 +159,6 @@ LISTS: dict[str, Callable[[], Rows]] = {
     "adapters": _adapters,
     "runs": _runs,
 }
+
+SHOWN: dict[str, Callable[[dict[str, Any]], list[str]]] = {"runs": _run_cells}
+"""How a row of a list is shown to people, where not by its values."""

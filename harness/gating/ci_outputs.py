@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.gating.formatting import SCOPES, WORDS, bound, change, figure, interval
-from harness.gating.gate_result import CheckResult, GateResult
+from harness.gating.formatting import SCOPES, bound, change, figure, interval
+from harness.gating.gate_result import WORDS, CheckResult, GateResult
 from harness.text_sanitize import markdown_cell, one_line, workflow_message, workflow_property, xml_text
 
 STYLES = {"pass": "green", "unchanged": "cyan", "fail": "bold red", "inconclusive": "yellow", "advisory": "dim"}

@@ -23,14 +23,13 @@ from harness.gating.cost_and_latency import latency_checks
 from harness.gating.diagnostics import diagnostics, flips
 from harness.gating.early_stopped_gate import order_1_warning, sequential_checks, stopped_early
 from harness.gating.formatting import headline, plural, resolution, sentence
-from harness.gating.gate_result import CheckResult, Diagnostic, Flip, GateResult, OverallVerdict
+from harness.gating.gate_result import CheckResult, Diagnostic, Flip, GateResult, OverallVerdict, overall
 from harness.gating.gate_settings import GateSettings
 from harness.gating.gate_verdict import (
     correct_harm,
     exit_code,
     findings_of,
     mark_unchanged,
-    overall,
     same_answers,
     unchanged_warnings,
     verdicts_of,

@@ -2,20 +2,9 @@
 
 import msgspec
 
-from harness.gating.gate_result import CheckResult, GateResult
+from harness.gating.gate_result import WORDS, CheckResult, GateResult
 from harness.gating.gate_settings import COST, ERRORS
 from harness.statistics.rows_needed import two_digits
-
-WORDS = {
-    "pass": "PASS",
-    "unchanged": "UNCHANGED",
-    "fail": "FAIL",
-    "inconclusive": "INCONCLUSIVE",
-    "incomparable": "NOT COMPARABLE",
-    "incomplete": "NO VERDICT",
-    "advisory": "advice",
-}
-
 
 SCOPES = {"all": "", "clean": " (rows not trained on)", "first": " (first baseline)"}
 """What follows a figure's name where the check does not look at all rows and the last baseline."""

@@ -1,5 +1,6 @@
 """The records of `gate.json`: every check with its figures, and the verdict over all of them."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from harness.records import Record
@@ -19,6 +20,20 @@ Scope = Literal["all", "clean", "first"]
 baseline instead of the last."""
 
 Kind = Literal["paired", "absolute", "ratio", "sequential"]
+
+AGAINST = ("paired", "sequential")
+"""Kinds of checks that hold row against row."""
+
+WORDS = {
+    "pass": "PASS",
+    "unchanged": "UNCHANGED",
+    "fail": "FAIL",
+    "inconclusive": "INCONCLUSIVE",
+    "incomparable": "NOT COMPARABLE",
+    "incomplete": "NO VERDICT",
+    "advisory": "advice",
+}
+"""Verdicts as they are shown."""
 
 
 class ArmInfo(Record, frozen=True, kw_only=True, omit_defaults=False):
@@ -98,6 +113,19 @@ class CheckResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     unit: str = ""
     no_verdict: str = ""
     sentence: str = ""
+
+
+def overall(checks: Sequence[CheckResult]) -> OverallVerdict:
+    """The worst that counts; a gate without a single check that counts has compared nothing."""
+    counted = {check.verdict for check in checks if check.verdict != "advisory"}
+    if "incomparable" in counted or not counted:
+        return "incomparable"
+    if "fail" in counted:
+        return "fail"
+    if "inconclusive" in counted:
+        return "inconclusive"
+    against = {check.verdict for check in checks if check.kind in AGAINST and check.scope != "first"} - {"advisory"}
+    return "unchanged" if against == {"unchanged"} else "pass"
 
 
 class Diagnostic(Record, frozen=True, kw_only=True, omit_defaults=False):

@@ -5,16 +5,13 @@ from collections.abc import Sequence
 import msgspec
 
 from harness.errors import ExitCode
-from harness.gating.gate_result import ArmInfo, CheckResult, OverallVerdict
+from harness.gating.gate_result import AGAINST, ArmInfo, CheckResult, OverallVerdict
 from harness.gating.gate_settings import OnInconclusive
 from harness.gating.pairing import Pairing
 from harness.metrics import Metric
 from harness.results import AnswerFinding, Estimate, ReplacementVerdict, Summary, VerdictOutcome
 from harness.statistics.multiple_testing import holm
 from harness.statistics.noninferiority import ALPHA
-
-AGAINST = ("paired", "sequential")
-"""Kinds of checks that hold row against row."""
 
 EXIT: dict[str, ExitCode] = {
     "pass": ExitCode.DONE,
@@ -61,19 +58,6 @@ def question_equality(checks: list[CheckResult]) -> list[CheckResult]:
         else check
         for check in checks
     ]
-
-
-def overall(checks: list[CheckResult]) -> OverallVerdict:
-    """The worst that counts; a gate without a single check that counts has compared nothing."""
-    counted = {check.verdict for check in checks if check.verdict != "advisory"}
-    if "incomparable" in counted or not counted:
-        return "incomparable"
-    if "fail" in counted:
-        return "fail"
-    if "inconclusive" in counted:
-        return "inconclusive"
-    against = {check.verdict for check in checks if check.kind in AGAINST and check.scope != "first"} - {"advisory"}
-    return "unchanged" if against == {"unchanged"} else "pass"
 
 
 def exit_code(verdict: OverallVerdict, on_inconclusive: OnInconclusive) -> ExitCode:

@@ -1,7 +1,7 @@
 """Object storage by URL (`s3://`, `gs://`, `az://`), through fsspec: writing, reading and fetching runs."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +79,20 @@ class ObjectStore:
             aside.replace(file)
         finally:
             aside.unlink(missing_ok=True)
+
+    def get_many(self, names: Mapping[str, Path]) -> None:
+        """Copy many objects here at once, each whole or not at all. names: object -> file."""
+        aside = {name: file.with_name(f".{file.name}.aside") for name, file in names.items()}
+        for folder in {file.parent for file in names.values()}:
+            folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with self._told("cannot be read"):
+                self._fs.get([f"{self._root}/{name}" for name in aside], [str(file) for file in aside.values()])
+            for name, file in names.items():
+                aside[name].replace(file)
+        finally:
+            for file in aside.values():
+                file.unlink(missing_ok=True)
 
     def remove(self, name: str) -> None:
         """Remove an object."""
@@ -193,10 +207,30 @@ def _join(bucket: ObjectStore, name: str, ours: Path) -> None:
         theirs.replace(ours)
 
 
-def fetch_runs(url: str, root: Path) -> list[Path]:
-    """The run at a URL, or all runs below it. Raises UsageError where there is none."""
-    there = ObjectStore.open(url).files()
+OVERVIEW_FILES = ("manifest.json", "summary.json", "gate.json")
+"""What a table of many runs needs of each: no rows and no answers."""
+
+
+def fetch_overviews(url: str, root: Path) -> dict[str, Path]:
+    """The run at a URL, or all runs below it: URL -> a local folder with what OVERVIEW_FILES names, and nothing else.
+
+    The objects of all runs are copied at once. Raises UsageError where there is no run.
+    """
+    bucket = ObjectStore.open(url)
+    there = bucket.files()
     names = sorted(name for name in there if name.rpartition("/")[2] == "manifest.json" and name.count("/") <= 1)
     if not names:
         raise UsageError(f"{url} holds no run: no manifest.json there, nor in a folder below.")
-    return [fetch_run(f"{url.rstrip('/')}/{name}".removesuffix("/manifest.json"), root) for name in names]
+    found: dict[str, Path] = {}
+    wanted: dict[str, Path] = {}
+    for name in names:
+        below = name.removesuffix("manifest.json")
+        run = f"{url.rstrip('/')}/{below}".rstrip("/")
+        folder = found[run] = root / "overviews" / local_folder(root, run).name
+        for file in OVERVIEW_FILES:
+            if below + file in there:
+                wanted[below + file] = folder / file
+            else:
+                (folder / file).unlink(missing_ok=True)  # it was there when the run was last looked at
+    bucket.get_many(wanted)
+    return found

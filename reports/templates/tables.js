@@ -22,3 +22,21 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
     });
   });
 }
+
+// A table that is wider than its place says how many columns are out of sight.
+for (const box of document.querySelectorAll(".wide")) {
+  const head = box.querySelector("thead");
+  if (!head) continue;
+  const sign = document.createElement("p");
+  sign.className = "more no-print";
+  sign.hidden = true;
+  box.before(sign);
+  const look = () => {
+    const place = box.getBoundingClientRect();
+    const hidden = [...head.rows[0].cells].filter((cell) => cell.getBoundingClientRect().right > place.right + 1).length;
+    sign.hidden = hidden === 0;
+    sign.textContent = `${hidden} more column${hidden === 1 ? "" : "s"} to the right →`;
+  };
+  box.addEventListener("scroll", () => requestAnimationFrame(look), { passive: true });
+  new ResizeObserver(look).observe(box);
+}

@@ -6,11 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import bench_harness
 from harness.errors import ExitCode
+from harness.reports.exports import summary_of
+from harness.runs.run_log import RunLog
 from tests.support.processes import BENCH
+from tests.support.synthetic_run import synthetic_run
 
 HEAVY = ("torch", "pandas", "openai", "transformers", "datasets", "numpy", "scipy", "sklearn", "matplotlib", "aiohttp")
 
@@ -171,3 +175,21 @@ def test_ctrl_c_while_modules_are_imported_is_a_sentence(
         bench_harness.main()
     assert end.value.code == ExitCode.INTERRUPTED
     assert capsys.readouterr().err == "bench: interrupted.\n"
+
+
+def test_the_list_of_runs_has_dates_scores_and_commits(tmp_path: Path) -> None:
+    log = synthetic_run(tmp_path / "home" / "runs" / "one", 40)
+    begun = msgspec.structs.replace(log.manifest, id="agnews-20260109-000000-be9a", created="2026-01-09T00:00:00Z")
+    RunLog.create(tmp_path / "home" / "runs" / "two", begun, [])
+    (tmp_path / "home" / "runs" / "bad").mkdir()
+    (tmp_path / "home" / "runs" / "bad" / "manifest.json").write_text("{}")
+    env = os.environ | {"BENCH_HOME": str(tmp_path / "home")}
+    two, one, bad = json.loads(bench("list", "runs", "--json", cwd=tmp_path, env=env).stdout)
+    accuracy = {n: b.metrics["accuracy"].value for n, b in summary_of(log).backends.items()}
+    assert one["scores"] == accuracy and one["score"] == max(v for v in accuracy.values() if v is not None)
+    assert (one["rows"], one["created"], one["commit"]) == (40, "2026-01-02T03:04:05Z", "0123456789abcdef")
+    assert (two["rows"], two["score"], two["complete"]) == (40, None, False)
+    assert bad["rows"] is None and "unreadable" in bad["backends"]
+    first, second, third = bench("list", "runs", cwd=tmp_path, env=env).stdout.splitlines()
+    assert "not finished" in first and "unreadable" in third
+    assert "2026-01-02 03:04:05" in second and "40 rows" in second and "accuracy 9" in second and "0123456 " in second

@@ -1,13 +1,16 @@
-"""A static site: an index by task, a page per run, and how figures moved from run to run."""
+"""A static site: the best run of each candidate, pages of runs, and how figures moved from run to run."""
 
 import re
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from harness.reports.leaderboard_site import trend, write_leaderboard
-from harness.results import Summary
+from harness.reports.badges import badge
+from harness.reports.leaderboard_site import write_leaderboard
+from harness.reports.trend_chart import trend
+from harness.results import BackendResult, Estimate, Summary
 from harness.runs.run_log import RunLog
 from tests.support.command import bench
 from tests.support.synthetic_run import MAKERS, synthetic_run
@@ -17,39 +20,114 @@ from tests.support.synthetic_run import MAKERS, synthetic_run
 def later(tmp_path_factory: pytest.TempPathFactory) -> RunLog:
     """A later run of two backends on other rows."""
     makers = {name: MAKERS[name] for name in ("llama-ft", "gpt4")}
-    return synthetic_run(tmp_path_factory.mktemp("runs") / "later", 120, seed=1, makers=makers)
+    return on_other_rows(synthetic_run(tmp_path_factory.mktemp("runs") / "later", 120, seed=1, makers=makers), "e")
 
 
 @pytest.fixture(scope="module")
 def site(log: RunLog, later: RunLog, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Both runs."""
-    return write_leaderboard([log, later], tmp_path_factory.mktemp("site"))[0].parent
+    return write_leaderboard([log, later], tmp_path_factory.mktemp("site")).paths[0].parent
 
 
-def relabelled(log: RunLog, folder: Path, task: str) -> RunLog:
-    """The same run under another task's name."""
-    copy = RunLog.create(folder, msgspec.structs.replace(log.manifest, task=task, id=f"{task}-1"), [])
+def on_other_rows(log: RunLog, digit: str) -> RunLog:
+    """The same run, as if its rows had another fingerprint."""
+    log.update_manifest(msgspec.structs.replace(log.manifest, data={**log.manifest.data, "fingerprint": digit * 64}))
+    return log
+
+
+def relabelled(log: RunLog, folder: Path, task: str, created: str = "") -> RunLog:
+    """The same run under another task's name, or at another time."""
+    run = f"{task}-{created or '1'}"
+    manifest = msgspec.structs.replace(log.manifest, task=task, id=run, created=created or log.manifest.created)
+    copy = RunLog.create(folder, manifest, [])
     summary = log.summary()
     assert summary is not None
-    copy.write_summary(msgspec.structs.replace(summary, task=task, run=f"{task}-1"))
+    copy.write_summary(msgspec.structs.replace(summary, task=task, run=run, created=manifest.created))
     return copy
 
 
-def test_the_index_has_a_row_per_backend_and_run_newest_first(site: Path) -> None:
+def test_the_index_has_a_table_for_each_set_of_rows_the_newest_first(site: Path) -> None:
     index = (site / "index.html").read_text("utf-8")
-    assert len(re.findall(r'<th scope="row"', index)) == 6
-    assert index.index("2026-01-03") < index.index("2026-01-02")
-    assert "2 b" in index and "shut down 2025-09-01" in index and "for choose" in index
+    newest, other = index.split("<details>")
+    assert len(re.findall(r'<th scope="row"', newest)) == 2 + 1  # two candidates, and the most frequent label
+    assert len(re.findall(r'<th scope="row"', other)) == 4 + 1
+    assert "120 rows of test, made-up sample (eeeeeeee)" in newest and "500 rows of test" in other
+    assert "shut down 2025-09-01" in other and "for choose" in newest
+    assert "2026-01-03 03:04:05\ncommit 0123456" in newest and "news-a1" in newest
+
+
+def test_a_candidate_is_shown_by_its_best_run_and_moves_by_its_newest(later: RunLog, tmp_path: Path) -> None:
+    summary = later.summary()
+    assert summary is not None
+    before = relabelled(later, tmp_path / "before", "agnews", "2026-01-01T00:00:00Z")
+    worse = {name: fewer_right(result) for name, result in summary.backends.items()}
+    before.write_summary(msgspec.structs.replace(summary, run=before.manifest.id, backends=worse))
+    after = relabelled(later, tmp_path / "after", "agnews", "2026-01-09T00:00:00Z")
+    after.write_summary(msgspec.structs.replace(summary, run=after.manifest.id, backends=worse))
+    site = write_leaderboard([before, later, after], tmp_path / "site", redact=True)
+    tuned = next(c for c in site.candidates if c.candidate == "llama-ft")
+    assert (tuned.run, tuned.runs, tuned.commit) == (later.manifest.id, 3, "0123456789abcdef")
+    assert tuned.value == summary.backends["llama-ft"].metrics["accuracy"].value
+    assert tuned.change is not None and tuned.change.value == pytest.approx(-0.5)
+    assert tuned.change.low is not None and tuned.change.high is not None
+    assert tuned.change.low < -0.5 < tuned.change.high < 0
+    history = (tmp_path / "site" / "trend.html").read_text("utf-8")
+    assert history.count('href="runs/') == 4  # of two candidates the best and the newest run
+    index = (tmp_path / "site" / "index.html").read_text("utf-8")
+    for anchor in re.findall(r'href="trend.html#([^"]+)"', index):
+        assert f'id="{anchor}"' in history
+
+
+def fewer_right(result: BackendResult) -> BackendResult:
+    """The same result with half a point of accuracy less."""
+    found = result.metrics["accuracy"]
+    assert found.value is not None and found.low is not None and found.high is not None
+    lower = Estimate(value=found.value - 0.5, low=found.low - 0.5, high=found.high - 0.5, n=found.n)
+    return msgspec.structs.replace(result, metrics={**result.metrics, "accuracy": lower})
+
+
+def test_an_earlier_page_is_kept_and_a_redacted_site_writes_it_anew(later: RunLog, tmp_path: Path) -> None:
+    out, page = tmp_path / "site", "runs/old.html"
+    (out / "runs").mkdir(parents=True)
+    old = relabelled(later, tmp_path / "old", "agnews", "2026-01-01T00:00:00Z")
+    old.update_manifest(msgspec.structs.replace(old.manifest, id="old"))
+    (out / page).write_text("a row of the test set")
+    write_leaderboard([old, later, relabelled(later, tmp_path / "new", "agnews", "2026-02-01T00:00:00Z")], out)
+    assert (out / page).read_text() == "a row of the test set" and page in (out / "trend.html").read_text("utf-8")
+    write_leaderboard([old, later], out, redact=True)
+    assert "a row of the test set" not in (out / page).read_text("utf-8")
+
+
+def test_all_runs_get_pages_when_asked_for(later: RunLog, tmp_path: Path) -> None:
+    runs = [relabelled(later, tmp_path / str(k), "agnews", f"2026-01-0{k}T00:00:00Z") for k in (1, 2, 3)]
+    few, every = (write_leaderboard(runs, tmp_path / p, redact=True, pages=p).paths for p in ("board", "all"))
+    assert len(every) - len(few) == 2  # of equal figures the newest is the best
+
+
+def test_badges_are_drawings_that_show_the_newest_figure(site: Path) -> None:
+    names = sorted(path.name for path in (site / "badges").iterdir())
+    assert names == ["agnews-gpt4.svg", "agnews-llama-ft.svg"]
+    drawn = ET.fromstring((site / "badges" / names[1]).read_text("utf-8"))
+    assert re.fullmatch(r"agnews · llama-ft: accuracy 9\d\.\d %", drawn.attrib["aria-label"])
+    table = (site / "leaderboard.md").read_text("utf-8")
+    assert "![llama-ft](badges/agnews-llama-ft.svg)" in table and "| candidate | accuracy % |" in table
+
+
+@pytest.mark.parametrize("text", ["<script>alert(1)</script>", 'a & b " c', "\u202eevil\x00", "ж" * 300])
+def test_a_badge_of_any_text_is_whole_and_runs_nothing(text: str) -> None:
+    drawn = ET.fromstring(badge(text, text, "bad"))
+    assert not [node for node in drawn.iter() if node.tag.endswith("script")]
+    assert len(drawn.attrib["aria-label"]) <= 2 * 60 + 2 and "\u202e" not in drawn.attrib["aria-label"]
 
 
 def test_every_link_leads_to_a_page_that_is_there(site: Path) -> None:
     for page in site.rglob("*.html"):
-        for target in re.findall(r'href="([^"#]+)"', page.read_text("utf-8")):
+        for target in re.findall(r'href="([^"#]+)[#"]', page.read_text("utf-8")):
             assert (page.parent / target).is_file(), target
 
 
 def test_two_runs_of_one_id_keep_a_page_each(later: RunLog, tmp_path: Path) -> None:
-    written = write_leaderboard([later, later], tmp_path, redact=True)
+    written = write_leaderboard([later, later], tmp_path, redact=True, pages="all").paths
     assert len({p for p in written if p.parent.name == "runs"}) == 2
 
 
@@ -87,5 +165,21 @@ def test_the_verb_takes_all_finished_runs_of_the_workspace(
             relabelled(later, tmp_path / "runs" / "one", "agnews")
         assert bench("leaderboard", "--out", str(tmp_path / "site"), "--json") == expected
     out, err = capsys.readouterr()
-    pages = msgspec.json.decode(out)["pages"]
-    assert "there is no finished run" in err and all(Path(p).is_file() for p in pages) and len(pages) == 2
+    made = msgspec.json.decode(out)
+    assert "there is no finished run" in err and all(Path(p).is_file() for p in made["pages"])
+    assert [(c["candidate"], c["rows"], c["gate"]) for c in made["candidates"]] == [
+        ("llama-ft", 120, None),
+        ("gpt4", 120, None),
+    ]
+
+
+def test_unfinished_and_unreadable_runs_are_left_out_with_a_remark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], later: RunLog
+) -> None:
+    monkeypatch.setenv("BENCH_HOME", str(tmp_path))
+    relabelled(later, tmp_path / "runs" / "whole", "agnews")
+    newer = relabelled(later, tmp_path / "runs" / "newer", "agnews")
+    (newer.path / "summary.json").write_text('{"schema": 999}')
+    assert bench("leaderboard", "--out", str(tmp_path / "site"), "--redact") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"{newer.path} is left out:" in said and "of schema 999" in said

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.errors import UsageError
 from harness.records import Completion
 from harness.runs import object_storage
 from harness.runs.log_lines import LogWriter
@@ -59,3 +60,36 @@ def test_a_log_that_is_being_written_here_is_left_alone(tmp_path: Path, there: P
         object_storage.fetch_run(URL, tmp_path)
         writer.append(0, Completion(id="i", text="x", finish="stop"), None)
     assert (folder / "a.jsonl").read_text().count("\n") == 1
+
+
+def test_an_overview_holds_neither_rows_nor_answers(tmp_path: Path, there: Path) -> None:
+    (there / "manifest.json").unlink()
+    for run, gated in (("a", True), ("b", False)):
+        (there / run / "state").mkdir(parents=True)
+        for name in ("manifest.json", "summary.json", "samples.jsonl", "m.jsonl", "state/m.json"):
+            (there / run / name).write_text(run + name)
+        if gated:
+            (there / run / "gate.json").write_text("passed")
+    found = object_storage.fetch_overviews(URL, tmp_path)
+    assert list(found) == [f"{URL}/a", f"{URL}/b"]
+    names = {url: sorted(path.name for path in folder.iterdir()) for url, folder in found.items()}
+    assert names == {
+        f"{URL}/a": ["gate.json", "manifest.json", "summary.json"],
+        f"{URL}/b": ["manifest.json", "summary.json"],
+    }
+    (there / "a" / "gate.json").unlink()
+    (there / "b" / "summary.json").write_text("another")
+    object_storage.fetch_overviews(URL, tmp_path)
+    assert not (found[f"{URL}/a"] / "gate.json").exists()
+    assert (found[f"{URL}/b"] / "summary.json").read_text() == "another"
+
+
+def test_an_overview_of_a_single_run_is_that_run(tmp_path: Path, there: Path) -> None:
+    ((url, folder),) = object_storage.fetch_overviews(URL, tmp_path).items()
+    assert url == URL and (folder / "manifest.json").read_text() == "{}"
+
+
+def test_no_run_below_an_address_is_a_sentence(tmp_path: Path, there: Path) -> None:
+    (there / "manifest.json").unlink()
+    with pytest.raises(UsageError, match=r"s3://runs/r holds no run"):
+        object_storage.fetch_overviews(URL, tmp_path)
