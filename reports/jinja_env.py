@@ -47,17 +47,20 @@ def _source(code: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()}'"
 
 
-def render(template: str, *, scripts: tuple[str, ...] = (), **context: Any) -> str:
+def render(template: str, *, scripts: tuple[str, ...] = (), live: bool = False, **context: Any) -> str:
     """One self-contained page. `scripts` are our own files, inlined and allowed by their hashes alone.
+
+    live: the scripts may ask the server that the page came from.
 
     No style attribute, event handler, form target, frame or remote address can do anything on the page.
     """
     style = _asset("style.css")
     codes = [_asset(name) for name in scripts]
     allowed = " ".join(_source(code) for code in codes) or "'none'"
+    connect = "; connect-src 'self'" if live else ""
     policy = (
         f"default-src 'none'; script-src {allowed}; style-src {_source(style)}; "
-        "img-src data:; base-uri 'none'; form-action 'none'"
+        f"img-src data:; base-uri 'none'; form-action 'none'{connect}"
     )
     return (
         environment()

@@ -60,7 +60,12 @@ VERBS: dict[str, tuple[str, str]] = {
     "train": ("harness.cli.train:train", "Fine-tune an adapter on a task's training rows."),
     "run": ("harness.cli.run:run", "Send every candidate the same prompts; one run directory."),
     "report": ("harness.cli.report:report", "Report a run: a page, a table, figures for other tools."),
-    "leaderboard": ("harness.cli.leaderboard:leaderboard", "Write a static site of many runs."),
+    "export": ("harness.cli.export:export", "Write a run's answers row by row: CSV, Parquet, JSON lines."),
+    "leaderboard": (
+        "harness.cli.leaderboard:leaderboard",
+        "Write a board of many runs: a static site, badges, a table.",
+    ),
+    "view": ("harness.cli.view:view", "Follow the runs of the workspace in a browser, on this machine only."),
     "compare": ("harness.cli.compare:compare", "Compare two runs on the rows they share."),
     "gate": ("harness.cli.gate:gate", "Decide by exit code whether the candidate may ship."),
     "baseline": ("harness.cli.baseline:baseline", "Accept a run as the baseline of later ones."),

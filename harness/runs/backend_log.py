@@ -159,6 +159,16 @@ class Log:
             found[self._keys(file, marks)] = ~marks.failed  # of equal keys the last one stays
         return found.reshape(self.rows, self.repeats)
 
+    def progress(self) -> tuple[int, int]:
+        """(answered, failed): requests whose last line is an answer, and those where it is an infrastructure error."""
+        import numpy as np
+
+        found = np.zeros(self.rows * self.repeats, dtype=np.int8)
+        for file in self.files():
+            marks = _marks(file)
+            found[self._keys(file, marks)] = np.where(marks.failed, 2, 1)
+        return int((found == 1).sum()), int((found == 2).sum())
+
     def incurred(self) -> float:
         """USD of every line ever written; unknown costs count nothing."""
         import numpy as np

@@ -107,12 +107,16 @@ class Run:
             import pandas as pd
         except ImportError:
             raise MissingExtraError(f"to_pandas() needs pandas: {install_command('pandas')}.") from None
-        frame = pd.DataFrame(list(self._records()))
+        frame = pd.DataFrame(list(self.records()))
         numbers = {"n", "repeat", *(name for name in frame if str(name).startswith("value_"))}
         return frame.astype({name: _DTYPES.get(str(name), "string") for name in frame if name not in numbers})
 
-    def _records(self) -> Iterator[dict[str, Any]]:
-        """One mapping for each row, backend and repeat: by backend, row and repeat."""
+    def records(self) -> Iterator[dict[str, Any]]:
+        """One mapping for each row, backend and repeat, in the order of backends, rows and repeats.
+
+        The keys are the columns of `to_pandas`, the same for all; what is unknown or undefined is None. Keys of values
+        (`value_NAME`) are in the mappings of the answers that have them.
+        """
         rows = list(self.rows())
         inputs = dict.fromkeys(name for row in rows for name in row.sample.inputs)
         columns = dict.fromkeys(name for row in rows for name in row.sample.columns)

@@ -35,6 +35,9 @@ ACTIONS: list[tuple[str, set[str]]] = [
     ("report run --out figures.md", set()),
     ("report run --vote right,worse", {"jinja2"}),
     ("leaderboard run", PAGES),
+    ("export run --out rows.csv", {"numpy"}),
+    ("export run --out rows.parquet", {"numpy", "pyarrow", "pandas"}),  # pyarrow looks for pandas
+    ("view --help", set()),  # the server itself loads what reports load
     ("compare run run --candidate right --reference worse", STATISTICS),
     ("gate run --candidate right --reference worse", STATISTICS),
     ("baseline accept run --out main.json", {"numpy"}),
