@@ -8,8 +8,18 @@ from matplotlib.figure import Figure
 
 from harness.files import write_whole
 from harness.gating.compare_runs import ComparedBackend, RunComparison
+from harness.gating.run_differences import RunDifference
 from harness.metrics import Metric, title
-from harness.reports.compare_table import EVEN, metrics_of, pairs_of, side_name, statements, verdict_word
+from harness.reports.compare_table import (
+    EVEN,
+    by_change,
+    metrics_of,
+    pairs_by_change,
+    short_name,
+    side_name,
+    statements,
+    verdict_word,
+)
 from harness.reports.explorer_payload import pack
 from harness.reports.jinja_env import render
 from harness.reports.row_table import PARTLY, RIGHT, WRONG, ReportRows
@@ -18,6 +28,7 @@ from harness.reports.svg_charts import INK, MUTED, SERIES, Chart, draw, label, q
 from harness.reports.table_model import Grid, TableCell, TableColumn
 from harness.results import PairResult
 from harness.runs.run_log import RunLog
+from harness.summary.candidate_history import model_name
 from harness.text_format import count, difference, is_share, number
 from harness.text_sanitize import private_texts, visible_line, without_private
 
@@ -35,8 +46,12 @@ def write_compare(found: RunComparison, a: RunLog, b: RunLog, out: Path, *, reda
         found=found,
         statements=statements(found, metrics),
         chart=_chart(found, metrics),
-        tables=[_table(found, x, y, metrics) for x, y in found.sides],
+        tables=[_table(found, x, y, metrics) for x, y in by_change(found)],
+        sides=_sides(found),
+        differences=_differences(found),
+        further=_further(found),
         flips=None if book is None else _flips(found, book),
+        first_shown="flipped" if book is not None and any(_flipped(book, n) for n in range(len(book))) else "",
         rows=None if book is None else rows_context(book, pack(book, _who(found))),
     )
     if redact:
@@ -49,19 +64,18 @@ def write_compare(found: RunComparison, a: RunLog, b: RunLog, out: Path, *, reda
 def _table(found: RunComparison, x: ComparedBackend, y: ComparedBackend, metrics: Mapping[str, Metric]) -> Grid:
     columns = (
         TableColumn(title="metric", numeric=False),
-        TableColumn(title="a"),
-        TableColumn(title="b"),
-        TableColumn(title="a - b", hint="in points where the metric is a share"),
-        TableColumn(title="only a right"),
-        TableColumn(title="only b right"),
+        TableColumn(title="A"),
+        TableColumn(title="B"),
+        TableColumn(title="A - B", hint="in points where the metric is a share"),
+        TableColumn(title="only A right"),
+        TableColumn(title="only B right"),
         TableColumn(title="p after Holm"),
         TableColumn(title="test", numeric=False),
         TableColumn(title="verdict", numeric=False),
     )
-    rows = tuple(_row(pair, x, y, metrics[pair.metric]) for pair in pairs_of(found, x, y))
-    return Grid(
-        caption=f"a = {visible_line(side_name(x))}, b = {visible_line(side_name(y))}", columns=columns, rows=rows
-    )
+    rows = tuple(_row(pair, x, y, metrics[pair.metric]) for pair in pairs_by_change(found, x, y, metrics))
+    names = visible_line(short_name("A", x)), visible_line(short_name("B", y))
+    return Grid(caption=f"{names[0]} against {names[1]}, the largest change first", columns=columns, rows=rows)
 
 
 def _row(pair: PairResult, x: ComparedBackend, y: ComparedBackend, metric: Metric) -> tuple[TableCell, ...]:
@@ -79,7 +93,7 @@ def _row(pair: PairResult, x: ComparedBackend, y: ComparedBackend, metric: Metri
 
 def _chart(found: RunComparison, metrics: Mapping[str, Metric]) -> Chart | None:
     """The differences of all metrics that are shares, on one axis of points."""
-    everyone = [p for x, y in found.sides for p in pairs_of(found, x, y)]
+    everyone = [p for x, y in by_change(found) for p in pairs_by_change(found, x, y, metrics)]
     pairs = [p for p in everyone if is_share(metrics[p.metric]) and p.difference.value is not None]
     if not pairs:
         return None
@@ -100,7 +114,7 @@ def _chart(found: RunComparison, metrics: Mapping[str, Metric]) -> Chart | None:
             names = [f"{label(sides[p.a])}: {n}" for p, n in zip(pairs, names, strict=True)]
         ax.set_yticks(range(len(pairs)), names, color=INK)
         ax.set_ylim(len(pairs) - 0.5, -0.5)
-        ax.set_xlabel("a - b, points")
+        ax.set_xlabel("A - B, points")
         quiet_axes(ax, "x")
 
     rows = tuple(
@@ -113,8 +127,8 @@ def _chart(found: RunComparison, metrics: Mapping[str, Metric]) -> Chart | None:
         for p in pairs
     )
     columns = (
-        *(TableColumn(title=t, numeric=False) for t in ("metric", "a", "b")),
-        TableColumn(title="a - b, points"),
+        *(TableColumn(title=t, numeric=False) for t in ("metric", "A", "B")),
+        TableColumn(title="A - B, points"),
         TableColumn(title="verdict", numeric=False),
     )
     return Chart(
@@ -144,10 +158,10 @@ def _joined(found: RunComparison, a: RunLog, b: RunLog) -> ReportRows:
     ]
     left, right = one.pick([n for n, _ in common]), two.pick([n for _, n in common])
     left.answers = {
-        **{side_name(x): left.answers[x.backend] for x, _ in found.sides},
-        **{side_name(y): right.answers[y.backend] for _, y in found.sides},
+        **{_label("A", x): left.answers[x.backend] for x, _ in found.sides},
+        **{_label("B", y): right.answers[y.backend] for _, y in found.sides},
     }
-    return left
+    return left.pick(sorted(range(len(left)), key=lambda n: (not _flipped(left, n), n)))
 
 
 def _same(one: ReportRows, n: int, two: ReportRows, k: int) -> bool:
@@ -156,7 +170,72 @@ def _same(one: ReportRows, n: int, two: ReportRows, k: int) -> bool:
 
 
 def _who(found: RunComparison) -> dict[str, ComparedBackend]:
-    return {side_name(side): side for pair in found.sides for side in pair}
+    return {_label(letter, side): side for sides in found.sides for letter, side in zip("AB", sides, strict=True)}
+
+
+def _label(letter: str, side: ComparedBackend) -> str:
+    """How the rows call a side: "A · llama-ft"."""
+    return f"{letter} · {side.backend}"
+
+
+def _flipped(book: ReportRows, row: int) -> bool:
+    """Whether a row is right for one side and wrong for another."""
+    seen = {answers.verdicts[row] for answers in book.answers.values()} & set(SCORED)
+    return RIGHT in seen and len(seen) > 1
+
+
+def _sides(found: RunComparison) -> Grid:
+    """A and B: run, backend, model."""
+    columns = tuple(TableColumn(title=t, numeric=False) for t in ("", "backend", "model", "decode", "run"))
+    rows = tuple(
+        (
+            TableCell(text=letter),
+            *(TableCell(text=visible_line(t)) for t in (s.backend, model_name(s.model), s.decode, s.run)),
+        )
+        for sides in by_change(found)
+        for letter, s in zip("AB", sides, strict=True)
+    )
+    return Grid(caption="What is compared", columns=columns, rows=rows)
+
+
+MOST_SETTINGS = 6
+"""More settings than this are folded, and so is what differs in the environment."""
+
+
+def _differences(found: RunComparison) -> Grid | None:
+    """What differs besides the answers; None where nothing does that is not folded."""
+    shown = [d for d in found.differences if not _folded(found, d)]
+    return _difference_grid("What differs", shown, len(found.sides) > 1) if shown else None
+
+
+def _further(found: RunComparison) -> Grid | None:
+    """What is folded: time, commit, versions and hardware, and settings where there are many."""
+    shown = [d for d in found.differences if _folded(found, d)]
+    return _difference_grid(f"Further differences: {len(shown)}", shown, len(found.sides) > 1) if shown else None
+
+
+def _folded(found: RunComparison, difference: RunDifference) -> bool:
+    many = sum(d.topic == "settings" for d in found.differences) > MOST_SETTINGS
+    return difference.topic == "environment" or (difference.topic == "settings" and many)
+
+
+def _difference_grid(caption: str, differences: list[RunDifference], several: bool) -> Grid:
+    names = ("topic", *(("backend",) if several else ()), "what", "A", "B")
+    before = [None, *(d.topic for d in differences)]
+    rows = tuple(
+        tuple(
+            TableCell(text=visible_line(text, 120))
+            for text in (
+                "" if d.topic == last else d.topic,
+                *((d.backends or "both",) if several else ()),
+                d.name,
+                d.a,
+                d.b,
+            )
+        )
+        for d, last in zip(differences, before, strict=False)
+    )
+    return Grid(caption=caption, columns=tuple(TableColumn(title=t, numeric=False) for t in names), rows=rows)
 
 
 SCORED = (RIGHT, WRONG, PARTLY)
@@ -166,19 +245,21 @@ def _flips(found: RunComparison, book: ReportRows) -> Grid | None:
     """How many rows went right to wrong and back, per pair of sides, of those that both answered; None where no
     answer is right or wrong."""
     rows = []
-    for x, y in found.sides:
-        mine, theirs = book.answers[side_name(x)].verdicts, book.answers[side_name(y)].verdicts
+    for x, y in by_change(found):
+        mine, theirs = book.answers[_label("A", x)].verdicts, book.answers[_label("B", y)].verdicts
         both = ((m, t) for m, t in zip(mine, theirs, strict=True) if m in SCORED and t in SCORED)
         seen = Counter((m == RIGHT, t == RIGHT) for m, t in both)
         if not seen:
             continue
         cells = (TableCell(text=count(seen[k])) for k in ((True, True), (True, False), (False, True), (False, False)))
-        rows.append((TableCell(text=visible_line(side_name(x))), TableCell(text=visible_line(side_name(y))), *cells))
+        rows.append(
+            (TableCell(text=visible_line(short_name("A", x))), TableCell(text=visible_line(short_name("B", y))), *cells)
+        )
     if not rows:
         return None
-    headings = ("both right", "only a right", "only b right", "neither right")
+    headings = ("both right", "only A right", "only B right", "neither right")
     return Grid(
         caption="Rows that flipped",
-        columns=(*(TableColumn(title=t, numeric=False) for t in ("a", "b")), *(TableColumn(title=h) for h in headings)),
+        columns=(*(TableColumn(title=t, numeric=False) for t in ("A", "B")), *(TableColumn(title=h) for h in headings)),
         rows=tuple(rows),
     )

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from harness.reports.row_table import VERDICTS, AnswerColumns, CodedColumn, ReportRows
+from harness.reports.row_table import VERDICTS, AnswerColumns, CodedColumn, Frame, ReportRows
 from harness.text_sanitize import visible
 
 LIMIT = 18_000_000
 """Bytes of base64 in a page, so that with everything else it stays below 20 MB."""
-FEW = 40
+FEW = 200
 SHORT = 60
 """Columns of more distinct values than FEW, or of values longer than SHORT, are shown but offer no filter."""
 
@@ -88,6 +88,8 @@ def _encode(payload: dict[str, Any]) -> str:
 def _payload(
     book: ReportRows, who: Mapping[str, BackendFacts], learned: Mapping[str, list[int]], keep: set[int] | None
 ) -> dict[str, Any]:
+    places = book.own, book.frame_codes
+    labelled = all(len(text) <= SHORT for text in book.references.values) and len(book.references.values) <= FEW
     return {
         "verdicts": VERDICTS,
         "ids": book.ids,
@@ -96,6 +98,10 @@ def _payload(
         "frame": book.frame_codes if len(book.frames) > 1 else None,
         "own": book.own if keep is None else [own if n in keep else None for n, own in enumerate(book.own)],
         "columns": {visible(name): _column(column, None) for name, column in book.columns.items()},
+        "numbers": book.numbers or None,
+        "lengths": [sum(map(len, own)) or _length(book.frames[code]) for own, code in zip(*places, strict=True)],
+        "inputs": list(map(visible, book.inputs)),
+        "labelled": labelled,
         "few": FEW,
         "short": SHORT,
         "backends": [
@@ -109,6 +115,11 @@ def _payload(
             for name, answers in book.answers.items()
         ],
     }
+
+
+def _length(frame: Frame) -> int:
+    """Characters of the last message of a prompt that marks no text as the row's own."""
+    return sum(map(len, frame.pieces[-1])) if frame.pieces else 0
 
 
 def _frames(book: ReportRows, keep: set[int] | None) -> list[dict[str, Any] | None]:

@@ -162,7 +162,11 @@ class AnswerColumns:
 
 @dataclass
 class ReportRows:
-    """All rows of a run, column by column. A row's place in every list is its position `n`."""
+    """All rows of a run, column by column. A row's place in every list is its position `n`.
+
+    numbers: of rows that `pick` took, their positions in the run; empty where the two agree. inputs: names of the row's
+    own texts, in their order; empty where not all rows have the same.
+    """
 
     ids: list[str] = field(default_factory=list)
     references: CodedColumn = field(default_factory=CodedColumn)
@@ -171,6 +175,8 @@ class ReportRows:
     own: list[list[str]] = field(default_factory=list)
     columns: dict[str, CodedColumn] = field(default_factory=dict)
     answers: dict[str, AnswerColumns] = field(default_factory=dict)
+    numbers: list[int] = field(default_factory=list)
+    inputs: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, log: RunLog, backends: Iterable[str]) -> "ReportRows":
@@ -191,6 +197,7 @@ class ReportRows:
             book.references.add(row.sample.reference)
             book.frame_codes.append(code)
             book.own.append([visible(text) for text in own])
+            book.inputs = _names(row.sample.inputs, own, book.inputs if row.n else None)
             for name in row.sample.columns:
                 if name not in book.columns:
                     book.columns[name] = CodedColumn()
@@ -211,6 +218,8 @@ class ReportRows:
             [self.own[n] for n in rows],
             {name: column.pick(rows) for name, column in self.columns.items()},
             {name: answers.pick(rows) for name, answers in self.answers.items()},
+            [self.numbers[n] if self.numbers else n for n in rows],
+            self.inputs,
         )
 
     def __len__(self) -> int:
@@ -224,6 +233,19 @@ class ReportRows:
         """Whether any backend got this row wrong, or two answers differ."""
         verdicts = {a.verdicts[row] for a in self.answers.values()}
         return verdicts != {RIGHT}
+
+
+def _names(inputs: dict[str, str], own: list[str], before: tuple[str, ...] | None) -> tuple[str, ...]:
+    """The names of a row's own texts; empty where a text is no input, or the rows before had other names."""
+    left = dict(inputs)
+    found = []
+    for text in own:
+        name = next((name for name, value in left.items() if value == text), None)
+        if name is None:
+            return ()
+        del left[name]
+        found.append(name)
+    return tuple(found) if before is None or before == tuple(found) else ()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from harness.errors import NotComparableError
 from harness.gating.comparability import metric_refusals
 from harness.gating.evaluate import GateSource, match_names
+from harness.gating.run_differences import RunDifference, run_differences
 from harness.hashing import digest
 from harness.metrics import Metric
 from harness.records import Record, Row
@@ -13,7 +14,7 @@ from harness.summary.detectable_difference import detectable_of_pair
 from harness.summary.outcomes import RowTable
 from harness.summary.ranking import better_of, correct_pairs
 from harness.summary.replacement_verdict import GainBounds, fixed_bounds, not_better, verdict_of_bounds
-from harness.text_format import count_noun
+from harness.text_format import agreeing, count_noun, listing
 from harness.text_sanitize import html_table
 
 
@@ -32,7 +33,8 @@ class RunComparison(Record, frozen=True, kw_only=True, omit_defaults=False):
 
     task: its name. sides: the compared backends. pairs: their differences by metric. rows: common rows; verdicts: for
     each two sides whether a may replace b, by the first metric; resolves: the smallest difference of the first metric
-    that the rows detect between the first two sides (80 % power); notes: what was left out.
+    that the rows detect between the first two sides (80 % power); notes: what was left out; differences: what is not
+    the same in both runs besides their answers.
     """
 
     task: str
@@ -42,6 +44,7 @@ class RunComparison(Record, frozen=True, kw_only=True, omit_defaults=False):
     resolves: float | None
     notes: tuple[str, ...]
     verdicts: tuple[ReplacementVerdict, ...] = ()
+    differences: tuple[RunDifference, ...] = ()
 
     def _repr_html_(self) -> str:
         table = [["a", "b", "metric", "a - b [95 %]", "verdict"]]
@@ -64,7 +67,7 @@ def compare_two_runs(a: GateSource, b: GateSource, a_name: str | None, b_name: s
     asked = {row.sample.id: _asked(row) for row in b.rows}
     same = [n for n, row in enumerate(a.rows) if asked.get(row.sample.id) == _asked(row)]
     if not same:
-        raise NotComparableError(f"{a.evaluation.source} and {b.evaluation.source} have no row with the same request.")
+        raise NotComparableError(_nothing_common(a, b, asked))
     theirs_by_name = {m.name for m in b.evaluation.metrics}
     metrics = tuple(m for m in a.evaluation.metrics if m.name in theirs_by_name)
     rows = RowTable.of((a.rows[n] for n in same), a.evaluation.labels)
@@ -104,8 +107,29 @@ def compare_two_runs(a: GateSource, b: GateSource, a_name: str | None, b_name: s
         pairs=pairs,
         resolves=detectable_of_pair(pairs[0]) if pairs else None,
         verdicts=_verdicts(bounds, pairs, a, metrics),
+        differences=_differences(a, b, names),
         notes=(*_notes(a, b, len(same), sides), *filter(None, [rows.copies_remark()]), *notes),
     )
+
+
+def _nothing_common(a: GateSource, b: GateSource, asked: dict[str, str]) -> str:
+    """That no row was asked in the same words by both, and why, where the rows themselves are common."""
+    both = sum(row.sample.id in asked for row in a.rows)
+    said = f"{a.evaluation.source} and {b.evaluation.source} have no row with the same request"
+    if not both:
+        return f"{said}: their rows differ."
+    why = [f"{d.name} {d.a} and {d.b}" for d in _differences(a, b, []) if d.topic == "prompt"]
+    return (
+        f"{said}: {count_noun(both, 'row')} {agreeing(both, 'is')} in both, asked in other words"
+        f"{f' ({listing(why)})' if why else ''}. Ask one run again with the prompt of the other."
+    )
+
+
+def _differences(a: GateSource, b: GateSource, names: list[tuple[str, str]]) -> tuple[RunDifference, ...]:
+    """What differs between two runs; nothing is known of a baseline file."""
+    if not isinstance(a.origin, RunLog) or not isinstance(b.origin, RunLog):
+        return ()
+    return run_differences(a.origin.manifest, b.origin.manifest, names)
 
 
 def _asked(row: Row) -> str:

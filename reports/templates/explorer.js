@@ -5,7 +5,8 @@
   const source = byId("rows-data");
   if (!source || !("DecompressionStream" in window)) return;
 
-  const ROW = 52; // px, as in the style sheet
+  const HEIGHTS = { list: 52, matrix: 32 }; // px of a row, as in the style sheet
+  let ROW = HEIGHTS.list;
   const TALLEST = 12e6; // px: browsers cut off much taller boxes, so very long lists scroll in proportion
   const [MISSING, ERROR, RIGHT, WRONG, PARTLY, UNSCORED] = [0, 1, 2, 3, 4, 5];
   const SIGN = ["–", "⚡", "✓", "✗", "≈", "·"];
@@ -62,8 +63,11 @@
     const ofKind = (b, row) => b.kinds.codes[row] >= 0 && (kind === "" || b.kinds.values[b.kinds.codes[row]] === kind);
     const wrong = (b, row) => b.verdict[row] === WRONG || b.verdict[row] === PARTLY;
     const differ = (pick) => (row) => data.backends.some((b) => pick(b, row) !== pick(data.backends[0], row));
+    const scored = (b, row) => b.verdict[row] === RIGHT || wrong(b, row);
     return {
       all: () => true,
+      flipped: (row) =>
+        data.backends.some((b) => b.verdict[row] === RIGHT) && data.backends.some((b) => scored(b, row) && b.verdict[row] !== RIGHT),
       wrong: some(wrong),
       format: some((b, row) => b.verdict[row] !== ERROR && ofKind(b, row)),
       error: some((b, row) => b.verdict[row] === ERROR && ofKind(b, row)),
@@ -104,6 +108,13 @@
       const column = select.id === "x-reference" ? data.references : data.columns[select.dataset.column];
       const code = Number(select.value);
       picked.push((row) => column.codes[row] === code);
+    }
+    const answer = choice("x-answer");
+    if (answer !== "") picked.push((row) => backendsAsked().some((b) => value(b.texts, row) === answer));
+    const length = choice("x-length");
+    if (length !== "") {
+      const [least, most] = length.split("-").map(Number);
+      picked.push((row) => data.lengths[row] >= least && data.lengths[row] <= most);
     }
     return picked;
   }
@@ -193,6 +204,22 @@
     return frame ? frame.pieces.at(-1).join(" ") : "(text left out)";
   }
 
+  const matrix = () => choice("x-view") === "matrix";
+  const number = (row) => String(data.numbers ? data.numbers[row] : row);
+
+  // A row of the matrix: text, reference, and a coloured cell for each candidate.
+  function cells(row) {
+    const parts = [make("span", "n", number(row)), make("span", "", ownText(row).slice(0, 200))];
+    parts.push(make("span", "wanted", (value(data.references, row) ?? "–").slice(0, 60)));
+    for (const b of data.backends) {
+      const text = value(b.kinds, row) ?? value(b.texts, row) ?? "";
+      const cell = make("span", `cell ${tone(b, row)}`, `${SIGN[b.verdict[row]]} ${text.slice(0, 60)}`);
+      cell.title = `${b.name}: ${data.verdicts[b.verdict[row]]}`;
+      parts.push(cell);
+    }
+    return parts;
+  }
+
   function line(at) {
     const row = found[at];
     const node = make("div", "row");
@@ -202,8 +229,12 @@
     node.setAttribute("aria-setsize", found.length);
     node.setAttribute("aria-posinset", at + 1);
     node.dataset.at = at;
+    if (matrix()) {
+      node.append(...cells(row));
+      return node;
+    }
     const top = make("div");
-    top.append(make("span", "n", String(row)), ownText(row).slice(0, 300));
+    top.append(make("span", "n", number(row)), ownText(row).slice(0, 300));
     const below = make("div", "verdicts");
     for (const b of data.backends) {
       const text = value(b.kinds, row) ?? value(b.texts, row) ?? "";
@@ -240,10 +271,10 @@
   function tell(row) {
     const reference = value(data.references, row);
     const head = make("h3");
-    const link = make("a", "", `Row ${row}`);
+    const link = make("a", "", `Row ${number(row)}`);
     link.href = address(data.ids[row]);
     head.append(link, ` · ${data.ids[row]}`);
-    const parts = [head];
+    const parts = [head, copier(row)];
     const facts = Object.entries(data.columns).map(([name, column]) => `${name}: ${value(column, row) ?? "–"}`);
     if (facts.length) parts.push(make("p", "small", facts.join(" · ")));
     if (data.own[row] && data.own[row].length) for (const text of data.own[row]) parts.push(make("p", "text", text));
@@ -255,6 +286,35 @@
     parts.push(answers);
     detail.replaceChildren(...parts);
     detail.scrollTop = 0;
+  }
+
+  // The row as a line of a data file: its own texts and the columns of the data by their names, and the right answer.
+  function testCase(row) {
+    const own = data.own[row];
+    if (!own) return null;
+    const named = data.inputs.length === own.length && own.length > 0;
+    const fields = named ? Object.fromEntries(own.map((text, i) => [data.inputs[i], text])) : { text: ownText(row) };
+    for (const [name, column] of Object.entries(data.columns)) if (!(name in fields)) fields[name] = value(column, row);
+    fields[data.labelled ? "label" : "reference"] = value(data.references, row);
+    return JSON.stringify(fields);
+  }
+
+  function copier(row) {
+    const text = testCase(row);
+    const box = make("p", "small");
+    if (text === null) return box;
+    const button = make("button", "plain", "Copy as test case");
+    button.type = "button";
+    button.addEventListener("click", async () => {
+      try {
+        await navigator.clipboard.writeText(text);
+        button.textContent = "Copied: a line for a .jsonl file of rows";
+      } catch {
+        box.replaceChildren(make("pre", "", text)); // a browser that gives no clipboard to a file
+      }
+    });
+    box.append(button);
+    return box;
   }
 
   function title(left, right, tone) {
@@ -332,6 +392,12 @@
       fill(byId("x-reference"), [["", "any"], ...codes(data.references)]);
       byId("x-reference-label").hidden = false;
     } else fill(byId("x-reference"), [["", "any"]]);
+    const answers = [...new Set(data.backends.flatMap((b) => b.texts.values))].sort();
+    const listed = data.backends.every((b) => offers(b.texts) || b.texts.values.length < 2) && answers.length <= data.few;
+    fill(byId("x-answer"), [["", "any"], ...(listed ? answers.filter((t) => t).map((t) => [t, t]) : [])]);
+    byId("x-answer-label").hidden = !listed || answers.length < 2;
+    fill(byId("x-length"), lengths());
+    byId("x-length-label").hidden = byId("x-length").options.length < 3;
     for (const [name, column] of Object.entries(data.columns)) {
       if (!offers(column)) continue;
       const label = make("label", "", name);
@@ -343,13 +409,37 @@
       byId("x-columns").append(label);
     }
     if (!data.backends.some((b) => b.learned.size)) byId("x-show").querySelector('[value="learned"]').remove();
-    byId("x-names").replaceChildren(...data.backends.map((b) => make("span", "", b.name)));
+    if (data.backends.length < 2) byId("x-show").querySelector('[value="flipped"]').remove();
+    byId("x-show").value = byId("explorer").dataset.show || "all";
+    arrange();
     adjust();
   }
 
+  // Four ranges of characters that hold about as many rows each.
+  function lengths() {
+    const sorted = [...data.lengths].sort((a, b) => a - b);
+    const ends = [1, 2, 3, 4].map((k) => sorted[Math.ceil((k * sorted.length) / 4) - 1]);
+    const ranges = [...new Set(ends)].map((most, i, all) => [i ? all[i - 1] + 1 : sorted[0], most]);
+    const shown = ranges.map(([least, most]) => [`${least}-${most}`, `${least.toLocaleString("en")}–${most.toLocaleString("en")} characters`]);
+    return [["", "any"], ...(ranges.length > 1 ? shown : [])];
+  }
+
+  function arrange() {
+    const wide = matrix();
+    ROW = HEIGHTS[wide ? "matrix" : "list"];
+    byId("x-panes").classList.toggle("matrix", wide);
+    byId("x-panes").style.setProperty("--candidates", data.backends.length);
+    const names = data.backends.map((b) => make("span", "", b.name));
+    byId("x-names").replaceChildren(...(wide ? ["", "row", "reference"].map((t) => make("span", "", t)) : []), ...names);
+  }
+
   function listen() {
+    byId("x-view").addEventListener("change", () => {
+      arrange();
+      filter();
+    });
     for (const id of ["x-show", "x-backend", "x-other"]) byId(id).addEventListener("change", () => { adjust(); filter(); });
-    for (const id of ["x-kind", "x-reference"]) byId(id).addEventListener("change", filter);
+    for (const id of ["x-kind", "x-reference", "x-answer", "x-length"]) byId(id).addEventListener("change", filter);
     byId("x-diff").addEventListener("change", () => chosen >= 0 && tell(found[chosen]));
     let timer = 0;
     byId("x-search").addEventListener("input", () => {
@@ -387,7 +477,7 @@
     if (row < 0) return false;
     let at = found.indexOf(row);
     if (at < 0) {
-      for (const id of ["x-show", "x-search", "x-reference"]) byId(id).value = id === "x-show" ? "all" : "";
+      for (const id of ["x-show", "x-search", "x-reference", "x-answer", "x-length"]) byId(id).value = id === "x-show" ? "all" : "";
       for (const select of document.querySelectorAll("#x-columns select")) select.value = "";
       adjust();
       filter();

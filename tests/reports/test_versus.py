@@ -5,6 +5,7 @@ import gzip
 import io
 import re
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from harness.gating.compare_runs import RunComparison, compare_two_runs
 from harness.gating.evaluate import GateSource
+from harness.gating.run_differences import run_differences
 from harness.reports.compare_page import write_compare
 from harness.reports.compare_table import print_comparison
 from harness.runs.run_log import RunLog
@@ -41,7 +43,10 @@ def test_the_verdict_stands_first_and_every_difference_has_its_interval(
 ) -> None:
     page = write_compare(found, log, worse, tmp_path / "c.html").read_text("utf-8")
     first = re.search(r"<h1>(.*?)</h1>", page)
-    said = r"llama-ft of .* is at least 2\d\.\d points more accurate than llama-ft of run-b \(95 %, 500 rows\): within"
+    said = (
+        r"A \(llama-ft, 500\) is at least 2\d\.\d points more accurate than B \(llama-ft, b\) "
+        r"\(95 %, 500 rows\): within"
+    )
     assert first is not None and re.match(said, first.group(1))
     for pair in found.pairs:
         d = pair.difference
@@ -62,6 +67,62 @@ def test_flips_are_counted_both_ways_and_behind_the_explorer(
     assert sum(x == 3 and y == 2 for x, y in zip(a, b, strict=True)) == accuracy.only_b
 
 
+def unpacked(page: str) -> dict[str, Any]:
+    """The data of the row explorer."""
+    packed = re.search(r'id="rows-data">([^<]*)<', page)
+    assert packed is not None
+    return dict(msgspec.json.decode(gzip.decompress(base64.b64decode(packed.group(1)))))
+
+
+def test_flipped_rows_come_first_with_their_numbers_in_the_run(
+    found: RunComparison, log: RunLog, worse: RunLog, tmp_path: Path
+) -> None:
+    page = write_compare(found, log, worse, tmp_path / "c.html").read_text("utf-8")
+    rows = unpacked(page)
+    a, b = (backend["verdict"] for backend in rows["backends"])
+    flipped = [x != y for x, y in zip(a, b, strict=True)]
+    assert flipped == sorted(flipped, reverse=True) and any(flipped) and not all(flipped)
+    assert 'data-show="flipped"' in page
+    assert sorted(rows["numbers"]) == list(range(500)) and rows["numbers"] != list(range(500))
+    ids = [row.sample.id for row in log.rows()]
+    assert [ids[n] for n in rows["numbers"]] == rows["ids"]
+
+
+def test_the_largest_change_stands_first(found: RunComparison, log: RunLog, worse: RunLog, tmp_path: Path) -> None:
+    page = write_compare(found, log, worse, tmp_path / "c.html").read_text("utf-8")
+    table = page[page.index("the largest change first</caption>") :]
+    table = table[: table.index("</table>")]
+    changes = [abs(float(text)) for text in re.findall(r'<td class="n">([+-]\d+\.\d)<', table)]
+    assert len(changes) > 2 and changes == sorted(changes, reverse=True)
+
+
+def test_what_differs_is_shown_and_what_does_not_is_not(
+    found: RunComparison, log: RunLog, worse: RunLog, tmp_path: Path
+) -> None:
+    again = msgspec.structs.replace(
+        found,
+        differences=run_differences(
+            msgspec.structs.replace(log.manifest, shots=0, seed=1),
+            msgspec.structs.replace(worse.manifest, shots=3, seed=1, git="f" * 40),
+            [("llama-ft", "llama-ft")],
+        ),
+    )
+    page = write_compare(again, log, worse, tmp_path / "c.html").read_text("utf-8")
+    assert re.search(r">prompt</th><td[^>]*>shots</td><td[^>]*>0</td><td[^>]*>3</td>", page)
+    assert "<summary>Further differences: 1</summary>" in page and "ffffffff" in page
+    assert ">seed<" not in page
+    same = msgspec.structs.replace(found, differences=())
+    assert "are the same in both" in write_compare(same, log, worse, tmp_path / "d.html").read_text("utf-8")
+
+
+def test_a_run_may_be_compared_with_itself(log: RunLog, tmp_path: Path) -> None:
+    source = GateSource.of_run(log)
+    itself = compare_two_runs(source, GateSource.of_run(log), "gpt4", "gpt4")
+    page = write_compare(itself, log, log, tmp_path / "c.html").read_text("utf-8")
+    assert [b["name"] for b in unpacked(page)["backends"]] == ["A · gpt4", "B · gpt4"]
+    assert 'data-show=""' in page and itself.differences == ()
+
+
 def test_the_terminal_cuts_no_word_of_the_verdict_at_80_columns(found: RunComparison, log: RunLog) -> None:
     out = io.StringIO()
     print_comparison(found, log, Console(file=out, width=80))
@@ -70,7 +131,7 @@ def test_the_terminal_cuts_no_word_of_the_verdict_at_80_columns(found: RunCompar
     for name in ("accuracy %", "format errors, lenient %"):
         assert sum(line.startswith(name) for line in lines) <= 1
     accuracy = next(line for line in lines if line.startswith("accuracy %"))
-    assert re.search(r"\+2\d\.\d \[\d+\.\d, \d+\.\d\]  +< 0\.0001  a better$", accuracy.rstrip())
+    assert re.search(r"\+2\d\.\d \[\d+\.\d, \d+\.\d\]  +< 0\.0001  A better$", accuracy.rstrip())
 
 
 def test_rows_without_an_answer_have_not_flipped(tmp_path: Path) -> None:
