@@ -24,10 +24,10 @@ def view(port: int | None, as_json: bool, quiet: bool) -> int:
     server = RunServer(Workspace.current().runs, port or 0)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does
     try:
-        click.echo(json.dumps({"address": server.address}) if as_json else server.address)
-        if not quiet:
-            click.echo("bench: open this address in a browser; Ctrl-C ends it.", err=True)
         with contextlib.suppress(KeyboardInterrupt):
+            click.echo(json.dumps({"address": server.address}) if as_json else server.address)
+            if not quiet:
+                click.echo("bench: open this address in a browser; Ctrl-C ends it.", err=True)
             server.serve_forever(poll_interval=0.2)
     finally:
         server.server_close()
