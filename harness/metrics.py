@@ -5,7 +5,9 @@ from typing import Literal
 
 from harness.records import Record
 
-Kind = Literal["mean", "confusion"]
+Kind = Literal["mean", "confusion", "counts", "correlation"]
+OF_LABELS: tuple[Kind, ...] = ("confusion", "counts")
+"""Kinds that are functions of label counts (`harness.statistics.confusion`)."""
 
 
 class Metric(Record, frozen=True, kw_only=True):
@@ -13,9 +15,11 @@ class Metric(Record, frozen=True, kw_only=True):
 
     name: as shown and as named in `[gate]`.
     kind: "mean" averages `row_value` over rows; "confusion" applies the function called `name` in
-        `harness.statistics.confusion` to the table of (reference label, answer).
+        `harness.statistics.confusion` to the table of (reference label, answer), "counts" to the sums of what
+        `Score.values` counts by label ("hits:LABEL", "references:LABEL", "answers:LABEL"); "correlation" applies the
+        one in `harness.statistics.correlation` to the pairs "reference_number" and "number" of `Score.values`.
     row_value: for "mean": "correct", "lenient_correct", "format_error", "lenient_format_error" (not even a
-        forgiving reader finds an answer), or a key of `Score.values`.
+        forgiving reader finds an answer), or a key of `Score.values`; for "counts": the word that stands for "hits".
     direction: whether larger or smaller is better.
     proportion: every row's value is 0 or 1, so that Wilson's interval and McNemar's test apply.
     positive: for one-class metrics ("f1", "precision", "recall"), the label that counts as positive.
@@ -52,10 +56,13 @@ class Metric(Record, frozen=True, kw_only=True):
 
     @property
     def bounds(self) -> tuple[float, float] | None:
-        """The range of a row value (of the figure itself for tables): (0, 1) for rates and tables; None: unbounded."""
+        """The range of a row value (of the figure itself where it is no mean): (0, 1) for rates and label metrics,
+        (-1, 1) for correlations; None: unbounded."""
         if self.low is not None and self.high is not None:
             return self.low, self.high
-        return (0.0, 1.0) if self.proportion or self.kind == "confusion" else None
+        if self.kind == "correlation":
+            return -1.0, 1.0
+        return (0.0, 1.0) if self.proportion or self.kind in OF_LABELS else None
 
     @property
     def in_points(self) -> bool:
@@ -106,12 +113,17 @@ CLASSIFICATION = (
 )
 """What every task with a closed label set reports."""
 
+MICRO_F1 = Metric(name="micro_f1", kind="counts", row_value="hits", proportion=False, unit="label")
+
 TITLES = {
     "accuracy": "accuracy",
     "lenient_accuracy": "lenient accuracy",
     "format_error_rate": "format errors",
     "lenient_format_error_rate": "format errors, lenient",
     "macro_f1": "macro-F1",
+    "micro_f1": "micro-F1",
+    "overlap_f1": "overlap F1",
+    "quadratic_kappa": "quadratic kappa",
     "weighted_f1": "weighted F1",
     "weighted_precision": "weighted precision",
     "weighted_recall": "weighted recall",

@@ -90,7 +90,8 @@ class Request(Record, frozen=True, kw_only=True):
     id: of the row. repeat: which of its repeats, from 0. messages: the conversation so far. passages: the row's own
     texts inside the messages. labels: the closed set of answers; empty for free text. schema: a JSON schema of the
     answer. stop: texts that end an answer. max_tokens: longest answer, in tokens. temperature: of sampling; 0 takes the
-    most likely token. seed: of sampling, where the backend takes one.
+    most likely token. seed: of sampling, where the backend takes one. tools: what may be called, in OpenAI's shape;
+    tool_choice: "auto", or "required" where something must be.
     """
 
     id: str
@@ -103,6 +104,8 @@ class Request(Record, frozen=True, kw_only=True):
     max_tokens: int = 16
     temperature: float = 0.0
     seed: int = 0
+    tools: tuple[dict[str, Any], ...] = ()
+    tool_choice: str = "auto"
 
     def hash(self) -> str:
         """SHA-256 of everything that is asked; id and repeat are left out."""
@@ -113,8 +116,10 @@ class Request(Record, frozen=True, kw_only=True):
         return self._digest("id")
 
     def _digest(self, *without: str) -> str:
-        # Every field by name, defaults too: a default that changes must change the hash.
-        return digest({k: v for k, v in msgspec.structs.asdict(self).items() if k not in without})
+        # Every field by name, defaults too: a default that changes must change the hash. Tools came later: requests
+        # without any keep the hash that they had.
+        left_out = without if self.tools else (*without, "tools", "tool_choice")
+        return digest({k: v for k, v in msgspec.structs.asdict(self).items() if k not in left_out})
 
     def passage_texts(self) -> list[str]:
         """The row's own texts, in the order of the prompt."""

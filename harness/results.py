@@ -27,12 +27,16 @@ class Estimate(Record, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class ClassResult(Record, frozen=True, kw_only=True):
-    """One label's precision, recall and F1 (zero division gives 0), and its rows (`support`)."""
+    """One label's precision, recall and F1 (zero division gives 0), and its rows (`support`).
+
+    accuracy: of a field, the share of rows in which it is right, absent ones included; None for labels.
+    """
 
     precision: float
     recall: float
     f1: float
     support: float
+    accuracy: Estimate | None = None
 
 
 class Confusion(Record, frozen=True, kw_only=True):

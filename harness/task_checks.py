@@ -74,6 +74,6 @@ def _of_junk(task: Task, row: Sample) -> str | None:
             score = task.score(row, Completion(id=row.id, text=text, finish="stop"))
         except Exception as error:  # whatever a stranger's scoring raises is what we look for
             return f"the answer {text[:20]!r} makes the scoring raise {type(error).__name__}: {error}."
-        if score.correct is True and text.strip() != row.reference.strip():
+        if score.correct is True and row.reference not in (text.strip(), score.answer):
             return f"the answer {text[:20]!r} is scored as right."
     return None

@@ -1,69 +1,38 @@
-"""A task written as a TOML file: prompt, form of the answer, data, columns, metrics. See docs/write-a-task.md."""
+"""A task written as a TOML file: prompt or conversation, form of the answer, data, columns, metrics. See
+docs/write-a-task.md."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from harness.data.row import kind_of
-from harness.data.rows import DataRow, DataSource, open_rows
+from harness.data.conversations import asked_turns, inputs_of, messages_of, read_conversation
+from harness.data.label_sets import labels_of_file, labels_of_rows
+from harness.data.row import DataRow, is_missing, kind_of
+from harness.data.rows import HUB, DataSource, HubDataset, open_rows
 from harness.data.split_files import split_files
-from harness.errors import SettingsError, did_you_mean
-from harness.metrics import ACCURACY, CLASSIFICATION, FORMAT_ERROR_RATE, LENIENT_ACCURACY, Metric
+from harness.errors import DataError, SettingsError, did_you_mean
 from harness.prompting.templates import PromptTemplate, named_in_prompt
 from harness.records import Completion, Request, Sample, Score
-from harness.scoring.answer_forms import AnswerForm, LabelForm, PatternForm, SchemaForm, TextForm
 from harness.scoring.label_parsing import READING
-from harness.scoring.references import NoReferenceError, check_values
+from harness.scoring.references import NoReferenceError
+from harness.scoring.tool_call_form import ToolCallForm
 from harness.settings import decode_table, read_toml
+from harness.task_forms import WITH_LABELS, build_form, form_kind, metrics_of
+from harness.task_keys import HubKeys
+from harness.task_keys import TaskFile as TaskFile
 from harness.text_format import agreeing
-from harness.text_normalization import comparable_text
-
-OF_ONE_CLASS = ("f1", "precision", "recall")
-KNOWN = {m.name: m for m in CLASSIFICATION}
 
 
-class TaskFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The keys of a task file.
+class LabelList(tuple[str, ...]):
+    """The labels in a prompt: printed with commas between them; a loop has them one by one."""
 
-    Of labels, pattern and schema at most one; with none of them an answer is any text, right when equal to the
-    reference.
+    __slots__ = ()
 
-    prompt: Jinja template over the columns of a row. name: the task's name (default: the file's). version: raise it
-    when parsing or scoring changes; runs of different versions are never compared. system: template of a system
-    message.
-    data: a file or folder, relative to the task file. reference: the column of the right answer. delimiter: what
-    separates the values of its CSV files (default: found by their first lines).
-    labels: the closed set of answers. values: label for each value that the data holds in its place, as in 0 = "no".
-    pattern: regular expression of a whole answer; its first group, if any, is the answer. schema: JSON schema of the
-    answer; a reference is then JSON, as text or as an object. target: template of the answer to train on, which may
-    name any column (default: the reference). group: column that joins rows which are not independent. slices: columns
-    by which results are split. metrics: what is reported, the first is the headline. positive: the label that f1,
-    precision and recall are about. max_tokens: most tokens of an answer (0: enough for the longest label; else by the
-    form of the answer). stop: texts that end an answer. recipe: what `bench train` uses when it names none.
-    """
-
-    prompt: str
-    name: str = ""
-    version: str = "1"
-    system: str | None = None
-    data: str | None = None
-    reference: str = ""
-    delimiter: str | None = None
-    labels: tuple[str | bool | int | float, ...] = ()
-    values: dict[str, str] = {}
-    pattern: str | None = None
-    schema: dict[str, Any] | None = None
-    target: str | None = None
-    group: str | None = None
-    slices: tuple[str, ...] = ()
-    metrics: tuple[str, ...] = ()
-    positive: str | None = None
-    max_tokens: int = 0
-    stop: tuple[str, ...] = ()
-    recipe: str = "agnews-generate"
+    def __str__(self) -> str:
+        return ", ".join(self)
 
 
 class FileTask:
@@ -74,25 +43,84 @@ class FileTask:
         self.file = file = decode_table(read_toml(path), TaskFile, str(path))
         self.name = _name(file, path)
         self.version = f"{file.version}/{READING}"
-        self.labels = _labels(file)
         self.recipe = file.recipe
-        self._form = _form(file, self.labels, path)
+        kind = form_kind(file, path)
+        if kind.name in WITH_LABELS and not (file.reference or file.messages):
+            raise SettingsError(f"{path}: labels need `reference`, the column of the right label.")
+        self._check_keys()
+        closed = self._labels() if kind.name in WITH_LABELS else ()
+        self.form = build_form(file, closed, path)
+        self.labels = self.form.labels
+        self.by_column = kind.name == "fields" and not file.reference and not file.messages
+        self.constants: dict[str, Any] = {"labels": LabelList(closed)} if closed else {}
+        self._prompt = self._prompt_template()
+        self._system = _plain_system(file, self.constants, path) if file.messages else None
+        self._target = PromptTemplate(file.target, place=f"{path}: target") if file.target else None
+        with_reference = bool(file.reference or file.messages or self.by_column)
+        self.metrics = metrics_of(file, self.form, with_reference=with_reference, path=path)
+
+    def _check_keys(self) -> None:
+        """Raises SettingsError for keys whose values can mean nothing."""
+        file, path = self.file, self.path
         if file.delimiter is not None and (len(file.delimiter) != 1 or file.delimiter in '"\r\n'):
             raise SettingsError(f"{path}: delimiter '{file.delimiter}' is not one character (write ';' or '\\t').")
-        self._prompt = PromptTemplate(file.prompt, file.system, place=f"{path}: prompt")
-        self._target = PromptTemplate(file.target, place=f"{path}: target") if file.target else None
-        if file.reference and file.reference in self._prompt.names:
-            raise SettingsError(f"{path}: the prompt names '{file.reference}', the column of the right answer.")
-        if not self._prompt.names:
+        if bool(file.prompt) == bool(file.messages):
+            both = "exclude each other" if file.prompt else "are both missing: give one"
+            raise SettingsError(f"{path}: `prompt` and `messages` {both}.")
+        if file.hub is not None and not (file.data or "").startswith(HUB):
+            raise SettingsError(f'{path}: [hub] belongs to data = "hub:owner/name".')
+
+    def _prompt_template(self) -> PromptTemplate | None:
+        """None for a task of conversations. Raises SettingsError for a prompt that names the answer, or no column."""
+        file, path = self.file, self.path
+        if file.messages:
+            return None
+        prompt = PromptTemplate(file.prompt, file.system, place=f"{path}: prompt", constants=self.constants)
+        answers = set(file.fields) if self.by_column else {file.reference} - {""}
+        named = sorted(answers & prompt.names)
+        if named:
+            raise SettingsError(f"{path}: the prompt names '{named[0]}', the column of the right answer.")
+        if not prompt.names:
             raise SettingsError(f"{path}: the prompt names no column; write {{{{ text }}}} where a row's text belongs.")
-        self.metrics = _metrics(file, self.labels, path)
+        return prompt
+
+    def _labels(self) -> tuple[str, ...]:
+        """The labels as text; TOML's true and 1 as they are written."""
+        given = self.file.labels
+        if not isinstance(given, str):
+            return tuple(str(one).lower() if isinstance(one, bool) else str(one) for one in given)
+        if given != "train":
+            return labels_of_file(self.path.parent / given)
+        if not self.file.data or not self.file.reference:
+            raise SettingsError(
+                f'{self.path}: labels = "train" reads the column `reference` of `data`: give both, or a file of labels.'
+            )
+        rows = self._rows(DataSource(split="train"))
+        values = {**{s: label for label, all_of in self.file.aliases.items() for s in all_of}, **self.file.values}
+        return labels_of_rows(rows, self.file.reference, str(self.path), values, self.file.none or "none")
+
+    def _rows(self, source: DataSource) -> Iterator[DataRow]:
+        """The rows of a split, columns under our names."""
+        file, hub = self.file, None
+        if source.location is None and file.data and file.data.startswith(HUB):
+            of = file.hub or HubKeys()
+            hub = HubDataset(
+                path=file.data.removeprefix(HUB), config=of.config, revision=of.revision, splits=of.splits or None
+            )
+        elif source.location is None and file.data:
+            source = msgspec.structs.replace(source, location=str(self._own_data(file.data, source.split)))
+        rows = open_rows(source, hub=hub, delimiter=file.delimiter, encoding=file.encoding)
+        return (_renamed(row, file.columns) for row in rows) if file.columns else rows
 
     def samples(self, source: DataSource) -> Iterable[Sample]:
         """The rows of the file's own data, or of `--data`."""
-        if source.location is None and self.file.data:
-            source = DataSource(location=str(self._own_data(self.file.data, source.split)), split=source.split)
-        for row in open_rows(source, delimiter=self.file.delimiter):
-            yield self._sample(row, source.split)
+        for row in self._rows(source):
+            yield self._sample(row, source.split, labelled=True)
+
+    def unlabelled_samples(self, source: DataSource) -> Iterable[Sample]:
+        """The rows whose right answer need not be there: for a teacher to give it."""
+        for row in self._rows(source):
+            yield self._sample(row, source.split, labelled=False)
 
     def _own_data(self, name: str, split: str) -> Path:
         """The task file's own data, which lies beside or below it: a downloaded task reads nothing else."""
@@ -112,17 +140,27 @@ class FileTask:
             )
         return place
 
-    def _sample(self, row: DataRow, split: str) -> Sample:
-        inputs = {name: self._input(row, name) for name in sorted(self._prompt.names)}
+    def _sample(self, row: DataRow, split: str, *, labelled: bool) -> Sample:
+        inputs, last = self._inputs(row, answered=labelled)
         if not any(text.strip() for text in inputs.values()):
             raise SettingsError(f"{row.place}: {' and '.join(inputs)} {agreeing(len(inputs), 'is')} empty.")
-        reference = self._reference(row) if self.file.reference else ""
-        taught = self._target.names - {*inputs, self.file.reference} if self._target else frozenset()
+        reference = self._reference(row, last) if labelled else ""
+        taught = self._target.names - {*inputs, self.file.reference} if self._target and labelled else frozenset()
         if split != "train":  # rows that nobody trains on need no target
             taught = frozenset(name for name in taught if row.fields.get(name) is not None)
         columns = {name: row.text(name) for name in sorted({*self.file.slices, *taught})}
         group = row.text(self.file.group) if self.file.group else None
         return Sample.of(inputs, reference, split, group=group, columns=columns)
+
+    def _inputs(self, row: DataRow, *, answered: bool) -> tuple[dict[str, str], dict[str, Any] | None]:
+        """What a model may see of a row, and the last turn of a conversation where it is the answer."""
+        if self._prompt is not None:
+            return {name: self._input(row, name) for name in sorted(self._prompt.names)}, None
+        assert self.file.messages is not None
+        turns = read_conversation(row, self.file.messages)
+        ends = turns[-1]["role"] == "assistant"
+        last = turns[-1] if (answered or ends) and not self.file.reference else None
+        return inputs_of(asked_turns(turns, row, answered=last is not None)), last
 
     def _input(self, row: DataRow, name: str) -> str:
         """A column that the prompt names, as text."""
@@ -132,15 +170,21 @@ class FileTask:
         if isinstance(value, list | dict):
             raise SettingsError(
                 f"{row.place}: column '{name}' holds {kind_of(value)}, and a prompt prints texts: write it as text in "
-                "the file, or the task as a class (bench new-task), which makes a text of it."
+                "the file (a conversation is read with `messages`), or the task as a class (bench new-task)."
             )
         return row.text(name)
 
-    def _reference(self, row: DataRow) -> str:
+    def _reference(self, row: DataRow, last: dict[str, Any] | None) -> str:
         """The right answer, as the form of the answer reads it. Raises UsageError where no answer could be right."""
-        column = self.file.reference
+        column = self.file.reference or self.file.messages or ", ".join(self.file.fields)
+        if not (self.file.reference or last or self.by_column):
+            return ""
         try:
-            return self._form.reference(row.value(column), row.classes.get(column, ()))
+            if self.by_column:
+                return self.form.reference({name: _field(row, name) for name in self.file.fields})
+            if last is not None:
+                return self.form.reference(_last_turn(last, calls=isinstance(self.form, ToolCallForm)))
+            return self.form.reference(row.value(column), row.classes.get(column, ()))
         except NoReferenceError as error:
             raise SettingsError(f"{row.place}: {column} {error}.") from None
 
@@ -150,15 +194,20 @@ class FileTask:
             id=sample.id,
             messages=(),
             labels=self.labels,
-            schema=self.file.schema,
+            schema=self.form.json_schema(),
             stop=self.file.stop,
-            max_tokens=self.file.max_tokens or self._form.max_tokens,
+            max_tokens=self.file.max_tokens or self.form.max_tokens,
+            tools=_declared(self.form),
+            tool_choice=self.form.choice if isinstance(self.form, ToolCallForm) else "auto",
         )
-        return self._prompt.apply(request, sample.inputs)
+        if self._prompt is not None:
+            return self._prompt.apply(request, sample.inputs)
+        messages, passages = messages_of(sample.inputs, self._system)
+        return msgspec.structs.replace(request, messages=messages, passages=passages)
 
     def score(self, sample: Sample, completion: Completion) -> Score:
         """The verdict that the form of the answer gives."""
-        return self._form.score(completion, sample.reference)
+        return self.form.score(completion, sample.reference)
 
     def target(self, sample: Sample) -> str:
         """The reference, or the `target` template filled."""
@@ -186,60 +235,43 @@ def _name(file: TaskFile, path: Path) -> str:
     return name
 
 
-def _labels(file: TaskFile) -> tuple[str, ...]:
-    """The labels as text; TOML's true and 1 as they are written."""
-    return tuple(str(one).lower() if isinstance(one, bool) else str(one) for one in file.labels)
+def _plain_system(file: TaskFile, constants: dict[str, Any], path: Path) -> str | None:
+    """The system message of conversations that have none. Raises SettingsError for one that names columns."""
+    if not file.system:
+        return None
+    template = PromptTemplate(file.system, place=f"{path}: system", constants=constants)
+    if template.names:
+        raise SettingsError(f"{path}: `system` names '{min(template.names)}': beside `messages` it names no column.")
+    return template.render({})[0][0].content
 
 
-def _check_labels(labels: tuple[str, ...], path: Path) -> None:
-    """Answers are read without regard to case, white space and forms of Unicode: so far labels must differ."""
-    read_as: dict[str, str] = {}
-    for label in labels:
-        read = comparable_text(label)
-        if read in read_as:
-            raise SettingsError(
-                f"{path}: the labels '{read_as[read]}' and '{label}' read alike: case, white space and forms of "
-                "Unicode do not tell them apart."
-            )
-        if not read or label != label.strip():
-            raise SettingsError(f"{path}: the label '{label}' is empty or has white space around it.")
-        read_as[read] = label
+def _declared(form: Any) -> tuple[dict[str, Any], ...]:
+    """The tools of a request, in OpenAI's shape."""
+    return tuple(tool.declared for tool in form.tools.values()) if isinstance(form, ToolCallForm) else ()
 
 
-def _form(file: TaskFile, labels: tuple[str, ...], path: Path) -> AnswerForm:
-    given = [name for name in ("labels", "pattern", "schema") if getattr(file, name)]
-    if len(given) > 1:
-        raise SettingsError(f"{path}: {' and '.join(given)} exclude each other; give one form of the answer.")
-    if file.values and not labels:
-        raise SettingsError(f"{path}: [values] maps what the data holds to labels: give `labels` too.")
-    if labels:
-        if not file.reference:
-            raise SettingsError(f"{path}: labels need `reference`, the column of the right label.")
-        _check_labels(labels, path)
-        check_values(file.values, labels, str(path))
-        return LabelForm(labels, file.values)
-    if file.pattern:
-        return PatternForm.compiled(file.pattern, str(path))
-    if file.schema:
-        return SchemaForm.checked(file.schema, str(path))
-    return TextForm()
+def _last_turn(turn: dict[str, Any], *, calls: bool) -> Any:
+    """The value of a last turn: its text, or the call that it makes."""
+    if calls:
+        return turn if turn.get("tool_calls") or turn.get("function_call") else None
+    if not isinstance(turn["content"], str):
+        raise NoReferenceError("ends with a turn without text")
+    return turn["content"]
 
 
-def _metrics(file: TaskFile, labels: tuple[str, ...], path: Path) -> tuple[Metric, ...]:
-    if not file.metrics:
-        if file.labels:
-            return CLASSIFICATION
-        return (ACCURACY, FORMAT_ERROR_RATE, LENIENT_ACCURACY) if file.reference else (FORMAT_ERROR_RATE,)
-    known = KNOWN if file.labels else {n: m for n, m in KNOWN.items() if m.kind == "mean"}
-    found = []
-    for name in file.metrics:
-        if name in OF_ONE_CLASS and file.labels:
-            if file.positive not in labels:
-                raise SettingsError(f"{path}: {name} needs `positive`, one of the labels {', '.join(labels)}.")
-            found.append(Metric(name=name, kind="confusion", proportion=False, positive=file.positive))
-        elif name in known:
-            found.append(known[name])
-        else:
-            names = (*known, *(OF_ONE_CLASS if file.labels else ()))
-            raise SettingsError(f"{path}: no metric '{name}' for this form of answer{did_you_mean(name, names)}.")
-    return tuple(found)
+def _field(row: DataRow, name: str) -> Any:
+    if name not in row.fields:
+        raise DataError(f"{row.place}: no column '{name}'{did_you_mean(name, row.fields)}.")
+    value = row.fields[name]
+    return None if is_missing(value) else value
+
+
+def _renamed(row: DataRow, columns: dict[str, str]) -> DataRow:
+    """The row with columns under our names. Raises DataError for one that is not there."""
+    missing = next((theirs for theirs in columns.values() if theirs not in row.fields), None)
+    if missing is not None:
+        raise DataError(f"{row.place}: no column '{missing}'{did_you_mean(missing, row.fields)}.")
+    ours = {theirs: name for name, theirs in columns.items()}
+    fields = {ours.get(name, name): value for name, value in row.fields.items()}
+    classes = {ours.get(name, name): names for name, names in row.classes.items()}
+    return DataRow(fields=fields, place=row.place, classes=classes)

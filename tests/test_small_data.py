@@ -7,7 +7,7 @@ import pytest
 from harness.metrics import ACCURACY, CLASSIFICATION, MACRO_F1, Metric
 from harness.results import Estimate
 from harness.statistics.clustered import clustered_mean, degrees_of_freedom, effective_groups
-from harness.statistics.confusion import OF_ALL
+from harness.statistics.confusion import OF_ALL, counts_of_table
 from harness.summary.comparison import Comparison, compare_all
 from harness.summary.estimates import estimate_all
 from harness.summary.outcomes import Outcomes, RowTable
@@ -212,7 +212,7 @@ def test_macro_f1_of_few_rows_a_label_covers(labels: int, rows: int, skewed: boo
     def value(gold: np.ndarray, answers: np.ndarray) -> float:
         tables = np.zeros((labels, labels + 1))
         np.add.at(tables, (gold, answers), 1)
-        return float(OF_ALL["macro_f1"](tables))
+        return float(OF_ALL["macro_f1"](counts_of_table(tables)))
 
     many = np.tile(gold, 200)
     true = value(many, answers(many, 0.8)), value(many, answers(many, 0.75))

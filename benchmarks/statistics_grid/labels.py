@@ -6,7 +6,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from harness.metrics import MACRO_F1, WEIGHTED_F1, Metric
-from harness.statistics.confusion import confusion_metric
+from harness.statistics.confusion import counts_of_table, label_metric
 
 from .measure import Cell, Label, Quantity, Scenario, measure
 from .product import Array, Codes, Drawn, outcomes, row_table
@@ -60,7 +60,7 @@ def _expected(shares: Array, losses: Array, metric: Metric) -> float:
     table = np.repeat((shares * (1 - right) / (labels - 1))[:, None], labels + 1, axis=1)
     table[:, labels] = 0
     table[np.arange(labels), np.arange(labels)] = shares * right
-    return float(confusion_metric(metric, _names(labels))(table))
+    return float(label_metric(metric, _names(labels))(counts_of_table(table)))
 
 
 def _losses(shares: Array, where: Array, loss: float, metric: Metric) -> Array:

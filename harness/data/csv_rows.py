@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import regex
 
+from harness.data.encodings import find_encoding, known_encoding
 from harness.data.row import DataRow, DataWarning
 from harness.data.text_lines import text_lines
 from harness.errors import DataError
@@ -29,16 +30,21 @@ _DECLARED = regex.compile(r"\ufeff?\"?sep=(.)\"?[\s;,|]*", regex.IGNORECASE)
 
 
 def read_delimited(
-    path: Path, headerless: tuple[str, ...] = (), *, usual: str = ",", delimiter: str | None = None
+    path: Path,
+    headerless: tuple[str, ...] = (),
+    *,
+    usual: str = ",",
+    delimiter: str | None = None,
+    encoding: str | None = None,
 ) -> Iterator[DataRow]:
     """The rows of a file of separated values, quoted as RFC 4180 says.
 
     headerless: column names of a file whose first line is data already. usual: the separator of files of this name.
     delimiter: the separator, where it is known; else it is found by the first lines, and a DataWarning says so where it
-    is not the usual one. Columns without a name are dropped, and so are rows without any value (a DataWarning counts
-    them). Raises UsageError with file and line.
+    is not the usual one. encoding: likewise, found where the text is not Unicode. Columns without a name are dropped,
+    and so are rows without any value (a DataWarning counts them). Raises UsageError with file and line.
     """
-    lines = text_lines(path)
+    lines = text_lines(path, _encoding(path, encoding))
     first = list(islice(lines, LOOKED_AT))
     declared = _DECLARED.fullmatch(first[0]) if first else None
     skipped = int(declared is not None)
@@ -49,6 +55,17 @@ def read_delimited(
         told = f"{path}: values are separated by {NAMES.get(found, repr(found))}, and are read so."
         warnings.warn(DataWarning(told), stacklevel=2)
     yield from _rows(_Records(path, chain(first, lines), found, skipped), headerless)
+
+
+def _encoding(path: Path, named: str | None) -> str | None:
+    """The encoding that is named, or found where the text is not Unicode; a DataWarning then says so."""
+    if named is not None:
+        return known_encoding(named, str(path))
+    found = find_encoding(path)
+    if found is not None:
+        told = f"{path}: the text is not UTF-8, and is read as {found} (`encoding` names another)."
+        warnings.warn(DataWarning(told), stacklevel=3)
+    return found
 
 
 def find_delimiter(lines: Sequence[str], usual: str, *, whole: bool = True) -> str:

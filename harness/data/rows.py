@@ -1,4 +1,4 @@
-"""Reading data files: CSV, TSV, JSON, Parquet, a folder of splits, or the Hub. Every row knows its position."""
+"""Reading data files: CSV, TSV, JSON, Parquet, Arrow, a folder of splits, or the Hub. Every row knows its position."""
 
 import codecs
 import json
@@ -14,7 +14,7 @@ from harness.data.csv_rows import column_names, read_delimited
 from harness.data.json_rows import read_json
 from harness.data.row import DataRow as DataRow
 from harness.data.row import DataWarning as DataWarning
-from harness.data.split_files import split_files
+from harness.data.split_files import STANDS_FOR, split_files
 from harness.data.text_lines import first_bytes, format_suffix
 from harness.errors import DataError, MissingExtraError, did_you_mean
 from harness.extras import install_command
@@ -58,11 +58,14 @@ def class_names(feature: Any) -> tuple[str, ...]:
 EMBEDDED = "embedded"
 """The word after `--data` that names a task's own sample."""
 
+HUB = "hub:"
+"""What the location of any data set of the Hub begins with, as in "hub:owner/name" or "hub:owner/name:config"."""
+
 
 class DataSource(Record, frozen=True, kw_only=True):
     """Where a task's rows come from.
 
-    location: a path, "embedded", or None for the Hub. split: "train" or "test".
+    location: a path, "embedded", "hub:owner/name", or None for the task's own. split: "train" or "test".
     """
 
     location: str | None = None
@@ -73,13 +76,14 @@ class HubDataset(Record, frozen=True, kw_only=True):
     """A data set on the Hub.
 
     path: its id, such as "fancyzhx/ag_news". config: one of its configurations. revision: a commit, branch or tag.
-    splits: our names of splits -> the Hub's.
+    splits: our names of splits -> the Hub's; None: the names that it has itself, where "validation" or "dev" stands for
+    a test split that is not there.
     """
 
     path: str
     config: str | None = None
     revision: str | None = None
-    splits: dict[str, str] = msgspec.field(default_factory=lambda: {"train": "train", "test": "test"})
+    splits: dict[str, str] | None = msgspec.field(default_factory=lambda: {"train": "train", "test": "test"})
 
 
 def open_rows(
@@ -91,6 +95,7 @@ def open_rows(
     readers: Mapping[str, "Reader"] | None = None,
     names: tuple[str, ...] | None = None,
     delimiter: str | None = None,
+    encoding: str | None = None,
 ) -> Iterator[DataRow]:
     """The rows of a source, in file order.
 
@@ -99,7 +104,7 @@ def open_rows(
     headerless: column names of CSV and TSV files whose first line is data already.
     readers: by file name ending, instead of the usual ones.
     names: file names of the split in a folder, in the order of trying (`split_files`).
-    delimiter: the separator of CSV files, where it is not to be found out.
+    delimiter, encoding: of CSV files, where they are not to be found out.
 
     A folder without a file for the split "test" is read at "validation" or "dev".
     Raises UsageError (file and line) for what cannot be read.
@@ -109,9 +114,12 @@ def open_rows(
             raise DataError("this task has no data of its own: name a file with --data PATH.")
         return _hub_rows(hub, source.split)
     known: dict[str, Reader] = {**READERS}
-    if delimiter is not None:
-        own: Reader = partial(read_delimited, delimiter=delimiter)
-        known |= dict.fromkeys(DELIMITED, own)
+    if delimiter is not None or encoding is not None:
+        own = {"encoding": encoding, **({} if delimiter is None else {"delimiter": delimiter})}
+        known |= {suffix: partial(known[suffix], **own) for suffix in DELIMITED}
+    if source.location is not None and source.location.startswith(HUB):
+        name, _, config = source.location.removeprefix(HUB).partition(":")
+        return _hub_rows(HubDataset(path=name, config=config or None, splits=None), source.split)
     if source.location == EMBEDDED:
         if embedded is None:
             raise DataError("this task has no embedded sample: name a file with --data PATH.")
@@ -152,10 +160,13 @@ def _hub_rows(hub: HubDataset, split: str) -> Iterator[DataRow]:
             f"reading {hub.path} from the Hub needs the datasets package: {install_command('hub')}, "
             "or name a file with --data PATH."
         ) from None
-    if split not in hub.splits:
-        raise DataError(f"{hub.path} has no split '{split}'{did_you_mean(split, hub.splits)}.")
     try:
-        data = datasets.load_dataset(hub.path, hub.config, split=hub.splits[split], revision=hub.revision)
+        theirs = hub.splits or _own_splits(datasets.get_dataset_split_names(hub.path, hub.config, hub.revision))
+        if split not in theirs:
+            raise DataError(f"{hub.path} has no split '{split}'{did_you_mean(split, theirs)} ({', '.join(theirs)}).")
+        data = datasets.load_dataset(hub.path, hub.config, split=theirs[split], revision=hub.revision)
+    except DataError:
+        raise
     except Exception as error:  # the Hub client raises dozens of unrelated types; all mean "not available"
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(
@@ -166,6 +177,40 @@ def _hub_rows(hub: HubDataset, split: str) -> Iterator[DataRow]:
     classes = {column: names for column, feature in features.items() if (names := class_names(feature))}
     for number, value in enumerate(data, 1):
         yield DataRow(fields=value, place=f"{hub.path}/{split}: row {number}", classes=classes)
+
+
+def _own_splits(names: list[str]) -> dict[str, str]:
+    """A data set's own names of splits; ours for a test split that has another."""
+    found = {name: name for name in names}
+    for name in reversed(STANDS_FOR["test"]):
+        if name in names:
+            found["test"] = name
+    return found
+
+
+def read_arrow(path: Path, _headerless: tuple[str, ...] = ()) -> Iterator[DataRow]:
+    """The rows of an Arrow file, as the datasets library saves them (`save_to_disk`). Raises UsageError where it cannot
+    be read."""
+    try:
+        import pyarrow as pa
+    except ImportError:
+        raise DataError(f"{path}: reading Arrow needs pyarrow: python -m pip install pyarrow.") from None
+    try:
+        with pa.memory_map(str(path)) as source:
+            opened = pa.ipc.open_file(source) if first_bytes(path, 6) == b"ARROW1" else pa.ipc.open_stream(source)
+            names = column_names(opened.schema.names, str(path))
+            classes, number = _classes(opened.schema.metadata or {}), 0
+            held = (opened.get_batch(n) for n in range(opened.num_record_batches)) if _is_file(opened) else opened
+            for batch in held:
+                for value in batch.rename_columns(list(names)).to_pylist():
+                    number += 1
+                    yield DataRow(fields=value, place=f"{path}: row {number}", classes=classes)
+    except (pa.ArrowException, ValueError, OSError) as error:
+        raise DataError(f"{path}: not a readable Arrow file ({error}).") from None
+
+
+def _is_file(opened: Any) -> bool:
+    return hasattr(opened, "num_record_batches")
 
 
 Reader = Callable[[Path, tuple[str, ...]], Iterator[DataRow]]
@@ -183,5 +228,7 @@ READERS: dict[str, Reader] = {
     ".jsonlines": read_json,
     ".json": read_json,
     ".parquet": read_parquet,
+    ".arrow": read_arrow,
+    ".feather": read_arrow,
 }
 """Readers by the ending of a file's name, without that of a compressed file."""

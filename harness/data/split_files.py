@@ -18,7 +18,10 @@ from harness.text_normalization import comparable_text
 STANDS_FOR = {"test": ("test", "validation", "dev")}
 """File names of a split, the first that is there: public test files often hold no labels, or are not given out."""
 
-FORMATS = (".csv", ".tsv", ".tab", ".psv", ".txt", ".jsonl", ".ndjson", ".jsonlines", ".json", ".parquet")
+FORMATS = (".csv", ".tsv", ".tab", ".psv", ".txt", ".jsonl", ".ndjson", ".jsonlines", ".json", ".parquet", ".arrow")
+ARROW_STATE = "state.json"
+"""Beside the Arrow files of a data set that `save_to_disk` of the datasets library wrote."""
+
 INSIDE = "data"
 """The folder in which data sets of the Hub keep their files."""
 
@@ -33,6 +36,8 @@ def split_files(folder: Path, split: str, names: tuple[str, ...] | None = None) 
     `data`; compressed or not. names: other names of the split, in the order of trying. Raises UsageError for none, for
     several files that are no shards of one another, and where a shard is missing.
     """
+    if (folder / ARROW_STATE).is_file():  # one data set without splits
+        return _in_order(folder, split, _data_files(folder))
     for name in STANDS_FOR.get(split, (split,)) if names is None else names:
         for place in (folder, folder / INSIDE):
             found = _of_name(place, name) if place.is_dir() else []
@@ -46,7 +51,13 @@ def _of_name(folder: Path, name: str) -> list[Path]:
     files = sorted(p for p in folder.iterdir() if _is_data(p))
     found = [p for p in files if _stem(p) == name or _stem(p).split("-")[0] == name or _is_shard_of(p, name)]
     inner = folder / name
-    return found or (sorted(p for p in inner.iterdir() if _is_data(p)) if inner.is_dir() else [])
+    return found or (_data_files(inner) if inner.is_dir() else [])
+
+
+def _data_files(folder: Path) -> list[Path]:
+    """All data files of a folder; of one that the datasets library has saved not the JSON that describes them."""
+    files = sorted(path for path in folder.iterdir() if _is_data(path))
+    return [path for path in files if path.suffix == ".arrow"] if (folder / ARROW_STATE).is_file() else files
 
 
 def _is_data(path: Path) -> bool:

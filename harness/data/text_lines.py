@@ -81,11 +81,14 @@ def first_bytes(path: Path, count: int = 4096) -> bytes:
         return handle.read(count)
 
 
-def text_lines(path: Path) -> Iterator[str]:
-    """Lines with their ends kept; a byte order mark is dropped; bytes that are not UTF-8 are named by line."""
+def text_lines(path: Path, encoding: str | None = None) -> Iterator[str]:
+    """Lines with their ends kept; a byte order mark is dropped; bytes that are not UTF-8 are named by line.
+
+    encoding: of the file, where it is known to be another.
+    """
     with open_bytes(path) as handle:
         buffered = io.BufferedReader(cast(Any, handle)) if not hasattr(handle, "peek") else cast(Any, handle)
-        wide = _wide_encoding(buffered.peek(4)[:4])
+        wide = encoding or _wide_encoding(buffered.peek(4)[:4])
         if wide is not None:
             with io.TextIOWrapper(buffered, wide, newline="\n") as lines:
                 yield from _decoded(lines, path)
@@ -114,7 +117,7 @@ def _decoded(lines: io.TextIOWrapper, path: Path) -> Iterator[str]:
             number += 1
             yield line
     except UnicodeError:
-        raise DataError(f"{path}:{number + 1}: not {lines.encoding}, as the file begins; save it as UTF-8.") from None
+        raise DataError(f"{path}:{number + 1}: not {lines.encoding}, as the file begins or as it was named.") from None
 
 
 def _not_utf8(raw: bytes, at: int) -> str:

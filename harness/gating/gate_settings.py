@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from harness.errors import SettingsError, did_you_mean
-from harness.metrics import Metric
+from harness.metrics import OF_LABELS, Metric
 
 T = TypeVar("T")
 
@@ -160,7 +160,7 @@ def _terms(key: str, table: dict[str, Any], metric: Metric | None, where: str) -
 
 def _is_share(key: str, metric: Metric | None) -> bool:
     """Whether the figure lies in 0..1: a margin of 2, meant as two points, would then let everything pass."""
-    return key == ERRORS or (metric is not None and (metric.proportion or metric.kind == "confusion"))
+    return key == ERRORS or (metric is not None and (metric.proportion or metric.kind in OF_LABELS))
 
 
 def _allowed(key: str, metric: Metric | None) -> tuple[str, ...]:

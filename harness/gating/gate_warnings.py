@@ -4,7 +4,7 @@ from harness.gating.early_stopped_gate import stopped_early
 from harness.gating.formatting import plural, points
 from harness.gating.gate_result import CheckResult
 from harness.gating.gate_settings import DEFAULT_FORMAT_MARGIN, DEFAULT_MARGIN, GateSettings
-from harness.metrics import Metric
+from harness.metrics import OF_LABELS, Metric
 from harness.statistics.rows_needed import least_rows_to_pass
 from harness.summary.outcomes import HAS_NO_FORMAT
 
@@ -71,7 +71,7 @@ def _default_margin(metric: Metric) -> float:
 
 
 def _wide_margins(pairings: list[Pairing], settings: GateSettings) -> list[str]:
-    shares = {m.name for p in pairings for m in p.metrics if m.proportion or m.kind == "confusion"}
+    shares = {m.name for p in pairings for m in p.metrics if m.proportion or m.kind in OF_LABELS}
     return [
         f"{name}: a margin of {points(terms.margin)} passes a candidate that is worse by nearly as much; "
         f"margins above {points(WIDE_MARGIN)} are rarely meant (0.02 is 2 points)."

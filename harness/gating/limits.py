@@ -8,13 +8,15 @@ import numpy as np
 from harness.gating.gate_result import CheckResult, Verdict
 from harness.gating.gate_settings import ERRORS, Terms
 from harness.gating.pairing import undefined
-from harness.metrics import Metric
+from harness.metrics import OF_LABELS, Metric
 from harness.results import Estimate
 from harness.statistics.clustered import clustered_mean
+from harness.statistics.confusion import REFERENCES
 from harness.statistics.noninferiority import LEVEL
 from harness.statistics.proportions import clopper_pearson, exact_upper, rows_for_zero_failures
 from harness.statistics.rows_needed import RowsNeeded
 from harness.summary.estimates import effective_sample_size, estimate_all, few_groups, group_bounds
+from harness.summary.label_units import label_units
 from harness.summary.outcomes import HAS_NO_FORMAT, cluster_codes
 from harness.summary.small_count_bounds import graded_shortfall, group_words, labels_shortfall
 
@@ -61,9 +63,9 @@ def limit_check(pairing: Pairing, metric: Metric, terms: Terms) -> CheckResult:
     shortfall = ""
     if metric.bounds is None:
         shortfall = graded_shortfall(metric, estimate.n, estimate.n, "rows")
-    elif metric.kind == "confusion":
-        sizes = np.bincount(pairing.rows.references, minlength=len(pairing.rows.labels)).astype(np.float64)
-        shortfall = labels_shortfall(metric, sizes)
+    elif metric.kind in OF_LABELS:
+        family = next(iter(label_units((metric,), pairing.rows, (pairing.candidate,))))
+        shortfall = labels_shortfall(metric, family.units.total[0, REFERENCES])
     verdict = "inconclusive" if shortfall else against_limit(estimate.low, estimate.high, terms)
     needed = None
     if estimate.method == EXACT and verdict == "inconclusive":

@@ -3,13 +3,22 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.gating.arm import Arm
 from harness.metrics import Metric
 from harness.statistics.confidence_sequence import LEVEL as WATCHED_LEVEL
 from harness.statistics.multiple_testing import selection_level
 from harness.statistics.noninferiority import LEVEL
-from harness.summary.outcomes import NOT_ANSWERED, Array, Codes, Outcomes, RowTable
+from harness.summary.outcomes import (
+    NOT_ANSWERED,
+    NUMBER,
+    REFERENCE_NUMBER,
+    Array,
+    Codes,
+    Outcomes,
+    RowTable,
+)
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,27 @@ def fill_missing(candidate: Outcomes, reference: Outcomes, metrics: tuple[Metric
         filled = np.where(np.isnan(given), worst, given) * share + worst * (1 - share)
         values[name] = np.where(owing, filled, given)
     answers = np.where(candidate.answers == NOT_ANSWERED, labels, candidate.answers)
+    values |= _without_hits(candidate, reference, owing, share)
     return replace(candidate, values=values, answers=answers)
+
+
+def _without_hits(candidate: Outcomes, reference: Outcomes, owing: NDArray[np.bool_], share: Array) -> dict[str, Array]:
+    """What label counts and correlations are computed from, where answers are owed: the references are those of the
+    other side (or of the answers that are there), the answers add nothing."""
+    found: dict[str, Array] = {}
+    for key in {k for side in (candidate, reference) for k in side.values if ":" in k}:
+        nothing = np.full(len(owing), np.nan)
+        given = candidate.values.get(key, nothing)
+        other = reference.values.get(key, nothing)
+        if key == REFERENCE_NUMBER:
+            found[key] = np.where(np.isnan(given), other, given)
+        elif key == NUMBER:
+            found[key] = given
+        elif key.startswith("references:"):
+            found[key] = np.nan_to_num(np.where(np.isnan(given), other, given))
+        else:
+            found[key] = np.where(owing, np.nan_to_num(given) * share, given)
+    return found
 
 
 def _worst(metric: Metric, given: Array, other: Array | None) -> float:

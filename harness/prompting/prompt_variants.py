@@ -30,7 +30,7 @@ class Prompted:
         from harness.prompting.templates import PromptTemplate  # loads jinja2
 
         self._task = task
-        self._template = PromptTemplate.load(Path(file))
+        self._template = PromptTemplate.load(Path(file), getattr(task, "constants", None))
         self.prompt: dict[str, Any] = {"file": file, "sha256": self._template.hash}
         self.name, self.version, self.recipe = task.name, task.version, task.recipe
         self.labels, self.metrics = task.labels, task.metrics

@@ -1,7 +1,7 @@
 """Prompt templates: Jinja, sandboxed, with the row's own texts marked; a task with another prompt."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -43,16 +43,24 @@ class PromptTemplate:
 
     `{{ text }}` becomes a passage: heads read it, probes blank it, and it alone is cut when a prompt is too long.
     A text changed by a filter (`{{ text | upper }}`) is part of the instruction. An input whose name is no identifier
-    is written `{{ row["Review Text"] }}`. `names`: all inputs that the templates name.
+    is written `{{ row["Review Text"] }}`. constants: further names, the same for every row, such as the labels.
+    `names`: all inputs that the templates name.
     """
 
-    def __init__(self, user: str, system: str | None = None, place: str = "prompt") -> None:
+    def __init__(
+        self,
+        user: str,
+        system: str | None = None,
+        place: str = "prompt",
+        constants: Mapping[str, Any] | None = None,
+    ) -> None:
         self.place = place
+        self._constants = dict(constants or {})
         self._source = f"{system}{user}"
         self.hash = digest([system, user])
         try:
             trees = [_environment.parse(text) for text in (system, user) if text]
-            self.names = frozenset().union(*map(_names, trees))
+            self.names = frozenset().union(*(_names(tree, self._constants) for tree in trees))
             self._by_row = ROW not in frozenset().union(*map(_bare_names, trees))
             self._templates = [
                 (role, _environment.from_string(text)) for role, text in (("system", system), ("user", user)) if text
@@ -61,7 +69,7 @@ class PromptTemplate:
             raise UsageError(f"{place}: the template is invalid: {_told(error)}{_hint(user, error)}.") from None
 
     @classmethod
-    def load(cls, path: Path) -> "PromptTemplate":
+    def load(cls, path: Path, constants: Mapping[str, Any] | None = None) -> "PromptTemplate":
         """From a file: plain text is the user's message; a TOML file holds `user` and, if wanted, `system`.
 
         Raises UsageError for a file that cannot be read or holds anything else.
@@ -73,12 +81,12 @@ class PromptTemplate:
         if path.suffix != ".toml":
             if not text.strip():
                 raise UsageError(f"--prompt {path} is empty.")
-            return cls(text, place=str(path))
+            return cls(text, place=str(path), constants=constants)
         try:
             parts = msgspec.toml.decode(text, type=_PromptFile)
         except msgspec.MsgspecError as error:
             raise UsageError(f"--prompt {path}: {error} (it holds `user` and, if wanted, `system`).") from None
-        return cls(parts.user, parts.system, place=str(path))
+        return cls(parts.user, parts.system, str(path), constants)
 
     def render(self, inputs: dict[str, str]) -> tuple[tuple[Message, ...], tuple[InputSpan, ...]]:
         """Messages and passages for a row. Raises UsageError for a name that the row does not have.
@@ -96,7 +104,8 @@ class PromptTemplate:
         passages: list[InputSpan] = []
         for role, template in self._templates:
             try:
-                marked = template.render({**own, ROW: own} if self._by_row else own)
+                named = {**own, **self._constants}
+                marked = template.render({**named, ROW: own} if self._by_row else named)
             except Exception as error:  # a template is a program of its author's: whatever it raises is its own
                 raise UsageError(f"{self.place}: the template cannot be filled: {_told(error)}.") from None
             content, spans = _unmark(marked, marks)
@@ -129,9 +138,9 @@ class _PromptFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     system: str | None = None
 
 
-def _names(tree: nodes.Template) -> frozenset[str]:
+def _names(tree: nodes.Template, constants: Mapping[str, Any]) -> frozenset[str]:
     """All inputs that a template names: `{{ text }}`, `{{ row["text"] }}`, `{{ row.text }}`."""
-    return frozenset(_bare_names(tree) | set(_taken_from_row(tree)))
+    return frozenset((_bare_names(tree) - constants.keys()) | set(_taken_from_row(tree)))
 
 
 def _bare_names(tree: nodes.Template) -> set[str]:

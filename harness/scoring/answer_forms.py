@@ -4,7 +4,6 @@ Each reads strictly and, beside it, leniently; none raises, for any model output
 row, and refuses one that no answer could be right for.
 """
 
-import json
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,9 +17,17 @@ from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
 from harness.errors import UsageError
-from harness.records import Completion, Lenient, Score
-from harness.scoring.json_scan import outermost_json
-from harness.scoring.label_parsing import NOT_AN_ANSWER, answer_text, score_label
+from harness.metrics import (
+    ACCURACY,
+    CLASSIFICATION,
+    FORMAT_ERROR_RATE,
+    LENIENT_ACCURACY,
+    LENIENT_FORMAT_ERROR_RATE,
+    Metric,
+)
+from harness.records import Completion, Score
+from harness.scoring.answer_reading import json_text, json_values, no_answer, parsed_json, same_json, verdict
+from harness.scoring.label_parsing import answer_text, score_label
 from harness.scoring.references import (
     MAPS,
     NoReferenceError,
@@ -44,35 +51,88 @@ class AnswerForm(Protocol):
         """How long an answer may be, unless the task says otherwise."""
         ...
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The closed set of which an answer is one; empty for every other form."""
+        ...
+
+    def json_schema(self) -> dict[str, Any] | None:
+        """JSON schema by which decoding can be constrained; None: the label set does it, or nothing."""
+        ...
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """What is reported unless the task names metrics; the first is the headline. Without a reference only those
+        that need none."""
+        ...
+
+    def further_metrics(self) -> tuple[Metric, ...]:
+        """What a task may name beside them."""
+        ...
+
     def score(self, completion: Completion, reference: str) -> Score:
         """The verdict."""
         ...
 
     def reference(self, value: Any, classes: tuple[str, ...] = ()) -> str:
-        """A data value as the reference of a row. Raises NoReferenceError where no answer could be right for it."""
+        """A data value as the reference of a row, in the spelling that a model is trained to answer with. Raises
+        NoReferenceError where no answer could be right for it."""
         ...
+
+
+class OpenForm:
+    """What holds of forms without a closed set of answers."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    def json_schema(self) -> dict[str, Any] | None:
+        """None."""
+        return None
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """Right or wrong, and well formed or not."""
+        return (ACCURACY, FORMAT_ERROR_RATE, LENIENT_ACCURACY)
+
+    def further_metrics(self) -> tuple[Metric, ...]:
+        """The rest of what every form has."""
+        return (LENIENT_FORMAT_ERROR_RATE,)
 
 
 @dataclass(frozen=True)
 class LabelForm:
-    """Exactly one label of a closed set; `values` maps what the data holds to labels."""
+    """Exactly one label of a closed set; `values` maps what the data holds to labels, `aliases` other spellings, which
+    answers may use too."""
 
     labels: tuple[str, ...]
     values: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+    def json_schema(self) -> None:
+        """The label set is enough."""
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """Those of every task with labels."""
+        return CLASSIFICATION
+
+    def further_metrics(self) -> tuple[Metric, ...]:
+        """None."""
+        return ()
 
     @property
     def max_tokens(self) -> int:
         """Room for the longest label, a token for each byte at worst."""
-        return max(len(label.encode()) for label in self.labels) + 4
+        return max(len(label.encode()) for label in (*self.labels, *self.aliases)) + 4
 
     def score(self, completion: Completion, reference: str) -> Score:
         """As for every task with labels."""
-        return score_label(completion, reference, self.labels)
+        return score_label(completion, reference, self.labels, self.aliases)
 
     def reference(self, value: Any, classes: tuple[str, ...] = ()) -> str:
         """The label that a value means."""
         try:
-            return label_reference(value, self.labels, self.values, classes)
+            return label_reference(value, self.labels, {**self.aliases, **self.values}, classes)
         except NoReferenceError as error:
             if self.values or not may_be_mapped(value):
                 raise
@@ -80,7 +140,7 @@ class LabelForm:
 
 
 @dataclass(frozen=True)
-class TextForm:
+class TextForm(OpenForm):
     """Any text that is not empty; right when it equals the reference."""
 
     max_tokens: int = 256
@@ -88,10 +148,10 @@ class TextForm:
     def score(self, completion: Completion, reference: str) -> Score:
         """Format errors: "empty", "cut off", and what is no answer at all."""
         text = answer_text(completion).strip()
-        kind = _no_answer(completion) or ("cut off" if completion.finish == "length" else None)
+        kind = no_answer(completion) or ("cut off" if completion.finish == "length" else None)
         right = canonical_text(text).strip() == canonical_text(reference).strip()
         alike = comparable_text(text) == comparable_text(reference)
-        return _verdict(text, kind, reference, text, right=right, alike=right or alike)
+        return verdict(text, kind, reference, text, right=right, alike=right or alike)
 
     def reference(self, value: Any, classes: tuple[str, ...] = ()) -> str:
         """The value as text."""
@@ -99,7 +159,7 @@ class TextForm:
 
 
 @dataclass(frozen=True)
-class PatternForm:
+class PatternForm(OpenForm):
     """A text that a regular expression matches as a whole; its first group, if any, is the answer.
 
     Some expressions take exponential time on texts made for it, and models write what they like: a match ends
@@ -120,7 +180,7 @@ class PatternForm:
     def score(self, completion: Completion, reference: str) -> Score:
         """Format errors: "empty", "extra text" (it is contained), "cut off", "no match", "no match in time"."""
         text, expected = canonical_text(answer_text(completion)).strip(), canonical_text(reference)
-        kind = _no_answer(completion)
+        kind = no_answer(completion)
         whole = within = None
         try:
             whole = self.pattern.fullmatch(text, timeout=MATCH_S)
@@ -131,7 +191,7 @@ class PatternForm:
             kind = "extra text" if within else "cut off" if completion.finish == "length" else "no match"
         answer = _group(whole)
         guess = _group(whole or within)
-        return _verdict(answer, kind, reference, guess, right=answer == expected, alike=guess == expected)
+        return verdict(answer, kind, reference, guess, right=answer == expected, alike=guess == expected)
 
     def reference(self, value: Any, classes: tuple[str, ...] = ()) -> str:
         """The value as text, which the pattern must be able to read."""
@@ -139,7 +199,7 @@ class PatternForm:
 
 
 @dataclass(frozen=True)
-class SchemaForm:
+class SchemaForm(OpenForm):
     """One JSON value that a schema accepts; right when it equals the reference as JSON."""
 
     schema: dict[str, Any]
@@ -155,6 +215,10 @@ class SchemaForm:
         _check_references(schema, place)
         return cls(schema)
 
+    def json_schema(self) -> dict[str, Any]:
+        """The schema itself."""
+        return self.schema
+
     @cached_property
     def _validator(self) -> Any:
         # An empty registry: a schema is never read from a file or fetched from an address.
@@ -163,17 +227,17 @@ class SchemaForm:
     def score(self, completion: Completion, reference: str) -> Score:
         """Format errors: "empty", "not JSON", "extra text", "cut off", "against the schema"."""
         text = answer_text(completion).strip()
-        kind = _no_answer(completion)
-        found = [] if kind else _json_values(text)
+        kind = no_answer(completion)
+        found = [] if kind else json_values(text)
         whole = bool(found) and found[0][1] == (0, len(text))
         fitting = [value for value, _ in found if self._fits(value)]
         if kind is None and not (whole and fitting):
             kind = self._kind(whole, fitting, cut=completion.finish == "length")
         guess = fitting[0] if fitting else None
-        expected = _parsed(reference)
-        same = bool(fitting) and expected is not None and _same_json(guess, expected[0])
-        read = _dumped(guess) if fitting else None
-        return _verdict(read, kind, reference, read, right=same, alike=same)
+        expected = parsed_json(reference)
+        same = bool(fitting) and expected is not None and same_json(guess, expected[0])
+        read = json_text(guess) if fitting else None
+        return verdict(read, kind, reference, read, right=same, alike=same)
 
     def reference(self, value: Any, classes: tuple[str, ...] = ()) -> str:
         """The value as JSON, which the schema must accept."""
@@ -193,7 +257,7 @@ class SchemaForm:
 
     def _fits(self, value: Any) -> bool:
         try:
-            return bool(self._validator.is_valid(value)) and bool(_dumped(value))
+            return bool(self._validator.is_valid(value)) and bool(json_text(value))
         except (RecursionError, OverflowError, TimeoutError):  # nested, a number of 400 digits, a pattern without end
             return False
 
@@ -226,71 +290,7 @@ def _check_references(schema: dict[str, Any], place: str) -> None:
             ) from None
 
 
-def _no_answer(completion: Completion) -> str | None:
-    kind = NOT_AN_ANSWER.get(completion.finish or "")
-    return kind or (None if canonical_text(answer_text(completion)).strip() else "empty")
-
-
-def _verdict(
-    answer: str | None, kind: str | None, reference: str, guess: str | None, *, right: bool, alike: bool
-) -> Score:
-    """A score from the strict and the lenient reading; without a reference nothing is right or wrong."""
-    strict = None if kind else answer
-    if kind in NOT_AN_ANSWER.values() or kind == "empty":
-        guess, alike = None, False
-    if not reference:
-        return Score(answer=strict, format=kind, lenient=Lenient(answer=guess))
-    return Score(
-        answer=strict,
-        correct=kind is None and right,
-        format=kind,
-        lenient=Lenient(answer=guess, correct=alike),
-    )
-
-
 def _group(match: "regex.Match[str] | None") -> str | None:
     if match is None:
         return None
     return (match[1] if match.re.groups else match[0]) or ""
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-_decoder = json.JSONDecoder(parse_constant=_no_constant)
-
-
-def _parsed(text: str) -> tuple[Any] | None:
-    try:
-        return (_decoder.decode(text.strip()),)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _same_json(one: Any, other: Any) -> bool:
-    """Equality of JSON, not of Python: true is not 1, and 1.0 is 1. Texts are compared as `canonical_text`."""
-    try:
-        return bool(jsonschema.Draft202012Validator({"const": _canonical(other)}).is_valid(_canonical(one)))
-    except RecursionError:
-        return False
-
-
-def _canonical(value: Any) -> Any:
-    if isinstance(value, str):
-        return canonical_text(value)
-    if isinstance(value, dict):
-        return {canonical_text(key): _canonical(inner) for key, inner in value.items()}
-    return [_canonical(inner) for inner in value] if isinstance(value, list) else value
-
-
-def _dumped(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)
-
-
-def _json_values(text: str) -> list[tuple[Any, tuple[int, int]]]:
-    """The whole text as JSON, else every outermost array or object that it contains, with its position."""
-    whole = _parsed(text)
-    if whole is not None:
-        return [(whole[0], (0, len(text)))]
-    return [(value, (start, end)) for value, start, end in outermost_json(text, _decoder)]

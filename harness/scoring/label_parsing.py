@@ -1,5 +1,6 @@
 """Parsing a label from an answer: strictly (the label alone) and leniently (a label within text)."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 import regex
@@ -105,25 +106,39 @@ def spelled_label(text: str, labels: tuple[str, ...]) -> str | None:
     return _spelling(labels).get(comparable_text(text))
 
 
-def find_labels(text: str, labels: tuple[str, ...]) -> list[str]:
+def find_labels(text: str, labels: tuple[str, ...], aliases: Mapping[str, str] | None = None) -> list[str]:
     """Every label that the text contains as a separate word, once each, in the order of first mention.
 
     What a word is depends on the script (harness.scoring.label_parsing). Of labels that overlap, the longest counts.
+    aliases: other spellings -> label.
     """
-    spelling = _spelling(labels)
-    found = (match["label"] for match in _pattern(labels).finditer(comparable_text(text)))
-    return list(dict.fromkeys(spelling[label] for label in found))
+    known = (*labels, *(aliases or ()))
+    spelling = _spelling(known)
+    found = (spelling[match["label"]] for match in _pattern(known).finditer(comparable_text(text)))
+    return list(dict.fromkeys((aliases or {}).get(one, one) for one in found))
 
 
-def score_label(completion: Completion, reference: str, labels: tuple[str, ...]) -> Score:
+def read_label_spelling(text: str, labels: tuple[str, ...], aliases: Mapping[str, str] | None = None) -> str | None:
+    """The label that a text is, by its own spelling or an alias (other spelling -> label); None for any other text."""
+    found = spelled_label(text, labels)
+    if found is not None or not aliases:
+        return found
+    alias = spelled_label(text, tuple(aliases))
+    return None if alias is None else aliases[alias]
+
+
+def score_label(
+    completion: Completion, reference: str, labels: tuple[str, ...], aliases: Mapping[str, str] | None = None
+) -> Score:
     """The verdict on an answer that must be exactly one label (case, outer white space, forms of Unicode aside).
 
-    Format errors: "empty", "no label", "several labels", "extra text", "cut off" (the length limit ended
-    it before a label was whole), and refusals, filters and too long contexts under their own names.
+    aliases: other spellings that answers may use -> label. Format errors: "empty", "no label", "several labels",
+    "extra text", "cut off" (the length limit ended it before a label was whole), and refusals, filters and too long
+    contexts under their own names.
     """
     text = answer_text(completion).strip()
-    answer = spelled_label(text, labels)
-    mentioned = [answer] if answer is not None else find_labels(text, labels)
+    answer = read_label_spelling(text, labels, aliases)
+    mentioned = [answer] if answer is not None else find_labels(text, labels, aliases)
     guess = answer or (mentioned[0] if len(mentioned) == 1 else None)
     kind = NOT_AN_ANSWER.get(completion.finish or "")
     if kind is not None:

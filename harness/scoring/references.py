@@ -173,16 +173,16 @@ def _readings(value: Any) -> list[Any]:
             return [json.loads(value, parse_constant=_no_constant), value]
         except (ValueError, RecursionError):
             return [value]
-    plain = _plain(value)
+    plain = plain_json(value)
     return [plain, _without_nulls(plain)]
 
 
-def _plain(value: Any) -> Any:
+def plain_json(value: Any) -> Any:
     """A value of Parquet as JSON knows it."""
     if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items()}
+        return {str(key): plain_json(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [plain_json(inner) for inner in value]
     if value is None or isinstance(value, str | bool | int | float):
         return value
     text = value_text(value)

@@ -1,4 +1,4 @@
-"""Stratified bootstrap of functions of confusion tables, over rows or clusters as resampling units."""
+"""Stratified bootstrap of functions of label counts, over rows or clusters as resampling units."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from harness.statistics.confusion import ANSWERS, HITS, REFERENCES
+
 Array = NDArray[np.float64]
 
 
@@ -15,30 +17,34 @@ Array = NDArray[np.float64]
 class ResamplingUnits:
     """Resampling units, those with equal contributions counted together.
 
-    tables: (kinds, sides, labels, answers), what one unit of a kind adds to the table of each side (one side for a
+    tables: (kinds, sides, 3, labels), what one unit of a kind adds to the label counts of each side (one side for a
     single candidate, two for a pair); counts: (kinds,), how many such units there are; strata: (kinds,), units
     are redrawn within their stratum: the gold class, so that every resample keeps the class sizes, or all in one where
-    a class has too few rows to be redrawn on its own (its one row would never vary).
+    a class has too few rows to be redrawn on its own (its one row would never vary). rows: (kinds,) rows of a unit: 1
+    of a row with its repeats, more of a group. blocks: units are blocks of independent rows, which were put together
+    because rows are many.
     """
 
     tables: Array
     counts: NDArray[np.int64]
     strata: NDArray[np.int64]
+    rows: Array
+    blocks: bool = False
 
     @property
     def total(self) -> Array:
-        """The tables themselves: (sides, labels, answers)."""
+        """The label counts themselves: (sides, 3, labels)."""
         return np.asarray(np.tensordot(self.counts.astype(np.float64), self.tables, axes=1))
 
     @property
     def sizes(self) -> Array:
-        """Rows of each unit, (n,): 1 of a row with its repeats, more of a group."""
-        return np.repeat(self.tables[:, 0].sum(axis=(1, 2)), self.counts)
+        """Rows of each unit, (n,)."""
+        return np.repeat(self.rows, self.counts)
 
     @property
     def grouped(self) -> bool:
-        """Whether some unit holds several rows."""
-        return bool((self.tables[:, 0].sum(axis=(1, 2)) > 1 + 1e-9).any())
+        """Whether some unit holds several rows that depend on each other."""
+        return not self.blocks and bool((self.rows > 1 + 1e-9).any())
 
     @property
     def n(self) -> int:
@@ -58,15 +64,25 @@ def count_units(units: Iterable[tuple[int, tuple[Answer, ...]]], sides: int, lab
 def weigh_units(counted: Mapping[tuple[int, tuple[Answer, ...]], int], sides: int, labels: int) -> ResamplingUnits:
     """Units that are counted already; the answers of each sorted."""
     kinds = sorted(counted)
-    tables = np.zeros((len(kinds), sides, labels, labels + 1))
+    tables = np.zeros((len(kinds), sides, 3, labels))
     for k, (_, answers) in enumerate(kinds):
         for side, reference, answer, weight in answers:
-            tables[k, side, reference, answer] += weight
+            add_answer(tables[k, side], reference, answer, weight)
     return ResamplingUnits(
         tables=tables,
         counts=np.array([counted[kind] for kind in kinds], dtype=np.int64),
         strata=np.array([stratum for stratum, _ in kinds], dtype=np.int64),
+        rows=tables[:, 0, REFERENCES].sum(axis=-1),
     )
+
+
+def add_answer(counts: Array, reference: int, answer: int, weight: float) -> None:
+    """Add one answer to label counts (3, labels); the answer `labels` is none of them."""
+    counts[REFERENCES, reference] += weight
+    if answer < counts.shape[1]:
+        counts[ANSWERS, answer] += weight
+        if answer == reference:
+            counts[HITS, reference] += weight
 
 
 Function = Callable[[Array], Array]
@@ -77,7 +93,7 @@ CELLS_AT_ONCE = 4_000_000
 
 
 def draw_tables(units: ResamplingUnits, draws: int, rng: np.random.Generator) -> Iterator[Array]:
-    """Resampled tables in batches of shape (batch, sides, labels, answers)."""
+    """Resampled label counts in batches of shape (batch, sides, 3, labels)."""
     kinds, width = len(units.counts), int(np.prod(units.tables.shape[1:]))
     flat = units.tables.reshape(kinds, width)
     batch = max(1, CELLS_AT_ONCE // max(width, kinds, 1))

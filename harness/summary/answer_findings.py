@@ -12,7 +12,7 @@ import numpy as np
 from harness.metrics import Metric
 from harness.records import BackendIdentity
 from harness.results import AnswerFinding, ConstantAnswer, FindingKind
-from harness.statistics.confusion import confusion_metric
+from harness.statistics.confusion import counts_of_table, label_metric
 from harness.statistics.mcnemar import harm_p
 from harness.statistics.noninferiority import ALPHA
 from harness.summary.log_aggregate import Hashes, commonest, equal_rows
@@ -32,13 +32,13 @@ def constant_answer(rows: RowTable, metrics: tuple[Metric, ...]) -> ConstantAnsw
         return None
     counts = np.bincount(known, minlength=len(rows.labels))
     best = int(counts.argmax())
-    table = np.zeros((1, len(rows.labels), len(rows.labels) + 1))
-    table[0, :, best] = counts
+    table = np.zeros((len(rows.labels), len(rows.labels) + 1))
+    table[:, best] = counts
     accuracy = float(counts[best] / len(known))
     figures = {}
     for metric in metrics:
         if metric.kind == "confusion":
-            figures[metric.name] = float(confusion_metric(metric, rows.labels)(table)[0])
+            figures[metric.name] = float(label_metric(metric, rows.labels)(counts_of_table(table)))
         elif metric.row_value in ("correct", "lenient_correct"):
             figures[metric.name] = accuracy
         elif metric.about_format:

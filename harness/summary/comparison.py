@@ -9,25 +9,29 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import stdtr
 
 from harness.metrics import Metric
 from harness.statistics.bootstrap import (
     DRAWS,
     Function,
     ResamplingUnits,
+    bias_corrected_interval,
     bootstrap,
     jackknife_difference_se,
     monte_carlo_error,
 )
 from harness.statistics.bounded_mean import bounded_mean_interval, bounded_mean_p
-from harness.statistics.clustered import ClusteredMean, clustered_mean, effective_groups
+from harness.statistics.clustered import ClusteredMean, clustered_mean, degrees_of_freedom, effective_groups
 from harness.statistics.confidence_sequence import anytime_p, confidence_sequence
-from harness.statistics.confusion import confusion_metric
+from harness.statistics.confusion import REFERENCES, label_metric
 from harness.statistics.mcnemar import exact_p, harm_p, mid_p
 from harness.statistics.randomisation import randomisation_p
 from harness.statistics.signflip import TIE, SignFlip, cluster_sums
 from harness.statistics.tango import tango_interval
+from harness.summary.correlations import correlation_of
 from harness.summary.estimates import group_means, left_out, percent, seed_of, table_hits, table_interval
+from harness.summary.label_units import LabelUnits, label_units
 from harness.summary.optional_stopping import (
     NO_INTERVAL,
     P_METHOD,
@@ -38,7 +42,6 @@ from harness.summary.optional_stopping import (
     units_of,
 )
 from harness.summary.outcomes import HAS_NO_FORMAT, Array, Codes, Outcomes, RowTable, cluster_codes
-from harness.summary.resampling_units import confusion_units
 from harness.summary.small_count_bounds import (
     MIN_ROWS,
     MOST_SMALL,
@@ -110,9 +113,13 @@ def compare_all(
             comparison = compare_means(metric, rows, a, b, names, level)
             if comparison is not None:
                 found[metric.name] = comparison
-    tables = [m for m in metrics if m.kind == "confusion"]
-    if tables:
-        found |= compare_tables(tables, rows, a, b, names, level, draws)
+    for family in label_units(metrics, rows, (a, b)):
+        found |= compare_tables(family, rows, a, b, names, level, draws)
+    for metric in metrics:
+        if metric.kind == "correlation":
+            comparison = _compare_correlation(metric, rows, (a, b), names, level, draws)
+            if comparison is not None:
+                found[metric.name] = comparison
     return {m.name: found[m.name] for m in metrics if m.name in found}
 
 
@@ -284,8 +291,56 @@ def _graded(metric: Metric, x: Array, y: Array, groups: Codes | None, level: flo
     return replace(found, low=low, high=high, method=method, p=p, p_method=p_method, harm_p=harm)
 
 
+def _compare_correlation(
+    metric: Metric, rows: RowTable, sides: tuple[Outcomes, Outcomes], names: tuple[str, str], level: float, draws: int
+) -> Comparison | None:
+    """Bootstrap of the difference over rows or groups; its standard error also gives the tests (Student's t)."""
+    found = correlation_of(metric, rows, sides, draws, seed_of(*names, metric.name))
+    if found is None:
+        return None
+    sign = 1 if metric.direction == "higher" else -1
+    value_a, value_b = (float(v) for v in found.values)
+    gains = sign * (found.drawn[:, 0] - found.drawn[:, 1])
+    gain, se, units = sign * (value_a - value_b), float(gains.std(ddof=1)), len(found.sizes)
+    unit = "rows" if rows.groups is None else "groups"
+    shown = Comparison(
+        metric=metric,
+        rows=found.rows,
+        value_a=value_a,
+        value_b=value_b,
+        gain=gain,
+        low=-math.inf,
+        high=math.inf,
+        method=f"no interval: {found.differing} of {units} {unit} differ",
+        p=1.0,
+        p_method="",
+        harm_p=1.0,
+        differing=found.differing,
+        variance=math.nan,
+        no_verdict=graded_shortfall(metric, units, found.differing, unit)
+        or ("" if rows.groups is None else groups_shortfall(effective_groups(found.sizes), units)),
+    )
+    if any(side.sequential for side in sides):
+        return replace(shown, method=NO_INTERVAL)
+    if units < MIN_ROWS or not found.differing or not se:
+        return shown
+    df = degrees_of_freedom(found.sizes)
+    low, high = bias_corrected_interval(gain, gains, df, level)
+    return replace(
+        shown,
+        low=max(-2.0, low),
+        high=min(2.0, high),
+        method=f"paired bootstrap {percent(level)} by {unit.removesuffix('s')}, {len(gains):,} draws",
+        p=2 * float(stdtr(df, -abs(gain) / se)),
+        p_method=f"Student's t over {unit}, bootstrapped error",
+        harm_p=float(stdtr(df, gain / se)),
+        variance=se**2 * found.rows,
+        monte_carlo=se / math.sqrt(2 * len(gains)),
+    )
+
+
 def compare_tables(
-    metrics: list[Metric],
+    family: LabelUnits,
     rows: RowTable,
     a: Outcomes,
     b: Outcomes,
@@ -293,25 +348,24 @@ def compare_tables(
     level: float,
     draws: int,
 ) -> dict[str, Comparison]:
-    """Metrics of the confusion table, all on the same draws; empty where no row was answered by both.
+    """Metrics of label counts, all on the same draws; empty where no row was answered by both.
 
     Weighted recall is accuracy, and recall of a label that of its rows: they are compared as rates.
     """
-    units = confusion_units(rows, (a, b))
+    units, labels, metrics = family.units, family.labels, family.metrics
     if not units.n:
         return {}
     if a.sequential or b.sequential:
-        return {m.name: _without_interval(m, units, confusion_metric(m, rows.labels)) for m in metrics}
+        return {m.name: _without_interval(m, units, label_metric(m, labels)) for m in metrics}
     rates = {m.name: c for m in metrics if (c := _as_rate(m, rows, a, b, names, level)) is not None}
     others = [m for m in metrics if m.name not in rates]
     if not others:
         return rates
-    functions = {m.name: confusion_metric(m, rows.labels) for m in others}
+    functions = {m.name: label_metric(m, labels) for m in others}
     drawn = bootstrap(units, functions, draws, seed_of(*names))
     tests = randomisation_p(units, functions, draws, seed_of(*names, "randomisation"))
     return rates | {
-        m.name: _compare_table(m, rows.labels, units, functions[m.name], drawn[m.name], tests[m.name], level)
-        for m in others
+        m.name: _compare_table(m, labels, units, functions[m.name], drawn[m.name], tests[m.name], level) for m in others
     }
 
 
@@ -343,7 +397,7 @@ def _compare_table(
     gains = sign * (drawn[:, 0] - drawn[:, 1])
     value_a, value_b = (float(v) for v in function(units.total))
     gain = sign * (value_a - value_b)
-    sizes = units.total[0].sum(axis=-1)
+    sizes, rows = units.total[0, REFERENCES], float(units.sizes.sum())
     differs = (units.tables[:, 0] != units.tables[:, 1]).any(axis=(1, 2))
     differing = int(units.counts[differs].sum())
     se = jackknife_difference_se(units, function)
@@ -356,7 +410,7 @@ def _compare_table(
             method += ", widened: few differ"
     return Comparison(
         metric=metric,
-        rows=round(float(sizes.sum())),
+        rows=round(rows),
         value_a=value_a,
         value_b=value_b,
         gain=gain,
@@ -367,7 +421,7 @@ def _compare_table(
         p_method=f"approximate randomisation, {len(drawn):,} replicates",
         harm_p=tests[1],
         differing=differing,
-        variance=se**2 * float(sizes.sum()),
+        variance=se**2 * rows,
         monte_carlo=monte_carlo_error(gains, level),
         no_verdict=labels_shortfall(metric, sizes)
         or (groups_shortfall(effective_groups(units.sizes), units.n) if units.grouped else ""),
@@ -380,7 +434,7 @@ def _without_interval(metric: Metric, units: ResamplingUnits, function: Function
     differs = (units.tables[:, 0] != units.tables[:, 1]).any(axis=(1, 2))
     return Comparison(
         metric=metric,
-        rows=round(float(units.total[0].sum())),
+        rows=round(float(units.sizes.sum())),
         value_a=value_a,
         value_b=value_b,
         gain=value_a - value_b if metric.direction == "higher" else value_b - value_a,

@@ -1,7 +1,9 @@
 """One backend's metrics with 95 % intervals, also by slice."""
 
 import zlib
+from functools import partial
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,11 +20,21 @@ from harness.statistics.bootstrap import (
 )
 from harness.statistics.bounded_mean import bounded_mean_interval
 from harness.statistics.clustered import ClusteredMean, clustered_mean, degrees_of_freedom, effective_groups
+from harness.statistics.correlation import fisher_z
 from harness.statistics.proportions import wilson
+from harness.summary.correlations import correlation_of
+from harness.summary.label_units import LabelUnits, items_of_rows, label_units
 from harness.summary.optional_stopping import NO_INTERVAL, sequential_estimate
 from harness.summary.outcomes import HAS_NO_FORMAT, NOT_ANSWERED, Array, Codes, Outcomes, RowTable, cluster_codes
-from harness.summary.resampling_units import confusion_units
-from harness.summary.small_count_bounds import MIN_ROWS, MOST_SMALL, group_words, small_labels, small_share, widened
+from harness.summary.small_count_bounds import (
+    MIN_ROWS,
+    MOST_SMALL,
+    RARE,
+    group_words,
+    small_labels,
+    small_share,
+    widened,
+)
 
 ENOUGH_GROUPS = 30
 """With fewer effective groups the spread between them is too uncertain for an interval of a rate."""
@@ -48,10 +60,12 @@ def estimate_all(
 ) -> dict[str, Estimate]:
     """Every metric of one backend (`name` seeds the bootstrap)."""
     found = {m.name: mean_estimate(m, rows, outcomes, level) for m in metrics if m.kind == "mean"}
-    tables = [m for m in metrics if m.kind == "confusion"]
-    if tables:
-        estimate = _unbounded_estimates if outcomes.sequential else _confusion_estimates
-        found |= estimate(tables, rows, outcomes, name, draws, level)
+    estimate = _unbounded_estimates if outcomes.sequential else _label_estimates
+    for family in label_units(metrics, rows, (outcomes,)):
+        found |= estimate(family, rows, outcomes, name, draws, level)
+    for metric in metrics:
+        if metric.kind == "correlation":
+            found[metric.name] = _correlation_estimate(metric, rows, outcomes, name, draws, level)
     return {m.name: found[m.name] for m in metrics}
 
 
@@ -137,35 +151,49 @@ def _graded_estimate(metric: Metric, values: Array, groups: Codes | None, level:
 
 
 def _unbounded_estimates(
-    metrics: list[Metric], rows: RowTable, outcomes: Outcomes, _name: str, _draws: int, _level: float
+    family: LabelUnits, _rows: RowTable, _outcomes: Outcomes, _name: str, _draws: int, _level: float
 ) -> dict[str, Estimate]:
     """Of a run that stopped early: the figures without intervals."""
-    units = confusion_units(rows, (outcomes,))
-    total = units.total
-    n = round(float(total.sum())) if units.n else 0
+    units, n = family.units, round(float(family.units.sizes.sum()))
     return {
-        m.name: Estimate(value=float(confusion.confusion_metric(m, rows.labels)(total)[0]), method=NO_INTERVAL, n=n)
+        m.name: Estimate(value=float(confusion.label_metric(m, family.labels)(units.total)[0]), method=NO_INTERVAL, n=n)
         if n
         else Estimate(value=None, method="no rows")
-        for m in metrics
+        for m in family.metrics
     }
 
 
-def _confusion_estimates(
-    metrics: list[Metric], rows: RowTable, outcomes: Outcomes, name: str, draws: int, level: float
+def _label_estimates(
+    family: LabelUnits, rows: RowTable, outcomes: Outcomes, name: str, draws: int, level: float
 ) -> dict[str, Estimate]:
-    units = confusion_units(rows, (outcomes,))
+    units, labels = family.units, family.labels
     if not units.n:
-        return {m.name: Estimate(value=None, method="no rows") for m in metrics}
-    rates = {m.name: found for m in metrics if (found := _as_rate(m, rows, outcomes, level)) is not None}
-    others = [m for m in metrics if m.name not in rates]
-    functions = {m.name: confusion.confusion_metric(m, rows.labels) for m in others}
+        return {m.name: Estimate(value=None, method="no rows") for m in family.metrics}
+    as_rate = _as_rate if family.metrics[0].kind == "confusion" else partial(_items_as_rate, labels)
+    rates = {m.name: found for m in family.metrics if (found := as_rate(m, rows, outcomes, level)) is not None}
+    others = [m for m in family.metrics if m.name not in rates]
+    functions = {m.name: confusion.label_metric(m, labels) for m in others}
     drawn = bootstrap(units, functions, draws, seed_of(name)) if others else {}
     total = units.total
     return rates | {
-        m.name: _table_estimate(m, rows.labels, units, float(functions[m.name](total)[0]), drawn[m.name][:, 0], level)
+        m.name: _table_estimate(m, labels, units, float(functions[m.name](total)[0]), drawn[m.name][:, 0], level)
         for m in others
     }
+
+
+def _items_as_rate(
+    labels: tuple[str, ...], metric: Metric, rows: RowTable, outcomes: Outcomes, level: float
+) -> Estimate | None:
+    """A micro average as a rate of items, with the interval of one; None for other figures."""
+    items = items_of_rows(metric, rows, outcomes, labels)
+    if items is None:
+        return None
+    found, n = rate_estimate(*items, level), int(outcomes.answered.sum())
+    if not metric.name.endswith("f1"):
+        return msgspec.structs.replace(found, n=n)
+    value, low, high = (None if j is None else 2 * j / (1 + j) for j in (found.value, found.low, found.high))
+    method = f"{found.method}, of hits among references and answers"
+    return Estimate(value=value, low=low, high=high, method=method, n=n)
 
 
 def _as_rate(metric: Metric, rows: RowTable, outcomes: Outcomes, level: float) -> Estimate | None:
@@ -205,19 +233,40 @@ def table_hits(rows: RowTable, outcomes: Outcomes) -> Array:
 def _table_estimate(
     metric: Metric, labels: tuple[str, ...], units: ResamplingUnits, value: float, drawn: Array, level: float
 ) -> Estimate:
-    sizes = units.total[0].sum(axis=-1)
-    n = round(float(sizes.sum()))
+    sizes = units.total[0, confusion.REFERENCES]
+    n = round(float(units.sizes.sum()))
     if small_share(metric, sizes, 2) > MOST_SMALL:
         ones = small_labels(sizes, 2)
         return Estimate(value=value, method=f"no interval: {ones} labels have one row" + left_out(labels, sizes), n=n)
     if units.n < 2:
         return Estimate(value=value, method="no interval: one row or group only", n=n)
-    function = confusion.confusion_metric(metric, labels)
+    function = confusion.label_metric(metric, labels)
     seen, method = table_interval(units, value, drawn, level, jackknife_se(units, function) if units.grouped else 0.0)
     low, high = widened(metric, labels, units, value, *seen, level)
     if (low, high) != seen:
         method += ", widened: nearly all alike"
     return Estimate(value=value, low=low, high=high, method=method + left_out(labels, sizes), n=n)
+
+
+def _correlation_estimate(
+    metric: Metric, rows: RowTable, outcomes: Outcomes, name: str, draws: int, level: float
+) -> Estimate:
+    found = correlation_of(metric, rows, (outcomes,), draws, seed_of(name, metric.name))
+    if found is None:
+        return Estimate(value=None, method="no rows")
+    value, units = float(found.values[0]), len(found.sizes)
+    spread = float(found.drawn.std())
+    why = NO_INTERVAL if outcomes.sequential else ""
+    if not why and (units < MIN_ROWS or found.differing < RARE or not spread):
+        why = f"no interval: {found.differing} of {units} units are not answered exactly"
+    if why:
+        return Estimate(value=value, method=why, n=found.rows)
+    z = fisher_z(found.drawn[:, 0])
+    ends = bias_corrected_interval(float(fisher_z(found.values)[0]), z, degrees_of_freedom(found.sizes), level)
+    unit = "row" if rows.groups is None else "group"
+    method = f"bootstrap of Fisher's z {percent(level)} by {unit}, {len(z):,} draws"
+    low, high = np.tanh(ends)
+    return Estimate(value=value, low=float(low), high=float(high), method=method, n=found.rows)
 
 
 def table_interval(
@@ -247,24 +296,55 @@ def left_out(labels: tuple[str, ...], sizes: Array) -> str:
 
 def confusion_record(rows: RowTable, outcomes: Outcomes) -> tuple[Confusion, dict[str, ClassResult]]:
     """The confusion table and each label's own figures. Repeats of a row weigh one row together."""
-    table = confusion_units(rows, (outcomes,)).total[0]
+    table = _confusion_table(rows, outcomes)
     record = Confusion(
         labels=rows.labels,
         answers=(*rows.labels, confusion.NO_LABEL),
         counts=tuple(tuple(round(float(cell), 9) for cell in line) for line in table),
     )
+    return record, class_results(rows.labels, confusion.counts_of_table(table))
+
+
+def class_results(labels: tuple[str, ...], counts: Array) -> dict[str, ClassResult]:
+    """Each label's own figures, of label counts (3, labels)."""
     figures = zip(
-        rows.labels,
-        confusion.precision_per_class(table),
-        confusion.recall_per_class(table),
-        confusion.f1_per_class(table),
-        confusion.support_per_class(table),
+        labels,
+        confusion.precision_per_class(counts),
+        confusion.recall_per_class(counts),
+        confusion.f1_per_class(counts),
+        confusion.support_per_class(counts),
         strict=True,
     )
-    return record, {
+    return {
         label: ClassResult(precision=float(p), recall=float(r), f1=float(f), support=round(float(s), 9))
         for label, p, r, f, s in figures
     }
+
+
+def counted_results(metrics: tuple[Metric, ...], rows: RowTable, outcomes: Outcomes) -> dict[str, ClassResult]:
+    """The figures of each label, field or kind of span of a task whose rows have any number of them; with the rate of
+    right rows where a score says so ("correct:LABEL")."""
+    family = next((f for f in label_units(metrics, rows, (outcomes,)) if f.metrics[0].kind == "counts"), None)
+    if family is None or not family.units.n:
+        return {}
+    found = class_results(family.labels, family.units.total[0])
+    for label in found:
+        values = outcomes.values[f"correct:{label}"] if f"correct:{label}" in outcomes.values else np.zeros(0)
+        chosen = ~np.isnan(values)
+        if chosen.any():
+            rate = rate_estimate(values[chosen], cluster_codes(rows, chosen), 0.95)
+            found[label] = msgspec.structs.replace(found[label], accuracy=rate)
+    return found
+
+
+def _confusion_table(rows: RowTable, outcomes: Outcomes) -> Array:
+    """(labels, labels + 1): the answers of a row weigh one row together."""
+    known = outcomes.answers != NOT_ANSWERED
+    weights = np.divide(known, known.sum(axis=1, keepdims=True), out=np.zeros(known.shape), where=known)
+    table = np.zeros((len(rows.labels), len(rows.labels) + 1))
+    row, repeat = np.nonzero(known)
+    np.add.at(table, (rows.references[row], outcomes.answers[row, repeat]), weights[row, repeat])
+    return table
 
 
 MOST_VALUES = 20

@@ -92,6 +92,10 @@ def _wide(small: NDArray[np.int8] | Array) -> Array:
 
 
 NOT_ANSWERED = -1
+COUNTED = ("references", "answers")
+"""Beside the hits, what a score counts by label."""
+NUMBER, REFERENCE_NUMBER = "value:number", "value:reference_number"
+"""Keys of the numbers that correlations are computed from."""
 HAS_NO_FORMAT = ("choose", "head")
 """Decode modes that cannot get the format wrong: the format error rate does not apply to them."""
 
@@ -171,9 +175,11 @@ class Outcomes:
     """One candidate's outcomes.
 
     values: metric of kind "mean" -> (n,) the row's value, averaged over its answered repeats; nan: no answer, or
-    not defined (computed on every access: read it once). answers: (n, repeats) column of the confusion table, the
-    last one for "(no label)", NOT_ANSWERED where no answer came. watched: asking could have stopped once the
-    question was answered; sequential: it did, so that statistics of a fixed number of rows do not hold.
+    not defined (computed on every access: read it once). Likewise what other kinds are computed from: counts by their
+    key ("hits:LABEL"), the numbers of correlations ("value:number", "value:reference_number").
+    answers: (n, repeats) column of the confusion table, the last one for "(no label)", NOT_ANSWERED where no answer
+    came. watched: asking could have stopped once the question was answered; sequential: it did, so that statistics of
+    a fixed number of rows do not hold.
     """
 
     decode: str
@@ -216,9 +222,14 @@ class OutcomeBuilder:
     _answers: Codes = field(init=False)
     _columns: dict[str, int] = field(init=False)
     _readers: dict[str, Callable[[Score], float | None]] = field(init=False)
+    _counted: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         self._readers = {m.name: row_value(m.row_value) for m in self.metrics if _applies(m, self.decode)}
+        if any(m.kind == "correlation" for m in self.metrics):
+            self._readers |= {NUMBER: row_value("number"), REFERENCE_NUMBER: row_value("reference_number")}
+        hits = {m.row_value for m in self.metrics if m.kind == "counts"}
+        self._counted = tuple(f"{part}:" for part in (*hits, *COUNTED, "correct")) if hits else ()
         self._sums = {name: np.zeros(self.rows) for name in self._readers}
         self._counts = {name: np.zeros(self.rows, dtype=np.uint32) for name in self._readers}
         self._answers = np.full((self.rows, self.repeats), NOT_ANSWERED, dtype=np.int64)
@@ -239,6 +250,12 @@ class OutcomeBuilder:
             if value is not None:
                 self._sums[name][n] += value
                 self._counts[name][n] += 1
+        if self._counted:
+            for key, value in score.values.items():
+                if key.startswith(self._counted):
+                    if key not in self._sums:
+                        self._sums[key] = np.zeros(self.rows)
+                    self._sums[key][n] += value
 
     def build(self) -> Outcomes:
         """What has been gathered; once, for the sums are given up on the way. Raises UsageError where a metric that
@@ -254,6 +271,10 @@ class OutcomeBuilder:
                     "says that each is 0 or 1: give the Metric proportion=False, then use `bench run --resume`."
                 )
             values.keep(name, means)
+        answered = (self._answers != NOT_ANSWERED).sum(axis=1)
+        for key in list(self._sums):  # counts: a label that a score does not mention has none
+            sums = self._sums.pop(key)
+            values.keep(key, np.divide(sums, answered, out=np.full(self.rows, np.nan), where=answered > 0))
         for metric in self.metrics:
             if metric.name in self._readers and metric.name not in shares and metric.bounds is not None:
                 _refuse_outside(metric, values[metric.name])

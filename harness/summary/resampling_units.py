@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from harness.statistics.bootstrap import Answer, ResamplingUnits, count_units, weigh_units
+from harness.statistics.confusion import ANSWERS, HITS, REFERENCES
 from harness.summary.outcomes import NOT_ANSWERED, Codes, Outcomes, RowTable
 
 STRATUM_ROWS = 50
@@ -20,7 +21,7 @@ def confusion_units(rows: RowTable, sides: tuple[Outcomes, ...]) -> ResamplingUn
     repeats weigh one row together.
     """
     units = _units(rows, sides)
-    sizes = units.total[0].sum(axis=-1) if len(units.counts) else np.zeros(0)
+    sizes = units.total[0, REFERENCES] if len(units.counts) else np.zeros(0)
     if (sizes[sizes > 0] < STRATUM_ROWS).any():
         return replace(units, strata=np.zeros_like(units.strata))
     return units
@@ -44,14 +45,19 @@ def _single_answers(references: Codes, answers: Codes, labels: int) -> Resamplin
     for side in range(sides):
         keys = keys * (labels + 1) + answers[:, side]
     kinds, counts = np.unique(keys, return_counts=True)
-    tables = np.zeros((len(kinds), sides, labels, labels + 1))
+    tables = np.zeros((len(kinds), sides, 3, labels))
     of_side: list[Codes] = []
     for _ in range(sides):
         kinds, answer = np.divmod(kinds, labels + 1)
         of_side.insert(0, answer)
+    each = np.arange(len(kinds))
     for side, answer in enumerate(of_side):
-        tables[np.arange(len(kinds)), side, kinds, answer] = 1
-    return ResamplingUnits(tables=tables, counts=counts.astype(np.int64), strata=kinds.astype(np.int64))
+        tables[each, side, REFERENCES, kinds] = 1
+        tables[each, side, HITS, kinds] = answer == kinds
+        tables[each[answer < labels], side, ANSWERS, answer[answer < labels]] = 1
+    return ResamplingUnits(
+        tables=tables, counts=counts.astype(np.int64), strata=kinds.astype(np.int64), rows=np.ones(len(kinds))
+    )
 
 
 def _repeated_answers(references: Codes, answers: list[Codes]) -> dict[tuple[int, tuple[Answer, ...]], int]:

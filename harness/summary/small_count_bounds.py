@@ -7,6 +7,7 @@ import numpy as np
 from harness.metrics import Metric
 from harness.statistics.bootstrap import ResamplingUnits
 from harness.statistics.clustered import ClusteredMean
+from harness.statistics.confusion import ANSWERS, HITS, REFERENCES
 from harness.statistics.proportions import wilson
 from harness.statistics.tango import tango_interval
 from harness.summary.outcomes import Array
@@ -16,16 +17,16 @@ RARE = 10
 
 
 def largest_change(metric: Metric, labels: tuple[str, ...], total: Array, rows: float) -> float:
-    """The most that a figure of the table `total` (labels, answers) moves when `rows` of its rows change.
+    """The most that a figure of the label counts `total` (3, labels) moves when `rows` of its rows change.
 
     A row that turns wrong takes from its own label's F1 and from that of the answer, together about 1 / rows of the
     label; of an average over labels the smallest ones lose theirs first.
     """
-    sizes = total.sum(axis=-1)
+    sizes = total[REFERENCES]
     present = np.sort(sizes[sizes > 0])
     if metric.positive is not None:
         label = labels.index(metric.positive)
-        involved = float(sizes[label] + total[:, label].sum())
+        involved = float(sizes[label] + total[ANSWERS, label])
         return float(min(1.0, 2 * rows / involved)) if involved else 1.0
     if metric.name.startswith("macro"):
         lost = np.minimum(1.0, np.maximum(0.0, rows - (np.cumsum(present) - present)) / present)
@@ -38,14 +39,12 @@ def widened(
 ) -> tuple[float, float]:
     """The interval of one candidate's figure, as wide at least as what its accuracy leaves open where few units are
     wrong (or right)."""
-    tables = units.tables[:, 0]
-    hits = np.trace(tables, axis1=-2, axis2=-1)
-    wrong, right = hits < tables.sum(axis=(-2, -1)) - 1e-9, hits > 0
-    if min(units.counts[wrong].sum(), units.counts[right].sum()) >= RARE:
+    right = _shares_right(units)[:, 0]
+    if min(units.counts[right < 1 - 1e-9].sum(), units.counts[right > 0].sum()) >= RARE:
         return low, high
-    n, correct = units.n, float(units.counts @ (hits / tables.sum(axis=(-2, -1))))
+    n, correct = units.n, float(units.counts @ right)
     least, most = wilson(correct, n, level)
-    rows = float(units.total[0].sum())
+    rows = _largest_sum(metric, units)
     shares = correct / n - least, most - correct / n
     down, up = (largest_change(metric, labels, units.total[0], rows * share) for share in shares)
     return max(0.0, min(low, value - down)), min(1.0, max(high, value + up))
@@ -55,15 +54,32 @@ def widened_difference(
     metric: Metric, labels: tuple[str, ...], units: ResamplingUnits, gain: float, low: float, high: float, level: float
 ) -> tuple[float, float]:
     """The interval of a difference, as wide at least as Tango's of the few units that got worse or better."""
-    hits = np.trace(units.tables, axis1=-2, axis2=-1)
-    change = hits[:, 0] - hits[:, 1]
+    right = _shares_right(units)
+    change = right[:, 0] - right[:, 1]
     better, worse = (int(units.counts[kinds].sum()) for kinds in (change > 1e-9, change < -1e-9))
     n = units.n
     least, most = tango_interval(worse, better, n, level)
-    seen, rows = (better - worse) / n, float(units.total[0].sum())
+    seen, rows = (better - worse) / n, _largest_sum(metric, units)
     shares = seen - least, most - seen
     down, up = (largest_change(metric, labels, units.total[0], rows * share) for share in shares)
     return max(-1.0, min(low, gain - down)), min(1.0, max(high, gain + up))
+
+
+def _shares_right(units: ResamplingUnits) -> Array:
+    """(kinds, sides) hits of a unit among what it has of references or answers, whichever are more; 1 where it has
+    neither."""
+    sums = units.tables.sum(axis=-1)
+    most = np.maximum(sums[:, :, REFERENCES], sums[:, :, ANSWERS])
+    return np.divide(sums[:, :, HITS], most, out=np.ones_like(most), where=most > 0)
+
+
+def _largest_sum(metric: Metric, units: ResamplingUnits) -> float:
+    """References of so many units as there are, each as large as the largest where a row has any number of labels."""
+    total = float(units.total[0, REFERENCES].sum())
+    if metric.kind != "counts":
+        return total
+    sums = units.tables.sum(axis=-1)[:, :, REFERENCES:].max(axis=(1, 2))
+    return max(total, units.n * float(sums.max()))
 
 
 MIN_ROWS = 20
@@ -74,6 +90,9 @@ MIN_DIFFERING = 10
 
 MIN_EFFECTIVE_GROUPS = 5
 """Groups of one size that say as much as those that are there."""
+
+OF_ALL_LABELS = ("micro_f1", "micro_precision", "micro_recall", "overlap_f1")
+"""Label metrics that are no average over labels: labels with few rows do them no harm."""
 
 MIN_ROWS_PER_LABEL = 5
 MOST_SMALL = 0.2
@@ -121,7 +140,7 @@ def small_labels(sizes: Array, least: int) -> int:
 
 def small_share(metric: Metric, sizes: Array, least: int) -> float:
     """What labels with fewer than `least` rows make up of the figure: by number in a macro average, else by rows."""
-    if metric.positive is not None or not sizes.sum():
+    if metric.positive is not None or not sizes.sum() or metric.name in OF_ALL_LABELS:
         return 0.0
     weights = (sizes > 0).astype(float) if metric.name.startswith("macro") else sizes
     return float(weights[sizes < least - 1e-9].sum() / weights.sum())

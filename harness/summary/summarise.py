@@ -14,7 +14,7 @@ from harness.results import BackendResult, ClassResult, Confusion, PairResult, R
 from harness.runs.run_log import Manifest, RunLog, read_likeness
 from harness.summary.answer_findings import answer_findings, constant_answer
 from harness.summary.contenders import Contenders, contenders
-from harness.summary.estimates import confusion_record, estimate_all, slice_estimates
+from harness.summary.estimates import confusion_record, counted_results, estimate_all, slice_estimates
 from harness.summary.log_aggregate import Hashes, Tally, tally_of
 from harness.summary.outcomes import Outcomes, RowTable
 from harness.summary.ranking import alone_detectable, better_of, letters, pair_results, ranks
@@ -34,7 +34,7 @@ def summarise(
     """
     manifest = log.manifest
     rows = RowTable.of(log.rows(), manifest.labels)
-    metrics = task_metrics if manifest.labels else tuple(m for m in task_metrics if m.kind == "mean")
+    metrics = task_metrics if manifest.labels else tuple(m for m in task_metrics if m.kind != "confusion")
     likeness = read_likeness(log.path)
     if likeness is not None:  # behind the headline, before what is shown only where there is room
         metrics = (*metrics[:1], *likeness.metrics, *metrics[1:])
@@ -142,6 +142,8 @@ def _backend_result(
     per_class: dict[str, ClassResult] = {}
     if rows.labels and tally.answered:
         table, per_class = confusion_record(rows, outcomes)
+    elif tally.answered:
+        per_class = counted_results(tally.metrics, rows, outcomes)
     return BackendResult(
         decode=tally.identity.decode,
         model=tally.identity.model,

@@ -10,7 +10,7 @@ from benchmarks.statistics_grid.__main__ import QUICK_RUNS, line, run_part
 from benchmarks.statistics_grid.measure import Cell, Label, Scenario, measure
 from benchmarks.statistics_grid.stored_results import FOLDERS, PAGE, page, stored
 from harness.metrics import ACCURACY, MACRO_F1, WEIGHTED_F1, Metric
-from harness.statistics.confusion import confusion_metric
+from harness.statistics.confusion import counts_of_table, label_metric
 
 SIZE = Label("part", "figure", "shape", "n 10")
 
@@ -33,7 +33,7 @@ def test_a_skewed_candidate_loses_exactly_the_margin_in_expectation(metric: Metr
     for side in (drawn.candidate, drawn.reference):
         table = np.zeros((4, 5))
         np.add.at(table, (references, side.answers[:, 0]), 1)
-        found.append(float(confusion_metric(metric, drawn.rows.labels)(table)))
+        found.append(float(label_metric(metric, drawn.rows.labels)(counts_of_table(table))))
     assert found[1] - found[0] == pytest.approx(scenario.margin, abs=0.01)
     assert scenario.figure is not None and found[0] == pytest.approx(scenario.figure(scenario.margin), abs=0.01)
 

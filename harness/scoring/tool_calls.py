@@ -1,0 +1,153 @@
+"""Tools as a task declares them, and calls of them in the shapes that servers, chat templates and data sets write."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jsonschema
+
+from harness.errors import UsageError
+from harness.scoring.answer_reading import DECODER, parsed_json
+from harness.scoring.json_scan import outermost_json
+
+_WRAPPERS = (
+    re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL),  # Hermes, Qwen, SmolLM3
+    re.compile(r"\[TOOL_CALLS\](.*)", re.DOTALL),  # Mistral
+    re.compile(r"<\|python_tag\|>(.*?)(?:<\|eom_id\|>|<\|eot_id\|>|$)", re.DOTALL),  # Llama 3
+    re.compile(r"<\|tool_call\|>(.*?)(?:<\|/tool_call\|>|$)", re.DOTALL),  # Granite, Phi-4
+    re.compile(r"```(?:json)?\s(.*?)```", re.DOTALL),
+)
+"""How chat templates write a call; what is inside is JSON."""
+
+_FUNCTION = re.compile(r"<function=([\w.-]+)>(.*?)</function>", re.DOTALL)
+"""Llama 3's custom functions: the name is in the tag."""
+
+ARGUMENTS = ("arguments", "parameters", "args", "input")
+"""Names under which a call holds its arguments: OpenAI and Hermes; Llama 3; others; Anthropic."""
+
+WRAPPED_AS_CODE = _WRAPPERS[-1]
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A tool's name and its arguments; None where they are no JSON object."""
+
+    name: str
+    arguments: dict[str, Any] | None
+
+    def text(self) -> str:
+        """As an answer writes it."""
+        return json.dumps({"name": self.name, "arguments": self.arguments or {}}, ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class Tool:
+    """name, and `parameters`: JSON schema of the arguments. `declared`: the tool in OpenAI's shape."""
+
+    name: str
+    parameters: Mapping[str, Any]
+    declared: dict[str, Any]
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Values of arguments that a call leaves out."""
+        properties = self.parameters.get("properties", {})
+        return {n: one["default"] for n, one in properties.items() if isinstance(one, dict) and "default" in one}
+
+    def filled(self, call: ToolCall) -> dict[str, Any]:
+        """A call's arguments with the defaults of those that it leaves out."""
+        return {**self.defaults, **(call.arguments or {})}
+
+    def complaint(self, arguments: dict[str, Any]) -> str | None:
+        """What the schema says against arguments; None where it accepts them."""
+        try:
+            error = jsonschema.exceptions.best_match(
+                jsonschema.Draft202012Validator(self.parameters).iter_errors(arguments)
+            )
+        except (RecursionError, OverflowError):
+            return "the arguments are nested too deeply"
+        return None if error is None else str(error.message)
+
+
+def read_tools(given: Any, place: str) -> dict[str, Tool]:
+    """Tools by name: a list of {name, description, parameters}, each alone or as {"type": "function", "function": ..}.
+
+    Raises UsageError naming the tool that is not right.
+    """
+    if not isinstance(given, list) or not given:
+        raise UsageError(f"{place}: tools are a list of {{name, description, parameters}}.")
+    tools: dict[str, Tool] = {}
+    for number, one in enumerate(given, 1):
+        inner = one.get("function", one) if isinstance(one, dict) else None
+        name = inner.get("name") if isinstance(inner, dict) else None
+        if not isinstance(name, str) or not re.fullmatch(r"[\w.-]{1,64}", name):
+            raise UsageError(f"{place}: tool {number} has no `name` of letters, digits, '_', '.' and '-'.")
+        if name in tools:
+            raise UsageError(f"{place}: two tools are named '{name}'.")
+        parameters = inner.get("parameters", inner.get("input_schema", {"type": "object", "properties": {}}))
+        try:
+            jsonschema.Draft202012Validator.check_schema(parameters)
+        except jsonschema.SchemaError as error:
+            raise UsageError(f"{place}: parameters of tool '{name}' are no JSON schema ({error.message}).") from None
+        function = {"name": name, "description": str(inner.get("description", "")), "parameters": parameters}
+        tools[name] = Tool(name, parameters, {"type": "function", "function": function})
+    return tools
+
+
+def calls_in(value: Any) -> list[ToolCall] | None:
+    """The calls that a JSON value is: one call, a list of calls, or a message that holds some; None for any other."""
+    if isinstance(value, list):
+        found = [calls_in(one) for one in value]
+        return None if any(one is None for one in found) else [call for one in found for call in one or []]
+    if not isinstance(value, dict):
+        return None
+    if isinstance(value.get("tool_calls"), list):
+        return calls_in(value["tool_calls"])
+    inner = value.get("function", value.get("function_call", value))
+    if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
+        return None
+    if inner is value and not any(key in value for key in ARGUMENTS):
+        return None
+    return [ToolCall(inner["name"], _arguments(next((inner[key] for key in ARGUMENTS if key in inner), {})))]
+
+
+def _arguments(value: Any) -> dict[str, Any] | None:
+    if isinstance(value, str):
+        parsed = parsed_json(value or "{}")
+        value = None if parsed is None else parsed[0]
+    return value if isinstance(value, dict) else ({} if value is None else None)
+
+
+def read_calls(text: str) -> tuple[list[ToolCall], bool]:
+    """The calls in an answer, and whether the answer consists of them alone.
+
+    As JSON, or as a model's chat template writes them; within other text every JSON object that is a call.
+    """
+    whole = _calls_of(text)
+    if whole:
+        return whole, True
+    found, rest = _wrapped(text)
+    if found:
+        return found, not rest.strip()
+    objects = [calls_in(value) for value, _, _ in outermost_json(text, DECODER)]
+    return [call for calls in objects for call in calls or []], False
+
+
+def _wrapped(text: str) -> tuple[list[ToolCall], str]:
+    """Calls in a chat template's own marks, and the text without them."""
+    found = [ToolCall(m[1], _arguments(m[2].strip())) for m in _FUNCTION.finditer(text)]
+    if found:
+        return found, _FUNCTION.sub("", text)
+    for pattern in _WRAPPERS:
+        inside = [_calls_of(match[1]) for match in pattern.finditer(text)]
+        if inside and all(inside):
+            rest = "extra" if pattern is WRAPPED_AS_CODE else pattern.sub("", text)
+            return [call for calls in inside for call in calls or []], rest
+    return [], text
+
+
+def _calls_of(text: str) -> list[ToolCall] | None:
+    parsed = parsed_json(text)
+    return None if parsed is None else calls_in(parsed[0])
