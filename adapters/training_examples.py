@@ -46,7 +46,8 @@ def encode(
         number = {label: n for n, label in enumerate(task.labels)}
         examples = [Example(p.ids, [], number[task.target(s)]) for p, s in zip(prompts, samples, strict=True)]
     else:
-        answers = [[*renderer.encode_answer(task.target(s)), renderer.end_id] for s in samples]
+        targets = [renderer.answer_of(request, task.target(s)) for request, s in zip(requests, samples, strict=True)]
+        answers = [[*renderer.encode_answer(target), renderer.end_id] for target in targets]
         rooms = [room - len(a) + 1 if recipe.too_long == "cut" else 1 << 30 for a in answers]
         prompts = renderer.prompts(requests, rooms)
         examples = [Example(p.ids, a) for p, a in zip(prompts, answers, strict=True)]

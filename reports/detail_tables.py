@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from harness.metrics import Metric, title
 from harness.reports.leaderboard_rows import figure, heading, main_metrics
-from harness.reports.table_model import Grid, TableCell, TableColumn
+from harness.reports.table_model import MOST_COLUMNS, Grid, TableCell, TableColumn
 from harness.results import ClassResult, Confusion, Estimate, PairResult, ServerResult, Summary
 from harness.summary.stored_verdict import by_rank
 from harness.text_format import count, difference, listing
@@ -12,6 +12,9 @@ from harness.text_sanitize import visible_line
 
 if TYPE_CHECKING:  # the module of votes loads scipy, and few runs have votes
     from harness.judging.votes import Agreement, Preference
+
+
+MOST_CONFUSIONS = 40
 
 
 def pairs(summary: Summary, metrics: tuple[Metric, ...]) -> Grid:
@@ -64,9 +67,15 @@ def classes(summary: Summary) -> Grid | None:
     names = [n for n in by_rank(summary) if summary.backends[n].per_class]
     if not names:
         return None
+    fields = any(c.accuracy is not None for n in names for c in summary.backends[n].per_class.values())
     columns = (
-        TableColumn(title="label", numeric=False),
+        TableColumn(title=unit_of_classes(summary), numeric=False),
         TableColumn(title="backend", numeric=False),
+        *(
+            [TableColumn(title="accuracy %", hint="rows in which it is right, absent values included")]
+            if fields
+            else []
+        ),
         TableColumn(title="precision %"),
         TableColumn(title="recall %"),
         TableColumn(title="F1 %"),
@@ -74,26 +83,41 @@ def classes(summary: Summary) -> Grid | None:
     )
     labels = dict.fromkeys(label for n in names for label in summary.backends[n].per_class)
     rows = [
-        _class_row(label, name, summary.backends[name].per_class[label])
+        _class_row(label, name, summary.backends[name].per_class[label], fields=fields)
         for label in labels
         for name in names
         if label in summary.backends[name].per_class
     ]
-    return Grid(caption="Per class", columns=columns, rows=tuple(rows), sortable=True)
+    caption = "Per class" if summary_has_labels(summary) else f"Per {unit_of_classes(summary)}"
+    return Grid(caption=caption, columns=columns, rows=tuple(rows), sortable=True)
 
 
-def _class_row(label: str, name: str, found: ClassResult) -> tuple[TableCell, ...]:
+def summary_has_labels(summary: Summary) -> bool:
+    """Whether every row has one label: then there is a confusion table."""
+    return any(result.confusion is not None for result in summary.backends.values())
+
+
+def unit_of_classes(summary: Summary) -> str:
+    """What the table of classes has a row for: label, field, argument or kind of span."""
+    return next((m.unit for m in summary.metrics if m.kind == "counts" and m.unit), "label")
+
+
+def _class_row(label: str, name: str, found: ClassResult, *, fields: bool) -> tuple[TableCell, ...]:
     shares = (found.precision, found.recall, found.f1)
     return (
         TableCell(text=visible_line(label), sort=label.casefold()),
         TableCell(text=visible_line(name), sort=name.casefold()),
+        *([_share(found.accuracy or Estimate(value=None))] if fields else []),
         *(TableCell(text=f"{100 * v:.1f}", sort=v) for v in shares),
         TableCell(text=count(found.support), sort=found.support),
     )
 
 
 def confusion(name: str, table: Confusion) -> Grid:
-    """Rows are references, columns answers; shaded by the share of the row, so that rare labels show too."""
+    """Rows are references, columns answers; shaded by the share of the row, so that rare labels show too. Of many
+    labels the commonest confusions are listed instead."""
+    if len(table.labels) > MOST_COLUMNS:
+        return _commonest(name, table)
     columns = (
         TableColumn(title="reference", numeric=False),
         *(TableColumn(title=visible_line(a)) for a in table.answers),
@@ -109,6 +133,35 @@ def confusion(name: str, table: Confusion) -> Grid:
         ]
         rows.append((TableCell(text=visible_line(label)), *cells))
     return Grid(caption=f"What {visible_line(name)} answered", columns=columns, rows=tuple(rows))
+
+
+def _commonest(name: str, table: Confusion) -> Grid:
+    """Wrong answers by how many rows they have."""
+    found = [
+        (v, label, answer, v / sum(counts))
+        for label, counts in zip(table.labels, table.counts, strict=True)
+        for answer, v in zip(table.answers, counts, strict=True)
+        if v and answer != label
+    ]
+    found.sort(key=lambda one: (-one[0], one[1], one[2]))
+    rows = tuple(
+        (
+            TableCell(text=visible_line(label), sort=label.casefold()),
+            TableCell(text=visible_line(answer), sort=answer.casefold()),
+            TableCell(text=count(v), sort=v),
+            TableCell(text=f"{100 * share:.1f}", sort=share),
+        )
+        for v, label, answer, share in found[:MOST_CONFUSIONS]
+    )
+    columns = (
+        TableColumn(title="reference", numeric=False),
+        TableColumn(title="answer", numeric=False),
+        TableColumn(title="rows"),
+        TableColumn(title="of the reference %"),
+    )
+    shown = f", the commonest {len(rows)} of {len(found):,}" if len(found) > len(rows) else ""
+    caption = f"What {visible_line(name)} confused ({len(table.labels)} labels{shown})"
+    return Grid(caption=caption, columns=columns, rows=rows, sortable=True)
 
 
 def confusions(summary: Summary) -> list[Grid]:

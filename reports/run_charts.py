@@ -10,7 +10,7 @@ from harness.metrics import Metric
 from harness.reports.leaderboard_rows import figure as figure_cell
 from harness.reports.leaderboard_rows import heading, main_metrics
 from harness.reports.svg_charts import INK, MUTED, SERIES, Chart, Look, draw, label, looks, quiet_axes, scale_axis
-from harness.reports.table_model import Grid, TableCell, TableColumn
+from harness.reports.table_model import MOST_COLUMNS, Grid, TableCell, TableColumn
 from harness.results import Estimate, Summary
 from harness.runs.run_log import RunLog
 from harness.summary.stored_verdict import by_rank
@@ -176,7 +176,7 @@ def format_errors(summary: Summary) -> Chart | None:
 def confusion(summary: Summary, name: str) -> Chart | None:
     """One backend's confusion matrix as a picture for papers; pages show it as a shaded table."""
     table = summary.backends[name].confusion
-    if table is None:
+    if table is None or len(table.labels) > MOST_COLUMNS:
         return None
     shares = [[v / (sum(row) or 1) for v in row] for row in table.counts]
 

@@ -2,6 +2,9 @@
 
 from harness.records import Record
 
+MOST_COLUMNS = 30
+"""A confusion table of more labels is no longer read as one."""
+
 
 class TableColumn(Record, frozen=True, kw_only=True):
     """A heading; `numeric` columns are aligned right; `hint` explains the heading."""

@@ -1,7 +1,8 @@
 """The training file: the very messages that `run` sends, with the target as the assistant's; checked, then JSONL."""
 
 import hashlib
-from typing import NamedTuple
+import json
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -11,6 +12,7 @@ from harness.errors import DataError
 from harness.money.prices import MESSAGE_OVERHEAD
 from harness.prompting.token_counts import PER_MESSAGE, PER_REPLY, Counter
 from harness.records import Message, Sample
+from harness.scoring.tool_calls import read_calls
 from harness.task import Task
 from harness.task_loading import build_request
 
@@ -75,7 +77,7 @@ def write_file(
         remarks.append(f"{len(flawed)} of {len(rows)} {what} rows cannot be uploaded and are left out: {named}.")
     rows = [row for row in rows if row.sample.id not in flawed]
     rows, more = _fitting(rows, recipe, counter, what)
-    content = b"".join(_encoder.encode({"messages": row.messages}) + b"\n" for row in rows)
+    content = b"".join(_encoder.encode(_line(task, row)) + b"\n" for row in rows)
     if len(content) > MOST_BYTES:
         raise DataError(
             f"the {what} file has {len(content):,} bytes, a provider takes {MOST_BYTES:,}: take fewer rows (--limit)."
@@ -95,6 +97,23 @@ def flaw_of(messages: tuple[Message, ...]) -> str | None:
         return "a system message that is not the first"
     empty = next((m.role for m in messages if not m.content.strip()), None)
     return f"empty {empty} message" if empty is not None else None
+
+
+def _line(task: Task, row: Conversation) -> dict[str, Any]:
+    """A row as providers take it; a call of a tool is no text there."""
+    tools = build_request(task, row.sample).tools
+    calls, alone = read_calls(row.messages[-1].content) if tools else ([], False)
+    if not alone:
+        return {"messages": row.messages, **({"tools": tools} if tools else {})}
+    written = [
+        {
+            "id": f"call_{n}",
+            "type": "function",
+            "function": {"name": call.name, "arguments": json.dumps(call.arguments or {}, ensure_ascii=False)},
+        }
+        for n, call in enumerate(calls)
+    ]
+    return {"messages": [*row.messages[:-1], {"role": "assistant", "tool_calls": written}], "tools": tools}
 
 
 def _conversation(task: Task, sample: Sample, counter: Counter) -> Conversation:

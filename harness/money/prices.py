@@ -54,6 +54,7 @@ class Price(Record, frozen=True, kw_only=True):
 def most_prompt_tokens(request: Request) -> int:
     """A bound that no byte-level tokeniser passes: bytes of all messages and of the schema, and the format's own."""
     schema = len(msgspec.json.encode(request.schema)) if request.schema is not None else 0
+    schema += len(msgspec.json.encode(request.tools)) if request.tools else 0
     labels = sum(len(label.encode()) + 4 for label in request.labels)
     return (
         sum(len(m.content.encode("utf-8", "replace")) + MESSAGE_OVERHEAD for m in request.messages)

@@ -6,6 +6,7 @@ templates print is pinned, and the beginning-of-sequence token occurs exactly on
 
 import datetime
 import functools
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ import msgspec
 from harness.errors import UsageError
 from harness.hashing import digest
 from harness.records import Message, Request
+from harness.scoring.tool_calls import read_calls
 
 PINNED_DATE = "26 Jul 2024"
 """Llama 3.2's template prints today's date; a prompt that changes overnight is not the same prompt."""
@@ -43,6 +45,11 @@ _BEFORE = ":"
 
 SHOWN = 60
 """Characters of a text shown in a sentence."""
+
+CALL = (
+    'To call a function, answer with one JSON object {"name": .., "arguments": {..}} and nothing else. The functions:'
+)
+"""What precedes the tools where a model has no format of its own for them."""
 
 
 class Prompt(NamedTuple):
@@ -81,17 +88,21 @@ class Renderer:
         self.template = dict(template or {})
         self.remarks: list[str] = []
         self._forms: dict[tuple[str, ...], Form] = {}
+        self._tools_printed: bool | None = None
 
-    def text(self, messages: tuple[Message, ...]) -> str:
+    def text(self, messages: tuple[Message, ...], tools: tuple[dict[str, Any], ...] = ()) -> str:
         """The prompt up to where the answer begins.
 
-        Raises UsageError where the chat template refuses the messages, or leaves out or changes a text of theirs.
+        tools: printed by the chat template; where it prints none, they stand in a system message. Raises UsageError
+        where the chat template refuses the messages, or leaves out or changes a text of theirs.
         """
         if not self.chat:
             if self.template:
                 raise UsageError("template: this model has no chat template: leave its variables out.")
-            return "\n\n".join(m.content for m in messages)
-        text = self._apply(messages, self._form(messages), add_generation_prompt=True)
+            return "\n\n".join(m.content for m in (_with_tools(messages, tools) if tools else messages))
+        if tools and not self._prints_tools(tools):
+            messages, tools = _with_tools(messages, tools), ()
+        text = self._apply(messages, self._form(messages), True, tools)
         lost = _lost(messages, text)
         if lost is not None:
             raise UsageError(
@@ -115,7 +126,7 @@ class Renderer:
             if form.fold and not {"system", "user"} <= set(roles):
                 continue
             try:
-                text = self._apply(marked, form, add_generation_prompt=roles[-1] != "assistant")
+                text = self._apply(marked, form, roles[-1] != "assistant")
             except UsageError as error:
                 refused = refused or str(error)
                 continue
@@ -130,11 +141,36 @@ class Renderer:
             refused or f"the model's chat template prints no text of a {silent} message: name another base."
         )
 
-    def _apply(self, messages: tuple[Message, ...], form: Form, *, add_generation_prompt: bool) -> str:
-        """What the template makes of the messages. Raises UsageError with the template's own words."""
-        given = [{"role": m.role, "content": m.content} for m in (_folded(messages) if form.fold else messages)]
+    def _prints_tools(self, tools: tuple[dict[str, Any], ...]) -> bool:
+        """Whether the chat template prints tools that it is given; found once."""
+        if self._tools_printed is None:
+            turn = (Message(role="user", content=_MARK),)
+            try:
+                text = self._apply(turn, Form(), True, tools)
+            except UsageError:
+                text = ""
+            self._tools_printed = all(tool["function"]["name"] in text for tool in tools)
+            if not self._tools_printed:
+                self.remarks.append("the model's chat template prints no tools; they are listed in a system message.")
+        return self._tools_printed
+
+    def _apply(
+        self,
+        messages: tuple[Message, ...],
+        form: Form,
+        add_generation_prompt: bool,
+        tools: tuple[dict[str, Any], ...] = (),
+        answer: dict[str, Any] | None = None,
+    ) -> str:
+        """What the template makes of the messages, and of an answer with calls behind them. Raises UsageError with the
+        template's own words."""
+        given: list[dict[str, Any]] = [
+            {"role": m.role, "content": m.content} for m in (_folded(messages) if form.fold else messages)
+        ]
         turns = [{**m, "content": [{"type": "text", "text": m["content"]}]} for m in given] if form.parts else given
+        turns = turns if answer is None else [*turns, answer]
         options = {"date_string": PINNED_DATE, **self.template, "chat_template": self._source}
+        options |= {"tools": list(tools)} if tools else {}
         try:
             rendered = self.tokenizer.apply_chat_template(
                 turns, tokenize=False, add_generation_prompt=add_generation_prompt, **options
@@ -215,8 +251,8 @@ class Renderer:
         if not self.chat:
             return " "
         turn = (Message(role="user", content="."), Message(role="assistant", content=_MARK))
-        asked = self._apply(turn[:1], self._form(turn[:1]), add_generation_prompt=True)
-        answered = self._apply(turn, self._form(turn), add_generation_prompt=False)
+        asked = self._apply(turn[:1], self._form(turn[:1]), True)
+        answered = self._apply(turn, self._form(turn), False)
         return " " if answered.startswith(f"{asked} {_MARK}") else ""
 
     @functools.cached_property
@@ -235,7 +271,7 @@ class Renderer:
         """
         if self.chat:
             turn = (Message(role="user", content="."), Message(role="assistant", content=_MARK))
-            text = self._apply(turn, self._form(turn), add_generation_prompt=False)
+            text = self._apply(turn, self._form(turn), False)
             after = text.split(_MARK)[-1] if _MARK in text else ""
             ids = self.tokenizer(after, add_special_tokens=False)["input_ids"]
             special = set(self.tokenizer.all_special_ids)
@@ -272,7 +308,27 @@ class Renderer:
         Only passages are cut, the longest first, never the instruction; a prompt whose instruction alone is
         too long keeps its length, and the caller must answer `context_too_long`.
         """
-        return self._fitting(requests, room, lambda r: self.text(r.messages), self.encode)
+        return self._fitting(requests, room, lambda r: self.text(r.messages, r.tools), self.encode)
+
+    def answer_of(self, request: Request, target: str) -> str:
+        """A training target as the model writes it: a call of a tool in the chat template's own format, where it has
+        one; any other text as it is."""
+        if not (request.tools and self.chat and self._prints_tools(request.tools)):
+            return target
+        calls, alone = read_calls(target)
+        if len(calls) != 1 or not alone:
+            return target
+        function = {"name": calls[0].name, "arguments": calls[0].arguments or {}}
+        try:
+            asked = self._apply(request.messages, self._form(request.messages), True, request.tools)
+            turn = {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": function}]}
+            whole = self._apply(request.messages, self._form(request.messages), False, request.tools, turn)
+        except UsageError:
+            return target
+        end = str(self.tokenizer.convert_ids_to_tokens(self.end_id))
+        written = whole.removeprefix(asked).split(end)[0].strip() if whole.startswith(asked) else ""
+        read, alone = read_calls(written)
+        return written if alone and [c.text() for c in read] == [calls[0].text()] else target
 
     def passage_prompts(self, requests: Sequence[Request], room: int | Sequence[int]) -> list[Prompt]:
         """What a classification head reads: the row's own passages as plain text, cut like `prompts`."""
@@ -306,6 +362,16 @@ def _folded(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     first = next(n for n, m in enumerate(rest) if m.role == "user")
     rest[first] = msgspec.structs.replace(rest[first], content="\n\n".join([*system, rest[first].content]))
     return tuple(rest)
+
+
+def _with_tools(messages: tuple[Message, ...], tools: tuple[dict[str, Any], ...]) -> tuple[Message, ...]:
+    """The messages with the tools in front, in words, for a model that has no format of its own for them."""
+    listed = "\n".join(json.dumps(tool["function"], ensure_ascii=False) for tool in tools)
+    said = f"{CALL}\n{listed}"
+    if messages[0].role == "system":
+        first = msgspec.structs.replace(messages[0], content=f"{said}\n\n{messages[0].content}")
+        return (first, *messages[1:])
+    return (Message(role="system", content=said), *messages)
 
 
 def _lost(messages: tuple[Message, ...], text: str) -> Message | None:

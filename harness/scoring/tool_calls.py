@@ -116,8 +116,10 @@ def calls_in(value: Any) -> list[ToolCall] | None:
 def _arguments(value: Any) -> dict[str, Any] | None:
     if isinstance(value, str):
         parsed = parsed_json(value or "{}")
-        value = None if parsed is None else parsed[0]
-    return value if isinstance(value, dict) else ({} if value is None else None)
+        if parsed is None:
+            return None
+        value = parsed[0]
+    return {} if value is None else value if isinstance(value, dict) else None
 
 
 def read_calls(text: str) -> tuple[list[ToolCall], bool]:

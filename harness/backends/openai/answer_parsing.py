@@ -147,7 +147,7 @@ def whole_answer(
     error = server_error(body, answered=True) or server_error(choice, answered=True)
     if error is not None:
         raise ReportedError(error, usage)
-    text, refusal = "".join(parts.text), "".join(parts.refusal)
+    text, refusal = parts.called() or "".join(parts.text), "".join(parts.refusal)
     finish = _finish(reason, text + refusal, usage)
     separated = separate_reasoning(text)
     return ChatAnswer(
@@ -184,25 +184,60 @@ def _joined(given: str, separated: str) -> str:
 
 
 class MessageParts:
-    """Text, reasoning and refusal of a message, or of the deltas that make one up."""
+    """Text, reasoning, refusal and calls of tools of a message, or of the deltas that make one up.
+
+    calls: number of the call -> its name and its arguments as JSON, piece by piece.
+    """
 
     def __init__(self) -> None:
         self.text: list[str] = []
         self.reasoning: list[str] = []
         self.refusal: list[str] = []
+        self.calls: dict[int, list[str]] = {}
 
     def add(self, message: Any) -> bool:
         """Take in a message or delta of any shape; whether it held anything."""
-        before = len(self.text) + len(self.reasoning) + len(self.refusal)
+        before = self._held()
         if isinstance(message, dict):
             self._add_content(message.get("content"))
+            self._add_calls(message)
             thoughts = (_plain(message.get(name)) for name in REASONING_FIELDS)
             self._put(self.reasoning, next(filter(None, thoughts), ""))
             refusal = message.get("refusal")
             self._put(self.refusal, refusal if isinstance(refusal, str) else "")
         else:
             self._add_content(message)
-        return len(self.text) + len(self.reasoning) + len(self.refusal) > before
+        return self._held() > before
+
+    def _held(self) -> int:
+        pieces = sum(len(name) + len(arguments) for name, arguments in self.calls.values())
+        return len(self.text) + len(self.reasoning) + len(self.refusal) + pieces
+
+    def called(self) -> str:
+        """The calls as an answer writes them: one object, or a list where there are several; "" for none."""
+        found = []
+        for _, (name, written) in sorted(self.calls.items()):
+            read = decode(written or "{}")
+            found.append({"name": name, "arguments": read if isinstance(read, dict) else written})
+        return json.dumps(found[0] if len(found) == 1 else found, ensure_ascii=False) if found else ""
+
+    def _add_calls(self, message: dict[str, Any]) -> None:
+        """OpenAI's `tool_calls` (vLLM's and llama.cpp's too), the older `function_call`, arguments as text or read."""
+        calls = message.get("tool_calls")
+        listed = calls if isinstance(calls, list) else [calls] if isinstance(calls, dict) else []
+        old = message.get("function_call")
+        for position, call in enumerate([*listed, *([{"function": old}] if isinstance(old, dict) else [])]):
+            function = call.get("function", call) if isinstance(call, dict) else None
+            if not isinstance(function, dict):
+                continue
+            index = call.get("index")
+            parts = self.calls.setdefault(index if isinstance(index, int) else position, ["", ""])
+            for n, key in enumerate(("name", "arguments")):
+                value = function.get(key)
+                if isinstance(value, str):
+                    parts[n] += value
+                elif value is not None:
+                    parts[n] += json.dumps(value, ensure_ascii=False)
 
     def _put(self, where: list[str], text: str) -> None:
         if text:

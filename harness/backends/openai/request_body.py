@@ -224,7 +224,10 @@ class BodyBuilder:
         if self._logprobs and request.labels:
             body["logprobs"] = True
             body["top_logprobs"] = MOST_TOP_LOGPROBS
-        if self.decode == "json":
+        if request.tools:  # constrained decoding of a call is the server's own: it holds to the tools' schemas
+            body["tools"] = request.tools
+            body["tool_choice"] = "required" if self.decode == "json" else request.tool_choice
+        elif self.decode == "json":
             body["response_format"] = response_format(request)
         if self.effort is not None:
             body["reasoning_effort"] = self.effort
