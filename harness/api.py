@@ -68,6 +68,7 @@ def run(
     backends: str | Sequence[str],
     *,
     data: Path | str | None = None,
+    test_share: float | None = None,
     limit: int | None = None,
     seed: int = 0,
     base: str | None = None,
@@ -96,6 +97,7 @@ def run(
     task: a name, `./file.toml` or `./file.py:Class`.
     backends: names from bench.toml or built-in ones: a sequence, or text with commas as on the command line.
     data: a file, a folder or "embedded"; None: the task's data set on the Hub.
+    test_share: of one file without splits, the share of rows that are evaluated; the split is kept in the workspace.
     limit: rows at most, a seeded sample of which every smaller one is a part; None: all.
     seed: of the sample of rows and of the few-shot examples.
     base: replaces the model of every local backend.
@@ -134,6 +136,7 @@ def run(
             task,
             names,
             data=None if data is None else str(data),
+            test_share=test_share,
             limit=limit,
             seed=seed,
             base=base,
@@ -201,6 +204,7 @@ def train(
     base: str | None = None,
     recipe: Path | str | None = None,
     data: Path | str | None = None,
+    test_share: float | None = None,
     limit: int | None = None,
     prompt: Path | str | None = None,
     seed: int | None = None,
@@ -219,6 +223,7 @@ def train(
     base: the base model, a Hub id or a folder; None: the recipe's.
     recipe: a recipe's name or a TOML file; None: the task's.
     data: a folder or "embedded"; None: the task's data set on the Hub.
+    test_share: as in `run`; the rest of the rows is trained on.
     limit: training rows at most; None: as the recipe says.
     prompt: a file with another prompt, a Jinja template.
     seed: of every choice; None: the recipe's.
@@ -238,6 +243,11 @@ def train(
     from harness.reports.training_page import write_training_report
 
     changed = {**(overrides or {}), **({} if seed is None else {"seed": seed})}
+    console, place = _console(progress), _workspace(workspace)
+    if test_share is not None:
+        from harness.runner import split_once
+
+        data = split_once(None if data is None else str(data), test_share, place)
     options = TrainOptions(
         task,
         base,
@@ -250,7 +260,6 @@ def train(
         max_cost=max_cost,
         track=track,
     )
-    console, place = _console(progress), _workspace(workspace)
     if sweep or seeds > 1:
         sweeps = tuple(f"{key}={','.join(map(_toml, values))}" for key, values in (sweep or {}).items())
         done = dispatch.train_group(options, sweeps, seeds, place, console)

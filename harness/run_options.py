@@ -40,6 +40,10 @@ class RunOptions(Record, frozen=True, kw_only=True):
             "PATH",
         ),
     ] = None
+    test_share: Annotated[
+        float | None,
+        _about("Split one --data file: this share is evaluated, the rest is for training.", "SHARE"),
+    ] = None
     limit: Annotated[Positive | None, _about("Use N rows only: a seeded sample, stratified by class.", "N")] = None
     seed: Annotated[int, _about("Random seed.", "S", default=True)] = 0
     base: Annotated[str | None, _about("Base model of all local backends: a Hub id or a folder.", "MODEL")] = None
@@ -102,6 +106,7 @@ class RunKeywords(TypedDict, total=False):
     """The fields of RunOptions but task and backends, as keywords of `harness.run`; RunOptions has their defaults."""
 
     data: str | os.PathLike[str] | None
+    test_share: float | None
     limit: int | None
     seed: int
     base: str | os.PathLike[str] | None

@@ -10,7 +10,7 @@ import msgspec
 
 from harness.backend import RunContext, capabilities_of
 from harness.data.contamination import Findings
-from harness.errors import ExitCode, InterruptedRunError, UnreachableError
+from harness.errors import ExitCode, InterruptedRunError, UnreachableError, UsageError
 from harness.execution.backend_setup import existing_path, make_backends, resumed_tables
 from harness.execution.embedding_similarity import compute_similarity, require_open_answers, unavailable_reason
 from harness.execution.event_loop import run_coroutine
@@ -62,6 +62,7 @@ def run(
         task=asked.task,
         config=settings.path,
     )
+    asked = _with_split(asked, context.workspace, observer)
     named = named_backends(settings, asked.backends, asked.incumbent, asked.candidate)
     mirror = None
     out = Path(asked.out) if asked.out else None
@@ -78,6 +79,27 @@ def run(
     plan = plan._replace(manifest=msgspec.structs.replace(plan.manifest, **changes))
     plan = _with_embedding(plan, asked.embedding, observer)
     return _execute(plan, plan.manifest.backend_settings, context, observer, mirror)
+
+
+def _with_split(asked: RunOptions, workspace: Workspace, observer: Observer) -> RunOptions:
+    """The options with the stored split of their one file as their data, where they want one."""
+    if asked.test_share is None:
+        return asked
+    folder = split_once(asked.data, asked.test_share, workspace)
+    observer.remark(f"{asked.data} is split at random: training and test rows are in {folder}.")
+    return msgspec.structs.replace(asked, data=str(folder), test_share=None)
+
+
+def split_once(data: str | None, share: float, workspace: Workspace) -> Path:
+    """The folder in which one file's split is kept (`--test-share`). Raises UsageError for a share that is none, and
+    for data that is no file. Training and evaluation take the same one, whatever their seeds."""
+    from harness.data.splitting import stored_split
+
+    if not 0 < share < 1:
+        raise UsageError(f"--test-share is a share of the rows above 0 and below 1, as in 0.2, not {share:g}.")
+    if data is None:
+        raise UsageError("--test-share splits one file: name it with --data FILE.")
+    return stored_split(data, share, 0, workspace.root)
 
 
 def resume(

@@ -1,6 +1,7 @@
 """`bench data`: inspect, split and generate rows."""
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -59,23 +60,47 @@ def check(task: str, data: str | None, as_json: bool) -> None:
     show_default=True,
     help="Share of the rows that become test rows.",
 )
-@click.option("--group", metavar="COLUMN", help="Rows with the same value of this column stay in one split.")
+@click.option(
+    "--by",
+    type=click.Choice(["random", "group", "time"]),
+    help="At random (default); groups stay whole; or the latest rows are test rows.",
+)
+@click.option("--column", metavar="COLUMN", help="Holds the group or the time.")
+@click.option("--group", metavar="COLUMN", help="The same as --by group --column COLUMN.")
+@click.option("--delimiter", metavar="CHARACTER", help="What separates the values of a CSV file (default: found).")
+@click.option("--encoding", metavar="NAME", help="Of a CSV file (default: found).")
 @seed_option
 @json_option
 @quiet_anyway
-def split(file: Path, out: Path, share: float, group: str | None, seed: int, as_json: bool) -> None:
+def split(
+    file: Path,
+    out: Path,
+    share: float,
+    by: Literal["random", "group", "time"] | None,
+    column: str | None,
+    group: str | None,
+    delimiter: str | None,
+    encoding: str | None,
+    seed: int,
+    as_json: bool,
+) -> None:
     """Split one FILE into training and test rows.
 
     \b
     bench data split reviews.csv --out reviews/
+    bench data split tickets.csv --out tickets/ --by time --column created
     """
     import json
 
     from harness.data.rows import DataSource, open_rows
-    from harness.data.split_files import split_rows
+    from harness.data.splitting import split_rows
     from harness.text_format import count_noun
 
-    counts = split_rows(lambda: open_rows(DataSource(location=str(file))), out, share, group, seed)
+    if group is not None and (column is not None or by not in (None, "group")):
+        raise UsageError("--group COLUMN stands for --by group --column COLUMN: give one of the two.")
+    by, column = ("group", group) if group is not None else (by or ("group" if column else "random"), column)
+    source = DataSource(location=str(file))
+    counts = split_rows(lambda: open_rows(source, delimiter=delimiter, encoding=encoding), out, share, by, column, seed)
     if as_json:
         click.echo(json.dumps({"path": str(out), **counts}))
         return

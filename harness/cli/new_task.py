@@ -9,6 +9,10 @@ import click
 from harness.cli.options import json_option, quiet_option
 from harness.errors import UsageError
 
+FORM_NAMES = (
+    "text", "label", "multi-label", "ordinal", "number", "pattern", "json", "fields", "tool-call", "spans",
+)  # fmt: skip
+
 _NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 
 
@@ -21,6 +25,14 @@ _NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
     show_default=True,
     help="A class, for any rule of scoring; or a file, for labels, a pattern or a JSON schema.",
 )
+@click.option("--form", "form", metavar="FORM", type=click.Choice(tuple(FORM_NAMES)), help="A task file of this form.")
+@click.option(
+    "--from",
+    "source",
+    metavar="FILE",
+    type=click.Path(path_type=Path, exists=True),
+    help="A task file for the rows of FILE: columns are guessed, rows split.",
+)
 @click.option(
     "--out",
     metavar="DIR",
@@ -30,15 +42,27 @@ _NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 )
 @json_option
 @quiet_option
-def new_task(name: str, kind: str, out: Path, as_json: bool, quiet: bool) -> None:
+def new_task(
+    name: str, kind: str, form: str | None, source: Path | None, out: Path, as_json: bool, quiet: bool
+) -> None:
     """Write a task called NAME, a few rows and a test.
 
     \b
     bench new-task tickets --kind toml
+    bench new-task invoices --form fields
+    bench new-task reviews --from reviews.csv
     """
     import json
 
-    files = starter_files(name, kind)
+    said: tuple[str, ...] = ()
+    if form is not None and source is not None:
+        raise UsageError("--form and --from exclude each other: the form of --from is guessed from the rows.")
+    if source is not None:
+        kind, files, said = "toml", *from_rows(name, source)
+    elif form is not None:
+        kind, files = "toml", form_files(name, form)
+    else:
+        files = starter_files(name, kind)
     taken = [path for path in files if (out / path).exists()]
     if taken:
         raise UsageError(f"{out / taken[0]} already exists: choose another name, or another --out.")
@@ -47,8 +71,10 @@ def new_task(name: str, kind: str, out: Path, as_json: bool, quiet: bool) -> Non
         (out / path).write_text(content, "utf-8")
     spec = f"./{out / task_spec(name, kind)}" if not out.is_absolute() else str(out / task_spec(name, kind))
     if as_json:
-        click.echo(json.dumps({"task": spec, "files": [str(out / path) for path in files]}))
+        click.echo(json.dumps({"task": spec, "files": [str(out / path) for path in files], "remarks": said}))
         return
+    for sentence in said:
+        click.echo(sentence)
     for path in files:
         click.echo(str(out / path))
     if quiet:
@@ -64,9 +90,7 @@ def task_spec(name: str, kind: str) -> str:
 
 def starter_files(name: str, kind: str) -> dict[str, str]:
     """Relative path -> content. Raises UsageError for a name that cannot name a file and a class."""
-    if not _NAME.fullmatch(name):
-        raise UsageError(f"'{name}' cannot name a task: use small letters, digits, '-' and '_', a letter first.")
-    module = _module(name)
+    module = _checked(name)
     words = {"name": name, "module": module, "cls": _class(name), "spec": task_spec(name, kind)}
     suffix = "toml" if kind == "toml" else "py"
     return {
@@ -75,6 +99,52 @@ def starter_files(name: str, kind: str) -> dict[str, str]:
         f"{module}_rows/test.jsonl": _starter("test.jsonl"),
         f"test_{module}.py": _starter("test_task.py.txt").format(**words),
     }
+
+
+def form_files(name: str, form: str) -> dict[str, str]:
+    """A small task of a form: relative path -> content. Raises UsageError for a name that cannot name a file."""
+    import msgspec
+
+    starter = msgspec.toml.decode(_starter("forms.toml"))[form]
+    rows = starter["rows"].strip().splitlines(keepends=True)
+    head = f"# Run it with: bench run --task ./{_module(name)}.toml --backends ...\n"
+    keys = _with_data(starter["task"].lstrip(), f"{_module(name)}_rows")
+    return _task_files(name, head + keys, "".join(rows) + "\n", "".join(rows[:3]))
+
+
+def _with_data(keys: str, folder: str) -> str:
+    """The keys with `data` before their first table."""
+    top, bracket, tables = keys.partition("\n[")
+    return f'{top.rstrip()}\ndata = "{folder}"\n' + (f"{bracket}{tables}" if bracket else "")
+
+
+def _task_files(name: str, task: str, train: str, test: str) -> dict[str, str]:
+    module = _checked(name)
+    words = {"name": name, "spec": task_spec(name, "toml")}
+    return {
+        f"{module}.toml": task,
+        f"{module}_rows/train.jsonl": train,
+        f"{module}_rows/test.jsonl": test,
+        f"test_{module}.py": _starter("test_form.py.txt").format(**words),
+    }
+
+
+def from_rows(name: str, source: Path) -> tuple[dict[str, str], tuple[str, ...]]:
+    """A task file for the rows of a file or a folder: relative path -> content, and what was guessed, in words.
+
+    Raises UsageError for a file that cannot be read, or of which nothing can be guessed.
+    """
+    from harness.task_from_rows import guessed_task
+
+    found = guessed_task(source, f"{_checked(name)}_rows")
+    return _task_files(name, found.task, found.train, found.test), found.said
+
+
+def _checked(name: str) -> str:
+    """The name as that of a file. Raises UsageError for one that cannot name a file and a class."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"'{name}' cannot name a task: use small letters, digits, '-' and '_', a letter first.")
+    return _module(name)
 
 
 def _starter(name: str) -> str:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     "--recipe", metavar="R", shell_complete=recipes, help="A recipe's name or a TOML file (default: the task's)."
 )
 @data_option
+@click.option(
+    "--test-share", metavar="SHARE", type=float, help="Split one --data file: the rest of this share is trained on."
+)
 @limit_option
 @prompt_option
 @click.option("--seed", metavar="S", type=int, help="Random seed (default: the recipe's).")
@@ -77,6 +80,7 @@ def train(
     base: str | None,
     recipe: str | None,
     data: str | None,
+    test_share: float | None,
     limit: int | None,
     prompt: str | None,
     seed: int | None,
@@ -106,6 +110,11 @@ def train(
     from harness.adapters import dispatch, train_options
     from harness.workspace import Workspace
 
+    if test_share is not None:
+        from harness.runner import split_once
+
+        data = str(split_once(data, test_share, Workspace.current()))
+        click.echo(f"training and test rows are in {data}", err=True)
     if seed is not None:
         overrides = (*overrides, f"seed={seed}")
     options = train_options.TrainOptions(

@@ -74,9 +74,10 @@ def _shares_right(units: ResamplingUnits) -> Array:
 
 
 def _largest_sum(metric: Metric, units: ResamplingUnits) -> float:
-    """References of so many units as there are, each as large as the largest where a row has any number of labels."""
+    """References of so many units as there are; for a micro average each as large as the largest, since the units that
+    change may be those. (Of a macro average the smallest labels lose theirs first, which is far more.)"""
     total = float(units.total[0, REFERENCES].sum())
-    if metric.kind != "counts":
+    if metric.name not in OF_ALL_LABELS:
         return total
     sums = units.tables.sum(axis=-1)[:, :, REFERENCES:].max(axis=(1, 2))
     return max(total, units.n * float(sums.max()))
