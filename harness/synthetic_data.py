@@ -1,34 +1,31 @@
 """Rows from a teacher: any backend answers, the task's own rules decide which answers may be learned from.
 
 A teacher gets the very requests that a run sends, so it never sees a right answer; where the data has one, an
-answer that misses it is not taught. All requests are in OUT/teacher as ordinary runs: the same command
-continues where it stopped.
+answer that misses it is not taught. Of several teachers each answers every row; what most of them say is taught, with
+the share of them that say it. All requests are in OUT/teacher as ordinary runs: the same command continues where it
+stopped.
 """
 
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
-from harness.backend import RunContext
-from harness.data.contamination import Findings, Signatures, find_overlap
+from harness.data.contamination import Signatures, find_overlap
 from harness.data.rows import DataSource
 from harness.data.sampling import seeded_order
-from harness.errors import IncompleteRunError, InterruptedRunError, UsageError
-from harness.execution.auxiliary_run import plan_auxiliary_run
-from harness.execution.backend_setup import make_backends
-from harness.execution.event_loop import run_coroutine
-from harness.execution.executor import Observer, run_backends
+from harness.errors import IncompleteRunError, UsageError
+from harness.execution.executor import Observer
 from harness.files import write_json, write_whole
 from harness.hashing import digest
-from harness.money.budget import Budget
-from harness.records import BackendIdentity, Key, LogLine, Record, Row, Sample
-from harness.runs.run_log import RunLog
+from harness.records import BackendIdentity, Key, LogLine, Record, Sample, number_repeats
 from harness.settings import Settings
 from harness.task import Task
-from harness.task_loading import build_request, load_rows
+from harness.task_loading import build_request, load_rows, require_rows
+from harness.teacher_runs import TeacherRuns
+from harness.text_format import split_names
 from harness.text_normalization import comparable_text
 from harness.timestamps import utc_text
 from harness.workspace import Workspace
@@ -38,6 +35,8 @@ ROUNDS = 3
 
 TEMPERATURE = 0.7
 TEST_SHARE = 0.1
+AGREEMENT = "agreement"
+"""The column of the share of teachers that gave a row's answer."""
 
 
 @runtime_checkable
@@ -46,6 +45,15 @@ class Teachable(Task, Protocol):
 
     def taught_row(self, sample: Sample, answer: str) -> dict[str, Any]:
         """A row of the task's own data format, from a teacher's answer."""
+        ...
+
+
+@runtime_checkable
+class Unlabelled(Task, Protocol):
+    """A task whose rows may lack their right answer."""
+
+    def unlabelled_samples(self, source: DataSource) -> Iterable[Sample]:
+        """The rows of a split; the reference is empty where the data has none."""
         ...
 
 
@@ -71,11 +79,13 @@ class InputGenerator(Protocol):
 
 
 class SyntheticDataOptions(Record, frozen=True, kw_only=True):
-    """What is wanted. data: rows without targets (or, for a task that invents its inputs, whose system message
-    is taken); system: that message itself; rows: how many to ask for."""
+    """What is wanted. teacher: a backend, or several with commas between; agree: so many of these must give one
+    answer (default: more than half). data: rows without targets (or, for a task that invents its inputs, whose system
+    message is taken); system: that message itself; rows: how many to ask for, None for all that there are."""
 
     teacher: str
-    rows: int
+    rows: int | None = None
+    agree: int | None = None
     data: str | None = None
     system: str | None = None
     seed: int = 0
@@ -84,7 +94,9 @@ class SyntheticDataOptions(Record, frozen=True, kw_only=True):
 class Provenance(Record, frozen=True, kw_only=True, omit_defaults=False):
     """The outcome; stored with the rows as `provenance.json`.
 
-    invalid: answers not taken, by kind, over all rounds; dropped: rows, by reason. cost in USD; list None: unknown.
+    teacher: what answered, of several the first; teachers: of several all, by name. agreement: rows by how many
+    teachers gave the commonest answer ("3 of 3"). invalid: answers not taken, by kind, over all rounds; dropped: rows,
+    by reason. cost in USD; list None: unknown.
     """
 
     task: str
@@ -97,6 +109,8 @@ class Provenance(Record, frozen=True, kw_only=True, omit_defaults=False):
     rows: dict[str, int] = {}
     cost_list: float | None = None
     cost_incurred: float = 0.0
+    teachers: dict[str, BackendIdentity] = {}
+    agreement: dict[str, int] = {}
 
 
 class SyntheticDataRun:
@@ -119,21 +133,21 @@ class SyntheticDataRun:
         self.task: Teachable = task
         self.order = order
         self.out = out
-        self.settings = settings
-        self.workspace = workspace or Workspace.current()
-        self.observer = observer or Observer()
-        self.budget = Budget(ceiling=max_cost)
-        self.logs: dict[Path, RunLog] = {}
+        self.teachers = split_names(order.teacher, "--teacher")
+        if order.agree is not None and not 1 <= order.agree <= len(self.teachers):
+            raise UsageError(f"--agree {order.agree}: there are {len(self.teachers)} teachers.")
+        self.asking = TeacherRuns(out / "teacher", settings, workspace, max_cost, observer)
+        self.agreement: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
         self.invalid: Counter[str] = Counter()
 
     def run(self) -> Provenance:
         """Ask, validate, split, write. Raises IncompleteRunError where the teacher stopped early."""
         samples = self._samples()
-        answers = self._answers(samples)
+        answers = self._agreed(samples)
         splits = self._split([s for s in samples if s.id in answers])
         for name, rows in splits.items():
-            lines = (msgspec.json.encode(self.task.taught_row(s, answers[s.id])) + b"\n" for s in rows)
+            lines = (msgspec.json.encode(self._row(s, answers[s.id])) + b"\n" for s in rows)
             write_whole(self.out / f"{name}.jsonl", b"".join(lines))
         taught = self._provenance(len(samples), {name: len(rows) for name, rows in splits.items()})
         write_json(self.out / "provenance.json", taught)
@@ -144,8 +158,7 @@ class SyntheticDataRun:
         if isinstance(self.task, InputGenerator):
             found = self._invented(self.task)
         else:
-            source = DataSource(location=self.order.data, split="train")
-            found = seeded_order(load_rows(self.task, source), self.order.seed)
+            found = seeded_order(self._rows(DataSource(location=self.order.data, split="train")), self.order.seed)
         different: dict[str, Sample] = {}
         for sample in found:
             key = comparable_text(" ".join(sample.inputs.values()))
@@ -155,15 +168,29 @@ class SyntheticDataRun:
                 different[key] = sample
         return list(different.values())[: self.order.rows]
 
+    def _rows(self, source: DataSource) -> list[Sample]:
+        if not isinstance(self.task, Unlabelled):
+            return load_rows(self.task, source)
+        rows = list(number_repeats(self.task.unlabelled_samples(source)))
+        require_rows(len(rows), self.task, source)
+        return rows
+
+    def _row(self, sample: Sample, answer: "TaughtAnswer") -> dict[str, Any]:
+        row = self.task.taught_row(sample, answer.text)
+        return row if answer.agreement is None else {**row, AGREEMENT: answer.agreement}
+
     def _invented(self, task: InputGenerator) -> list[Sample]:
-        system = self.order.system
+        system, wanted = self.order.system, self.order.rows
+        if wanted is None:
+            raise UsageError(f"task '{self.task.name}' invents its inputs: say how many with --rows N.")
         if system is None:
             rows = load_rows(self.task, DataSource(location=self.order.data, split="train"))
             system = next((row.inputs["system"] for row in rows if row.inputs.get("system")), None)
         if system is None:
             raise UsageError("no system message to go by: give one with --system FILE, or rows that have one (--data).")
         starters = task.starters(system)
-        lines = self._ask("starters", starters, starters.questions(self.order.rows, self.order.seed), 0)
+        questions = starters.questions(wanted, self.order.seed)
+        lines = self._ask("starters", starters, questions, 0, self.teachers[0])
         found = []
         for line in lines.values():
             if line.score is not None and line.score.answer is not None:
@@ -171,57 +198,55 @@ class SyntheticDataRun:
             elif line.score is not None:
                 self.invalid[f"starters: {line.score.format}"] += 1
         if not found:
-            raise IncompleteRunError(f"{self.order.teacher} gave no conversation starter that can be read.")
+            raise IncompleteRunError(f"{self.teachers[0]} gave no conversation starter that can be read.")
         return found
 
-    def _answers(self, samples: list[Sample]) -> dict[str, str]:
-        """Row id -> an answer that may be learned from; what fails is sent again, at most ROUNDS times."""
-        accepted: dict[str, str] = {}
+    def _agreed(self, samples: list[Sample]) -> dict[str, "TaughtAnswer"]:
+        """Row id -> the answer that is taught: the teacher's, or the one on which enough of several agree."""
+        given = {teacher: self._answers(samples, teacher) for teacher in self.teachers}
+        if len(given) == 1:
+            return {row: TaughtAnswer(text) for row, (text, _) in given[self.teachers[0]].items()}
+        needed, of = self.order.agree or len(given) // 2 + 1, len(given)
+        agreed: dict[str, TaughtAnswer] = {}
+        for sample in samples:
+            votes = [answers[sample.id] for answers in given.values() if sample.id in answers]
+            counts = Counter(read for _, read in votes)
+            best, count = counts.most_common(1)[0] if counts else ("", 0)
+            self.agreement[f"{count} of {of}"] += 1
+            if count >= needed and list(counts.values()).count(count) == 1:
+                text = next(text for text, read in votes if read == best)
+                agreed[sample.id] = TaughtAnswer(text, count / of)
+            elif votes:
+                self.dropped[f"fewer than {needed} of {of} teachers agree"] += 1
+        return agreed
+
+    def _answers(self, samples: list[Sample], teacher: str) -> dict[str, tuple[str, str]]:
+        """Row id -> an answer of a teacher that may be learned from, and as the task reads it; what fails is sent
+        again, at most ROUNDS times."""
+        accepted: dict[str, tuple[str, str]] = {}
         todo = samples
         for turn in range(ROUNDS):
             if not todo:
                 break
-            lines = self._ask(f"answers-{turn + 1}", self.task, todo, turn)
+            lines = self._ask(f"answers-{turn + 1}", self.task, todo, turn, teacher)
             failed = []
             for n, sample in enumerate(todo):
-                why = _rejection(lines.get(Key(n, 0)))
-                if why is None:
-                    accepted[sample.id] = lines[Key(n, 0)].text
+                line = lines.get(Key(n, 0))
+                why = rejection(line, sample)
+                if why is None and line is not None:
+                    accepted[sample.id] = line.text, read_answer(line)
                 else:
-                    self.invalid[why] += 1
+                    self.invalid[str(why)] += 1
                     failed.append(sample)
             todo = failed
         if todo:
             self.dropped[f"no valid answer in {ROUNDS} rounds"] += len(todo)
         return accepted
 
-    def _ask(self, name: str, task: Task, samples: list[Sample], turn: int) -> dict[Key, LogLine]:
-        """Ask the teacher as an ordinary run, or finish the one that is there."""
-        teacher = self.order.teacher
-        rows = []
-        for n, sample in enumerate(samples):
-            request = msgspec.structs.replace(
-                build_request(task, sample), temperature=TEMPERATURE, seed=self.order.seed + turn, labels=()
-            )
-            rows.append(Row(n=n, sample=sample, request=request))
-        tables = {teacher: self.settings.backend(teacher)}
-        plan = plan_auxiliary_run(task, rows, self.out / "teacher", name, tables, "a teacher")
-        if plan.log is not None:
-            self.budget.spent += plan.log.incurred(teacher)
-        context = RunContext(workspace=self.workspace, budget=self.budget, resuming=plan.log is not None)
-        backends = make_backends(plan.manifest.backend_settings, task.name, context)
-        again = "the same command continues from here"
-        try:
-            log = run_coroutine(run_backends(plan, backends, {}, self.observer, lambda identities: Findings()))
-        except KeyboardInterrupt:
-            raise InterruptedRunError(f"interrupted; what {teacher} answered is kept, {again}.") from None
-        self.logs[plan.path] = log
-        lines = log.lines(teacher)
-        if len(lines) < len(rows):
-            stopped = log.sessions(teacher)[-1].stopped or {}
-            why = stopped.get("message", "it answered too little")
-            raise IncompleteRunError(f"{teacher} answered {len(lines)} of {len(rows)} rows: {why} ({again}).")
-        return lines
+    def _ask(self, name: str, task: Task, samples: list[Sample], turn: int, teacher: str) -> dict[Key, LogLine]:
+        """Ask as an ordinary run, or finish the one that is there."""
+        own = name if len(self.teachers) == 1 else f"{teacher}-{name}"
+        return self.asking.ask(own, task, samples, teacher, temperature=TEMPERATURE, seed=self.order.seed + turn)
 
     def _split(self, samples: list[Sample]) -> dict[str, list[Sample]]:
         """Rows of one group on one side; evaluation rows that are near duplicates of a training row are dropped."""
@@ -239,27 +264,40 @@ class SyntheticDataRun:
         return [build_request(self.task, sample).passage_texts() for sample in samples]
 
     def _provenance(self, asked: int, rows: dict[str, int]) -> Provenance:
-        teacher = self.order.teacher
-        costs = [line.cost.list for log in self.logs.values() for line in log.lines(teacher).values() if not line.error]
-        identity = next(iter(self.logs.values())).manifest.backends[teacher]
+        identities = self.asking.identities()
+        several = len(self.teachers) > 1
         return Provenance(
             task=self.task.name,
             created=utc_text(),
-            teacher=identity,
+            teacher=identities[self.teachers[0]],
             order=self.order,
             asked=asked,
             invalid=dict(self.invalid.most_common()),
             dropped={reason: count for reason, count in self.dropped.items() if count},
             rows=rows,
-            cost_list=None if None in costs else sum(c for c in costs if c is not None),
-            cost_incurred=sum(log.incurred(teacher) for log in self.logs.values()),
+            cost_list=self.asking.cost_list(),
+            cost_incurred=self.asking.cost_incurred(),
+            teachers=identities if several else {},
+            agreement=dict(sorted(self.agreement.items(), reverse=True)),
         )
 
 
-def _rejection(line: LogLine | None) -> str | None:
+class TaughtAnswer(NamedTuple):
+    """An answer to learn, and the share of several teachers that gave it."""
+
+    text: str
+    agreement: float | None = None
+
+
+def read_answer(line: LogLine) -> str:
+    """An answer as the task reads it: what teachers are held against each other by."""
+    return line.score.answer if line.score is not None and line.score.answer is not None else line.text.strip()
+
+
+def rejection(line: LogLine | None, sample: Sample) -> str | None:
     """Why an answer may not be learned from; None: it may."""
     if line is None or line.error is not None or line.score is None:
         return "no answer"
     if line.score.format is not None:
         return line.score.format
-    return "misses the right answer" if line.score.correct is False else None
+    return "misses the right answer" if sample.reference and line.score.correct is False else None

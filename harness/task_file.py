@@ -1,6 +1,7 @@
 """A task written as a TOML file: prompt or conversation, form of the answer, data, columns, metrics. See
 docs/write-a-task.md."""
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from harness.data.split_files import split_files
 from harness.errors import DataError, SettingsError, did_you_mean
 from harness.prompting.templates import PromptTemplate, named_in_prompt
 from harness.records import Completion, Request, Sample, Score
+from harness.scoring.answer_reading import parsed_json
 from harness.scoring.label_parsing import READING
 from harness.scoring.references import NoReferenceError
 from harness.scoring.tool_call_form import ToolCallForm
@@ -118,9 +120,68 @@ class FileTask:
             yield self._sample(row, source.split, labelled=True)
 
     def unlabelled_samples(self, source: DataSource) -> Iterable[Sample]:
-        """The rows whose right answer need not be there: for a teacher to give it."""
+        """The rows whose right answer need not be there: for a teacher to give it. The reference is empty then."""
         for row in self._rows(source):
-            yield self._sample(row, source.split, labelled=False)
+            yield self._sample(row, source.split, labelled=self._is_labelled(row))
+
+    def labelled_rows(self, source: DataSource) -> Iterator[tuple[DataRow, Sample]]:
+        """Every row as the data holds it, columns under our names, with what is made of it."""
+        for row in self._rows(source):
+            yield row, self._sample(row, source.split, labelled=True)
+
+    def _is_labelled(self, row: DataRow) -> bool:
+        if self.file.messages and not self.file.reference:
+            return bool(read_conversation(row, self.file.messages)[-1]["role"] == "assistant")
+        names = (self.file.reference,) if self.file.reference else tuple(self.file.fields)
+        return any(not is_missing(value := row.fields.get(name)) and value != "" for name in names)
+
+    def taught_row(self, sample: Sample, answer: str) -> dict[str, Any]:
+        """A row of the task's data, the answer of a teacher being its right answer."""
+        own = {self.file.group: sample.group} if self.file.group else {}
+        if self.file.messages:
+            turns = [{"role": m.role, "content": m.content} for m in messages_of(sample.inputs, None)[0]]
+            row: dict[str, Any] = {self.file.messages: turns, **sample.columns, **own}
+            if not self.file.reference:
+                turns.append({"role": "assistant", **self._answer_turn(answer)})
+                return row
+            return {**row, self.file.reference: self.reference_value(answer)}
+        return self.with_reference({**sample.inputs, **sample.columns, **own}, answer)
+
+    def with_reference(self, fields: dict[str, Any], answer: str) -> dict[str, Any]:
+        """Data fields with this answer as their right one. Raises SettingsError for a task without a reference."""
+        value = self.reference_value(answer)
+        if self.by_column:
+            return {**fields, **value}
+        if not self.file.reference:
+            raise SettingsError(f"{self.path}: a right answer needs `reference`, the column that holds it.")
+        return {**fields, self.file.reference: value}
+
+    def corrected(self, fields: dict[str, Any], answer: str) -> dict[str, Any]:
+        """Data fields with another right answer, names of columns as the data have them. Raises NoReferenceError."""
+        if self.file.messages and not self.file.reference:
+            turns = [*fields[self.file.messages]] if isinstance(fields[self.file.messages], list) else None
+            if turns is None:
+                raise NoReferenceError("cannot be written back: the conversation is JSON text")
+            return {**fields, self.file.messages: [*turns[:-1], {"role": "assistant", **self._answer_turn(answer)}]}
+        changed = self.with_reference(fields, answer)
+        return {self.file.columns.get(name, name): value for name, value in changed.items()}
+
+    def reference_value(self, answer: str) -> Any:
+        """An answer, or a reference in words, as data hold it: JSON of forms that are JSON as such."""
+        read = self.form.score(Completion(id="", text=answer, finish="stop"), "").answer
+        text = self.form.reference(answer if read is None else read)
+        value = parsed_json(text) if self.form.json_schema() is not None else None
+        return text if value is None else value[0]
+
+    def _answer_turn(self, answer: str) -> dict[str, Any]:
+        if not isinstance(self.form, ToolCallForm):
+            value = self.reference_value(answer)
+            return {"content": value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}
+        call = self.reference_value(answer)
+        if not isinstance(call, dict):
+            return {"content": answer}
+        function = {"name": call["name"], "arguments": json.dumps(call["arguments"], ensure_ascii=False)}
+        return {"content": None, "tool_calls": [{"type": "function", "function": function}]}
 
     def _own_data(self, name: str, split: str) -> Path:
         """The task file's own data, which lies beside or below it: a downloaded task reads nothing else."""

@@ -9,6 +9,7 @@ from harness.cli.options import (
     config_option,
     data_option,
     json_option,
+    limit_option,
     quiet_anyway,
     quiet_option,
     seed_option,
@@ -94,13 +95,19 @@ def split(
 
     from harness.data.rows import DataSource, open_rows
     from harness.data.splitting import split_rows
+    from harness.task_loading import collect_data_warnings
     from harness.text_format import count_noun
 
     if group is not None and (column is not None or by not in (None, "group")):
         raise UsageError("--group COLUMN stands for --by group --column COLUMN: give one of the two.")
     by, column = ("group", group) if group is not None else (by or ("group" if column else "random"), column)
     source = DataSource(location=str(file))
-    counts = split_rows(lambda: open_rows(source, delimiter=delimiter, encoding=encoding), out, share, by, column, seed)
+    with collect_data_warnings() as remarks:
+        counts = split_rows(
+            lambda: open_rows(source, delimiter=delimiter, encoding=encoding), out, share, by, column, seed
+        )
+    for remark in dict.fromkeys(remarks):
+        click.echo(remark, err=True)
     if as_json:
         click.echo(json.dumps({"path": str(out), **counts}))
         return
@@ -152,9 +159,15 @@ def crossvalidated(dump: Path, out: Path, pairs: int | None, site: str, as_json:
     metavar="BACKEND",
     shell_complete=backends,
     required=True,
-    help="Backend that answers: from bench.toml or built in.",
+    help="Backend that answers, from bench.toml or built in; several with commas between.",
 )
-@click.option("--rows", metavar="N", type=click.IntRange(min=1), required=True, help="Number of rows to generate.")
+@click.option("--rows", metavar="N", type=click.IntRange(min=1), help="Number of rows (default: all of --data).")
+@click.option(
+    "--agree",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="So many of several teachers must give one answer (default: more than half).",
+)
 @click.option("--out", metavar="DIR", required=True, type=click.Path(path_type=Path), help="Folder for the rows.")
 @data_option
 @click.option(
@@ -173,7 +186,8 @@ def crossvalidated(dump: Path, out: Path, pairs: int | None, site: str, as_json:
 def generate(
     task: str,
     teacher: str,
-    rows: int,
+    rows: int | None,
+    agree: int | None,
     out: Path,
     data: str | None,
     system: Path | None,
@@ -188,6 +202,8 @@ def generate(
     \b
     bench data generate --task persona-json --teacher gpt4 --rows 200 \\
         --data rows/ --out taught/
+    bench data generate --task ./tickets.toml --teacher gpt4,gpt35,llama-base \\
+        --data new.csv --out taught/
     """
     from rich.console import Console
 
@@ -197,7 +213,7 @@ def generate(
     from harness.task_loading import load_task
 
     instruction = None if system is None else _text_of(system)
-    order = SyntheticDataOptions(teacher=teacher, rows=rows, data=data, system=instruction, seed=seed)
+    order = SyntheticDataOptions(teacher=teacher, rows=rows, agree=agree, data=data, system=instruction, seed=seed)
     with observed(Console(stderr=True), quiet=quiet) as observer:
         teaching = SyntheticDataRun(
             load_task(task), order, out, load_settings(config), max_cost=max_cost, observer=observer
@@ -206,11 +222,97 @@ def generate(
     if as_json:
         print_json(taught)
         return
+    if taught.agreement:
+        click.echo("agreement: " + ", ".join(f"{says} teachers on {n} rows" for says, n in taught.agreement.items()))
     for what, counts in (("answers not taken", taught.invalid), ("rows dropped", taught.dropped)):
         click.echo(f"{what}: " + (", ".join(f"{count} {reason}" for reason, count in counts.items()) or "none"))
     price = "unknown" if taught.cost_list is None else f"${taught.cost_list:.4f}"
     click.echo(f"{out}: {taught.rows['train']} training and {taught.rows['test']} test rows; cost {price}.")
     click.echo(f"next: bench train --task {task} --data {out}")
+
+
+@data.command()
+@task_option
+@data_option
+@click.option(
+    "--teacher", metavar="BACKEND", shell_complete=backends, help="Backend that answers; several with commas between."
+)
+@click.option(
+    "--apply",
+    "decided",
+    metavar="FILE",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Take the decisions of this list back: writes rows to --out.",
+)
+@click.option(
+    "--split", type=click.Choice(["train", "test", "both"]), default="both", show_default=True, help="Rows to ask."
+)
+@limit_option
+@click.option(
+    "--out",
+    metavar="PATH",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The list (CSV); with --apply the folder for the rows.",
+)
+@click.option("--max-cost", metavar="USD", type=click.FloatRange(min=0), help="Stop before the cost exceeds this.")
+@config_option
+@json_option
+@quiet_option
+def audit(
+    task: str,
+    data: str | None,
+    teacher: str | None,
+    decided: Path | None,
+    split: str,
+    limit: int | None,
+    out: Path,
+    max_cost: float | None,
+    config: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """List rows whose label a teacher disputes, and take the corrections back.
+
+    \b
+    bench data audit --task ./tickets.toml --teacher gpt4 --out disputed.csv
+    (fill the column decision: teacher, label, drop, or the right answer)
+    bench data audit --task ./tickets.toml --apply disputed.csv --out rows2/
+    """
+    from rich.console import Console
+
+    from harness.cli.run_display import observed
+    from harness.label_audit import apply_decisions, audit_labels
+    from harness.settings import load_settings
+    from harness.task_loading import load_task
+
+    if (teacher is None) == (decided is None):
+        raise UsageError("give --teacher BACKEND to list disputed rows, or --apply FILE to take decisions back.")
+    if decided is not None:
+        changed = apply_decisions(load_task(task), decided, out, data)
+        if as_json:
+            print_json(changed)
+            return
+        click.echo(
+            f"{out}: {changed.changed} labels changed, {changed.dropped} rows dropped, {changed.kept} kept as is."
+        )
+        click.echo(f"next: bench data check --task {task} --data {out}")
+        return
+    splits = ("train", "test") if split == "both" else (split,)
+    with observed(Console(stderr=True), quiet=quiet) as observer:
+        report = audit_labels(
+            load_task(task), str(teacher), out, load_settings(config), data=data, splits=splits, limit=limit,
+            max_cost=max_cost, observer=observer,
+        )  # fmt: skip
+    if as_json:
+        print_json(report)
+        return
+    for name, rows in report.rows.items():
+        click.echo(f"{name}: {report.disputed[name]} of {rows} labels disputed")
+    if report.unanswered:
+        click.echo(f"{report.unanswered} rows have no well-formed answer of a teacher.")
+    click.echo(f"{out}: fill the column decision (teacher, label, drop, or the right answer)")
+    click.echo(f"next: bench data audit --task {task} --apply {out} --out DIR")
 
 
 def _text_of(file: Path) -> str:

@@ -17,7 +17,7 @@ ENOUGH = 64
 WESTERN = "windows-1252"
 TRUSTED = (
     "cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "koi8_r", "koi8_u", "cp932",
-    "shift_jis", "euc_jp", "gb18030", "gbk", "gb2312", "big5", "euc_kr", "cp949", "iso8859_2", "mac_roman",
+    "shift_jis", "euc_jp", "gb18030", "gbk", "gb2312", "big5", "euc_kr", "cp949", "iso8859_2",
 )  # fmt: skip
 """Encodings that spreadsheets and older programs write."""
 
@@ -70,13 +70,10 @@ def _named(sample: bytes, path: Path) -> str:
     else:
         from charset_normalizer import from_bytes  # takes longer to load than most files to read
 
-        best = from_bytes(sample).best()
+        best = from_bytes(sample, cp_isolation=list(TRUSTED)).best()
         if best is not None:
-            could_be = (best.encoding, *best.could_be_from_charset)
-            if among_ascii and "cp1252" in could_be:
-                return WESTERN
-            if best.encoding in TRUSTED:
-                return best.encoding
+            western = among_ascii and "cp1252" in (best.encoding, *best.could_be_from_charset)
+            return WESTERN if western else best.encoding
     raise DataError(
         f"{path}: the text is not UTF-8, and its encoding cannot be told; name it with `encoding` in the task file or "
         "--encoding (windows-1252, shift_jis, gb18030, ..), or save the file as 'CSV UTF-8'."

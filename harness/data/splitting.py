@@ -63,6 +63,7 @@ def stored_split(file: str, share: float, seed: int, root: Path) -> Path:
     key = digest([hashlib.sha256(path.read_bytes()).hexdigest(), share, seed])[:12]
     folder = root / SPLITS / f"{path.name.partition('.')[0]}-{key}"
     if not (folder / "test.jsonl").exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
         aside = folder.with_name(f".{folder.name}.aside")
         for part in aside.glob("*.jsonl"):  # of an earlier attempt that did not end
             part.unlink()

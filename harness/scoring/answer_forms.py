@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 import jsonschema
+import msgspec
 import regex
 from referencing import Registry, Resource
 from referencing.exceptions import Unresolvable
@@ -25,7 +26,7 @@ from harness.metrics import (
     LENIENT_FORMAT_ERROR_RATE,
     Metric,
 )
-from harness.records import Completion, Score
+from harness.records import Completion, Lenient, Score
 from harness.scoring.answer_reading import json_text, json_values, no_answer, parsed_json, same_json, verdict
 from harness.scoring.label_parsing import answer_text, score_label
 from harness.scoring.references import (
@@ -127,7 +128,10 @@ class LabelForm:
 
     def score(self, completion: Completion, reference: str) -> Score:
         """As for every task with labels."""
-        return score_label(completion, reference, self.labels, self.aliases)
+        score = score_label(completion, reference, self.labels, self.aliases)
+        if reference:
+            return score
+        return msgspec.structs.replace(score, correct=None, lenient=Lenient(answer=score.lenient.answer))
 
     def reference(self, value: Any, classes: tuple[str, ...] = ()) -> str:
         """The label that a value means."""

@@ -48,6 +48,8 @@ class OrdinalForm(LabelForm):
     def score(self, completion: Completion, reference: str) -> Score:
         """As for any label; values: "number" and "reference_number" are the levels."""
         score = super().score(completion, reference)
+        if not reference:
+            return score
         last, expected = len(self.labels) - 1, self.labels.index(reference)
         given = self.labels.index(score.answer) if score.answer is not None and score.format is None else None
         off = max(expected, last - expected) if given is None else abs(given - expected)

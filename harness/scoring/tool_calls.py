@@ -80,8 +80,9 @@ def read_tools(given: Any, place: str) -> dict[str, Tool]:
         raise UsageError(f"{place}: tools are a list of {{name, description, parameters}}.")
     tools: dict[str, Tool] = {}
     for number, one in enumerate(given, 1):
-        inner = one.get("function", one) if isinstance(one, dict) else None
-        name = inner.get("name") if isinstance(inner, dict) else None
+        given_function: Any = one.get("function", one) if isinstance(one, dict) else {}
+        inner = given_function if isinstance(given_function, dict) else {}
+        name = inner.get("name")
         if not isinstance(name, str) or not re.fullmatch(r"[\w.-]{1,64}", name):
             raise UsageError(f"{place}: tool {number} has no `name` of letters, digits, '_', '.' and '-'.")
         if name in tools:

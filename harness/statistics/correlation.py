@@ -37,7 +37,7 @@ def rank_correlation(weights: Array, references: Array, answers: Array) -> Array
         y[:, given] = _centred_ranks(weights[:, given], answers[given])
     above = (weights * x * y).sum(axis=1)
     below = np.sqrt((weights * x * x).sum(axis=1) * (weights * y * y).sum(axis=1))
-    return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+    return np.asarray(np.divide(above, below, out=np.zeros_like(above), where=below > 0), dtype=np.float64)
 
 
 def _centred_ranks(weights: Array, values: Array) -> Array:
@@ -58,12 +58,14 @@ def quadratic_kappa(weights: Array, references: Array, answers: Array) -> Array:
     spread = weights @ references**2 / total - mean_x**2 + weights @ y**2 / total - mean_y**2
     expected = spread + (mean_x - mean_y) ** 2
     observed = weights @ (references - y) ** 2 / total
-    return np.where(expected > 1e-12, 1 - np.divide(observed, expected, where=expected > 1e-12, out=observed.copy()), 0)
+    share = np.zeros_like(observed)
+    np.divide(observed, expected, out=share, where=expected > 1e-12)
+    return np.asarray(np.where(expected > 1e-12, 1 - share, 0.0), dtype=np.float64)
 
 
 def _farthest(references: Array) -> Array:
     low, high = references.min(), references.max()
-    return np.where(references - low > high - references, low, high)
+    return np.asarray(np.where(references - low > high - references, low, high), dtype=np.float64)
 
 
 AGREEMENTS: dict[str, Agreement] = {f.__name__: f for f in (rank_correlation, quadratic_kappa)}
@@ -100,4 +102,4 @@ def _weights(units: Codes, draws: int, rng: np.random.Generator) -> Iterator[Arr
 
 def fisher_z(values: Array) -> Array:
     """artanh, finite at perfect agreement."""
-    return np.arctanh(np.clip(values, -LARGEST, LARGEST))
+    return np.asarray(np.arctanh(np.clip(values, -LARGEST, LARGEST)), dtype=np.float64)

@@ -63,10 +63,10 @@ def _counted_units(hits: str, labels: tuple[str, ...], rows: RowTable, sides: tu
         return ResamplingUnits(tables, np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
     alike, counts = np.unique(np.round(flat, 9), axis=0, return_counts=True)
     return ResamplingUnits(
-        tables=alike[:, 1:].reshape(len(alike), *tables.shape[1:]),
+        tables=np.asarray(alike[:, 1:], dtype=np.float64).reshape(len(alike), *tables.shape[1:]),
         counts=counts.astype(np.int64),
         strata=np.zeros(len(alike), dtype=np.int64),
-        rows=alike[:, 0],
+        rows=np.asarray(alike[:, 0], dtype=np.float64),
         blocks=blocks,
     )
 

@@ -70,7 +70,7 @@ def _shares_right(units: ResamplingUnits) -> Array:
     neither."""
     sums = units.tables.sum(axis=-1)
     most = np.maximum(sums[:, :, REFERENCES], sums[:, :, ANSWERS])
-    return np.divide(sums[:, :, HITS], most, out=np.ones_like(most), where=most > 0)
+    return np.asarray(np.divide(sums[:, :, HITS], most, out=np.ones_like(most), where=most > 0), dtype=np.float64)
 
 
 def _largest_sum(metric: Metric, units: ResamplingUnits) -> float:

@@ -324,7 +324,7 @@ def test_format_errors_of_spans(text: str, kind: str, tmp_path: Path) -> None:
     assert scored(task_of(tmp_path, "spans"), text).format == kind
 
 
-def conversation(folder: Path, turns: list[dict[str, Any]], more: str = "") -> FileTask:
+def conversation(folder: Path, turns: Any, more: str = "") -> FileTask:
     (folder / "chats.jsonl").write_text(json.dumps({"messages": turns}) + "\n")
     (folder / "chat.toml").write_text(f'messages = "messages"\ndata = "chats.jsonl"\n{more}\n')
     return FileTask(folder / "chat.toml")
