@@ -35,9 +35,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("summary and gate", ("gating", "summary")),
     ("backends", ("backend", "backends")),
-            *("adapter_group", "adapter_manifest", "data", "money", "prompting", "remote_adapter", "runs", "scoring"),
-            *("statistics", "task", "task_checks", "task_file", "task_forms", "task_from_rows", "task_keys"),
-            *("task_loading", "training_record"),
+    ("execution", ("execution", "judging", "parity", "runner", "label_audit", "synthetic_data", "teacher_runs")),
     ("tasks, adapters, reports", ("adapters", "reports", "tasks")),
     ("entry points", ("__main__", "api", "cli", "pytest_plugin")),
 )
