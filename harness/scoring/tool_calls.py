@@ -87,7 +87,7 @@ def read_tools(given: Any, place: str) -> dict[str, Tool]:
             raise UsageError(f"{place}: tool {number} has no `name` of letters, digits, '_', '.' and '-'.")
         if name in tools:
             raise UsageError(f"{place}: two tools are named '{name}'.")
-        parameters = inner.get("parameters", inner.get("input_schema", {"type": "object", "properties": {}}))
+        parameters: Any = inner.get("parameters", inner.get("input_schema", {"type": "object", "properties": {}}))
         try:
             jsonschema.Draft202012Validator.check_schema(parameters)
         except jsonschema.SchemaError as error:
