@@ -175,3 +175,27 @@ def test_rows_of_which_nothing_can_be_guessed_are_refused(tmp_path: Path) -> Non
     refused = CliRunner().invoke(new_task, ["fresh", "--from", str(file), "--out", str(tmp_path)])
     assert isinstance(refused.exception, UsageError)
     assert "no column looks like a right answer (a, b)" in str(refused.exception)
+
+
+def test_any_data_set_of_the_hub_is_read_by_its_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    asked: list[tuple[object, ...]] = []
+
+    def load(path: str, config: str | None, *, split: str, revision: str | None) -> object:
+        asked.append((path, config, split, revision))
+        return datasets.Dataset.from_list([{"sentence": f"{split} {n}", "kind": "ab"[n]} for n in range(2)])
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    monkeypatch.setattr(datasets, "get_dataset_split_names", lambda *_: ["train", "validation"])
+    rows = list(open_rows(DataSource(location="hub:owner/name:en")))
+    assert rows[0].fields["sentence"] == "validation 0" and asked == [("owner/name", "en", "validation", None)]
+    file = tmp_path / "t.toml"
+    file.write_text(
+        'prompt = "{{ text }}"\ndata = "hub:owner/name"\nreference = "kind"\nlabels = "train"\n'
+        '[columns]\ntext = "sentence"\n[hub]\nrevision = "v2"\nsplits = { train = "train", test = "validation" }\n'
+    )
+    task = load_task(str(file))
+    assert task.labels == ("a", "b") and asked[-1] == ("owner/name", None, "train", "v2")
+    assert [row.inputs["text"] for row in load_rows(task, DataSource())] == ["validation 0", "validation 1"]
+    with pytest.raises(UsageError, match="has no split 'dev'"):
+        list(open_rows(DataSource(location="hub:owner/name", split="dev")))

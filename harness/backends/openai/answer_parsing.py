@@ -216,7 +216,7 @@ class MessageParts:
     def called(self) -> str:
         """The calls as an answer writes them: one object, or a list where there are several; "" for none."""
         found = []
-        for _, (name, written) in sorted(self.calls.items()):
+        for name, written in (parts for _, parts in sorted(self.calls.items()) if parts[0]):
             read = decode(written or "{}")
             found.append({"name": name, "arguments": read if isinstance(read, dict) else written})
         return json.dumps(found[0] if len(found) == 1 else found, ensure_ascii=False) if found else ""
