@@ -80,10 +80,16 @@ def test_encodings_of_spreadsheets_are_read(tmp_path: Path, encoding: str) -> No
     assert read(tmp_path / "a.csv")[0] == [{"text": "café ☕", "label": "good"}]
 
 
-def test_windows_1252_is_refused_with_what_it_would_say(tmp_path: Path) -> None:
+def test_windows_1252_is_read_and_said_and_refused_where_json_is_meant(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes("text,label\nthé “vert”,good\n".encode("cp1252"))
-    with pytest.raises(UsageError, match=r"a\.csv:2: .*'thé “vert”,goo.\); convert .* iconv -f WINDOWS-1252"):
-        read(tmp_path / "a.csv")
+    rows, told = read(tmp_path / "a.csv")
+    assert rows == [{"text": "thé “vert”", "label": "good"}]
+    assert told == [
+        f"{tmp_path / 'a.csv'}: the text is not UTF-8, and is read as windows-1252 (`encoding` names another)."
+    ]
+    (tmp_path / "a.jsonl").write_bytes('{"text": "thé “vert”"}\n'.encode("cp1252"))
+    with pytest.raises(UsageError, match=r"a\.jsonl:1: .*thé “vert”.*\); convert .* iconv -f WINDOWS-1252"):
+        read(tmp_path / "a.jsonl")
 
 
 def test_empty_columns_and_rows_at_the_end_of_a_sheet_are_put_aside(tmp_path: Path) -> None:

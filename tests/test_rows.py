@@ -90,9 +90,9 @@ def test_faults_name_file_and_line(tmp_path: Path, name: str, content: str, said
 
 
 def test_bytes_that_are_not_utf8_are_named_by_line(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_bytes('"1","t","d"\n"2","café","d"\n'.encode("latin-1"))
-    with pytest.raises(UsageError, match=r"a\.csv:2: .* is not UTF-8"):
-        read(tmp_path / "a.csv")
+    (tmp_path / "a.jsonl").write_bytes('{"a": "t"}\n{"a": "café"}\n'.encode("latin-1"))
+    with pytest.raises(UsageError, match=r"a\.jsonl:2: .* is not UTF-8"):
+        read(tmp_path / "a.jsonl")
 
 
 def test_a_row_of_a_megabyte_is_data(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_a_persona_is_taught_with_invented_starters_no_prompt_twice_or_on_both_s
     answered = sum(
         1
         for log in (tmp_path / "out" / "teacher").glob("*/fake.jsonl")
-        for line in log.open()
+        for line in log.read_text().splitlines()
         if '"error":null' in line
     )
     assert taught.cost_incurred == pytest.approx(0.01 * answered)
@@ -143,7 +143,7 @@ def test_rows_that_never_get_a_valid_answer_are_dropped_and_counted(tmp_path: Pa
         r for r in FakeTeacher.asked if "case 3" in r.messages[-1].content and "themes" not in r.messages[-1].content
     ]
     assert taught.dropped["no valid answer in 3 rounds"] == len({r.id for r in lazy})
-    assert all("case 3" not in line for line in (tmp_path / "out" / "train.jsonl").open())
+    assert all("case 3" not in line for line in (tmp_path / "out" / "train.jsonl").read_text().splitlines())
     assert {r.seed for r in lazy} == {0, 1, 2}  # a further round is another draw
 
 

@@ -189,6 +189,8 @@ def _items_as_rate(
     if items is None:
         return None
     found, n = rate_estimate(*items, level), int(outcomes.answered.sum())
+    if rows.groups is None:  # the items of a row are its group
+        found = msgspec.structs.replace(found, method=found.method.replace("groups", "rows"))
     if not metric.name.endswith("f1"):
         return msgspec.structs.replace(found, n=n)
     value, low, high = (None if j is None else 2 * j / (1 + j) for j in (found.value, found.low, found.high))
