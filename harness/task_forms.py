@@ -21,7 +21,7 @@ from harness.scoring.ordinal_form import OrdinalForm
 from harness.scoring.references import check_values
 from harness.scoring.spans_form import SpansForm
 from harness.scoring.tool_call_form import ToolCallForm
-from harness.scoring.tool_calls import read_tools
+from harness.scoring.tool_schemas import read_tools
 from harness.task_keys import TaskFile
 from harness.text_normalization import comparable_text
 

@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROOMS = ("harness", "tasks", "adapters", "reports")
 DISTRIBUTIONS = {
+    "charset_normalizer": "charset-normalizer",
     "huggingface_hub": "huggingface-hub",
     "sentence_transformers": "sentence-transformers",
     "sklearn": "scikit-learn",

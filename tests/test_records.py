@@ -17,6 +17,7 @@ def request(**changes: object) -> Request:
 
 
 CHANGES: dict[str, object] = {
+    "tools": ({"type": "function", "function": {"name": "x"}},),
     "messages": (Message(role="user", content="Say: alpha and beta!"),),
     "passages": (),
     "labels": ("a",),
@@ -29,12 +30,15 @@ CHANGES: dict[str, object] = {
 
 
 def test_every_field_but_id_and_repeat_is_hashed_and_in_the_cache_key() -> None:
-    assert set(CHANGES) == set(Request.__struct_fields__) - {"id", "repeat"}
+    assert set(CHANGES) == set(Request.__struct_fields__) - {"id", "repeat", "tool_choice"}
     for name, value in CHANGES.items():
         changed = request(**{name: value})
         assert changed.hash() != request().hash(), name
         assert changed.cache_key() != request().cache_key(), name
     assert request(id="other", repeat=3).hash() == request().hash()
+    tools = CHANGES["tools"]
+    assert request(tools=tools, tool_choice="required").hash() != request(tools=tools).hash()
+    assert request(tool_choice="required").hash() == request().hash(), "requests without tools keep their hash"
 
 
 def test_the_cache_key_tells_repeats_apart() -> None:

@@ -3,8 +3,6 @@
 import json
 from typing import Any
 
-import jsonschema
-
 from harness.records import Completion, Lenient, Score
 from harness.scoring.json_scan import outermost_json
 from harness.scoring.label_parsing import NOT_AN_ANSWER, answer_text
@@ -51,6 +49,8 @@ def parsed_json(text: str) -> tuple[Any] | None:
 
 def same_json(one: Any, other: Any) -> bool:
     """Equality of JSON, not of Python: true is not 1, and 1.0 is 1. Texts are compared as `canonical_text`."""
+    import jsonschema  # takes longer to load than most answers to read
+
     try:
         return bool(jsonschema.Draft202012Validator({"const": _canonical(other)}).is_valid(_canonical(one)))
     except RecursionError:

@@ -14,7 +14,8 @@ from harness.scoring.answer_reading import no_answer, parsed_json, verdict
 from harness.scoring.field_rules import FieldOptions, FieldRule
 from harness.scoring.label_parsing import answer_text
 from harness.scoring.references import SHOWN, NoReferenceError, plain_json
-from harness.scoring.tool_calls import Tool, ToolCall, calls_in, read_calls
+from harness.scoring.tool_calls import ToolCall, calls_in, read_calls
+from harness.scoring.tool_schemas import Tool
 from harness.text_normalization import comparable_text
 
 NO_CALL = "no call"
