@@ -342,7 +342,7 @@ class _Run:
                         break
         closed = bool(rows.rows) and bool(rows.rows[0].row.request.labels)
         agreement = rows.share(lambda one: one.equal) if closed and changed else None
-        evidence.add(weight_finding(explanations, facts, asked.model, agreement))
+        evidence.add(weight_finding(explanations, facts, asked.model, agreement, evidence.prompts is not None))
 
     def _server_facts(self, served: RunLog) -> ServedModelFacts | None:
         """What one OpenAI-compatible server says of the model; a fleet, or OpenAI itself, is not asked."""

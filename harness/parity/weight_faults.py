@@ -74,10 +74,12 @@ def weight_finding(
     facts: ServedModelFacts | None,
     asked_model: str,
     agreement: Estimate | None,
+    prompts_known: bool,
 ) -> Finding | None:
     """The fault that explains the differences, if any; and if none does and they are too many for rounding, that.
 
-    agreement: of short answers; None for open ones, whose texts part by rounding alone.
+    agreement: of short answers; None for open ones, whose texts part by rounding alone. prompts_known: whether the
+    prompts of both sides were compared, and found alike.
     """
     found = list(explanations)
     best = max(found, key=lambda e: (e.agreement, e.share), default=None)
@@ -102,8 +104,8 @@ def weight_finding(
         count=round((1 - (agreement.value or 0.0)) * agreement.n),
         rows=agreement.n,
         sentence=f"other weights answer: at least {100 * (1 - agreement.high):.0f} % of the answers differ, more than "
-        f"rounding changes, and no difference of the prompts was found.{rest} Compare the revision of the base and "
-        "the SHA-256 of the adapter on the server with those of the adapter's manifest.",
+        f"rounding changes, and the prompts {'are alike' if prompts_known else 'could not be compared'}.{rest} Compare "
+        "the revision of the base and the SHA-256 of the adapter on the server with those of the adapter's manifest.",
     )
 
 

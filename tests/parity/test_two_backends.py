@@ -1,0 +1,134 @@
+"""`bench parity` between two backends of any kind: verdicts, exit codes, JSON and the page."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harness.parity.answered_rows import words
+from harness.parity.parity_result import ParityResult
+from harness.parity.prompt_lengths import NO_SYSTEM, prompt_finding, prompt_lengths
+from harness.parity.server_facts import read_models
+from tests.support.command import bench
+from tests.support.openai_server import OpenAIServer
+
+ROWS = 40
+
+
+def message(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
+
+
+@pytest.fixture
+def work(tmp_path: Path, server: OpenAIServer, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with two names of one server, and two recordings of which one is wrong on a quarter of the rows."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BENCH_HOME", str(tmp_path / "home"))
+    labels = ("good", "bad")
+    rows = [{"text": f"Parcel {n} came on day {n}.", "label": labels[n % 2]} for n in range(ROWS)]
+    (tmp_path / "test.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "parcels.toml").write_text(
+        'prompt = "Good or bad news? {{ text }}"\nreference = "label"\nlabels = ["good", "bad"]\ndata = "test.jsonl"\n'
+    )
+    for name, wrong in (("right", 0), ("worse", 4)):
+        answers = [row["label"] if not wrong or n % wrong else "bad" for n, row in enumerate(rows)]
+        lines = [
+            json.dumps(
+                {"messages": [message("user", f"Good or bad news? {row['text']}"), message("assistant", answer)]}
+            )
+            for row, answer in zip(rows, answers, strict=True)
+        ]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+    api = f'kind = "openai"\nmodel = "m"\nbase_url = "{server.url}"\n'
+    (tmp_path / "bench.toml").write_text(f"[backends.direct]\n{api}\n[backends.proxied]\n{api}")
+    return tmp_path
+
+
+def parity(capfd: pytest.CaptureFixture[str], *options: str, code: int = 0) -> ParityResult:
+    capfd.readouterr()
+    asked = ("parity", "direct", "--served", "proxied", "--task", "./parcels.toml", "--rows", str(ROWS), "--json")
+    assert bench(*asked, "--latency-probe", "0", *options) == code
+    return msgspec.json.decode(capfd.readouterr().out, type=ParityResult)
+
+
+def test_one_server_under_two_names_is_alike(work: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    found = parity(capfd, "--margin", "10")
+    assert found.verdict == "alike" and found.exit_code == 0
+    assert found.agreement.value == 1.0 and found.agreement.n == ROWS
+    assert {check.metric for check in found.checks if check.gated} == {"accuracy", "format_error_rate"}
+    assert found.headline == "Alike: accuracy and format errors differ by less than 10 points."
+    page = (Path(found.served.run) / "parity.html").read_text("utf-8")
+    assert found.headline in page and "Reference and served copy" in page
+
+
+def test_too_few_rows_say_how_many_would_do(work: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    found = parity(capfd, "--margin", "1", "--on-inconclusive", "block", code=5)
+    assert found.verdict == "not shown yet"
+    assert found.needed_rows == 268, "of rates without any difference: Tango's bound"
+    assert "about 270 rows would probably show it" in found.headline
+
+
+def test_another_model_is_not_alike(work: Path, server: OpenAIServer, capfd: pytest.CaptureFixture[str]) -> None:
+    replay = "".join(f'[backends.{n}]\nkind = "replay"\npath = "{n}.jsonl"\n' for n in ("right", "worse"))
+    (work / "bench.toml").write_text(replay)
+    words_of = ("parity", "right", "--served", "worse", "--task", "./parcels.toml", "--rows", str(ROWS), "--json")
+    capfd.readouterr()
+    code = bench(*words_of, "--latency-probe", "0", "--out", "page.html", "--redact")
+    found = msgspec.json.decode(capfd.readouterr().out, type=ParityResult)
+    assert (code, found.verdict) == (1, "not alike")
+    assert found.different == 10 and found.agreement.value == 0.75
+    assert found.headline.startswith("Not alike: other weights answer: at least 14 % of the answers differ")
+    assert "the prompts could not be compared" in found.headline, "recordings count no tokens"
+    assert found.checks[0].difference == -0.25 and found.checks[0].verdict == "not alike"
+    assert found.examples[0].reference_token == "good" and found.examples[0].served_token == "bad"
+    assert found.examples[0].id not in (work / "page.html").read_text("utf-8"), "a redacted page shows no row"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("direct", "--served", "direct", "--task", "./parcels.toml"), "would be compared with itself"),
+        (("direct", "--served", "proxied"), "name the task whose rows are asked"),
+        (("direct", "--served", "proxyed", "--task", "./parcels.toml"), "did you mean 'proxied'?"),
+        (("derict", "--served", "proxied"), "did you mean 'direct'?"),
+        (("direct", "--served", "proxied", "--task", "./parcels.toml", "--margin", "0"), "between 0 and 100 points"),
+        (("direct", "--served", "proxied", "--task", "./parcels.toml", "--rows", "3"), "10 rows at least"),
+    ],
+)
+def test_a_mistake_is_one_sentence(
+    work: Path, capfd: pytest.CaptureFixture[str], options: tuple[str, ...], sentence: str
+) -> None:
+    assert bench("parity", *options) == 2
+    assert sentence in " ".join(capfd.readouterr().err.split())
+
+
+def test_cut_prompts_are_told_from_another_template() -> None:
+    expected = [20, 35, 50, 65, 80, 95, 30, 40]
+    cut = [min(n, 64) for n in expected]
+    lengths = prompt_lengths(expected, cut, {})
+    assert lengths is not None
+    finding = prompt_finding(expected, cut, lengths)
+    assert finding is not None and finding.kind == "truncation" and finding.count == 3
+    longer = [n + 7 for n in expected]
+    lengths = prompt_lengths(expected, longer, {NO_SYSTEM: [n - 9 for n in expected]})
+    assert lengths is not None and lengths.matches == ""
+    finding = prompt_finding(expected, longer, lengths)
+    assert finding is not None and finding.kind == "chat template" and "+7 tokens" in finding.sentence
+    assert prompt_lengths(expected, [0] * 8, {}) is None, "a server that counts nothing"
+
+
+def test_a_servers_own_account_of_a_model_is_read() -> None:
+    llama_cpp = b'{"data": [{"id": "m", "meta": {"n_params": 1000, "size": 562, "n_ctx": 2048}}]}'
+    facts = read_models(llama_cpp, "m")
+    assert facts is not None and facts.bits == pytest.approx(4.496) and facts.context == 2048
+    vllm = b'{"data": [{"id": "b", "root": "x", "parent": null}, {"id": "tuned", "parent": "b", "max_model_len": 512}]}'
+    facts = read_models(vllm, "b")
+    assert facts is not None and facts.adapters == ("tuned",) and facts.parent is None and facts.root == "x"
+    for body in (b"", b"[]", b'{"data": 3}', b'{"data": [{"id": "m", "meta": {"n_params": 0, "size": "big"}}]}'):
+        facts = read_models(body, "m")
+        assert facts is None or facts.bits is None
+
+
+def test_words_carry_their_blanks() -> None:
+    assert words("Sci/Tech, yes") == ["Sci", "/", "Tech", ",", " yes"]
