@@ -174,14 +174,26 @@ class Failure(Record, frozen=True, kw_only=True):
     message: str
 
 
+class TokenLogprobs(Record, frozen=True, kw_only=True):
+    """How probable a generated answer was to the model that wrote it, before sampling and constraints.
+
+    mean, least: mean and least natural log-probability of its tokens. tokens: how many they are (reasoning, end and
+    stop tokens left out).
+    """
+
+    mean: float
+    least: float
+    tokens: int
+
+
 class Completion(Record, frozen=True, kw_only=True):
     """The one end of a request that was sent: an answer (`finish`) or an infrastructure error (`error`).
 
     id, repeat: of the request. text: the answer. reasoning: the model's thoughts where they came with the answer; no
     part of the text. finish: why the answer ended; None for an error. usage: tokens. timing: seconds. cost: USD.
     attempts: how often it was sent. error: what went wrong; None for an answer. label_scores: label -> its
-    log-likelihood (choose), log-probability (head) or the server's log-probability. prompt_hash: hash of the prompt as
-    the backend rendered it. prompt_truncated: whether the prompt was cut to fit. cached: whether it came from the
+    log-likelihood (choose), log-probability (head) or the server's log-probability. token_logprobs: of the tokens of a
+    generated answer, where they are known. prompt_hash: hash of the prompt as the backend rendered it. prompt_truncated: whether the prompt was cut to fit. cached: whether it came from the
     answer cache. notes: what a server reported of itself (`system_fingerprint`, ..).
     """
 
@@ -196,6 +208,7 @@ class Completion(Record, frozen=True, kw_only=True):
     attempts: int = 1
     error: Failure | None = None
     label_scores: dict[str, float] | None = None
+    token_logprobs: TokenLogprobs | None = None
     prompt_hash: str | None = None
     prompt_truncated: bool = False
     cached: bool = False
@@ -218,7 +231,8 @@ class Score(Record, frozen=True, kw_only=True):
 
     answer: as parsed; None where it could not be. correct: the strict verdict; None where the task has no right answer.
     format: the kind of format error; None for a well-formed answer. lenient: what a lenient parser found. values:
-    further numbers of the row, by name, which a `Metric` averages.
+    further numbers of the row, by name, which a `Metric` averages. confidence: how sure the task's own method
+    `confidence` is of the answer, larger is surer; None where the task has none.
     """
 
     answer: str | None = None
@@ -226,6 +240,7 @@ class Score(Record, frozen=True, kw_only=True):
     format: str | None = None
     lenient: Lenient = Lenient()
     values: dict[str, float] = {}
+    confidence: float | None = None
 
 
 class LogLine(Completion, frozen=True, kw_only=True, omit_defaults=False):
@@ -281,7 +296,9 @@ class BackendIdentity(Record, frozen=True, kw_only=True):
     adapter: its id. adapter_sha256, base_sha256: of the weights. price: USD per million tokens as used.
     device_hour_usd: price of an hour of the device. training_usd: USD that training the adapter took, with all
     `trainings` that it was chosen from. trainings: how many those are. retired: the model's shut-down date, where one
-    is known. settings: further facts (dtype, device, base URL, limits), never a secret.
+    is known. temperature: by which label scores are divided to make calibrated probabilities of them, fitted on the
+    adapter's validation rows; None where none was fitted. settings: further facts (dtype, device, base URL, limits),
+    never a secret.
     """
 
     kind: str
@@ -295,6 +312,7 @@ class BackendIdentity(Record, frozen=True, kw_only=True):
     training_usd: float | None = None
     trainings: int = 1
     retired: str | None = None
+    temperature: float | None = None
     settings: dict[str, Any] = {}
 
 

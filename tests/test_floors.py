@@ -27,9 +27,9 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "rows, rules and files",
         (
-            *("adapter_group", "adapter_manifest", "data", "money", "prompting", "remote_adapter", "runs", "scoring"),
-            *("statistics", "task", "task_checks", "task_file", "task_forms", "task_from_rows", "task_keys"),
-            *("task_loading", "training_record"),
+            *("adapter_group", "adapter_manifest", "confidence", "data", "money", "prompting", "remote_adapter"),
+            *("runs", "scoring", "statistics", "task", "task_checks", "task_file", "task_forms", "task_from_rows"),
+            *("task_keys", "task_loading", "training_record"),
             "workspace",
         ),
     ),

@@ -16,7 +16,7 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 
 from harness.errors import UsageError
 from harness.hashing import digest
-from harness.records import Completion, Cost, Finish, Record, Timing, Usage
+from harness.records import Completion, Cost, Finish, Record, Timing, TokenLogprobs, Usage
 
 WRITE_EVERY, WRITE_AFTER_S = 256, 1.0
 """Answers are written together: at latest after so many, or when the oldest waits so long."""
@@ -36,6 +36,7 @@ class CachedAnswer(Record, frozen=True, kw_only=True):
     finish: Finish | None = None
     usage: Usage = Usage()
     label_scores: dict[str, float] | None = None
+    token_logprobs: TokenLogprobs | None = None
     prompt_hash: str | None = None
     notes: dict[str, str] = {}
 
@@ -104,6 +105,7 @@ class AnswerCache:
             finish=completion.finish,
             usage=completion.usage,
             label_scores=completion.label_scores,
+            token_logprobs=completion.token_logprobs,
             prompt_hash=completion.prompt_hash,
             notes=completion.notes,
         )
@@ -174,6 +176,7 @@ def from_cache(request_id: str, repeat: int, cached: CachedAnswer, list_cost: fl
         cost=Cost(list=list_cost, incurred=0.0),
         attempts=0,
         label_scores=cached.label_scores,
+        token_logprobs=cached.token_logprobs,
         prompt_hash=cached.prompt_hash,
         cached=True,
         notes=cached.notes,

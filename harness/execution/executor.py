@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.backend import Backend
+from harness.confidence import task_confidence
 from harness.data.contamination import Findings, write_findings
 from harness.errors import BackendStopped, BenchError, IncompleteRunError
 from harness.execution.event_loop import on_interrupt
@@ -179,6 +180,8 @@ class _BackendSession:
         score = None
         if completion.error is None:
             score = score_of(self.task, row.sample, self.task.score(row.sample, completion))
+            own = task_confidence(self.task, completion)
+            score = score if own is None else msgspec.structs.replace(score, confidence=own)
         try:
             return writer.append(row.n, completion, score)
         except OSError as error:

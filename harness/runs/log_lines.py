@@ -79,8 +79,13 @@ def decode_line(decoder: msgspec.json.Decoder[T], line: bytes, place: str) -> T:
 
 
 def _finite(line: LogLine) -> LogLine:
-    """The line without values of rows or scores of labels that are no finite number."""
-    score, labels = line.score, line.label_scores
+    """The line without values of rows, confidences or scores of labels that are no finite number."""
+    score, labels, tokens = line.score, line.label_scores, line.token_logprobs
+    if tokens is not None and not (math.isfinite(tokens.mean) and math.isfinite(tokens.least)):
+        line = msgspec.structs.replace(line, token_logprobs=None)
+    if score is not None and score.confidence is not None and not math.isfinite(score.confidence):
+        score = msgspec.structs.replace(score, confidence=None)
+        line = msgspec.structs.replace(line, score=score)
     if labels is not None and not all(map(math.isfinite, labels.values())):
         line = msgspec.structs.replace(line, label_scores={k: v for k, v in labels.items() if math.isfinite(v)})
     if score is not None and not all(map(math.isfinite, score.values.values())):

@@ -9,7 +9,7 @@ import msgspec
 
 from harness.errors import DataError, MissingExtraError, UsageError
 from harness.extras import install_command
-from harness.records import Cost, Failure, Lenient, LogLine, Score, Timing, Usage
+from harness.records import Cost, Failure, Lenient, LogLine, Score, Timing, TokenLogprobs, Usage
 from harness.runs.log_lines import Marks, read_lines
 
 ROWS_AT_ONCE = 10_000
@@ -106,6 +106,7 @@ def _schema() -> Any:
         ("format", text),
         ("lenient", lenient),
         ("values", pa.map_(text, real)),
+        ("confidence", real),
     ]
     return pa.schema(
         [
@@ -121,6 +122,7 @@ def _schema() -> Any:
             ("attempts", number),
             ("error", pa.struct([("kind", text), ("message", text)])),
             ("label_scores", pa.map_(text, real)),
+            ("token_logprobs", pa.struct([("mean", real), ("least", real), ("tokens", number)])),
             ("prompt_hash", text),
             ("prompt_truncated", yes),
             ("cached", yes),
@@ -140,6 +142,7 @@ def _as_batch(lines: list[LogLine], schema: Any) -> Any:
         columns[name] = [asdict(getattr(line, name)) for line in lines]
     columns["error"] = [None if line.error is None else asdict(line.error) for line in lines]
     columns["label_scores"] = [None if x.label_scores is None else list(x.label_scores.items()) for x in lines]
+    columns["token_logprobs"] = [None if x.token_logprobs is None else asdict(x.token_logprobs) for x in lines]
     columns["notes"] = [list(line.notes.items()) for line in lines]
     columns["score"] = [None if line.score is None else _plain_score(line.score) for line in lines]
     arrays = [pa.array(columns[field.name], type=field.type) for field in schema]
@@ -149,7 +152,7 @@ def _as_batch(lines: list[LogLine], schema: Any) -> Any:
 def _plain_score(score: Score) -> dict[str, Any]:
     lenient = {"answer": score.lenient.answer, "correct": score.lenient.correct}
     plain = {"answer": score.answer, "correct": score.correct, "format": score.format, "lenient": lenient}
-    return {**plain, "values": list(score.values.items())}
+    return {**plain, "values": list(score.values.items()), "confidence": score.confidence}
 
 
 def _as_lines(batch: Any) -> Iterator[LogLine]:
@@ -159,6 +162,9 @@ def _as_lines(batch: Any) -> Iterator[LogLine]:
         columns[name] = _records(batch.column(name), kind)
     columns["error"] = [None if e is None else Failure(**e) for e in batch.column("error").to_pylist()]
     columns["label_scores"] = [None if s is None else dict(s) for s in batch.column("label_scores").to_pylist()]
+    if "token_logprobs" in written:
+        found = batch.column("token_logprobs").to_pylist()
+        columns["token_logprobs"] = [None if t is None else TokenLogprobs(**t) for t in found]
     columns["notes"] = [dict(notes) for notes in batch.column("notes").to_pylist()]
     columns["score"] = _scores(batch.column("score"))
     for values in zip(*columns.values(), strict=True):
@@ -185,6 +191,8 @@ def _scores(column: Any) -> list[Score | None]:
     parts = [column.is_valid().to_pylist()]
     parts += [column.field(name).to_pylist() for name in ("answer", "correct", "format", "values")]
     parts += [lenient.field(name).to_pylist() for name in ("answer", "correct")]
+    written = {field.name for field in column.type}
+    parts.append(column.field("confidence").to_pylist() if "confidence" in written else [None] * len(column))
     return [
         Score(
             answer=answer,
@@ -192,8 +200,9 @@ def _scores(column: Any) -> list[Score | None]:
             format=wrong,
             lenient=Lenient(answer=understood, correct=nearly),
             values=dict(values or ()),
+            confidence=confidence,
         )
         if valid
         else None
-        for valid, answer, correct, wrong, values, understood, nearly in zip(*parts, strict=True)
+        for valid, answer, correct, wrong, values, understood, nearly, confidence in zip(*parts, strict=True)
     ]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from harness.confidence import answer_confidence
 from harness.errors import IncompleteRunError, MissingExtraError, NotFoundError, did_you_mean
 from harness.extras import install_command
 from harness.metrics import Metric, title
@@ -98,8 +99,9 @@ class Run:
         `answer` (parsed), `correct`, `format` (kind of format error), `lenient_answer`, `lenient_correct`, one
         `value_NAME` for each further value of the score, `text`, `finish`, `error`, `error_message`; `latency_s`,
         `queue_s`, `retry_s`, `first_token_s` (seconds); `cost_usd` (list price), `incurred_usd` (paid by this run);
-        `prompt_tokens`, `cached_tokens`, `completion_tokens`, `reasoning_tokens`, `attempts` and `cached`. What is
-        unknown or undefined is NA.
+        `prompt_tokens`, `cached_tokens`, `completion_tokens`, `reasoning_tokens`, `attempts` and `cached`;
+        `label_probability` (of the answered label), `mean_logprob` and `least_logprob` (of the answer's tokens) and
+        `task_confidence`. What is unknown or undefined is NA.
 
         Raises MissingExtraError where pandas is not installed.
         """
@@ -135,7 +137,7 @@ class Run:
                         **{f"column_{name}": row.sample.columns.get(name) for name in columns},
                         "group": row.sample.group,
                         "reference": row.sample.reference,
-                        **_answer(line),
+                        **_answer(line, len(self.manifest.labels), self.manifest.backends[backend].temperature),
                     }
 
     def __repr__(self) -> str:
@@ -189,11 +191,14 @@ def _aligned(table: list[list[str]]) -> list[list[str]]:
     return [[cell.ljust(width) for cell, width in zip(cells, widths, strict=True)] for cells in table]
 
 
-def _answer(line: LogLine | None) -> dict[str, Any]:
-    """What a line adds to the table of `to_pandas`; every value None where there is no line."""
+def _answer(line: LogLine | None, labels: int, temperature: float | None) -> dict[str, Any]:
+    """What a line adds to the table of `to_pandas`; every value None where there is no line.
+
+    labels: how many the task has. temperature: of the backend's label scores.
+    """
     if line is None:
         return dict.fromkeys(_FIELDS)
-    score = line.score or Score()
+    score, tokens = line.score or Score(), line.token_logprobs
     own = (
         *(score.answer, score.correct, score.format, score.lenient.answer, score.lenient.correct),
         *(line.text, line.finish, *((line.error.kind, line.error.message) if line.error else (None, None))),
@@ -202,6 +207,9 @@ def _answer(line: LogLine | None) -> dict[str, Any]:
         *(line.usage.prompt_tokens, line.usage.cached_tokens),
         *(line.usage.completion_tokens, line.usage.reasoning_tokens),
         *(line.attempts, line.cached),
+        answer_confidence(line, "label scores", labels, temperature),
+        *((None, None) if tokens is None else (tokens.mean, tokens.least)),
+        score.confidence,
     )
     return {**dict(zip(_FIELDS, own, strict=True)), **{f"value_{name}": v for name, v in score.values.items()}}
 
@@ -211,11 +219,13 @@ _FIELDS = (
     *("text", "finish", "error", "error_message"),
     *("latency_s", "queue_s", "retry_s", "first_token_s", "cost_usd", "incurred_usd"),
     *("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "attempts", "cached"),
+    *("label_probability", "mean_logprob", "least_logprob", "task_confidence"),
 )
 
 _DTYPES = {
     **dict.fromkeys(("correct", "lenient_correct", "cached"), "boolean"),
     **dict.fromkeys(("latency_s", "queue_s", "retry_s", "first_token_s", "cost_usd", "incurred_usd"), "float64"),
+    **dict.fromkeys(("label_probability", "mean_logprob", "least_logprob", "task_confidence"), "float64"),
     **dict.fromkeys(("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "attempts"), "Int64"),
 }
 """Types of the columns that are not text; all others but `n`, `repeat` and values are text."""

@@ -22,7 +22,7 @@ from harness.backends.local.kv_cache import NO_LAYERS, Prefix, new_stores, windo
 from harness.backends.local.model import LoadedModel
 from harness.hashing import digest
 from harness.prompting.chat_rendering import Renderer
-from harness.records import Completion, Finish, Request, Timing, Usage
+from harness.records import Completion, Finish, Request, Timing, TokenLogprobs, Usage
 from harness.scoring.reasoning import BLOCKS, separate_reasoning
 
 
@@ -74,6 +74,7 @@ class GeneratingRow:
         self.max_tokens = max_tokens
         self.matcher = matcher
         self.tokens: list[int] = []
+        self.logprobs: list[float] = []
         self.overflowed = False
         self.finish: Finish | None = None
         self._renderer = loaded.renderer
@@ -91,9 +92,10 @@ class GeneratingRow:
         token = int(torch.searchsorted(probabilities, point, right=True))
         return token if token < len(probabilities) else int(logits.argmax())  # rounding at the very end
 
-    def append_token(self, token: int) -> None:
-        """Add a token and see whether the answer ends with it."""
+    def append_token(self, token: int, logprob: float) -> None:
+        """Add a token with its log-probability, and see whether the answer ends with it."""
         self.tokens.append(token)
+        self.logprobs.append(logprob)
         if (
             self.overflowed
             or token in self._ends
@@ -137,6 +139,7 @@ class GeneratingRow:
         if self.overflowed:
             return non_finite_completion(self.request)
         text, reasoning = self._split_reasoning()
+        thoughts = min(len(self.tokens), self._renderer.count(reasoning))
         return Completion(
             id=self.request.id,
             repeat=self.request.repeat,
@@ -145,14 +148,23 @@ class GeneratingRow:
             finish=self.finish,
             prompt_hash=self.item.prompt.hash(),
             prompt_truncated=self.item.prompt.truncated,
+            token_logprobs=self._token_logprobs(text, thoughts),
             timing=Timing(first_token_s=first_token_s),
             usage=Usage(
                 prompt_tokens=len(self.item.prompt.ids),
                 cached_tokens=cached,
                 completion_tokens=len(self.tokens),
-                reasoning_tokens=min(len(self.tokens), self._renderer.count(reasoning)),
+                reasoning_tokens=thoughts,
             ),
         )
+
+    def _token_logprobs(self, text: str, thoughts: int) -> TokenLogprobs | None:
+        """Of the answer's tokens behind `thoughts` tokens of reasoning; None where it has none."""
+        pairs = list(zip(self.tokens, self.logprobs, strict=True))[thoughts:]
+        found = [logprob for token, logprob in pairs if token not in self._ends]
+        if not found or not text.strip():
+            return None
+        return TokenLogprobs(mean=sum(found) / len(found), least=min(found), tokens=len(found))
 
 
 class PrefillResult(NamedTuple):
@@ -210,8 +222,8 @@ class GenerationDecoder:
         active = answers
         first_token_s = 0.0
         while True:
-            for answer, token in zip(active, self._next_tokens(active, logits), strict=True):
-                answer.append_token(token)
+            for answer, chosen in zip(active, self._next_tokens(active, logits), strict=True):
+                answer.append_token(*chosen)
             first_token_s = first_token_s or time.perf_counter() - started
             keep = [i for i, answer in enumerate(active) if answer.finish is None]
             if not keep:
@@ -233,8 +245,8 @@ class GenerationDecoder:
 
         def pick(logits: Tensor) -> int:
             nonlocal first_token_s
-            (token,) = self._next_tokens([answer], logits)
-            answer.append_token(token)
+            ((token, logprob),) = self._next_tokens([answer], logits)
+            answer.append_token(token, logprob)
             first_token_s = first_token_s or time.perf_counter() - started
             return token
 
@@ -265,8 +277,9 @@ class GenerationDecoder:
         matcher = self._constraints.matcher(item.request) if self._constraints else None
         return GeneratingRow(item, self.loaded, self.ends, self.extra_tokens(item.request), matcher)
 
-    def _next_tokens(self, answers: Sequence[GeneratingRow], logits: Tensor) -> list[int]:
-        """One token a row."""
+    def _next_tokens(self, answers: Sequence[GeneratingRow], logits: Tensor) -> list[tuple[int, float]]:
+        """One token a row and its log-probability, which neither temperature nor grammar changes."""
+        free = logits.float()
         if self._constraints:
             logits = self._constraints.forbid([answer.matcher for answer in answers], logits)
         best = logits.max(-1)
@@ -275,4 +288,5 @@ class GenerationDecoder:
             answer.overflowed = has_non_finite([score])
             if answer.request.temperature > 0 and not answer.overflowed:
                 tokens[i] = answer.sample_token(logits[i])
-        return tokens
+        picked = free.gather(-1, torch.tensor(tokens, device=free.device)[:, None])[:, 0]
+        return list(zip(tokens, (picked - free.logsumexp(-1)).tolist(), strict=True))

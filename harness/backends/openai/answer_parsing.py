@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from harness.backends.openai.error_body import ServerError, server_error
-from harness.backends.openai.label_logprobs import TokenLogprob, label_scores, read_logprobs
+from harness.backends.openai.label_logprobs import TokenLogprob, answer_logprobs, label_scores, read_logprobs
 from harness.backends.openai.openai_settings import OpenAISettings
 from harness.backends.openai.request_body import WRAP, is_object
 from harness.backends.openai.token_usage import usage_of
@@ -359,6 +359,7 @@ def completion_of(
         finish=answer.finish,
         usage=answer.usage or Usage(),
         label_scores=scores,
+        token_logprobs=answer_logprobs(answer.logprobs, unwrapped) or answer_logprobs(answer.logprobs, text),
     )
 
 

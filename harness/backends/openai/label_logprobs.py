@@ -1,10 +1,12 @@
-"""Log-probabilities of labels, read at the label's position in the answer or not at all."""
+"""Log-probabilities of labels, read at the label's position in the answer or not at all, and of the answer's tokens."""
 
 import json
 import math
 import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+
+from harness.records import TokenLogprobs
 
 
 class TokenLogprob(NamedTuple):
@@ -76,6 +78,22 @@ def label_scores(
         if label != answered and len(fitting) == 1 and alone:
             scores[label] = begins[fitting[0]]
     return scores
+
+
+def answer_logprobs(tokens: Sequence[TokenLogprob], answer: str) -> TokenLogprobs | None:
+    """Of the tokens that write `answer`, its last occurrence in the text that all tokens make (thoughts come before);
+    None where that text does not hold it."""
+    text = "".join(token.token for token in tokens)
+    start = text.rfind(answer.strip())
+    if start < 0 or not answer.strip():
+        return None
+    end, position = start + len(answer.strip()), 0
+    found = []
+    for token in tokens:
+        begins, position = position, position + len(token.token)
+        if begins < end and position > start:
+            found.append(token.logprob)
+    return TokenLogprobs(mean=sum(found) / len(found), least=min(found), tokens=len(found))
 
 
 def _start(token: str, before: str) -> str:

@@ -45,8 +45,8 @@ class OpenAISettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     timeout_s: seconds of one attempt; deadline_s: seconds of a request with all its attempts and waits;
     max_attempts: attempts of one request. decode: "generate", "json" (the answer is held to the request's schema or
     labels), "head" (a classification head, asked by vLLM's /classify), or "auto".
-    logprobs: ask for the label's log-probability. seed: send the request's seed. adapter: a hosted fine-tune
-    whose manifest names the model ("auto": the current one of this task and base `model`).
+    logprobs: ask for log-probabilities of the answer's tokens and of labels. seed: send the request's seed. adapter: a
+    hosted fine-tune whose manifest names the model ("auto": the current one of this task and base `model`).
     extra_headers, extra_body: sent along; a value "env:NAME" is read from the environment, never stored.
     template: variables of the model's chat template, such as {enable_thinking = false}: sent as chat_template_kwargs,
     or by the provider's own word for it.

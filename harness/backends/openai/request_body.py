@@ -221,9 +221,10 @@ class BodyBuilder:
             body["seed"] = request.seed
         if request.stop:
             body["stop"] = request.stop
-        if self._logprobs and request.labels:
+        if self._logprobs:
             body["logprobs"] = True
-            body["top_logprobs"] = MOST_TOP_LOGPROBS
+            if request.labels:
+                body["top_logprobs"] = MOST_TOP_LOGPROBS
         if request.tools:  # constrained decoding of a call is the server's own: it holds to the tools' schemas
             body["tools"] = request.tools
             body["tool_choice"] = "required" if self.decode == "json" else request.tool_choice
