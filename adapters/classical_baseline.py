@@ -17,6 +17,7 @@ from harness.adapters.report_samples import Answered, few, write_examples
 from harness.adapters.saving import AdapterDestination, data_facts, plain, selection_facts, write_rows
 from harness.adapters.train_options import TrainOptions
 from harness.adapters.training_rows import Rows, choose_rows
+from harness.adapters.validation import temperature_of
 from harness.backends.sklearn_backend import TfidfClassifier, missing_sklearn
 from harness.errors import UsageError
 from harness.metrics import ACCURACY
@@ -82,6 +83,7 @@ def train_baseline(
         versions=hardware.versions(),
         hardware=hardware.hardware(),
         adapter_sha256=weights_digest(where.aside),
+        temperature=_temperature(task, chosen, rows.validation),
     )
     return where.folder, where.settle(manifest, workspace, current=options.current)
 
@@ -124,6 +126,12 @@ def _accuracy(task: Task, classifier: TfidfClassifier, held: list[Sample]) -> fl
 
 def _said(task: Task, classifier: TfidfClassifier, held: list[Sample]) -> list[str]:
     return [max(scores, key=scores.__getitem__) for scores in classifier.classify(_texts(task, held))]
+
+
+def _temperature(task: Task, classifier: TfidfClassifier, held: list[Sample]) -> float | None:
+    """Fitted on the rows held back; None where there are too few."""
+    scores = classifier.classify(_texts(task, held)) if held else []
+    return temperature_of(scores, [sample.reference for sample in held], task.labels)
 
 
 def _answered(task: Task, classifier: TfidfClassifier, held: list[Sample]) -> list[Answered]:

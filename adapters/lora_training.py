@@ -296,10 +296,15 @@ def _write_story(job: PreparedTraining, trainer: AnswerTrainer, folder: Path) ->
     """What the training's report shows: lengths, some targets, answers of the checkpoint that was kept."""
     context = _context(job.files)
     write_lengths(folder, job.train, min(job.recipe.max_length or context, context))
+    targets = [target_of(e, job.tokenizer, job.task.labels) for e in job.train[:SHOWN]]
+    write_examples(folder, targets, _kept_answers(trainer))
+
+
+def _kept_answers(trainer: AnswerTrainer) -> StepAnswers:
+    """What was measured on the validation rows at the checkpoint that was kept."""
     step = trainer.state.best_global_step or trainer.state.global_step
     kept = answers_file(Path(str(trainer.args.output_dir)), step)
-    answers = msgspec.json.decode(kept.read_bytes(), type=StepAnswers) if kept.is_file() else StepAnswers()
-    write_examples(folder, [target_of(e, job.tokenizer, job.task.labels) for e in job.train[:SHOWN]], answers)
+    return msgspec.json.decode(kept.read_bytes(), type=StepAnswers) if kept.is_file() else StepAnswers()
 
 
 def _manifest(
@@ -345,4 +350,5 @@ def _manifest(
         versions=hardware.versions(),
         hardware=hardware.hardware(),
         adapter_sha256=weights_digest(where.aside),
+        temperature=_kept_answers(trainer).temperature,
     )

@@ -1,6 +1,10 @@
 """Validation rows asked during the training, by the scorer that `run` uses: same prompts, same engine, same verdict."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import msgspec
+import numpy as np
 
 from harness.adapters import distributed
 from harness.adapters.lora_model import whole_outside_layers
@@ -8,6 +12,7 @@ from harness.adapters.report_samples import Answered, few
 from harness.backends.local.engine import LocalEngine
 from harness.metrics import Metric
 from harness.records import Decode, Sample, Score
+from harness.statistics.temperature_scaling import fit_temperature
 from harness.task import Task
 from harness.task_loading import build_request
 from harness.training_record import ANSWER_SHARE, StepAnswers, commonest_share
@@ -18,7 +23,7 @@ from .recipe import Recipe
 class Validation:
     """The rows that choose a checkpoint, and what the task says about a live model's answers to them.
 
-    shown: a few of the answers that were measured last.
+    shown: a few of the answers that were measured last, and the temperature that calibrates their label scores.
     """
 
     def __init__(self, task: Task, samples: list[Sample], recipe: Recipe) -> None:
@@ -50,9 +55,13 @@ class Validation:
                 score = self.task.score(sample, completion)
                 value = row_value(self.metric, score)
                 answered.append((n, Answered(sample, request, completion.text, score, value)))
+        scored = [(n, c.label_scores) for n, c in zip(mine, completions, strict=True) if c.label_scores]
+        scored = distributed.told(scored) if self.sharded else distributed.gathered(scored)
+        references = [self.samples[n].reference for n, _ in scored]
+        temperature = temperature_of([scores for _, scores in scored], references, self.task.labels)
         answered = distributed.told(answered) if self.sharded else distributed.gathered(answered)
         in_order = [a for _, a in sorted(answered, key=lambda pair: pair[0])]
-        self.shown = few(self.task, self.metric, in_order)
+        self.shown = msgspec.structs.replace(few(self.task, self.metric, in_order), temperature=temperature)
         return [a.score for a in in_order]
 
     def measure(self, model: Any, tokenizer: Any) -> dict[str, float]:
@@ -72,6 +81,21 @@ class Validation:
         if share is not None:
             found[ANSWER_SHARE] = share
         return found
+
+
+def temperature_of(
+    scores: Sequence[Mapping[str, float]], references: Sequence[str], labels: Sequence[str]
+) -> float | None:
+    """The temperature that calibrates label scores of validation rows; None where there are too few, or scores of some
+    labels are missing.
+
+    scores: of each row, by label. references: the right labels.
+    """
+    whole = [(row, ref) for row, ref in zip(scores, references, strict=True) if ref in labels and set(row) >= {*labels}]
+    if not whole:
+        return None
+    table = np.array([[row[label] for label in labels] for row, _ in whole], dtype=np.float64)
+    return fit_temperature(table, np.array([list(labels).index(ref) for _, ref in whole], dtype=np.int64))
 
 
 def row_value(metric: Metric, score: Score) -> float | None:

@@ -11,8 +11,9 @@ from harness._moved import install as _install_moved_modules
 
 if TYPE_CHECKING:
     from harness.adapter_manifest import AdapterManifest
-    from harness.api import Adapter, compare, gate, load_run, report, resume, run, train
+    from harness.api import Adapter, cascade, compare, gate, load_run, report, resume, run, train
     from harness.backend import Backend, RunContext, RunRequirements
+    from harness.confidence_results import CascadeResult
     from harness.data.rows import DataRow, DataSource, HubDataset, open_rows
     from harness.errors import (
         BackendStopped,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         UnreachableError,
         UsageError,
     )
+    from harness.estimate import Estimate
     from harness.gating.compare_runs import RunComparison
     from harness.gating.gate_result import CheckResult, GateResult
     from harness.metrics import (
@@ -62,7 +64,7 @@ if TYPE_CHECKING:
         Usage,
         user_message,
     )
-    from harness.results import BackendResult, Estimate, PairResult, ReplacementVerdict, Summary
+    from harness.results import BackendResult, PairResult, ReplacementVerdict, Summary
     from harness.runs.run_handle import Run
     from harness.runs.run_log import Manifest, RunLog
     from harness.scoring.label_parsing import score_label
@@ -76,14 +78,16 @@ if TYPE_CHECKING:
 
 _MODULES: dict[str, tuple[str, ...]] = {
     "harness.adapter_manifest": ("AdapterManifest",),
-    "harness.api": ("Adapter", "compare", "gate", "load_run", "report", "resume", "run", "train"),
+    "harness.api": ("Adapter", "cascade", "compare", "gate", "load_run", "report", "resume", "run", "train"),
     "harness.backend": ("Backend", "RunContext", "RunRequirements"),
+    "harness.confidence_results": ("CascadeResult",),
     "harness.data.rows": ("DataRow", "DataSource", "HubDataset", "open_rows"),
     "harness.errors": (
         *("BackendStopped", "BenchError", "DataError", "ExitCode", "IncompleteRunError", "InterruptedRunError"),
         *("MissingExtraError", "NotComparableError", "NotFoundError", "SettingsError", "StorageError"),
         *("TrainingError", "UnreachableError", "UsageError"),
     ),
+    "harness.estimate": ("Estimate",),
     "harness.gating.compare_runs": ("RunComparison",),
     "harness.gating.gate_result": ("CheckResult", "GateResult"),
     "harness.metrics": (
@@ -94,7 +98,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         *("BackendIdentity", "Completion", "Cost", "Failure", "InputSpan", "Lenient", "LogLine", "Message", "Record"),
         *("Request", "Row", "Sample", "Score", "Timing", "Usage", "user_message"),
     ),
-    "harness.results": ("BackendResult", "Estimate", "PairResult", "ReplacementVerdict", "Summary"),
+    "harness.results": ("BackendResult", "PairResult", "ReplacementVerdict", "Summary"),
     "harness.runs.run_handle": ("Run",),
     "harness.runs.run_log": ("Manifest", "RunLog"),
     "harness.scoring.label_parsing": ("score_label",),
@@ -125,6 +129,7 @@ __all__ = [
     "BackendResult",
     "BackendStopped",
     "BenchError",
+    "CascadeResult",
     "CheckResult",
     "Completion",
     "Cost",
@@ -172,6 +177,7 @@ __all__ = [
     "Workspace",
     "__version__",
     "build_request",
+    "cascade",
     "compare",
     "gate",
     "load_rows",

@@ -60,7 +60,8 @@ class AdapterManifest(Record, frozen=True, kw_only=True, omit_defaults=False):
     its "group": what this adapter was chosen from. places: "task", "base" and "data" by whole paths where they were
     files or folders of the machine that trained. prompt: {"file", "sha256"} where it was trained with another prompt
     than the task's. model: for hosted fine-tuning, the tuned model's id at the provider (then no weights here), and
-    hosted: what the provider did.
+    hosted: what the provider did. temperature: by which label scores are divided to be calibrated probabilities, fitted
+    on the validation rows; None where the adapter scores no labels or had too few of them.
     """
 
     schema: int = SCHEMA
@@ -93,6 +94,7 @@ class AdapterManifest(Record, frozen=True, kw_only=True, omit_defaults=False):
     adapter_sha256: str | None = None
     model: str | None = None
     hosted: HostedTraining | None = None
+    temperature: float | None = None
 
     @property
     def quantization(self) -> str | None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from harness.adapter_group import Group
     from harness.adapter_manifest import AdapterManifest
+    from harness.confidence import ConfidenceSource
+    from harness.confidence_results import CascadeResult
     from harness.execution.executor import Observer
     from harness.gating.compare_runs import RunComparison
     from harness.gating.gate_result import GateResult
@@ -364,6 +366,61 @@ def gate(
         latency_runs=[_run_path(one, place) for one in latency_runs],
     )
     write_json(path / "gate.json" if out is None else Path(out), result)
+    return result
+
+
+def cascade(
+    run: Run | Path | str,
+    stages: Sequence[str],
+    *,
+    max_loss: float | None = None,
+    max_cost_per_1000: float | None = None,
+    volume: int | None = None,
+    confidence: "ConfidenceSource | None" = None,
+    prices: Mapping[str, float] | None = None,
+    person_accuracy: float | None = None,
+    person_price: float | None = None,
+    out: Path | str | None = None,
+    workspace: "Path | str | Workspace | None" = None,
+) -> "CascadeResult":
+    """Combine backends of a run: each answers where it is sure enough, the next one elsewhere. Asks nothing.
+
+    run: a run, or what `load_run` takes.
+    stages: names of its backends in the order in which they are asked.
+    max_loss: the most that may be lost to the last of them, in points of 100 (of metrics that are no shares in their
+    own units); None: the margin of the run's verdict.
+    max_cost_per_1000: instead, the most that 1,000 answers may cost, USD.
+    volume: requests a month, for `saved_usd_month`.
+    confidence: the source of the confidence; None: the first that is known.
+    prices: USD of 1,000 answers by stage, instead of what the run knows.
+    person_accuracy: adds people as the last stage, who are right so often.
+    person_price: USD of one of their answers.
+    out: write a page (`.html`) or the chart (`.svg`, `.png`) there as well.
+    workspace: as in `run`.
+
+    The result is kept in the run directory, where a backend with `threshold = "from RUN"` finds it; `certified` says
+    whether the aim is shown to be kept. Raises UsageError for unknown names, stages without confidence or prices, and
+    IncompleteRunError for a run that has not ended.
+    """
+    from harness.summary.cascade_of_run import cascade_of_run, cascade_terms
+
+    opened = load_run(run, workspace=workspace)
+    terms = cascade_terms(
+        opened.summary,
+        stages,
+        max_loss=max_loss,
+        max_cost_per_1000=max_cost_per_1000,
+        volume=volume,
+        confidence=confidence,
+        prices=prices,
+        person_accuracy=person_accuracy,
+        person_price=person_price,
+    )
+    question, result = cascade_of_run(opened.log, opened.summary, terms)
+    if out is not None:
+        from harness.reports.cascade_page import write_cascade
+
+        write_cascade(opened.log, question, result, Path(out))
     return result
 
 

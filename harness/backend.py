@@ -1,6 +1,6 @@
 """The backend contract: one way in, one way out, the same for a local model and a paid API."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -9,6 +9,8 @@ from harness._moved import renamed
 from harness.errors import UsageError
 from harness.money.budget import Budget
 from harness.records import BackendIdentity, Completion, Message, Record, Request
+from harness.registry import BACKENDS, find
+from harness.settings import decode_table
 from harness.workspace import Workspace
 
 
@@ -77,12 +79,15 @@ class Capabilities(Record, frozen=True, kw_only=True):
     resume_from_identity: settings such as quantization = "auto" that are resolved once; a resumed run takes the value
     that the backend's identity recorded.
     answers_by_row: answers belong to rows whatever the prompt says (recordings): no leak probe can be made of them.
+    stages: the setting that names other backends, which this one asks; "" for none. Their settings, options applied,
+    are written into the setting `stage_settings`.
     """
 
     options: dict[BackendOption, OptionTarget] = {}
     resume_from_settings: frozenset[str] = frozenset()
     resume_from_identity: frozenset[str] = frozenset()
     answers_by_row: bool = False
+    stages: str = ""
 
 
 class Backend(Protocol):
@@ -120,6 +125,26 @@ class Backend(Protocol):
     async def aclose(self) -> None:
         """Give back connections, threads and memory. Safe to call twice."""
         ...
+
+
+def backend_location(name: str, config: Path | None) -> str:
+    """Where a backend's settings are, for a message: `bench.toml: [backends.NAME]`."""
+    return f"{config}: [backends.{name}]" if config else f"[backends.{name}]"
+
+
+def backend_class(name: str, table: Mapping[str, Any], config: Path | None) -> Any:
+    """The class that a table names. Raises UsageError: no kind, or an unknown one."""
+    if "kind" not in table:
+        raise UsageError(f'{backend_location(name, config)} names no kind: say kind = "local", "openai" or "replay".')
+    return find(BACKENDS, str(table["kind"]))
+
+
+def make_backend(name: str, table: dict[str, Any], task_name: str, context: RunContext) -> Backend:
+    """Construct a backend from its table (cheap: no network, no weights). Raises UsageError."""
+    of = backend_class(name, table, context.config)
+    decoded = decode_table(table, of.Settings, backend_location(name, context.config))
+    made: Backend = of(name, decoded, task_name, context)
+    return made
 
 
 def capabilities_of(backend_class: type[Any]) -> Capabilities:

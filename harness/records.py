@@ -193,8 +193,9 @@ class Completion(Record, frozen=True, kw_only=True):
     part of the text. finish: why the answer ended; None for an error. usage: tokens. timing: seconds. cost: USD.
     attempts: how often it was sent. error: what went wrong; None for an answer. label_scores: label -> its
     log-likelihood (choose), log-probability (head) or the server's log-probability. token_logprobs: of the tokens of a
-    generated answer, where they are known. prompt_hash: hash of the prompt as the backend rendered it. prompt_truncated: whether the prompt was cut to fit. cached: whether it came from the
-    answer cache. notes: what a server reported of itself (`system_fingerprint`, ..).
+    generated answer, where they are known. prompt_hash: hash of the prompt as the backend rendered it.
+    prompt_truncated: whether the prompt was cut to fit. cached: whether it came from the answer cache. notes: what a
+    server reported of itself (`system_fingerprint`, ..).
     """
 
     id: str
@@ -297,8 +298,8 @@ class BackendIdentity(Record, frozen=True, kw_only=True):
     device_hour_usd: price of an hour of the device. training_usd: USD that training the adapter took, with all
     `trainings` that it was chosen from. trainings: how many those are. retired: the model's shut-down date, where one
     is known. temperature: by which label scores are divided to make calibrated probabilities of them, fitted on the
-    adapter's validation rows; None where none was fitted. settings: further facts (dtype, device, base URL, limits),
-    never a secret.
+    adapter's validation rows; None where none was fitted. stages: of a cascade, the backends in the order
+    in which they are asked. settings: further facts (dtype, device, base URL, limits), never a secret.
     """
 
     kind: str
@@ -313,6 +314,7 @@ class BackendIdentity(Record, frozen=True, kw_only=True):
     trainings: int = 1
     retired: str | None = None
     temperature: float | None = None
+    stages: tuple[str, ...] = ()
     settings: dict[str, Any] = {}
 
 

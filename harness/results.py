@@ -5,25 +5,13 @@ Reports, compare and gate read these and never recompute a statistic.
 
 from typing import Any, Literal
 
+from harness.confidence_results import CalibrationResult, CascadeResult, StageShare
+from harness.estimate import Estimate as Estimate
 from harness.metrics import Metric
 from harness.records import Record
 
 SCHEMA = 2
 """2: `resolution` is that of the pair that `verdict` names; 1: of the worst of all pairs."""
-
-
-class Estimate(Record, frozen=True, kw_only=True, omit_defaults=False):
-    """A figure with its interval.
-
-    value: None where the metric is undefined: no rows, or not applicable to the decode mode. low, high: ends of the
-    interval; None without one. method: of the interval, with its level, or why there is no value. n: rows it rests on.
-    """
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    method: str = ""
-    n: int = 0
 
 
 class ClassResult(Record, frozen=True, kw_only=True):
@@ -113,7 +101,8 @@ class BackendResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     ended early; format_errors: rows by kind; cut_off_thinking: answers that the length limit ended before the model had
     done with its reasoning; only_reasoning: answers that ended by themselves and hold reasoning alone; contaminated:
     evaluated rows that are also in the adapter's training rows (None: not known); clean: the metrics without those
-    rows (empty where there are none); servers: by URL, where there were several.
+    rows (empty where there are none); servers: by URL, where there were several; calibration: what its confidence is
+    worth, where it gives one; stages: of a cascade, by name in the order in which they are asked.
     """
 
     decode: str
@@ -139,6 +128,8 @@ class BackendResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     load: Load = Load()
     cost: CostResult = CostResult()
     servers: dict[str, ServerResult] = {}
+    calibration: CalibrationResult | None = None
+    stages: dict[str, StageShare] = {}
 
 
 class PairResult(Record, frozen=True, kw_only=True, omit_defaults=False):
@@ -283,7 +274,8 @@ class Summary(Record, frozen=True, kw_only=True, omit_defaults=False):
     as a proportion; verdict: None with one backend; constant: None where the task has no labels; findings: answers that
     no working candidate gives; complete: no row is missing or ended in an infrastructure error; slices: the metrics
     within each value of a column of the data: column -> value -> backend -> metric -> figure. Columns of at most 20
-    values; values in falling number of rows.
+    values; values in falling number of rows; cascade: the best cascade of two backends that is certified to stay within
+    the margin of the verdict, None where there is none.
     """
 
     schema: int = SCHEMA
@@ -306,3 +298,4 @@ class Summary(Record, frozen=True, kw_only=True, omit_defaults=False):
     complete: bool = True
     warnings: tuple[str, ...] = ()
     slices: dict[str, dict[str, dict[str, dict[str, Estimate]]]] = {}
+    cascade: CascadeResult | None = None

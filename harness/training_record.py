@@ -40,11 +40,15 @@ class SampledAnswer(Record, frozen=True, kw_only=True):
 
 
 class StepAnswers(Record, frozen=True, kw_only=True, omit_defaults=False):
-    """Answers at one step: a `sample` spread evenly over all `rows`, and the `worst` of them."""
+    """Answers at one step: a `sample` spread evenly over all `rows`, and the `worst` of them.
+
+    temperature: that calibrates the label scores of all of them; None where there are none.
+    """
 
     rows: int = 0
     sample: tuple[SampledAnswer, ...] = ()
     worst: tuple[SampledAnswer, ...] = ()
+    temperature: float | None = None
 
 
 class Examples(Record, frozen=True, kw_only=True, omit_defaults=False):

@@ -151,6 +151,7 @@ def _answers(answers: AnswerColumns, keep: set[int] | None) -> dict[str, Any]:
         "texts": _column(answers.texts, None if few_texts else keep),
         "ms": answers.milliseconds,
         "tokens": answers.tokens,
+        **({"confidence": answers.confidence} if answers.confidence else {}),
         "reasonings": {str(n): text for n, text in answers.reasonings.items() if keep is None or n in keep},
         "repeats": {str(n): r for n, r in answers.repeats.items() if keep is None or n in keep},
     }

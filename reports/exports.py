@@ -59,6 +59,11 @@ def _figures(result: BackendResult) -> Iterator[Figure]:
     yield "cost_per_1000_usd", cost.per_1000, None, None, cost.basis, ""
     yield "cost_incurred_usd", cost.incurred, None, None, cost.basis, ""
     yield "cost_training_usd", cost.training, None, None, cost.basis, ""
+    calibration = result.calibration
+    if calibration is not None:
+        for name, e in (("error", calibration.error), ("brier", calibration.brier), ("log_loss", calibration.log_loss)):
+            yield f"calibration_{name}", e.value, e.low, e.high, f"{calibration.source}; {e.method}", e.n
+        yield "aurc", calibration.aurc, None, None, calibration.source, calibration.rows
     for kind, n in sorted(result.format_errors.items()):
         yield f"format_errors: {kind}", n, None, None, "count", result.answered
     for kind, n in sorted(result.errors.items()):

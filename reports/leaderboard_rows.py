@@ -1,5 +1,6 @@
 """The leaderboard of one run: a row per backend with everything one decides by."""
 
+from harness.confidence_results import CascadeResult
 from harness.metrics import Metric, title
 from harness.records import BackendIdentity
 from harness.reports.table_model import Grid, TableCell, TableColumn
@@ -81,6 +82,8 @@ def leaderboard(summary: Summary, identities: dict[str, BackendIdentity]) -> Gri
     """Rank, quality with intervals, latency one at a time, throughput, price; best first."""
     metrics = main_metrics(summary)
     rows = tuple(board_row(summary, name, identities.get(name), metrics) for name in by_rank(summary))
+    if summary.cascade is not None:
+        rows += (cascade_row(summary.cascade, metrics),)
     if summary.constant is not None:
         rows += (_constant_row(summary.constant, metrics),)
     caption = f"Leaderboard of {plural(summary.rows, 'row')}"
@@ -117,6 +120,28 @@ def board_row(
         money_cell(result.cost.per_1000),
         training_cell(result),
         TableCell(text=result.decode, sort=result.decode),
+    )
+
+
+def cascade_row(result: CascadeResult, metrics: tuple[Metric, ...]) -> tuple[TableCell, ...]:
+    """The certified cascade beside the plain candidates: its figure on the rows that certified it."""
+    point, dash = result.chosen, TableCell(text="-")
+    assert point is not None, "a summary holds certified cascades only"
+    names = " > ".join(visible_line(stage.name) for stage in result.stages)
+    kept = f"certified; {result.stages[0].name} keeps {100 * point.shares[0]:.0f} %"
+    figures = (
+        TableCell(text=number(point.value, m), sort=point.value) if m.name == result.metric else dash for m in metrics
+    )
+    return (
+        TableCell(text=""),
+        TableCell(text=names, below=visible_line(kept), sort=names.casefold()),
+        TableCell(text="cascade", sort="cascade"),
+        *figures,
+        dash,
+        dash,
+        dash,
+        money_cell(point.cost_per_1000),
+        dash,
     )
 
 

@@ -16,7 +16,7 @@ from harness.reports.run_page import write_report
 from harness.reports.svg_charts import Chart
 from harness.reports.table_model import Grid
 from harness.reports.trend_chart import trend
-from harness.reports.verdict_section import verdict_section
+from harness.reports.verdict_section import cascade_line, verdict_section
 from harness.results import Estimate
 from harness.runs.run_log import RunLog
 from harness.summary.candidate_history import Candidate, RowSet, RunFacts, row_sets
@@ -160,7 +160,8 @@ def _indexes(sets: dict[str, list[RowSet]], out: Path) -> list[Path]:
 def _board(rows: RowSet, addresses: dict[tuple[str, str], str]) -> Board:
     newest = rows.runs[0]
     when = f"{visible_line(short_id(newest.manifest.id), 24)}, {to_the_second(newest.manifest.created)}"
-    return Board(row_set_title(rows), when, verdict_section(newest.summary).sentence, best_runs(rows, addresses))
+    said = f"{verdict_section(newest.summary).sentence} {cascade_line(newest.summary)}".rstrip()
+    return Board(row_set_title(rows), when, said, best_runs(rows, addresses))
 
 
 def _anchor(task: int, rows: int, candidate: int) -> str:

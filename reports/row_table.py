@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import NamedTuple
 
+from harness.confidence import PREFERRED, answer_confidence
 from harness.records import Key, LogLine, Request
 from harness.runs.run_log import RunLog
 from harness.text_sanitize import visible, visible_line
@@ -133,6 +134,8 @@ class CodedColumn:
 class AnswerColumns:
     """One backend's answers, a value per row.
 
+    confidence: of the first repeat in thousandths, -1 for none; empty where no answer has one.
+
     verdicts: codes of VERDICTS. kinds: of the format or infrastructure error. texts: the first repeat's answer,
     or the message of the error. milliseconds: of service. tokens: of the answer. reasonings: row -> the model's
     thoughts before the first repeat's answer, where it gave any. repeats: row -> the further repeats as (text,
@@ -146,6 +149,7 @@ class AnswerColumns:
     tokens: list[int] = field(default_factory=list)
     reasonings: dict[int, str] = field(default_factory=dict)
     repeats: dict[int, list[tuple[str, int]]] = field(default_factory=dict)
+    confidence: list[int] = field(default_factory=list)
 
     def pick(self, rows: Sequence[int]) -> "AnswerColumns":
         """The answers to these rows alone, in this order."""
@@ -157,6 +161,7 @@ class AnswerColumns:
             [self.tokens[n] for n in rows],
             {k: self.reasonings[n] for k, n in enumerate(rows) if n in self.reasonings},
             {k: self.repeats[n] for k, n in enumerate(rows) if n in self.repeats},
+            [self.confidence[n] for n in rows] if self.confidence else [],
         )
 
 
@@ -205,7 +210,10 @@ class ReportRows:
             for name, column in book.columns.items():
                 column.add(row.sample.columns.get(name))
         for name in backends:
-            book.answers[name] = _answers(log.lines(name), len(book.ids), log.manifest.repeats)
+            lines = log.lines(name)
+            book.answers[name] = _answers(lines, len(book.ids), log.manifest.repeats)
+            temperature = log.manifest.backends[name].temperature if name in log.manifest.backends else None
+            book.answers[name].confidence = _confidences(lines, len(book.ids), len(log.manifest.labels), temperature)
         return book
 
     def pick(self, rows: Sequence[int]) -> "ReportRows":
@@ -280,6 +288,25 @@ def _answers(lines: dict[Key, LogLine], rows: int, repeats: int) -> AnswerColumn
         if repeats > 1:
             _add_repeats(found, n, [x for k in range(1, repeats) if (x := lines.get(Key(n, k))) is not None])
     return found
+
+
+def _confidences(lines: dict[Key, LogLine], rows: int, labels: int, temperature: float | None) -> list[int]:
+    """Of the first repeats, in thousandths; confidences outside of [0, 1] are a task's own and are left out."""
+    found = [-1] * rows
+    for n in range(rows):
+        line = lines.get(Key(n, 0))
+        said = None if line is None else shown_confidence(line, labels, temperature)
+        if said is not None and 0 <= said <= 1:
+            found[n] = int(1000 * said)
+    return found if max(found, default=-1) >= 0 else []
+
+
+def shown_confidence(line: LogLine, labels: int, temperature: float | None) -> float | None:
+    """The confidence of one answer from the preferred source that it has."""
+    if line.score is not None and line.score.confidence is not None:
+        return line.score.confidence
+    each = (answer_confidence(line, source, labels, temperature) for source in PREFERRED)
+    return next((said for said in each if said is not None), None)
 
 
 def _add_repeats(found: AnswerColumns, n: int, further: list[LogLine]) -> None:

@@ -10,7 +10,14 @@ from harness.data.contamination import read_findings
 from harness.data.leakage_groups import RowGroupsBuilder
 from harness.files import write_whole
 from harness.judging.answer_pairs import JUDGEMENTS, read_judgements
-from harness.reports import detail_tables, leaderboard_rows, methods_section
+from harness.reports import (
+    calibration_section,
+    cascade_section,
+    cascade_sentence,
+    detail_tables,
+    leaderboard_rows,
+    methods_section,
+)
 from harness.reports.cost_charts import against_latency, against_price, volume
 from harness.reports.explorer_payload import ExplorerPayload, pack
 from harness.reports.exports import summary_of
@@ -100,6 +107,33 @@ def _context(log: RunLog, summary: Summary, redact: bool) -> dict[str, Any]:
         "identities": [(n, methods_section.identity_facts(i, summary, n)) for n, i in identities.items()],
         "formulae": methods_section.formulae(summary),
         "rows": None if book is None else _rows(log, summary, book),
+        "calibration": _calibration(summary),
+        "cascade": _cascade(summary),
+    }
+
+
+def _calibration(summary: Summary) -> dict[str, Any] | None:
+    """What the section on confidences shows; None where no backend gives one."""
+    found = calibration_section.calibrations(summary)
+    if not found:
+        return None
+    return {
+        "grid": calibration_section.calibration_grid(found),
+        "charts": calibration_section.calibration_charts(summary),
+        "cautions": calibration_section.calibration_cautions(found),
+    }
+
+
+def _cascade(summary: Summary) -> dict[str, Any] | None:
+    """What the section on the best certified cascade shows; None where none is certified."""
+    result = summary.cascade
+    if result is None:
+        return None
+    metric = next(m for m in summary.metrics if m.name == result.metric)
+    return {
+        "sentence": cascade_sentence.cascade_sentence(result, metric),
+        "details": cascade_sentence.cascade_details(result, metric),
+        "chart": cascade_section.cascade_chart(result, metric),
     }
 
 

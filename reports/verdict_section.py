@@ -3,6 +3,7 @@
 from harness.metrics import Metric
 from harness.money.break_even import break_even
 from harness.records import Record
+from harness.reports.cascade_sentence import cascade_sentence
 from harness.results import CostResult, PairResult, ReplacementVerdict, Summary
 from harness.summary.stored_verdict import NO_DIFFERENCE, find_pair, headline_metric, stored_verdict
 from harness.summary.verdict_sentence import detects, verdict_details, verdict_sentence
@@ -27,11 +28,20 @@ def verdict_section(summary: Summary) -> VerdictSection:
     else:
         sentence = verdict_sentence(verdict, metric, label)
         details = [_observed(summary, verdict, metric), _money(summary, verdict), *verdict_details(verdict, metric)]
+    details.append(cascade_line(summary))
     return VerdictSection(
         sentence=visible_line(sentence, 1000),
         details=tuple(visible_line(line, 1000) for line in details if line),
         cautions=_cautions(summary),
     )
+
+
+def cascade_line(summary: Summary) -> str:
+    """The best certified cascade in one line, its table and chart have their own section; empty where there is none."""
+    if summary.cascade is None:
+        return ""
+    metric = next(m for m in summary.metrics if m.name == summary.cascade.metric)
+    return visible_line(f"Cascade: {cascade_sentence(summary.cascade, metric)}", 1000)
 
 
 def _alone(summary: Summary, metric: Metric, label: str) -> str:

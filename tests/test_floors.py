@@ -12,7 +12,9 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
         (
             *(
                 "_moved",
+                "confidence_results",
                 "errors",
+                "estimate",
                 "extras",
                 "files",
                 "hardware",

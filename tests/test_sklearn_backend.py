@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from harness.adapter_manifest import find_current, learned_rows
+from harness.adapter_manifest import find_current, learned_rows, read_manifest
 from harness.backend import RunContext, RunRequirements
 from harness.backends.sklearn_backend import SklearnBackend, SklearnSettings, TfidfClassifier
 from harness.data.rows import EMBEDDED, DataSource
 from harness.errors import UsageError
-from harness.records import Completion, Request
+from harness.records import BackendIdentity, Completion, Request
 from harness.task_loading import build_request, load_rows
 from harness.tasks.agnews import AgNews
 from harness.workspace import Workspace
@@ -116,3 +116,24 @@ def test_other_weights_than_the_manifest_names_are_refused(workspace: Workspace,
         file.write(b"\x01")
     with pytest.raises(UsageError, match="not those its manifest names"):
         asked(workspace, [], adapter=str(folder))
+
+
+def test_training_fits_a_temperature_on_validation_rows_and_a_run_uses_it(workspace: Workspace) -> None:
+    manifest = read_manifest(find_current(workspace, "agnews", "tfidf"))
+    assert manifest.temperature is not None and 0.05 < manifest.temperature < 20
+
+    async def identity() -> BackendIdentity:
+        backend = SklearnBackend("tfidf", SklearnSettings(), "agnews", RunContext(workspace=workspace))
+        await backend.check(NEEDS)
+        return backend.identity()
+
+    assert asyncio.run(identity()).temperature == manifest.temperature
+
+
+def test_no_temperature_without_scores_of_all_labels() -> None:
+    from harness.adapters.validation import temperature_of
+
+    rows = [{"a": -0.1, "b": -2.4}] * 80
+    assert temperature_of(rows, ["a"] * 60 + ["b"] * 20, ["a", "b"]) == pytest.approx(2.3 / np.log(3), rel=0.01)
+    assert temperature_of(rows, ["a"] * 80, ["a", "b", "c"]) is None
+    assert temperature_of([], [], ["a", "b"]) is None

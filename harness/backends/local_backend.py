@@ -127,6 +127,7 @@ class LocalBackend:
             device_hour_usd=self.settings.device_hour_usd,
             training_usd=found.manifest.whole_training_cost_usd if found else None,
             trainings=found.manifest.trainings if found else 1,
+            temperature=found.manifest.temperature if found and self.decode == found.manifest.decode else None,
             settings=facts,
         )
 

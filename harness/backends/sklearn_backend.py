@@ -148,6 +148,7 @@ class SklearnBackend:
             device_hour_usd=self.settings.device_hour_usd,
             training_usd=self._manifest.whole_training_cost_usd if self._manifest else None,
             trainings=self._manifest.trainings if self._manifest else 1,
+            temperature=self._manifest.temperature if self._manifest else None,
         )
 
     async def check(self, requirements: RunRequirements) -> None:

@@ -67,6 +67,7 @@ VERBS: dict[str, tuple[str, str]] = {
     ),
     "view": ("harness.cli.view:view", "Follow the runs of the workspace in a browser, on this machine only."),
     "compare": ("harness.cli.compare:compare", "Compare two runs on the rows they share."),
+    "cascade": ("harness.cli.cascade:cascade", "Combine a small and a large model at a certified threshold."),
     "gate": ("harness.cli.gate:gate", "Decide by exit code whether the candidate may ship."),
     "baseline": ("harness.cli.baseline:baseline", "Accept a run as the baseline of later ones."),
     "monitor": ("harness.cli.monitor:monitor", "Monitor a candidate over runs on new rows."),

@@ -7,12 +7,20 @@ from typing import Any, get_args
 
 import msgspec
 
-from harness.backend import Backend, BackendOption, OptionTarget, RunContext, capabilities_of
+from harness.backend import (
+    Backend,
+    BackendOption,
+    OptionTarget,
+    RunContext,
+    backend_class,
+    backend_location,
+    capabilities_of,
+    make_backend,
+)
 from harness.errors import UsageError
-from harness.registry import BACKENDS, find
 from harness.run_options import RunOptions
 from harness.runs.run_log import Manifest
-from harness.settings import Settings, decode_table
+from harness.settings import Settings
 
 Table = dict[str, Any]
 """The raw settings of one backend, as in `[backends.NAME]`."""
@@ -33,23 +41,22 @@ def backend_tables(options: RunOptions, settings: Settings) -> dict[str, Table]:
         if not _NAME.fullmatch(name) or name.endswith(".probe"):
             raise UsageError(f"'{name}' cannot name a backend: use letters, digits, '-', '_' and '.'.")
         tables[name] = dict(settings.backend(name))
-    classes = {name: _backend_class(name, table, settings.path) for name, table in tables.items()}
+    stages = _stage_tables(tables, settings)
+    asked = {**tables, **{f"{name}/{stage}": table for (name, stage), table in stages.items()}}
+    classes = {name: backend_class(name.rpartition("/")[2], table, settings.path) for name, table in asked.items()}
     _refuse_probe_of_recordings(options, classes)
     for option in get_args(BackendOption):
         value = getattr(options, option)
         if value is not None and value is not False:
-            _apply(option, existing_path(value), tables, classes)
+            _apply(option, existing_path(value), asked, classes)
+    for (name, stage), table in stages.items():
+        tables[name].setdefault("stage_settings", {})[stage] = table
     return tables
 
 
 def make_backends(tables: Mapping[str, Table], task_name: str, context: RunContext) -> dict[str, Backend]:
     """Construct backends from their tables (cheap: no network, no weights). Raises UsageError."""
-    backends: dict[str, Backend] = {}
-    for name, table in tables.items():
-        backend_class = _backend_class(name, table, context.config)
-        decoded = decode_table(table, backend_class.Settings, _location(name, context.config))
-        backends[name] = backend_class(name, decoded, task_name, context)
-    return backends
+    return {name: make_backend(name, table, task_name, context) for name, table in tables.items()}
 
 
 def resumed_tables(manifest: Manifest, settings: Settings) -> dict[str, Table]:
@@ -57,7 +64,7 @@ def resumed_tables(manifest: Manifest, settings: Settings) -> dict[str, Table]:
     resolved when the run began and stay as its backend's identity recorded them."""
     tables = {}
     for name, table in manifest.backend_settings.items():
-        allowed = capabilities_of(_backend_class(name, table, None))
+        allowed = capabilities_of(backend_class(name, table, None))
         today = settings.backends.get(name, {})
         tables[name] = {**table, **{key: today[key] for key in allowed.resume_from_settings if key in today}}
         identity = manifest.backends.get(name)
@@ -71,15 +78,18 @@ def existing_path(word: Any) -> Any:
     return str(Path(word).resolve()) if isinstance(word, str) and Path(word).exists() else word
 
 
-def _location(name: str, config: Path | None) -> str:
-    return f"{config}: [backends.{name}]" if config else f"[backends.{name}]"
-
-
-def _backend_class(name: str, table: Table, config: Path | None) -> Any:
-    """The class that a table names. Raises UsageError: no kind, or an unknown one."""
-    if "kind" not in table:
-        raise UsageError(f'{_location(name, config)} names no kind: say kind = "local", "openai" or "replay".')
-    return find(BACKENDS, str(table["kind"]))
+def _stage_tables(tables: Mapping[str, Table], settings: Settings) -> dict[tuple[str, str], Table]:
+    """(backend, stage) -> the stage's table, for backends that ask others. Raises UsageError for an unknown stage, or
+    one that asks others itself."""
+    found = {}
+    for name, table in tables.items():
+        key = capabilities_of(backend_class(name, table, settings.path)).stages
+        for stage in table.get(key, ()) if key else ():
+            inner = dict(settings.backend(str(stage)))
+            if capabilities_of(backend_class(str(stage), inner, settings.path)).stages:
+                raise UsageError(f"{backend_location(name, settings.path)}: '{stage}' asks stages itself: name those.")
+            found[name, str(stage)] = inner
+    return found
 
 
 def _refuse_probe_of_recordings(options: RunOptions, classes: Mapping[str, Any]) -> None:

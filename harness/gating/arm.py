@@ -20,7 +20,8 @@ from harness.metrics import Metric
 from harness.records import BackendIdentity, Row
 from harness.results import BackendResult, Latency, Summary
 from harness.runs.run_log import RunLog
-from harness.summary.log_aggregate import NO_TEXT, Hashes, tally_of
+from harness.summary.answer_columns import NO_TEXT, Hashes
+from harness.summary.log_aggregate import tally_of
 from harness.summary.outcomes import Array, Outcomes
 
 

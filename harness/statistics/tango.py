@@ -6,6 +6,8 @@ reference, (c - b) / n. McNemar's test is the special case of the score at 0.
 
 import math
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import ndtri
 
@@ -25,6 +27,18 @@ def score(b: float, c: float, n: float, difference: float) -> float:
     if variance <= 0:
         return 0.0 if excess == 0 else math.copysign(math.inf, excess)
     return excess / math.sqrt(variance)
+
+
+def tango_scores(b: NDArray[np.float64], c: NDArray[np.float64], n: float, difference: float) -> NDArray[np.float64]:
+    """`score` of many tables (k,) at one supposed difference."""
+    d = difference
+    linear = -b - c + (2 * n - c + b) * d
+    root = np.sqrt(np.maximum(linear * linear + 8 * n * b * d * (1 - d), 0.0))
+    variance = n * (2 * np.maximum((root - linear) / (4 * n), 0.0) + d * (1 - d))
+    excess = c - b - n * d
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = excess / np.sqrt(np.maximum(variance, 0.0))
+    return np.where(variance > 0, found, np.where(excess == 0, 0.0, np.copysign(np.inf, excess)))
 
 
 def tango_interval(b: int, c: int, n: int, level: float = 0.95) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from harness.results import AnswerFinding, ConstantAnswer, FindingKind
 from harness.statistics.confusion import counts_of_table, label_metric
 from harness.statistics.mcnemar import harm_p
 from harness.statistics.noninferiority import ALPHA
-from harness.summary.log_aggregate import Hashes, commonest, equal_rows
+from harness.summary.answer_columns import Hashes, commonest, equal_rows
 from harness.summary.outcomes import NOT_ANSWERED, Outcomes, RowTable
 
 LEAST_ROWS = 20

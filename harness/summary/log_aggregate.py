@@ -1,6 +1,5 @@
 """One pass over a backend's log: counts, sums, distributions, and figures per server."""
 
-import hashlib
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field
@@ -8,44 +7,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.confidence_results import StageShare
 from harness.gating.early_stopping import KIND as EARLY_STOP
 from harness.metrics import Metric
 from harness.records import BackendIdentity, LogLine, Usage
 from harness.results import CostResult, Latency, Load, ServerResult
 from harness.runs.run_log import RunLog, Session
+from harness.summary.answer_columns import AnswersBuilder, Hashes, new_hashes, row_metric, text_hash
 from harness.summary.outcomes import OutcomeBuilder
-
-NO_TEXT = 0
-
-Hashes = NDArray[np.uint64]
-
-
-def text_hash(text: str) -> int:
-    """Eight bytes of a hash of a text, blanks around it aside; never NO_TEXT."""
-    found = hashlib.blake2b(text.strip().encode("utf-8", "replace"), digest_size=8).digest()
-    return int.from_bytes(found, "big") | 1
-
-
-def new_hashes(rows: int, repeats: int) -> Hashes:
-    """(rows, repeats), NO_TEXT everywhere."""
-    return np.full((rows, repeats), NO_TEXT, dtype=np.uint64)
-
-
-def equal_rows(a: Hashes, b: Hashes) -> tuple[int, int]:
-    """Rows on which both have answered, and of these the rows on which all their common answers are equal texts."""
-    repeats = min(a.shape[1], b.shape[1])
-    a, b = a[:, :repeats], b[:, :repeats]
-    both = (a != NO_TEXT) & (b != NO_TEXT)
-    rows = both.any(axis=1)
-    return int(rows.sum()), int((rows & ((a == b) | ~both).all(axis=1)).sum())
-
-
-def commonest(hashes: Hashes) -> tuple[int, int]:
-    """How many answers there are, and how many of them are the most frequent text."""
-    known = hashes[hashes != NO_TEXT]
-    if not len(known):
-        return 0, 0
-    return len(known), int(np.unique(known, return_counts=True)[1].max())
 
 
 @dataclass
@@ -149,6 +118,28 @@ class RowPrices:
 
 
 @dataclass
+class StageTally:
+    """Adds up `notes.stage`, which only cascades write. names: of the stages, in the order in which they are asked."""
+
+    names: tuple[str, ...]
+    answered: Counter[str] = field(default_factory=Counter)
+
+    def add(self, line: LogLine) -> None:
+        """Take in one line."""
+        name = line.notes.get("stage")
+        if name in self.names and line.error is None:
+            self.answered[name] += 1
+
+    def results(self) -> dict[str, StageShare]:
+        """By name; a stage was asked what it or a later one answered."""
+        asked, found = 0, {}
+        for name in reversed(self.names):
+            asked += self.answered[name]
+            found[name] = StageShare(asked=asked, answered=self.answered[name])
+        return {name: found[name] for name in self.names}
+
+
+@dataclass
 class Tally:
     """What a backend's lines add up to. `add` every line's last state once.
 
@@ -182,17 +173,25 @@ class Tally:
     servers: Servers = field(default_factory=Servers)
     prices: RowPrices = field(init=False)
     outcomes: OutcomeBuilder = field(init=False)
+    answers: AnswersBuilder = field(init=False)
     hashes: Hashes = field(init=False)
+    stages: StageTally = field(init=False)
 
     def __post_init__(self) -> None:
         self.prices = RowPrices(self.rows)
         self.hashes = new_hashes(self.rows, self.repeats)
         self.outcomes = OutcomeBuilder(self.identity.decode, self.metrics, self.labels, self.rows, self.repeats)
+        self.stages = StageTally(self.identity.stages)
+        self.answers = AnswersBuilder(
+            row_metric(self.metrics), self.rows, self.repeats, len(self.labels), self.identity.temperature
+        )
 
     def add(self, line: LogLine) -> None:
         """Take in the last line of one (row, repeat)."""
         self.money.add(line)
         self.servers.add(line)
+        self.answers.add(line)
+        self.stages.add(line)
         if not line.cached:
             self.attempts += line.attempts
             self.retry_s += line.timing.retry_s
@@ -251,10 +250,13 @@ class Tally:
         """By the hour where the device has a price, else by what the answers carry."""
         if self.identity.device_hour_usd is not None:
             return self._by_the_hour(sessions, self.identity.device_hour_usd)
-        known = self.answered and not self.money.list_unknown
+        known = bool(self.answered and not self.money.list_unknown)
+        device = sum(s.counters.get("device_usd", 0.0) for s in sessions)  # of stages whose price is by the hour
+        asked = sum(s.rows for s in sessions)
+        each = self.money.list / self.answered + (device / asked if asked else 0.0) if known else None
         paid = None
         if not self.money.incurred_unknown and not self.probe_money.incurred_unknown:
-            paid = self.paid
+            paid = self.paid + device
         if self.answered and not known:
             what = "set device_hour_usd" if self.identity.kind == "local" else "set price"
             basis = f"no price known for {self.identity.model}: {what} in bench.toml"
@@ -262,11 +264,11 @@ class Tally:
             terms = ", ".join(f"{k} {v}" for k, v in sorted(self.identity.price.items()) if v is not None)
             basis = f"tokens as the server counted them, at {terms}"
         else:
-            basis = "the costs that the answers carry"
+            basis = "the costs that the answers carry" + (f", and {device:.4g} USD of device time" if device else "")
         return CostResult(
-            list=self.money.list if known else None,
+            list=None if each is None else each * self.answered,
             incurred=paid if self.answered or self.paid else None,
-            per_1000=1000 * self.money.list / self.answered if known else None,
+            per_1000=None if each is None else 1000 * each,
             training=self.identity.training_usd,
             trainings=self.identity.trainings,
             basis=basis,

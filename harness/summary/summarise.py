@@ -12,10 +12,12 @@ from harness.data.contamination import Findings, Overlap, read_findings
 from harness.metrics import ACCURACY, Metric
 from harness.results import BackendResult, ClassResult, Confusion, PairResult, ReplacementVerdict, Summary, VerdictTerms
 from harness.runs.run_log import Manifest, RunLog, read_likeness
+from harness.summary.answer_columns import BackendAnswers, Hashes
 from harness.summary.answer_findings import answer_findings, constant_answer
+from harness.summary.cascade_of_run import best_cascade, with_calibration
 from harness.summary.contenders import Contenders, contenders
 from harness.summary.estimates import confusion_record, counted_results, estimate_all, slice_estimates
-from harness.summary.log_aggregate import Hashes, Tally, tally_of
+from harness.summary.log_aggregate import Tally, tally_of
 from harness.summary.outcomes import Outcomes, RowTable
 from harness.summary.ranking import alone_detectable, better_of, letters, pair_results, ranks
 from harness.summary.replacement_verdict import VerdictPair, replacement_verdict
@@ -42,17 +44,20 @@ def summarise(
     outcomes: dict[str, Outcomes] = {}
     results: dict[str, BackendResult] = {}
     hashes: dict[str, Hashes] = {}
+    answers: dict[str, BackendAnswers] = {}
     for name in manifest.backends:
         tally = tally_of(log, name, metrics, len(rows))
         outcomes[name], hashes[name] = tally.outcomes.build(), tally.hashes
         result = _backend_result(log, name, tally, rows, outcomes[name], (contaminated or {}).get(name))
+        answers[name] = tally.answers.build()
         overlap = findings.overlaps.get(name)
         results[name] = result if overlap is None else _told_apart(result, overlap, metrics, rows, outcomes[name])
     headline = metrics[0] if metrics else ACCURACY
     pairs = pair_results(metrics, rows, outcomes)
     places = ranks(headline, pairs, results)
     verdict = _verdict(manifest, headline, rows, outcomes, results, findings, pairs)
-    answers = answer_findings(manifest.backends, metrics, rows, outcomes, hashes)
+    signs = answer_findings(manifest.backends, metrics, rows, outcomes, hashes)
+    results = with_calibration(results, answers, metrics, rows, manifest.backends)
     resolved = alone_detectable(headline, results) if verdict is None else verdict.detectable
     return Summary(
         run=manifest.id,
@@ -69,14 +74,15 @@ def summarise(
         letters=letters(_best_first(places, results, headline), headline, pairs),
         verdict=verdict,
         constant=constant_answer(rows, metrics),
-        findings=answers,
+        findings=signs,
         resolution=resolved,
         complete=all(not r.missing and not r.errors for r in results.values()),
-        warnings=warnings_of(manifest, results, pairs, outcomes, answers, metrics)
+        warnings=warnings_of(manifest, results, pairs, outcomes, signs, metrics)
         + tuple(filter(None, [rows.copies_remark()]))
         + findings.remarks
         + (likeness.remarks if likeness is not None else ()),
         slices=slice_estimates(metrics, rows, outcomes),
+        cascade=best_cascade(manifest, verdict, metrics, rows, answers, results, findings),
     )
 
 
@@ -167,4 +173,5 @@ def _backend_result(
         load=tally.load(sessions),
         cost=tally.cost(sessions),
         servers=tally.servers.results(),
+        stages=tally.stages.results(),
     )

@@ -1,5 +1,7 @@
 """What a reader of a summary must know before believing its figures, in words."""
 
+import math
+
 import numpy as np
 
 from harness.gating.early_stopping import KIND as EARLY_STOP
@@ -8,6 +10,7 @@ from harness.metrics import ACCURACY, FORMAT_ERROR_RATE, Metric
 from harness.results import AnswerFinding, BackendResult, PairResult
 from harness.runs.run_log import Manifest
 from harness.statistics.rows_needed import least_rows_to_pass
+from harness.statistics.two_shares import two_shares_p
 from harness.summary.outcomes import HAS_NO_FORMAT, Outcomes
 from harness.text_format import figure_of
 from harness.text_sanitize import one_line
@@ -29,6 +32,7 @@ def warnings_of(
     found = [text for name, result in results.items() for text in _incomplete(name, result)]
     found += [finding.sentence for finding in findings]
     found += [text for name, result in results.items() for text in _contaminated(manifest, name, result, metrics)]
+    found += [text for name, result in results.items() for text in _kept_share(manifest, name, result)]
     found += [text for name, result in results.items() for text in _undefined(name, result, outcomes[name])]
     found += _too_few_for_a_gate(manifest, results)
     fewer = sorted({(p.a, p.b, p.rows) for p in pairs if p.rows < manifest.rows and p.metric == _headline(pairs)})
@@ -157,6 +161,28 @@ def _without(result: BackendResult, metrics: tuple[Metric, ...]) -> str:
         if figure is not None and figure.value is not None and figure.low is not None and figure.high is not None:
             return f"; on the {figure.n:,} others: {figure_of(figure, metric)}"
     return ""
+
+
+def _kept_share(manifest: Manifest, name: str, result: BackendResult) -> list[str]:
+    """That a cascade's first stage keeps another share of the answers than on the rows that certified it."""
+    settings = manifest.backends[name].settings
+    expected, rows = settings.get("kept_share"), settings.get("kept_rows")
+    answered = sum(stage.answered for stage in result.stages.values())
+    if not isinstance(expected, float) or not answered:
+        return []
+    first, share = next((stage, one.answered / answered) for stage, one in result.stages.items())
+    p = two_shares_p(expected, float(rows or math.inf), share, answered)
+    if p >= DRIFT:
+        return []
+    return [
+        f"{name}: {first} keeps {100 * share:.1f} % of the answers, {100 * expected:.1f} % where the threshold was "
+        f"certified (p {'< 0.001' if p < 0.001 else f'{p:.3f}'}): the rows or the model have changed, so that the "
+        "certificate may not hold; certify again with `bench cascade`."
+    ]
+
+
+DRIFT = 0.01
+"""The p-value below which a share that is kept counts as another one."""
 
 
 def _undefined(name: str, result: BackendResult, outcomes: Outcomes) -> list[str]:

@@ -119,8 +119,15 @@
     return picked;
   }
 
+  function sure() {
+    if (choice("x-sure") === "") return () => true;
+    const [from, to] = choice("x-sure").split(" ").map(Number);
+    const asked = backendsAsked().filter((b) => b.confidence);
+    return (row) => asked.some((b) => b.confidence[row] >= from && b.confidence[row] < to);
+  }
+
   function filter() {
-    const rules = [test(), ...pickers(), searcher()];
+    const rules = [test(), sure(), ...pickers(), searcher()];
     const rows = [];
     for (let row = 0; row < data.ids.length; row++) if (rules.every((rule) => rule(row))) rows.push(row);
     const before = chosen >= 0 ? found[chosen] : -1;
@@ -363,7 +370,8 @@
       box.append(make("div", "text", `${SIGN[verdict]} ${more || "(empty)"}`));
     }
     if (code !== MISSING && code !== ERROR) {
-      box.append(make("p", "facts", `${b.ms[row].toLocaleString("en")} ms · ${b.tokens[row].toLocaleString("en")} tokens`));
+      const said = b.confidence && b.confidence[row] >= 0 ? ` · confidence ${(b.confidence[row] / 1000).toFixed(3)}` : "";
+      box.append(make("p", "facts", `${b.ms[row].toLocaleString("en")} ms · ${b.tokens[row].toLocaleString("en")} tokens${said}`));
     }
     return box;
   }
@@ -408,6 +416,7 @@
       label.append(select);
       byId("x-columns").append(label);
     }
+    byId("x-sure-label").hidden = !data.backends.some((b) => b.confidence);
     if (!data.backends.some((b) => b.learned.size)) byId("x-show").querySelector('[value="learned"]').remove();
     if (data.backends.length < 2) byId("x-show").querySelector('[value="flipped"]').remove();
     byId("x-show").value = byId("explorer").dataset.show || "all";
@@ -439,7 +448,7 @@
       filter();
     });
     for (const id of ["x-show", "x-backend", "x-other"]) byId(id).addEventListener("change", () => { adjust(); filter(); });
-    for (const id of ["x-kind", "x-reference", "x-answer", "x-length"]) byId(id).addEventListener("change", filter);
+    for (const id of ["x-kind", "x-reference", "x-answer", "x-length", "x-sure"]) byId(id).addEventListener("change", filter);
     byId("x-diff").addEventListener("change", () => chosen >= 0 && tell(found[chosen]));
     let timer = 0;
     byId("x-search").addEventListener("input", () => {
@@ -477,7 +486,7 @@
     if (row < 0) return false;
     let at = found.indexOf(row);
     if (at < 0) {
-      for (const id of ["x-show", "x-search", "x-reference", "x-answer", "x-length"]) byId(id).value = id === "x-show" ? "all" : "";
+      for (const id of ["x-show", "x-search", "x-reference", "x-answer", "x-length", "x-sure"]) byId(id).value = id === "x-show" ? "all" : "";
       for (const select of document.querySelectorAll("#x-columns select")) select.value = "";
       adjust();
       filter();

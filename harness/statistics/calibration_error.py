@@ -1,0 +1,101 @@
+"""How far confidences are from the share that is right: the debiased calibration error, Brier score, log-likelihood.
+
+The calibration error is the root mean square of confidence minus accuracy over bins of equally many rows (Kumar, Liang
+and Ma, Verified Uncertainty Calibration, NeurIPS 2019, arXiv 1909.10155, section 5). Squared differences of a bin are
+too large by the variance of its share of right answers, acc (1 - acc) / (n - 1), which is taken off: without that a
+perfectly calibrated model has an error too. By Jensen's inequality the mean absolute difference (ECE) is no larger.
+
+Interval: the debiased square is a weighted sum over bins of d^2 - v with d ~ N(delta, v), whose variance is
+sum w^2 (4 delta^2 v + 2 v^2). Calibrated or not, this variance fits (Y. Sun, P. Chaudhari, I. Barnett and E. Dobriban,
+A Confidence Interval for the l2 Expected Calibration Error, arXiv 2408.08998, on both regimes); ends below 0 are 0.
+Bins hide what happens inside them, so that the figure is a lower bound of the true error.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+Array = NDArray[np.float64]
+
+BINS = 15
+ROWS_A_BIN = 20
+"""Fewest rows of a bin: with fewer rows in all there are fewer bins."""
+LEAST = 1e-6
+"""Confidences are kept so far from 0 and 1 in the log-likelihood."""
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Rows in bins of equally many, by confidence: rows of each bin, mean confidence, share right, all (bins,)."""
+
+    rows: Array
+    confidence: Array
+    accuracy: Array
+
+
+@dataclass(frozen=True)
+class CalibrationError:
+    """The debiased root mean square error with its interval (None: no bin has ROWS_A_BIN rows)."""
+
+    value: float
+    low: float
+    high: float
+    bins: Bins
+
+
+def equal_bins(confidence: Array, right: Array, most: int = BINS) -> Bins:
+    """Bins of equally many rows in the order of confidence; equal confidences stay in one bin.
+
+    confidence, right: (n,), n >= 1; right may be a share, of repeats.
+    """
+    count = max(1, min(most, len(confidence) // ROWS_A_BIN))
+    order = np.argsort(confidence, kind="stable")
+    ranked = confidence[order]
+    cuts = np.linspace(0, len(ranked), count + 1).round().astype(np.int64)[1:-1]
+    starts = np.unique(np.concatenate([[0], np.searchsorted(ranked, ranked[cuts], "left")]))
+    rows = np.diff(np.append(starts, len(ranked))).astype(np.float64)
+    return Bins(
+        rows, np.add.reduceat(ranked, starts) / rows, np.add.reduceat(right[order].astype(np.float64), starts) / rows
+    )
+
+
+def calibration_error(
+    confidence: Array, right: Array, level: float = 0.95, inflation: float = 1.0
+) -> CalibrationError | None:
+    """The debiased calibration error of confidences in [0, 1]; None with fewer than 2 ROWS_A_BIN rows.
+
+    inflation: of the variance where rows are dependent (rows / effective rows).
+    """
+    if len(confidence) < 2 * ROWS_A_BIN:
+        return None
+    bins = equal_bins(confidence, right)
+    kept = bins.rows > 1
+    weight = bins.rows[kept] / bins.rows[kept].sum()
+    d = bins.accuracy[kept] - bins.confidence[kept]
+    rows = bins.rows[kept]
+    v = inflation * bins.accuracy[kept] * (1 - bins.accuracy[kept]) / (rows - 1)
+    square = float((weight * (d**2 - v)).sum())
+    # A bin without a wrong answer shows no variance, and still has one.
+    smoothed = (bins.accuracy[kept] * rows + 1) / (rows + 2)
+    spread = np.maximum(v, inflation * smoothed * (1 - smoothed) / rows)
+    excess = np.maximum(d**2 - spread, 0.0)
+    half = float(ndtri(0.5 + level / 2)) * math.sqrt(float((weight**2 * (4 * excess * spread + 2 * spread**2)).sum()))
+    return CalibrationError(_root(square), _root(square - half), _root(square + half), bins)
+
+
+def _root(square: float) -> float:
+    return math.sqrt(max(square, 0.0))
+
+
+def brier_scores(confidence: Array, right: Array) -> Array:
+    """(n,) squared distances of the confidence from being right, 1 or 0 (G. W. Brier, Monthly Weather Review 1950)."""
+    return np.asarray((confidence - right) ** 2, dtype=np.float64)
+
+
+def log_losses(confidence: Array, right: Array) -> Array:
+    """(n,) negative log-likelihoods of being right or wrong under the confidence."""
+    p = np.clip(confidence, LEAST, 1 - LEAST)
+    return np.asarray(-(right * np.log(p) + (1 - right) * np.log1p(-p)), dtype=np.float64)
