@@ -39,6 +39,7 @@ ACTIONS: list[tuple[str, set[str]]] = [
     ("export run --out rows.parquet", {"numpy", "pyarrow", "pandas"}),  # pyarrow looks for pandas
     ("view --help", set()),  # the server itself loads what reports load
     ("compare run run --candidate right --reference worse", STATISTICS),
+    ("cascade run --small right --large worse", STATISTICS),
     ("gate run --candidate right --reference worse", STATISTICS),
     ("baseline accept run --out main.json", {"numpy"}),
     ("monitor run --candidate right --at-least 0.5", STATISTICS),
