@@ -1,7 +1,8 @@
 """Take the screenshots of docs/reports.md again: python docs/screenshots/make.py [RUN..]
 
 Without RUN from made-up runs, whose rows are nonsense on purpose: no picture shows a row of a real data set. With RUN
-the leaderboard of these runs, which shows aggregates only. Needs Chromium with its driver and selenium.
+the leaderboard of these runs and the first screen of the first one's report, which show aggregates only. Needs
+Chromium with its driver and selenium.
 """
 
 import html
@@ -75,6 +76,8 @@ def main(runs: list[str]) -> None:
         if runs:
             site = write_leaderboard([RunLog.open(Path(run)) for run in runs], Path(scratch), redact=True).paths
             shoot(site[0], "leaderboard", size="1480,1290")
+            page = write_report(RunLog.open(Path(runs[0])), Path(scratch) / "verdict.html", redact=True)
+            shoot(page, "verdict", size="1100,500")
         else:
             of_made_up_rows(Path(scratch))
 
