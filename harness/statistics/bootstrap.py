@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
+
+from harness.statistics.distributions import student_quantile
 
 from harness.statistics.confusion import ANSWERS, HITS, REFERENCES
 
@@ -147,7 +148,7 @@ def bias_corrected_interval(
     no truth does (B. Efron, JASA 1987, 82:171). The bias that the draws show, their mean minus the estimate, is taken
     off; since it is estimated itself the interval reaches over both centres. least_se: the deviation is no smaller.
     """
-    half = float(stdtrit(degrees, 0.5 + level / 2)) * max(float(values.std(ddof=1)), least_se)
+    half = student_quantile(degrees, 0.5 + level / 2) * max(float(values.std(ddof=1)), least_se)
     centres = estimate, 2 * estimate - float(values.mean())
     return min(centres) - half, max(centres) + half
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri, stdtr, stdtrit
+
+from harness.statistics.distributions import normal_quantile, student_cdf, student_quantile
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -48,7 +49,7 @@ class ClusteredMean:
         """Mean -+ t(df) x SE; unbounded with fewer than two groups."""
         if self.clusters < 2:
             return -math.inf, math.inf
-        half = float(stdtrit(self.df, 0.5 + level / 2)) * self.robust_se
+        half = student_quantile(self.df, 0.5 + level / 2) * self.robust_se
         return self.mean - half, self.mean + half
 
     def trials(self, level: float = 0.95) -> float:
@@ -58,7 +59,7 @@ class ClusteredMean:
         """
         if self.constant:
             return self.effective
-        wider = float(ndtri(0.5 + level / 2) / stdtrit(self.df, 0.5 + level / 2))
+        wider = normal_quantile(0.5 + level / 2) / student_quantile(self.df, 0.5 + level / 2)
         found = self.mean * (1 - self.mean) / self.robust_se**2 * wider**2
         return found if self.clusters == self.n else min(found, float(self.n))
 
@@ -79,7 +80,7 @@ class ClusteredMean:
             return 1.0
         if self.constant:
             return 0.0 if excess > 1e-12 else 1.0
-        return float(stdtr(self.df, -excess / self.robust_se))
+        return student_cdf(self.df, -excess / self.robust_se)
 
 
 def clustered_mean(values: Array, clusters: Codes | None = None) -> ClusteredMean:

@@ -3,22 +3,21 @@
 `b` rows only the reference got right, `c` rows only the candidate; rows both got right or wrong say nothing.
 """
 
-from scipy.special import bdtr, bdtrc
+import math
+
+from harness.statistics.distributions import even_odds_at_least, even_odds_at_most
 
 
 def exact_p(b: int, c: int) -> float:
     """Two-sided exact (conditional binomial) p-value; 1 where there is no discordant row."""
     m = b + c
-    return min(1.0, 2 * float(bdtr(min(b, c), m, 0.5))) if m else 1.0
+    return min(1.0, 2 * even_odds_at_most(min(b, c), m)) if m else 1.0
 
 
 def fewest_discordant(alpha: float = 0.05) -> int:
     """Rows on which exactly one of the two is right that a two-sided exact p-value of `alpha` takes at least: with m of
     them, all on one side, it is 2^(1 - m)."""
-    m = 1
-    while exact_p(0, m) > alpha:
-        m += 1
-    return m
+    return max(1, math.ceil(1 - math.log2(alpha)))
 
 
 def mid_p(b: int, c: int) -> float:
@@ -30,10 +29,10 @@ def mid_p(b: int, c: int) -> float:
     if not m:
         return 1.0
     k = min(b, c)
-    at = float(bdtr(k, m, 0.5)) - (float(bdtr(k - 1, m, 0.5)) if k else 0.0)
-    return min(1.0, 2 * float(bdtr(k, m, 0.5)) - at)
+    below = even_odds_at_most(k - 1, m) if k else 0.0
+    return min(1.0, even_odds_at_most(k, m) + below)
 
 
 def harm_p(b: int, c: int) -> float:
     """One-sided exact p-value of "the candidate is worse": P(X >= b), X ~ Binomial(b + c, 1/2)."""
-    return float(bdtrc(b - 1, b + c, 0.5)) if b else 1.0
+    return even_odds_at_least(b, b + c)

@@ -7,7 +7,6 @@ samples a bivariate normal model of the same table, where the conjugate model he
 """
 
 import numpy as np
-from scipy.special import betainc, betaincinv
 
 PRIOR = "Dirichlet(1, 1, 1, 1) prior"
 """Uniform over the probabilities of both right, only the incumbent, only the candidate, and neither."""
@@ -25,6 +24,8 @@ def probability_of_loss_below(margin: float, worse: int, better: int, rows: int)
     distribution). So the probability is the mean over s of the Beta distribution function at (1 + margin / s) / 2:
     Gauss and Legendre's rule over the quantiles of s, without sampling.
     """
+    from scipy.special import betainc, betaincinv  # takes longer to import than a short run computes
+
     nodes, weights = np.polynomial.legendre.leggauss(NODES)
     s = betaincinv(worse + better + 2, rows - worse - better + 2, (nodes + 1) / 2)
     share = np.clip((1 + margin / np.maximum(s, 1e-300)) / 2, 0.0, 1.0)

@@ -2,7 +2,7 @@
 
 import math
 
-from scipy.special import betaincinv, ndtri
+from harness.statistics.distributions import normal_quantile
 
 
 def wilson(successes: float, n: float, level: float = 0.95) -> tuple[float, float]:
@@ -12,7 +12,7 @@ def wilson(successes: float, n: float, level: float = 0.95) -> tuple[float, floa
     """
     if n <= 0:
         return 0.0, 1.0
-    z = float(ndtri(0.5 + level / 2))
+    z = normal_quantile(0.5 + level / 2)
     p = successes / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
@@ -30,12 +30,16 @@ def exact_upper(successes: float, n: float, level: float = 0.95) -> float:
     """Clopper and Pearson's one-sided upper bound: the largest rate that `level` cannot exclude."""
     if successes >= n:
         return 1.0
+    from scipy.special import betaincinv  # takes longer to import than a short run computes; see `distributions`
+
     return float(betaincinv(successes + 1, n - successes, level))
 
 
 def _exact_lower(successes: float, n: float, tail: float) -> float:
     if successes <= 0:
         return 0.0
+    from scipy.special import betaincinv
+
     return float(betaincinv(successes, n - successes + 1, tail))
 
 

@@ -7,8 +7,7 @@ the loss itself is shown. A loss near the margin takes forever to pass and fails
 import math
 from typing import Literal, NamedTuple
 
-from scipy.special import ndtri
-
+from harness.statistics.distributions import normal_quantile
 from harness.statistics.noninferiority import ALPHA
 from harness.statistics.power_analysis import POWER, rows_to_fail, rows_to_pass
 
@@ -31,7 +30,7 @@ def least_rows_to_pass(margin: float, alpha: float = ALPHA) -> int:
     Tango's bound of n rows without a difference is z^2 / (n + z^2) (T. Tango, Statistics in Medicine 1998, 17:891, both
     discordant counts 0), so n > z^2 (1 - margin) / margin: 268 rows for 1 point, 133 for 2.
     """
-    z = float(ndtri(1 - alpha))
+    z = normal_quantile(1 - alpha)
     return math.floor(z * z * (1 - margin) / margin) + 1
 
 
@@ -72,13 +71,13 @@ def rows_to_decide(
 
 def _rows(distance: float, variance: float, alpha: float, power: float, span: float) -> int:
     """Rows that distinguish a mean from a point at this distance, one-sided."""
-    z = float(ndtri(1 - alpha) + ndtri(power))
+    z = normal_quantile(1 - alpha) + normal_quantile(power)
     return max(1, math.ceil(z * z * variance / distance**2 + BETTING * math.log(1 / alpha) * span / distance))
 
 
 def distance_told(rows: int, variance: float, span: float, alpha: float = ALPHA, power: float = POWER) -> float:
     """The distance of a mean from a point that this many rows detect, one-sided: the same formula solved for it."""
-    z = float(ndtri(1 - alpha) + ndtri(power))
+    z = normal_quantile(1 - alpha) + normal_quantile(power)
     reach = BETTING * math.log(1 / alpha) * span
     return (reach + math.sqrt(reach * reach + 4 * rows * z * z * variance)) / (2 * rows)
 

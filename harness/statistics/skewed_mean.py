@@ -9,7 +9,8 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
+
+from harness.statistics.distributions import student_quantile
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -34,7 +35,7 @@ def skewed_mean_interval(values: Array, clusters: Codes | None = None, level: fl
     if s <= 1e-12 * max(1.0, abs(mean)) or s <= 1e-9 * abs(mean):
         return mean, mean
     skewness = float(((parts - mean) ** 3).mean()) / float(parts.std()) ** 3
-    y = float(stdtrit(n - 1, 0.5 + level / 2)) / math.sqrt(n)
+    y = student_quantile(n - 1, 0.5 + level / 2) / math.sqrt(n)
     return mean - s * _inverse(y, skewness, n), mean - s * _inverse(-y, skewness, n)
 
 

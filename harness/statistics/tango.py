@@ -8,10 +8,11 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.special import ndtri
+
+from harness.statistics.distributions import normal_quantile
 
 EDGE = 1 - 1e-12
+PRECISION = 1e-13
 
 
 def score(b: float, c: float, n: float, difference: float) -> float:
@@ -45,7 +46,7 @@ def tango_interval(b: int, c: int, n: int, level: float = 0.95) -> tuple[float, 
     """The two-sided interval: all differences whose |score| stays below the normal quantile. n = 0: (-1, 1)."""
     if n == 0:
         return -1.0, 1.0
-    z = float(ndtri(0.5 + level / 2))
+    z = normal_quantile(0.5 + level / 2)
     estimate = (c - b) / n
 
     def bound(side: int) -> float:
@@ -53,6 +54,9 @@ def tango_interval(b: int, c: int, n: int, level: float = 0.95) -> tuple[float, 
         if side * estimate >= EDGE or (score(b, c, n, side * EDGE) + side * z) * side >= 0:
             return float(side)
         low, high = sorted((estimate, side * EDGE))
-        return float(brentq(lambda d: score(b, c, n, d) + side * z, low, high, xtol=1e-13))
+        while high - low > PRECISION:
+            middle = (low + high) / 2
+            low, high = (middle, high) if score(b, c, n, middle) + side * z > 0 else (low, middle)
+        return (low + high) / 2
 
     return bound(-1), bound(1)
