@@ -52,8 +52,6 @@ class RowGroupsBuilder:
     def build(self) -> RowGroups:
         """The groups of all rows."""
         import numpy as np
-        from scipy.sparse import coo_matrix
-        from scipy.sparse.csgraph import connected_components
 
         known, inputs = np.unique(np.frombuffer(self._inputs, dtype=np.uint64), return_inverse=True)
         rows = len(inputs)
@@ -61,6 +59,9 @@ class RowGroupsBuilder:
         names, group = np.unique(np.frombuffer(self._groups, dtype=np.uint64)[named], return_inverse=True)
         if len(known) == rows and len(names) == len(named):
             return RowGroups(codes=None, inputs=None, turns=None)
+        from scipy.sparse import coo_matrix  # half a second of imports: for rows that are grouped only
+        from scipy.sparse.csgraph import connected_components
+
         # Nodes are inputs and names; a row of a group joins its inputs with its group's name.
         nodes = len(known) + len(names)
         edges = (np.ones(len(named), dtype=np.int8), (inputs[named], len(known) + group))

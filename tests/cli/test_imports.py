@@ -11,10 +11,12 @@ import pytest
 from harness.cli.main import VERBS
 from harness.data.rows import DataSource
 from harness.task_loading import load_rows, load_task
+from tests.support.openai_server import OpenAIServer
 
 HEAVY = (
     *("torch", "transformers", "peft", "accelerate", "datasets", "pandas", "pyarrow", "ray", "sklearn"),
-    *("openai", "httpx", "aiohttp", "numpy", "scipy", "matplotlib", "jinja2", "jsonschema", "datasketch"),
+    *("openai", "httpx", "httpx2", "aiohttp", "pydantic", "numpy", "scipy", "matplotlib", "jinja2", "jsonschema"),
+    *("datasketch", "tiktoken", "altair"),
 )
 STATISTICS = {"numpy", "scipy"}
 PAGES = {"numpy", "matplotlib", "jinja2"}
@@ -29,7 +31,7 @@ ACTIONS: list[tuple[str, set[str]]] = [
     ("new-task tickets", set()),
     ("adapter show nothing", set()),
     ("ask hello --backends right", {"numpy"}),
-    ("run --task agnews --data rows.jsonl --backends right,worse --out other", STATISTICS | {"datasketch"}),
+    ("run --task agnews --data rows.jsonl --backends right,worse --out other", {"numpy"}),
     ("report run", PAGES),
     ("report run --out figures.csv", set()),
     ("report run --out figures.md", set()),
@@ -38,16 +40,16 @@ ACTIONS: list[tuple[str, set[str]]] = [
     ("export run --out rows.csv", {"numpy"}),
     ("export run --out rows.parquet", {"numpy", "pyarrow", "pandas"}),  # pyarrow looks for pandas
     ("view --help", set()),  # the server itself loads what reports load
-    ("compare run run --candidate right --reference worse", STATISTICS),
     ("cascade run --small right --large worse", STATISTICS),
-    ("gate run --candidate right --reference worse", STATISTICS),
+    ("compare run run --candidate right --reference worse", STATISTICS),
+    ("gate run --candidate right --reference worse", STATISTICS),  # scipy: the exact interval of a rate
     ("baseline accept run --out main.json", {"numpy"}),
     ("monitor run --candidate right --at-least 0.5", STATISTICS),
-    ("power --margin 0.02", STATISTICS),
+    ("power --margin 0.02", {"numpy"}),
     ("data check --task agnews --data rows.jsonl", STATISTICS | {"datasketch"}),  # datasketch loads scipy
     ("estimate --task agnews --data rows.jsonl --backends gpt4", {"numpy"}),  # the seeded order
     ("estimate --task agnews --data rows.jsonl --backends gpt4 --batch --probe shuffle", {"numpy"}),
-    ("judge run --judge right", STATISTICS),
+    ("judge run --judge right", {"numpy"}),
     ("train --task agnews --recipe no-such-recipe", set()),
     ("quickstart --help", set()),
     ("doctor --help", set()),  # the diagnosis itself loads torch and every plugin: to say whether they work
@@ -89,6 +91,16 @@ def test_a_verb_loads_only_what_it_uses(line: str, allowed: set[str], made: Path
     for path in made.iterdir():
         shutil.copytree(path, tmp_path / path.name) if path.is_dir() else shutil.copy(path, tmp_path)
     assert not loaded(line.split(), tmp_path) - allowed
+
+
+def test_a_run_at_a_server_loads_an_http_client_and_no_more(made: Path, tmp_path: Path) -> None:
+    shutil.copy(made / "rows.jsonl", tmp_path)
+    with OpenAIServer() as server:
+        table = f'[backends.server]\nkind = "openai"\nmodel = "m"\nbase_url = "{server.url}"\n'
+        (tmp_path / "bench.toml").write_text(table)
+        line = "run --task agnews --data rows.jsonl --backends server --out other"
+        assert loaded(line.split(), tmp_path) == {"aiohttp", "numpy"}
+        assert server.stats().answered == 40
 
 
 def test_every_verb_is_looked_at() -> None:
