@@ -8,9 +8,8 @@ import torch
 import transformers
 from peft import PeftModel
 
-from harness.adapter_manifest import WEIGHTS, AdapterManifest, read_manifest, weights_digest
+from harness.adapter_manifest import OWN_ROWS, WEIGHTS, AdapterManifest, read_manifest, weights_digest
 from harness.adapters.lora_model import quiet_peft
-from harness.adapters.training_rows import OWN_ROWS
 from harness.backends.local.architecture import best_attention
 from harness.backends.local.base_files import find_base
 from harness.backends.local.engine import LocalEngine

@@ -10,9 +10,9 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from harness.adapter_manifest import ROWS, AdapterManifest, mark_current, places_of, write_manifest
+from harness.adapter_manifest import OWN_ROWS, ROWS, AdapterManifest, mark_current, places_of, write_manifest
 from harness.adapters.train_options import TrainOptions
-from harness.adapters.training_rows import OWN_ROWS, Rows, row_id
+from harness.adapters.training_rows import Rows, row_id
 from harness.data.contamination import Signatures
 from harness.data.rows import EMBEDDED
 from harness.data.sampling import ORDER, ORDER_VERSION, fingerprint

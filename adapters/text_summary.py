@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.adapter_group import Candidate, Group
-from harness.adapter_manifest import AdapterManifest, HostedTraining
-from harness.adapters.training_rows import OWN_ROWS
+from harness.adapter_manifest import OWN_ROWS, AdapterManifest, HostedTraining
 from harness.backends.openai.openai_settings import OPENAI_URL
 from harness.text_format import count_noun
 from harness.training_record import constant_line, validation_findings

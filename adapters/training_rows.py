@@ -14,9 +14,6 @@ from harness.task import NO_TARGET, Task, invalid_targets
 from harness.task_loading import build_request, load_rows
 from harness.text_format import count_noun
 
-OWN_ROWS = "the task's own rows"
-"""What a manifest says of rows that came from no file."""
-
 SHOWN = 5
 """How many offending rows a remark names."""
 

@@ -18,6 +18,8 @@ SCHEMA = 1
 MANIFEST = "manifest.json"
 WEIGHTS = "adapter_model.safetensors"
 PEFT_CONFIG = "adapter_config.json"
+OWN_ROWS = "the task's own rows"
+"""What a manifest says of training rows that came from no file."""
 BASELINE = "tfidf"
 """The value of `base` for a classical baseline."""
 

@@ -31,7 +31,7 @@ ACTIONS: list[tuple[str, set[str]]] = [
     ("new-task tickets", set()),
     ("adapter show nothing", set()),
     ("ask hello --backends right", {"numpy"}),
-    ("run --task agnews --data rows.jsonl --backends right,worse --out other", {"numpy"}),
+    ("run --task agnews --data rows.jsonl --backends right,worse --out other", STATISTICS),  # scipy: the posterior
     ("report run", PAGES),
     ("report run --out figures.csv", set()),
     ("report run --out figures.md", set()),
