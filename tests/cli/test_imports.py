@@ -50,7 +50,7 @@ ACTIONS: list[tuple[str, set[str]]] = [
     ("estimate --task agnews --data rows.jsonl --backends gpt4", {"numpy"}),  # the seeded order
     ("estimate --task agnews --data rows.jsonl --backends gpt4 --batch --probe shuffle", {"numpy"}),
     ("judge run --judge right", {"numpy"}),
-    ("train --task agnews --recipe no-such-recipe", set()),
+    ("train --task agnews --recipe no-such-recipe", {"numpy"}),
     ("quickstart --help", set()),
     ("doctor --help", set()),  # the diagnosis itself loads torch and every plugin: to say whether they work
 ]
