@@ -22,7 +22,9 @@ from harness.reports.compare_table import (
 )
 from harness.reports.explorer_payload import pack
 from harness.reports.jinja_env import render
-from harness.reports.row_table import PARTLY, RIGHT, WRONG, ReportRows
+from harness.reports.row_codes import PARTLY, RIGHT, WRONG
+from harness.reports.row_selection import MOST_ROWS, rows_that, select_rows
+from harness.reports.row_table import ReportRows
 from harness.reports.run_page import SCRIPTS, rows_context
 from harness.reports.svg_charts import INK, MUTED, SERIES, Chart, draw, label, quiet_axes
 from harness.reports.table_model import Grid, TableCell, TableColumn
@@ -30,7 +32,7 @@ from harness.results import PairResult
 from harness.runs.run_log import RunLog
 from harness.summary.candidate_history import model_name
 from harness.text_format import count, difference, is_share, number
-from harness.text_sanitize import private_texts, visible_line, without_private
+from harness.text_sanitize import private_texts, visible, visible_line, without_private
 
 
 def write_compare(found: RunComparison, a: RunLog, b: RunLog, out: Path, *, redact: bool = False) -> Path:
@@ -147,9 +149,14 @@ def _figures(pair: PairResult, metric: Metric) -> tuple[TableCell, TableCell]:
 
 
 def _joined(found: RunComparison, a: RunLog, b: RunLog) -> ReportRows:
-    """The rows that both runs asked in the same words, with the answers of all compared sides."""
-    one = ReportRows.of(a, dict.fromkeys(x.backend for x, _ in found.sides))
-    two = ReportRows.of(b, dict.fromkeys(y.backend for _, y in found.sides))
+    """The rows that both runs asked in the same words, with the answers of all compared sides; of a large run those
+    that `select_rows` finds in `a`."""
+    mine, theirs = (dict.fromkeys(side.backend for side in sides) for sides in zip(*found.sides, strict=True))
+    selection = select_rows(a, mine)
+    one = ReportRows.of(a, mine, selection)
+    listed = set(one.ids)
+    same = None if b.manifest.rows <= MOST_ROWS else rows_that(b, lambda sample: visible(sample.id) in listed)
+    two = ReportRows.of(b, theirs, same)
     there = {identity: n for n, identity in enumerate(two.ids)}
     common = [
         (n, there[identity])
@@ -259,7 +266,9 @@ def _flips(found: RunComparison, book: ReportRows) -> Grid | None:
         return None
     headings = ("both right", "only A right", "only B right", "neither right")
     return Grid(
-        caption="Rows that flipped",
+        caption="Rows that flipped"
+        if book.selection is None
+        else f"Rows that flipped, of the {count(len(book))} rows that are listed",
         columns=(*(TableColumn(title=t, numeric=False) for t in ("A", "B")), *(TableColumn(title=h) for h in headings)),
         rows=tuple(rows),
     )

@@ -1,7 +1,7 @@
 """The row explorer's data: columns as JSON, compressed, in base64, within a limit on the size of the page.
 
 Where a run is too large, rows that any backend got wrong keep their texts first, then a sample of the others;
-every row keeps its verdicts, so filters and counts stay complete. What is left out is said on the page.
+every row of the book keeps its verdicts, so filters and counts stay complete. What is left out is said on the page.
 """
 
 import base64
@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from harness.reports.row_table import VERDICTS, AnswerColumns, CodedColumn, Frame, ReportRows
+from harness.reports.row_codes import VERDICTS
+from harness.reports.row_table import AnswerColumns, CodedColumn, Frame, ReportRows
 from harness.text_sanitize import visible
 
 LIMIT = 18_000_000
@@ -31,10 +32,11 @@ class BackendFacts(Protocol):
 
 
 class ExplorerPayload(NamedTuple):
-    """data: base64 of gzip of JSON; kept: rows whose texts are in it; rows: all of them."""
+    """data: base64 of gzip of JSON; kept: rows whose texts are in it; listed: rows in it; rows: those of the run."""
 
     data: str
     kept: int
+    listed: int
     rows: int
 
 
@@ -54,7 +56,8 @@ def pack(
     while True:
         data = _encode(_payload(book, who, learned or {}, None if keep == len(book) else set((order or [])[:keep])))
         if len(data) <= limit or keep == 0:
-            return ExplorerPayload(data, keep, len(book))
+            rows = len(book) if book.selection is None else book.selection.rows
+            return ExplorerPayload(data, keep, len(book), rows)
         order = order or _by_interest(book)
         keep = int(keep * min(0.95 * limit / len(data), 0.9))
 

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from harness.confidence import PREFERRED, answer_confidence
 from harness.records import Key, LogLine, Request
+from harness.reports.row_codes import PARTLY, RIGHT, UNSCORED, VERDICTS, WRONG, kind, verdict
+from harness.reports.row_selection import RowSelection
 from harness.runs.run_log import RunLog
 from harness.text_sanitize import visible, visible_line
 
@@ -62,20 +64,27 @@ def redacted(frame: Frame, common: frozenset[str], shots: bool) -> Frame:
     return Frame(frame.roles, tuple(pieces))
 
 
+MOST_FRAMES = 20_000
+
+
 def most_frequent(
     parts: Iterable[tuple[Frame, list[str]]], most: int = 5
 ) -> tuple[list[tuple[Frame, list[str], int]], int]:
     """The distinct frames with one row's texts and their number of rows, most frequent first; and how many there are.
 
-    parts: of every row, as `split` gives them.
+    parts: of every row, as `split` gives them. Beyond MOST_FRAMES distinct ones, each row with another counts as one.
     At most `most` are returned: where a row's text is not marked as a passage, every row is a frame of its own.
     """
     seen: dict[Frame, tuple[list[str], int]] = {}
+    further = 0
     for frame, own in parts:
+        if len(seen) >= MOST_FRAMES and frame not in seen:
+            further += 1
+            continue
         first, n = seen.get(frame, (own, 0))
         seen[frame] = (first, n + 1)
     order = sorted(((f, own, n) for f, (own, n) in seen.items()), key=lambda item: -item[2])
-    return order[:most], len(order)
+    return order[:most], len(order) + further
 
 
 def shown(frame: Frame, own: list[str] | None) -> list[Shown]:
@@ -90,11 +99,6 @@ def shown(frame: Frame, own: list[str] | None) -> list[Shown]:
             parts += [(f"⟨the row's text {k}⟩" if texts is None else next(texts), True), (piece, False)]
         messages.append(Shown(role, [p for p in parts if p[0]]))
     return messages
-
-
-MISSING, ERROR, RIGHT, WRONG, PARTLY, UNSCORED = range(6)
-"""What became of a row: no line, infrastructure error, right, wrong, repeats that disagree, no right answer known."""
-VERDICTS = ("missing", "error", "right", "wrong", "partly right", "not scored")
 
 
 class CodedColumn:
@@ -167,10 +171,10 @@ class AnswerColumns:
 
 @dataclass
 class ReportRows:
-    """All rows of a run, column by column. A row's place in every list is its position `n`.
+    """The rows of a run, column by column. A row's place in every list is its position `n`, where all rows are here.
 
-    numbers: of rows that `pick` took, their positions in the run; empty where the two agree. inputs: names of the row's
-    own texts, in their order; empty where not all rows have the same.
+    numbers: of rows that `pick` or a `selection` took, their positions in the run; empty where the two agree. inputs:
+    names of the row's own texts, in their order; empty where not all rows have the same.
     """
 
     ids: list[str] = field(default_factory=list)
@@ -182,18 +186,22 @@ class ReportRows:
     answers: dict[str, AnswerColumns] = field(default_factory=dict)
     numbers: list[int] = field(default_factory=list)
     inputs: tuple[str, ...] = ()
+    selection: RowSelection | None = None
 
     @classmethod
-    def of(cls, log: RunLog, backends: Iterable[str]) -> "ReportRows":
-        """Read a run."""
+    def of(cls, log: RunLog, backends: Iterable[str], selection: RowSelection | None = None) -> "ReportRows":
+        """Read a run, all of it or the rows of a selection."""
         with _collector_at_rest():
-            return cls._read(log, backends)
+            return cls._read(log, backends, selection)
 
     @classmethod
-    def _read(cls, log: RunLog, backends: Iterable[str]) -> "ReportRows":
-        book = cls()
+    def _read(cls, log: RunLog, backends: Iterable[str], selection: RowSelection | None) -> "ReportRows":
+        book = cls(selection=selection, numbers=[] if selection is None else selection.positions.tolist())
         known: dict[Frame, int] = {}
+        places = None if selection is None else selection.places()
         for row in log.rows():
+            if places is not None and row.n not in places:
+                continue
             frame, own = split(row.request)
             code = known.setdefault(frame, len(known))
             if code == len(book.frames):
@@ -202,15 +210,15 @@ class ReportRows:
             book.references.add(row.sample.reference)
             book.frame_codes.append(code)
             book.own.append([visible(text) for text in own])
-            book.inputs = _names(row.sample.inputs, own, book.inputs if row.n else None)
+            book.inputs = _names(row.sample.inputs, own, book.inputs if len(book.ids) > 1 else None)
             for name in row.sample.columns:
                 if name not in book.columns:
                     book.columns[name] = CodedColumn()
-                    book.columns[name].codes = [-1] * row.n
+                    book.columns[name].codes = [-1] * (len(book.ids) - 1)
             for name, column in book.columns.items():
                 column.add(row.sample.columns.get(name))
         for name in backends:
-            lines = log.lines(name)
+            lines = _lines(log, name, places)
             book.answers[name] = _answers(lines, len(book.ids), log.manifest.repeats)
             temperature = log.manifest.backends[name].temperature if name in log.manifest.backends else None
             book.answers[name].confidence = _confidences(lines, len(book.ids), len(log.manifest.labels), temperature)
@@ -228,6 +236,7 @@ class ReportRows:
             {name: answers.pick(rows) for name, answers in self.answers.items()},
             [self.numbers[n] if self.numbers else n for n in rows],
             self.inputs,
+            self.selection,
         )
 
     def __len__(self) -> int:
@@ -266,6 +275,14 @@ def _collector_at_rest() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+def _lines(log: RunLog, backend: str, places: dict[int, int] | None) -> dict[Key, LogLine]:
+    """The last line of every (place, repeat)."""
+    if places is None:
+        return log.lines(backend)
+    lines = log.backend_log(backend).each_last()
+    return {Key(places[line.n], line.repeat): line for line in lines if line.n in places}
 
 
 def _answers(lines: dict[Key, LogLine], rows: int, repeats: int) -> AnswerColumns:
@@ -316,24 +333,6 @@ def _add_repeats(found: AnswerColumns, n: int, further: list[LogLine]) -> None:
         found.verdicts[n] = PARTLY
 
 
-def verdict(line: LogLine | None) -> int:
-    """The code of what became of one request."""
-    if line is None:
-        return MISSING
-    if line.error is not None:
-        return ERROR
-    if line.score is None or line.score.correct is None:
-        return UNSCORED
-    return RIGHT if line.score.correct else WRONG
-
-
-def kind(line: LogLine) -> str | None:
-    """The kind of infrastructure error, else of format error, else None."""
-    if line.error is not None:
-        return line.error.kind
-    return None if line.score is None else line.score.format
-
-
 MOST = 30
 TEXT = 400
 """Rows of the static list, and characters of a text in it."""
@@ -358,9 +357,9 @@ class WrongRow(NamedTuple):
 
 
 def wrong_answers(book: ReportRows) -> tuple[list[WrongRow], int]:
-    """The first MOST rows that any backend got wrong or answered in a wrong form, and how many such rows there are."""
+    """The first MOST rows that any backend got wrong or answered in a wrong form, and how many such the run has."""
     rows = [n for n in range(len(book)) if any(_is_wrong(answers, n) for answers in book.answers.values())]
-    return [_wrong(book, n) for n in rows[:MOST]], len(rows)
+    return [_wrong(book, n) for n in rows[:MOST]], len(rows) if book.selection is None else book.selection.wrong
 
 
 def _is_wrong(answers: AnswerColumns, n: int) -> bool:

@@ -1,6 +1,6 @@
 """The report of one run: a single HTML file; its charts as files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from harness.reports.cost_charts import against_latency, against_price, volume
 from harness.reports.explorer_payload import ExplorerPayload, pack
 from harness.reports.exports import summary_of
 from harness.reports.jinja_env import render
+from harness.reports.row_selection import select_rows
 from harness.reports.row_table import (
     Frame,
     ReportRows,
@@ -79,8 +80,8 @@ def _context(log: RunLog, summary: Summary, redact: bool) -> dict[str, Any]:
     identities = log.manifest.backends
     deciding, verdict = headline_metric(summary), stored_verdict(summary)
     others = tuple(m for m in summary.metrics if m.name != deciding.name)
-    book = None if redact else ReportRows.of(log, by_rank(summary))
-    parts = _shareable(log) if book is None else book.parts()
+    book = None if redact else ReportRows.of(log, by_rank(summary), select_rows(log, by_rank(summary)))
+    parts = _parts(log, book)
     prompts, kinds = most_frequent(parts)
     return {
         "summary": summary,
@@ -137,6 +138,13 @@ def _cascade(summary: Summary) -> dict[str, Any] | None:
     }
 
 
+def _parts(log: RunLog, book: ReportRows | None) -> Iterable[tuple[Frame, list[str]]]:
+    """Every row's frame and own texts; for sharing (`book` is None) without what might be a row's."""
+    if book is None:
+        return _shareable(log)
+    return book.parts() if book.selection is None else (split(row.request) for row in log.rows())
+
+
 def _shareable(log: RunLog) -> Iterator[tuple[Frame, list[str]]]:
     """Every row's frame without what might be a row's, as a redacted report shows it."""
     common = common_pieces(split(row.request)[0] for row in log.rows())
@@ -162,7 +170,10 @@ def _preferences(log: RunLog) -> list[Grid]:
 
 def _rows(log: RunLog, summary: Summary, book: ReportRows) -> dict[str, Any]:
     overlaps = read_findings(log.path).overlaps
-    learned = {name: found.rows for name, found in overlaps.items() if name in book.answers}
+    learned = {name: list(found.rows) for name, found in overlaps.items() if name in book.answers}
+    if book.selection is not None:
+        places = book.selection.places()
+        learned = {name: [places[n] for n in rows if n in places] for name, rows in learned.items()}
     return rows_context(book, pack(book, summary.backends, learned))
 
 

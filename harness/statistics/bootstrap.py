@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.statistics.distributions import student_quantile
-
 from harness.statistics.confusion import ANSWERS, HITS, REFERENCES
+from harness.statistics.distributions import student_quantile
 
 Array = NDArray[np.float64]
 
