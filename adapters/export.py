@@ -10,9 +10,8 @@ from typing import Any, Literal
 import msgspec
 
 from harness import hardware
-from harness.adapter_manifest import PEFT_CONFIG, WEIGHTS, AdapterManifest, read_manifest
+from harness.adapter_manifest import OWN_ROWS, PEFT_CONFIG, WEIGHTS, AdapterManifest, read_manifest
 from harness.adapters.gguf_weights import Quantization
-from harness.adapters.training_rows import OWN_ROWS
 from harness.data.rows import DataSource
 from harness.data.sampling import seeded_order
 from harness.errors import UsageError

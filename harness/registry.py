@@ -22,13 +22,13 @@ BROKEN = (Exception, SystemExit)
 
 def names(group: str) -> dict[str, EntryPoint]:
     """Entry points of a group by name, none of them loaded."""
-    return {e.name: e for e in sorted(_installed(tuple(sys.path)).select(group=group), key=lambda e: e.name)}
+    return {e.name: e for e in sorted(_installed(group, tuple(sys.path)), key=lambda e: e.name)}
 
 
-@lru_cache(maxsize=1)
-def _installed(path: tuple[str, ...]) -> EntryPoints:
-    """All entry points of the packages on the import path; to read them of every package is slow."""
-    return entry_points()
+@lru_cache(maxsize=8)
+def _installed(group: str, path: tuple[str, ...]) -> EntryPoints:
+    """The entry points of all packages on the import path; reading every package's is slow."""
+    return entry_points(group=group)
 
 
 def find(group: str, word: str) -> Any:

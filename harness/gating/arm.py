@@ -1,12 +1,9 @@
 """One side of a gate: a backend's outcomes on rows that are named by id, from a run or from a baseline."""
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
-import numpy as np
 
 from harness.data.contamination import read_findings
 from harness.data.record_store import SpooledRecords
@@ -15,14 +12,15 @@ from harness.errors import IncompleteRunError, UsageError, did_you_mean
 from harness.gating.early_stopping import KIND as EARLY_STOP
 from harness.gating.early_stopping import EarlyStopTerms
 from harness.gating.gate_result import ArmInfo
-from harness.hashing import digest, digest_each
+from harness.gating.row_ids import RowIds
+from harness.hashing import digest_each
 from harness.metrics import Metric
 from harness.records import BackendIdentity, Row
 from harness.results import BackendResult, Latency, Summary
 from harness.runs.run_log import RunLog
 from harness.summary.answer_columns import NO_TEXT, Hashes
 from harness.summary.log_aggregate import tally_of
-from harness.summary.outcomes import Array, Outcomes
+from harness.summary.outcomes import Array, Codes, Outcomes
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class Arm:
     """
 
     info: ArmInfo
-    ids: list[str]
+    ids: RowIds
     outcomes: Outcomes
     asked: int
     unanswered: int
@@ -74,17 +72,19 @@ class Arm:
     recorded: bool = False
     answers_sha256: str | None = None
 
-    def positions(self, ids: list[str]) -> "np.ndarray[Any, np.dtype[np.int64]]":
-        """Positions of the rows `ids`."""
-        at = {name: i for i, name in enumerate(self.ids)}
-        return np.array([at[name] for name in ids], dtype=np.int64)
+    def positions(self, ids: RowIds) -> Codes:
+        """Positions of the rows `ids`, all of which it has. Raises KeyError."""
+        found = self.ids.find(ids)
+        if (found < 0).any():
+            raise KeyError(ids[int((found < 0).argmax())])
+        return found
 
 
-def read_ids(rows: SpooledRecords[Row], log: RunLog) -> list[str]:
+def read_ids(rows: SpooledRecords[Row], log: RunLog) -> RowIds:
     """The ids of a run's rows. Raises UsageError where two rows have one id: pairing would be a guess."""
-    ids = [row.sample.id for row in rows]
-    if len(set(ids)) < len(ids):
-        twice = next(name for name, count in Counter(ids).items() if count > 1)
+    ids = RowIds.of(row.sample.id for row in rows)
+    twice = ids.repeated()
+    if twice is not None:
         raise UsageError(f"{log.path / 'samples.jsonl'}: the id {twice} occurs twice; run it again.")
     return ids
 
@@ -113,10 +113,20 @@ def run_evaluation(log: RunLog, rows: SpooledRecords[Row], summary: Summary) -> 
 
 def prompt_fingerprint(rows: Iterable[Row]) -> str:
     """SHA-256 over what was asked about each row, whatever the order."""
-    return digest(sorted([row.sample.id, row.request.hash()] for row in rows))
+    hashes = bytearray()
+
+    def each() -> Iterator[str]:
+        for row in rows:
+            hashes.extend(bytes.fromhex(row.request.hash()))
+            yield row.sample.id
+
+    names = RowIds.of(each())
+    size = len(hashes) // max(len(names), 1)
+    by_position = (hashes[size * n : size * (n + 1)].hex() for n in names.order().tolist())
+    return digest_each([name, of] for name, of in zip(names.only(names.order()), by_position, strict=True))
 
 
-def run_arm(log: RunLog, name: str, ids: list[str], summary: Summary) -> Arm:
+def run_arm(log: RunLog, name: str, ids: RowIds, summary: Summary) -> Arm:
     """A backend of a run whose rows are called `ids`. Raises UsageError with the nearest name."""
     if name not in summary.backends:
         raise UsageError(f"{log.path} has no backend '{name}'{did_you_mean(name, summary.backends)}.")
@@ -166,8 +176,9 @@ def _trained(identity: BackendIdentity) -> bool:
     return identity.adapter is not None or identity.kind == "replay" or identity.model.startswith("ft:")
 
 
-def _answers_digest(ids: list[str], hashes: Hashes) -> str | None:
+def _answers_digest(ids: RowIds, hashes: Hashes) -> str | None:
     """SHA-256 over which text each row was answered with; None where an answer is missing."""
     if (hashes == NO_TEXT).any():
         return None
-    return digest_each(sorted([row, *texts] for row, texts in zip(ids, hashes.tolist(), strict=True)))
+    order = ids.order()
+    return digest_each([row, *hashes[n].tolist()] for row, n in zip(ids.only(order), order, strict=True))

@@ -21,6 +21,7 @@ from harness.gating.arm import Arm, Evaluation, prompt_fingerprint, read_ids, ru
 from harness.gating.comparability import refusals
 from harness.gating.gate_result import ArmInfo
 from harness.gating.gate_settings import MAX_ERROR_RATE
+from harness.gating.row_ids import RowIds
 from harness.hashing import digest
 from harness.metrics import Metric
 from harness.records import Key, Lenient, Record, Score
@@ -118,6 +119,10 @@ class Baseline(Record, frozen=True, kw_only=True, omit_defaults=False):
         mine = msgspec.structs.replace(self.additions, first=msgspec.to_builtins(bare))
         made = msgspec.structs.replace(self, data={**self.data, ADDITIONS: msgspec.to_builtins(mine)})
         return msgspec.structs.replace(made, sha256=made.seal())
+
+    def ids(self) -> RowIds:
+        """The ids of its rows."""
+        return RowIds.of(line.split(" ", 1)[0] for line in self.rows)
 
     def evaluation(self, path: Path) -> Evaluation:
         """What this baseline was measured on."""
@@ -250,8 +255,8 @@ def keep_first(made: Baseline, path: Path) -> tuple[Baseline, str]:
     except UsageError:
         return made, "the file there could not be read as a baseline; drift is counted from this one on."
     first = previous.first or previous
-    ids = tuple([line.split(" ", 1)[0] for line in b.rows] for b in (made, first))
-    if refusals(made.evaluation(path), first.evaluation(path), (ids[0], ids[1])):
+    ids = made.ids(), first.ids()
+    if refusals(made.evaluation(path), first.evaluation(path), ids):
         return made, "it was accepted for other rows, prompts or rules; drift is counted from this one on."
     if first.run == made.run:
         return made, ""
@@ -304,7 +309,7 @@ def baseline_arm(baseline: Baseline, name: str, path: Path | str) -> Arm:
         backend.info.decode, baseline.metrics, baseline.labels, len(baseline.rows), baseline.repeats
     )
     unanswered = 0
-    ids = []
+    ids: list[str] = []
     for n, line in enumerate(baseline.rows):
         parts = line.split(" ")
         ids.append(parts[0])
@@ -319,7 +324,7 @@ def baseline_arm(baseline: Baseline, name: str, path: Path | str) -> Arm:
                 builder.add_score(n, repeat, score)
     return Arm(
         info=msgspec.structs.replace(backend.info, source=str(path)),
-        ids=ids,
+        ids=RowIds.of(ids),
         outcomes=builder.build(),
         asked=backend.asked,
         unanswered=unanswered,

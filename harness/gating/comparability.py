@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 
 from harness.gating.arm import Arm, Evaluation
+from harness.gating.row_ids import RowIds
 from harness.metrics import Metric
 
 
-def refusals(candidate: Evaluation, reference: Evaluation, ids: tuple[list[str], list[str]]) -> list[str]:
+def refusals(candidate: Evaluation, reference: Evaluation, ids: tuple[RowIds, RowIds]) -> list[str]:
     """Why the evaluations differ in more than the model; empty where they do not. ids: of both sides."""
     found = []
     for what, here, there in (
@@ -24,8 +25,8 @@ def refusals(candidate: Evaluation, reference: Evaluation, ids: tuple[list[str],
     return found + metric_refusals(candidate, reference)
 
 
-def _rows_differ(here: list[str], there: list[str]) -> str:
-    common = len(set(here) & set(there))
+def _rows_differ(here: RowIds, there: RowIds) -> str:
+    common = here.common(there)
     if not common:
         return f"no row is common: {len(here)} rows here, {len(there)} in the reference."
     if common == len(here) == len(there):

@@ -1,5 +1,10 @@
 """`bench compare A B`: two runs on the rows that both asked in the same words, with a word about the others."""
 
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
 from harness.errors import NotComparableError
 from harness.gating.comparability import metric_refusals
 from harness.gating.evaluate import GateSource, match_names
@@ -11,7 +16,7 @@ from harness.results import PairResult, ReplacementVerdict, VerdictTerms
 from harness.runs.run_log import RunLog
 from harness.summary.comparison import Comparison, compare_all
 from harness.summary.detectable_difference import detectable_of_pair
-from harness.summary.outcomes import RowTable
+from harness.summary.outcomes import Codes, RowTable
 from harness.summary.ranking import better_of, correct_pairs
 from harness.summary.replacement_verdict import GainBounds, fixed_bounds, not_better, verdict_of_bounds
 from harness.text_format import agreeing, count_noun, listing
@@ -64,14 +69,13 @@ def compare_two_runs(a: GateSource, b: GateSource, a_name: str | None, b_name: s
     """
     names = match_names(a, b, a_name, b_name)
     _refuse(a, b)
-    asked = {row.sample.id: _asked(row) for row in b.rows}
-    same = [n for n, row in enumerate(a.rows) if asked.get(row.sample.id) == _asked(row)]
-    if not same:
-        raise NotComparableError(_nothing_common(a, b, asked))
+    same = _same_requests(a, b)
+    if not len(same):
+        raise NotComparableError(_nothing_common(a, b))
     theirs_by_name = {m.name for m in b.evaluation.metrics}
     metrics = tuple(m for m in a.evaluation.metrics if m.name in theirs_by_name)
-    rows = RowTable.of((a.rows[n] for n in same), a.evaluation.labels)
-    ids = [a.ids[n] for n in same]
+    rows = RowTable.of((a.rows[n] for n in same.tolist()), a.evaluation.labels)
+    ids = a.ids.only(same)
     sides: list[tuple[ComparedBackend, ComparedBackend]] = []
     everything: dict[tuple[str, str], dict[str, Comparison]] = {}
     bounds: dict[tuple[str, str], GainBounds] = {}
@@ -112,9 +116,9 @@ def compare_two_runs(a: GateSource, b: GateSource, a_name: str | None, b_name: s
     )
 
 
-def _nothing_common(a: GateSource, b: GateSource, asked: dict[str, str]) -> str:
+def _nothing_common(a: GateSource, b: GateSource) -> str:
     """That no row was asked in the same words by both, and why, where the rows themselves are common."""
-    both = sum(row.sample.id in asked for row in a.rows)
+    both = a.ids.common(b.ids)
     said = f"{a.evaluation.source} and {b.evaluation.source} have no row with the same request"
     if not both:
         return f"{said}: their rows differ."
@@ -132,8 +136,23 @@ def _differences(a: GateSource, b: GateSource, names: list[tuple[str, str]]) -> 
     return run_differences(a.origin.manifest, b.origin.manifest, names)
 
 
-def _asked(row: Row) -> str:
-    return digest([row.request.hash(), row.sample.reference])
+def _same_requests(a: GateSource, b: GateSource) -> Codes:
+    """Positions in `a` of the rows that both asked in the same words and with the same reference; a baseline has no
+    rows."""
+    if not len(a.rows) or not len(b.rows):
+        return np.empty(0, dtype=np.int64)
+    here, there = (_all_asked(source.rows) for source in (a, b))
+    place = b.ids.find(a.ids)
+    known = np.flatnonzero(place >= 0)
+    return np.asarray(known[here[known] == there[place[known]]])
+
+
+def _all_asked(rows: Iterable[Row]) -> NDArray[np.void]:
+    """(n,) 32 bytes of each row, over what was asked and the reference."""
+    found = bytearray()
+    for row in rows:
+        found += bytes.fromhex(digest([row.request.hash(), row.sample.reference]))
+    return np.frombuffer(found, dtype="V32")
 
 
 def _refuse(a: GateSource, b: GateSource) -> None:

@@ -13,6 +13,7 @@ from harness.gating.early_stopping import EarlyStop, EarlyStopTerms, Outside
 from harness.gating.evaluate import GateSource, refuse_too_few_answers
 from harness.gating.gate_settings import COST, DEFAULT_MARGIN, LATENCY, Terms, gate_settings
 from harness.gating.gate_sources import is_baseline, open_reference
+from harness.gating.row_ids import RowIds
 from harness.gating.sequential_checks import ArmValues
 from harness.metrics import FORMAT_ERROR_RATE, Metric
 from harness.records import Row
@@ -94,7 +95,7 @@ def _outside(rows: Sequence[Row], source: GateSource, name: str, terms: EarlySto
     lacking = refuse_too_few_answers(side, terms.max_error_rate)
     if lacking:
         raise IncompleteRunError(f"--early-stop {terms.reference}: {lacking}")
-    found = side.outcomes.only(side.positions([row.sample.id for row in rows]))
+    found = side.outcomes.only(side.positions(RowIds.of(row.sample.id for row in rows)))
     for metric, asked in terms.watched.items():
         if asked.margin is not None and metric not in found.values and metric != FORMAT_ERROR_RATE.name:
             raise NotComparableError(f"--early-stop {source.evaluation.source}: '{name}' has no {metric} there.")
@@ -114,6 +115,6 @@ def _refuse_other_evaluation(
         metrics=metrics,
         order=order_version(manifest.data),
     )
-    reasons = refusals(here, source.evaluation, ([row.sample.id for row in rows], source.ids))
+    reasons = refusals(here, source.evaluation, (RowIds.of(row.sample.id for row in rows), source.ids))
     if reasons:
         raise NotComparableError(f"--early-stop {source.evaluation.source}: {' '.join(reasons)}")

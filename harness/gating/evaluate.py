@@ -36,6 +36,7 @@ from harness.gating.gate_verdict import (
 )
 from harness.gating.gate_warnings import cannot_pass, checks_off, notes_of, warnings_of
 from harness.gating.pairing import Pairing, fill_missing
+from harness.gating.row_ids import RowIds
 from harness.metrics import Metric
 from harness.records import Row
 from harness.results import CostResult, Latency, Summary
@@ -52,7 +53,7 @@ class GateSource:
 
     evaluation: Evaluation
     names: tuple[str, ...]
-    ids: list[str]
+    ids: RowIds
     origin: "RunLog | Baseline"
     rows: Sequence[Row]
     summary: Summary | None
@@ -73,8 +74,7 @@ class GateSource:
     @classmethod
     def of_baseline(cls, baseline: Baseline, evaluation: Evaluation) -> "GateSource":
         """An accepted baseline."""
-        ids = [line.split(" ", 1)[0] for line in baseline.rows]
-        return cls(evaluation, tuple(baseline.backends), ids, baseline, [], None)
+        return cls(evaluation, tuple(baseline.backends), baseline.ids(), baseline, [], None)
 
     def side(self, name: str) -> Arm:
         """One backend. Raises UsageError with the nearest name."""
