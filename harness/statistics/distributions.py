@@ -18,6 +18,7 @@ TINY = 1e-300
 PRECISION = 1e-16
 MOST_TERMS = 1_000_000
 MOST_STEPS = 500
+FEW_TOSSES = 300
 NEARLY_NORMAL = 1e6
 """Degrees of freedom above which R. A. Fisher's expansion (Abramowitz and Stegun, 26.7.5) is the more precise."""
 
@@ -69,9 +70,11 @@ def even_odds_at_most(k: int, m: int) -> float:
 
 
 def even_odds_at_least(k: int, m: int) -> float:
-    """P(X >= k) for X ~ Binomial(m, 1/2)."""
+    """P(X >= k) for X ~ Binomial(m, 1/2); exact but for one rounding where m is at most FEW_TOSSES."""
     if k <= 0:
         return 1.0
+    if m <= FEW_TOSSES:
+        return sum(math.comb(m, heads) for heads in range(k, m + 1)) / 2**m
     return incomplete_beta(k, m - k + 1, 0.5, 0.5) if k <= m else 0.0
 
 
