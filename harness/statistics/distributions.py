@@ -74,7 +74,7 @@ def even_odds_at_least(k: int, m: int) -> float:
     if k <= 0:
         return 1.0
     if m <= FEW_TOSSES:
-        return sum(math.comb(m, heads) for heads in range(k, m + 1)) / 2**m
+        return sum(math.comb(m, heads) for heads in range(k, m + 1)) / (1 << m)
     return incomplete_beta(k, m - k + 1, 0.5, 0.5) if k <= m else 0.0
 
 
