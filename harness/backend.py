@@ -19,7 +19,7 @@ class RunRequirements(Record, frozen=True, kw_only=True):
 
     task: its name. rows: requests in all, repeats included. labels: the closed set of answers; empty for free text.
     schema: a JSON schema of the answers. max_tokens: of the longest answer. data_fingerprint: hash of the rows.
-    messages: of the first row, as an example of all.
+    messages, tools: of the first row, as an example of all.
     """
 
     task: str
@@ -29,6 +29,7 @@ class RunRequirements(Record, frozen=True, kw_only=True):
     max_tokens: int = 16
     data_fingerprint: str = ""
     messages: tuple[Message, ...] = ()
+    tools: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -199,6 +199,7 @@ class LocalBackend:
             unbatched=self.context.probing,
             template=self._template,
             messages=requirements.messages,
+            tools=requirements.tools,
         )
 
     def _find_adapter(self) -> FoundAdapter | None:

@@ -62,6 +62,7 @@ class RunPlan(NamedTuple):
             max_tokens=max(self._answer_lengths(), default=0),
             data_fingerprint=str(self.manifest.data.get("fingerprint", "")),
             messages=self.rows[0].request.messages if self.rows else (),
+            tools=self.rows[0].request.tools if self.rows else (),
         )
 
     def _answer_lengths(self) -> Iterator[int]:

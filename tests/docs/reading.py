@@ -50,7 +50,7 @@ def _toml(block: Block, folder: Path) -> None:
         assert (ROOT / "docs" / "schemas" / Path(schema).name).is_file(), block.place
     elif set(table) <= set(TABLES):
         _bench_toml(path)
-    elif "prompt" in table:
+    elif {"prompt", "messages"} & set(table):
         assert set(table) <= set(fields(TaskFile)), block.place
         FileTask(path)
     elif set(table) <= {*fields(Recipe), "extends"}:

@@ -93,7 +93,7 @@ def check_template(base: BaseFiles, settings: DecodeSettings) -> list[str]:
         return []
     try:
         if settings.messages:
-            renderer.text(settings.messages)
+            renderer.text(settings.messages, settings.tools)
         renderer.end_id  # noqa: B018  (a tokenizer without an end token is refused here)
     except UsageError as error:
         raise UsageError(f"base model {base.name}: {error}") from None

@@ -36,7 +36,7 @@ class DecodeSettings(Record, frozen=True, kw_only=True):
 
     adapter: its name in an engine ("" is the base alone), `folder` where it lies and `sha256` what its weights
     must be; budget: tokens of a batch (None: the device's usual); unbatched: one row at a time (a latency probe).
-    template: variables of the chat template; messages: of the first row, as an example of all.
+    template: variables of the chat template; messages, tools: of the first row, as an example of all.
     """
 
     decode: Decode
@@ -49,6 +49,7 @@ class DecodeSettings(Record, frozen=True, kw_only=True):
     unbatched: bool = False
     template: dict[str, Any] = {}
     messages: tuple[Message, ...] = ()
+    tools: tuple[dict[str, Any], ...] = ()
 
 
 class Executor(Protocol):
