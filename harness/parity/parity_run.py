@@ -1,5 +1,6 @@
 """`bench parity`: ask a reference and a served copy the same rows, one after the other, and look for what differs."""
 
+import os
 import secrets
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -24,7 +25,7 @@ from harness.money.budget import Budget
 from harness.parity.answer_faults import context_finding, end_token_finding, sampling_finding
 from harness.parity.answered_rows import AnsweredRow, AnsweredRows, join
 from harness.parity.evaluate import Evidence, OnInconclusive, evaluate_parity
-from harness.parity.parity_result import LogProbDrift, ParityResult
+from harness.parity.parity_result import Finding, LogProbDrift, ParityResult
 from harness.parity.prompt_lengths import prompt_finding, prompt_lengths, usual_mistakes
 from harness.parity.server_facts import ServedModelFacts, ask_models
 from harness.parity.weight_faults import Explanation, rows_to_ask, weight_finding
@@ -245,8 +246,7 @@ class _Run:
         rows = join(mine, theirs)
         evidence = Evidence()
         evidence.add(context_finding(rows))
-        renderer_notes = self._compare_prompts(rows, evidence, reference.manifest.backends[self.reference.name])
-        evidence.notes += renderer_notes
+        evidence.notes += self._compare_prompts(rows, evidence, reference.manifest.backends[self.reference.name])
         changed = any(not one.texts_equal for one in rows.rows)
         if changed:
             evidence.add(end_token_finding(rows))
@@ -286,7 +286,7 @@ class _Run:
             evidence.add(prompt_finding(expected, counted, found))
         return []
 
-    def _ask_again(self, rows: AnsweredRows, served: RunLog) -> Any:
+    def _ask_again(self, rows: AnsweredRows, served: RunLog) -> Finding | None:
         """Send some rows again: those that differ first."""
         ordered = sorted(rows.rows, key=lambda one: one.texts_equal)[:AGAIN]
         requests = [
@@ -350,8 +350,6 @@ class _Run:
         url = table.get("base_url")
         if table.get("kind") != "openai" or not isinstance(url, str) or table.get("azure"):
             return None
-        import os
-
         key = os.environ.get(str(table.get("api_key_env", "OPENAI_API_KEY")))
         return ask_models(url, served.manifest.backends[self.options.served].model, key)
 
