@@ -2,8 +2,7 @@
 
 import os
 import secrets
-import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,9 @@ import msgspec
 
 from harness import runner
 from harness.adapter_manifest import AdapterManifest, find_adapter, read_manifest, weights_digest
-from harness.backend import RunContext, RunRequirements
+from harness.backend import RunContext
 from harness.data.rows import EMBEDDED
-from harness.errors import BackendStopped, BenchError, NotFoundError, UsageError, did_you_mean
+from harness.errors import NotFoundError, UsageError, did_you_mean
 from harness.execution.backend_setup import make_backends
 from harness.execution.event_loop import run_coroutine
 from harness.execution.executor import Observer
@@ -23,13 +22,15 @@ from harness.files import write_json
 from harness.hashing import digest
 from harness.money.budget import Budget
 from harness.parity.answer_faults import context_finding, end_token_finding, sampling_finding
-from harness.parity.answered_rows import AnsweredRow, AnsweredRows, join
+from harness.parity.answered_rows import AnsweredRows, join
+from harness.parity.ask_requests import ask_requests
 from harness.parity.evaluate import Evidence, OnInconclusive, evaluate_parity
-from harness.parity.parity_result import Finding, LogProbDrift, ParityResult
+from harness.parity.logprob_drift import answered_label_score, logprob_drift
+from harness.parity.parity_result import Finding, ParityResult
 from harness.parity.prompt_lengths import prompt_finding, prompt_lengths, usual_mistakes
 from harness.parity.server_facts import ServedModelFacts, ask_models
 from harness.parity.weight_faults import Explanation, rows_to_ask, weight_finding
-from harness.records import BackendIdentity, Completion, Request
+from harness.records import BackendIdentity
 from harness.runs.run_log import RunLog
 from harness.settings import Settings
 from harness.timestamps import utc_now
@@ -294,7 +295,7 @@ class _Run:
         ]
         context = self._context()
         tables = {self.options.served: served.manifest.backend_settings[self.options.served]}
-        answers = run_coroutine(_answers(tables, served.manifest.task, context, requests))
+        answers = run_coroutine(ask_requests(tables, served.manifest.task, context, requests))
         return sampling_finding([*answers, *(one.served for one in ordered)])
 
     def _context(self) -> RunContext:
@@ -312,7 +313,9 @@ class _Run:
         identity = reference.manifest.backends[self.reference.name]
         asked = served.manifest.backends[self.options.served]
         facts = self._server_facts(served)
-        drifting = [one for one in rows.rows if one.texts_equal and _label_score(one.served) is not None][:DRIFT_ROWS]
+        drifting = [one for one in rows.rows if one.texts_equal and answered_label_score(one.served) is not None][
+            :DRIFT_ROWS
+        ]
         explanations: list[Explanation] = []
         whole = identity.settings.get("quantization", "none") == "none"
         if identity.kind != "local" or identity.decode != "generate" or not whole:
@@ -330,7 +333,7 @@ class _Run:
                 template=dict(identity.settings.get("template") or {}),
             )
             if drifting:
-                evidence.drift = _drift(
+                evidence.drift = logprob_drift(
                     drifting, simulator.label_log_likelihoods([one.row.request for one in drifting])
                 )
             chosen = rows_to_ask(rows.rows) if changed else []
@@ -352,53 +355,3 @@ class _Run:
             return None
         key = os.environ.get(str(table.get("api_key_env", "OPENAI_API_KEY")))
         return ask_models(url, served.manifest.backends[self.options.served].model, key)
-
-
-def _label_score(line: Completion) -> float | None:
-    """The log-probability of the answered label, where a server gave it."""
-    scores = line.label_scores or {}
-    return next((value for label, value in scores.items() if label == line.text.strip()), None)
-
-
-def _drift(rows: Sequence[AnsweredRow], known: Sequence[Completion]) -> LogProbDrift | None:
-    gaps = []
-    for one, answer in zip(rows, known, strict=True):
-        mine, theirs = (answer.label_scores or {}).get(one.served.text.strip()), _label_score(one.served)
-        if mine is not None and theirs is not None:
-            gaps.append(abs(mine - theirs))
-    return LogProbDrift(rows=len(gaps), mean=sum(gaps) / len(gaps), largest=max(gaps)) if gaps else None
-
-
-async def _answers(
-    tables: Mapping[str, dict[str, Any]], task: str, context: RunContext, requests: Sequence[Request]
-) -> list[Completion]:
-    """What one backend answers to requests outside of a run. Raises BenchError where it cannot be asked."""
-    (backend,) = make_backends(tables, task, context).values()
-
-    async def each() -> AsyncIterator[Request]:
-        for request in requests:
-            yield request
-
-    found: list[Completion] = []
-    first = requests[0]
-    try:
-        await backend.check(
-            RunRequirements(
-                task=task,
-                rows=len(requests),
-                labels=first.labels,
-                schema=first.schema,
-                max_tokens=max(r.max_tokens for r in requests),
-                messages=first.messages,
-            )
-        )
-        with tempfile.TemporaryDirectory() as state:
-            try:
-                async for answer in backend.stream(each(), Path(state)):
-                    found.append(answer)  # noqa: PERF401  (what came before a stop is kept)
-            except BackendStopped as stop:
-                if not found:
-                    raise BenchError(str(stop)) from None
-    finally:
-        await backend.aclose()
-    return found
