@@ -21,10 +21,7 @@ def cascade_grid(result: CascadeResult, metric: Metric) -> Grid:
     names = [visible_line(stage.name) for stage in result.stages]
     columns = (
         TableColumn(title="cascade", numeric=False),
-        *(
-            TableColumn(title=f"threshold of {n}", hint="answers of this confidence or more are kept")
-            for n in names[:-1]
-        ),
+        *(TableColumn(title=f"{n} from", hint="answers of this confidence or more are kept") for n in names[:-1]),
         *(TableColumn(title=f"by {n}", hint="share of the answers that this stage gives") for n in names),
         TableColumn(title=f"{title(metric.name)} {unit(metric)}".rstrip()),
         TableColumn(title="$ per 1,000", hint="list price of 1,000 answers, all stages that are asked summed"),

@@ -63,7 +63,7 @@ def cascade_details(result: CascadeResult, metric: Metric) -> list[str]:
     if result.saved_usd_month is not None and result.volume is not None:
         verb = "saves" if result.saved_usd_month >= 0 else "costs more by"
         found.append(f"At {result.volume:,} requests a month it {verb} {money(abs(result.saved_usd_month))} a month.")
-    if result.up_by_label:
+    if any(result.up_by_label.values()):
         most = sorted(result.up_by_label.items(), key=lambda item: -item[1])[:4]
         said = ", ".join(f"{visible_line(name, 40)} {share_text(share)}" for name, share in most)
         found.append(f"Rows that go up, by reference label: {said}.")
