@@ -5,6 +5,7 @@ from harness.metrics import Metric, title
 from harness.records import BackendIdentity
 from harness.reports.table_model import Grid, TableCell, TableColumn
 from harness.results import BackendResult, ConstantAnswer, CostResult, Estimate, Summary
+from harness.summary.candidate_history import model_name
 from harness.summary.stored_verdict import by_rank, ranking
 from harness.text_format import NOT_APPLICABLE, interval, money, number, plural, rate, seconds, unit
 from harness.text_sanitize import visible_line
@@ -29,7 +30,7 @@ def rank_cell(shown: str) -> TableCell:
 
 def backend_cell(name: str, result: BackendResult, identity: BackendIdentity | None) -> TableCell:
     """A backend with its model, adapter, and the mark of a model that is or will be shut down."""
-    below = [visible_line(result.model)]
+    below = [visible_line(model_name(result.model))]
     if result.adapter:
         below.append(f"adapter {visible_line(result.adapter)}")
     if identity is not None and identity.retired:

@@ -16,7 +16,7 @@ from harness.summary.stored_verdict import headline_metric
 from harness.text_format import is_share, moment
 from harness.text_sanitize import visible_line
 
-MOST_NAMES = 10
+MOST_NAMES = 6
 """Dates below the axis; more would run into each other."""
 
 Point = tuple[int, Estimate]

@@ -28,7 +28,7 @@ for (const box of document.querySelectorAll(".wide")) {
   const head = box.querySelector("thead");
   if (!head) continue;
   const sign = document.createElement("p");
-  sign.className = "more no-print";
+  sign.className = "out-of-sight no-print";
   sign.hidden = true;
   box.before(sign);
   const look = () => {

@@ -1,6 +1,8 @@
 """The pages in a real browser: they work, obey nobody, and can be used without a mouse or in the dark."""
 
 import base64
+import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,16 @@ import pytest
 from harness.gating.compare_runs import compare_two_runs
 from harness.gating.evaluate import GateSource
 from harness.judging.votes import VoteFile
+from harness.records import Key
 from harness.reports.compare_page import write_compare
+from harness.reports.exports import summary_of
 from harness.reports.leaderboard_site import write_leaderboard
 from harness.reports.run_page import write_report
+from harness.reports.run_server import RunServer
 from harness.reports.training_page import write_training_report
 from harness.reports.voting_page import write_voting
 from harness.runs.run_log import RunLog
+from harness.summary.stored_verdict import by_rank
 from tests.reports.browser import AXE, chromium, complaints, eventually, open_rows
 from tests.reports.trained import trained_adapter
 from tests.support.hostile_run import PAYLOADS, hostile_run
@@ -96,6 +102,64 @@ def test_search_finds_texts_and_answers(driver: Any, page: Path, log: RunLog) ->
     box.clear()
     box.send_keys("I am not sure about")
     eventually(lambda: "of 500 rows" in status(driver) and status(driver) != f"{len(wanted)} of 500 rows")
+
+
+def test_the_matrix_shows_a_cell_for_each_backend_and_opens_rows(driver: Any, page: Path, log: RunLog) -> None:
+    open_rows(driver, page)
+    select(driver, "x-view", "matrix")
+    first = "return [...document.querySelectorAll('#x-list .row')[0].children].map(c => c.className)"
+    classes = driver.execute_script(first)
+    tones = {True: "cell good", False: "cell bad", None: "cell even"}
+    scores = [log.lines(name)[Key(0, 0)].score for name in by_rank(summary_of(log))]
+    assert classes == ["n", "", "wanted", *(tones[None if score is None else score.correct] for score in scores)]
+    driver.execute_script("document.querySelectorAll('#x-list .row')[3].click()")
+    assert driver.execute_script("return document.querySelector('#x-detail h3').textContent").startswith("Row 3 ·")
+    assert complaints(driver) == []
+
+
+def test_rows_are_filtered_by_answer_and_length(driver: Any, page: Path, log: RunLog) -> None:
+    open_rows(driver, page)
+    select(driver, "x-backend", "0")
+    name = driver.execute_script("return document.getElementById('x-backend').selectedOptions[0].textContent")
+    select(driver, "x-answer", "World")
+    assert status(driver) == f"{sum(line.text == 'World' for line in log.lines(name).values())} of 500 rows"
+    select(driver, "x-answer", "")
+    ranges = driver.execute_script("return [...document.getElementById('x-length').options].map(o => o.value).slice(1)")
+    lengths = [len(row.sample.inputs["text"]) for row in log.rows()]
+    found = 0
+    for span in ranges:
+        least, most = map(int, span.split("-"))
+        select(driver, "x-length", span)
+        mine = sum(least <= length <= most for length in lengths)
+        assert status(driver) == f"{mine} of 500 rows" and mine > 50
+        found += mine
+    assert found == 500
+
+
+def test_a_row_is_copied_as_a_line_of_a_data_file(driver: Any, page: Path, log: RunLog) -> None:
+    open_rows(driver, page)
+    driver.execute_cdp_cmd(
+        "Browser.grantPermissions", {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}
+    )
+    driver.find_element("css selector", "#x-detail button").click()
+    button = "return document.querySelector('#x-detail button, #x-detail pre').textContent"
+    eventually(lambda: driver.execute_script(button) != "Copy as test case")
+    read = "navigator.clipboard.readText().then(arguments[0], () => arguments[0](''))"
+    copied = driver.execute_async_script(read) or driver.execute_script(button)
+    row = next(iter(log.rows()))
+    assert msgspec.json.decode(copied) == {**row.sample.columns, **row.sample.inputs, "label": row.sample.reference}
+
+
+def test_on_a_phone_the_metric_is_in_sight_and_hidden_columns_are_counted(page: Path, tmp_path: Path) -> None:
+    with chromium(tmp_path / "profile", size="500,900") as phone:
+        phone.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 900, "deviceScaleFactor": 1, "mobile": True}
+        )
+        phone.get(page.as_uri())
+        ends = "return document.querySelectorAll('.leading tbody tr')[0].cells[2].getBoundingClientRect().right"
+        assert phone.execute_script(ends) <= 390
+        sign = "return [...document.querySelectorAll('.out-of-sight')].find(p => !p.hidden)?.textContent"
+        eventually(lambda: "to the right" in (phone.execute_script(sign) or ""))
 
 
 def test_a_deep_link_opens_its_row(driver: Any, page: Path, log: RunLog) -> None:
@@ -240,3 +304,29 @@ def test_a_training_report_opens_without_a_complaint_whatever_the_rows_say(drive
     assert driver.execute_script(first) == "1"
     driver.execute_script("arguments[0].click()", heading)  # it may still be scrolling into sight
     assert driver.execute_script(first) == "2"
+
+
+def test_the_page_of_runs_follows_them_and_says_when_its_server_has_ended(
+    driver: Any, log: RunLog, tmp_path: Path
+) -> None:
+    shutil.copytree(log.path, tmp_path / "runs" / "one")
+    (tmp_path / "runs" / "one" / "summary.json").rename(tmp_path / "summary.json")
+    server = RunServer(tmp_path / "runs")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        driver.get(server.address)
+        bars = "return [...document.querySelectorAll('progress')].map(p => [p.value, p.max])"
+        assert driver.execute_script(bars) == [[500, 500]] * 4
+        (tmp_path / "summary.json").rename(tmp_path / "runs" / "one" / "summary.json")
+        link = eventually(lambda: next(iter(driver.find_elements("css selector", "article.run a")), None))
+        assert link is not None and driver.execute_script(bars) == []
+        assert complaints(driver) == []
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    said = "return document.getElementById('view-status').textContent"
+    eventually(lambda: driver.execute_script(said).startswith("bench view has ended"))
+    driver.get("about:blank")
+    complaints(driver)  # of the server that is gone

@@ -7,6 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from harness.files import write_json
+from harness.gating.gate_result import ArmInfo, CheckResult, GateResult
 from harness.reports.badges import badge
 from harness.reports.leaderboard_site import write_leaderboard
 from harness.reports.trend_chart import trend
@@ -76,6 +78,27 @@ def test_a_candidate_is_shown_by_its_best_run_and_moves_by_its_newest(later: Run
     index = (tmp_path / "site" / "index.html").read_text("utf-8")
     for anchor in re.findall(r'href="trend.html#([^"]+)"', index):
         assert f'id="{anchor}"' in history
+
+
+def test_the_gates_verdict_on_a_candidate_stands_beside_it(later: RunLog, tmp_path: Path) -> None:
+    gated = relabelled(later, tmp_path / "run", "agnews")
+    info = {
+        name: ArmInfo(source="x", run="x", backend=name, model="m", decode="choose") for name in ("llama-ft", "gpt4")
+    }
+    checks = (
+        CheckResult(name="c", backend="llama-ft", metric="accuracy", kind="paired", verdict="pass"),
+        CheckResult(name="d", backend="llama-ft", metric="macro_f1", kind="paired", verdict="inconclusive"),
+        CheckResult(name="e", backend="other", metric="accuracy", kind="paired", verdict="fail"),
+    )
+    result = GateResult(
+        verdict="fail", exit_code=1, task="agnews", sides=((info["llama-ft"], info["gpt4"]),), checks=checks
+    )
+    write_json(gated.path / "gate.json", result)
+    site = write_leaderboard([gated], tmp_path / "site", redact=True)
+    assert [(c.candidate, c.gate) for c in site.candidates] == [("llama-ft", "inconclusive"), ("gpt4", None)]
+    assert "inconclusive</text>" in (tmp_path / "site" / "badges" / "agnews-llama-ft.svg").read_text("utf-8")
+    (gated.path / "gate.json").write_text('{"schema": 999}')
+    assert write_leaderboard([gated], tmp_path / "site", redact=True).candidates[0].gate is None
 
 
 def fewer_right(result: BackendResult) -> BackendResult:
