@@ -136,13 +136,13 @@ def cascade_row(result: CascadeResult, metrics: tuple[Metric, ...]) -> tuple[Tab
     return (
         TableCell(text=""),
         TableCell(text=names, below=visible_line(kept), sort=names.casefold()),
-        TableCell(text="cascade", sort="cascade"),
         *figures,
         dash,
         dash,
         dash,
         money_cell(point.cost_per_1000),
         dash,
+        TableCell(text="cascade", sort="cascade"),
     )
 
 

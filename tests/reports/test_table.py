@@ -5,7 +5,10 @@ import io
 import msgspec
 from rich.console import Console
 
-from harness.reports.terminal_table import print_summary
+from harness.confidence_results import CascadePoint, CascadeResult, CascadeStage
+from harness.metrics import title
+from harness.reports.leaderboard_rows import leaderboard
+from harness.reports.terminal_table import SHOWN, print_summary
 from harness.results import Summary
 
 
@@ -30,6 +33,38 @@ def test_long_backend_names_are_folded_and_never_push_figures_out(summary: Summa
     assert max(map(len, text.splitlines())) <= 80
     accuracy = summary.backends["llama-ft"].metrics["accuracy"]
     assert accuracy.value is not None and f"{100 * accuracy.value:.1f} [" in text
+
+
+def test_metrics_that_are_not_shown_are_counted_and_named(summary: Summary) -> None:
+    text = " ".join(shown(summary).split())
+    hidden = [title(metric.name) for metric in summary.metrics[SHOWN:]]
+    run = summary.run.rpartition("-")[2]
+    assert len(hidden) == 5
+    assert f"5 more metrics in the page of `bench report {run}`: {', '.join(hidden)}." in text
+    few = msgspec.structs.replace(summary, metrics=summary.metrics[: SHOWN + 1])
+    assert "1 more metric in the page" in shown(few)
+    assert "more metric" not in shown(msgspec.structs.replace(summary, metrics=summary.metrics[:SHOWN]))
+
+
+def test_every_row_of_the_leaderboard_has_its_figures_under_their_headings(summary: Summary) -> None:
+    cascade = CascadeResult(
+        run="r",
+        metric="accuracy",
+        stages=(CascadeStage(name="llama-ft", source="label scores"), CascadeStage(name="gpt4")),
+        reference="gpt4",
+        aim="loss",
+        limit=0.01,
+        certified=True,
+        chosen=CascadePoint(thresholds=(0.7,), shares=(0.8, 0.2), value=0.97, cost_per_1000=0.3),
+    )
+    grid = leaderboard(msgspec.structs.replace(summary, cascade=cascade), {})
+    place = {column.title: i for i, column in enumerate(grid.columns)}
+    assert [column.title for column in grid.columns][:3] == ["rank", "backend", "accuracy %"]
+    row = next(row for row in grid.rows if row[place["backend"]].text == "llama-ft > gpt4")
+    assert [row[place[t]].text for t in ("accuracy %", "$ per 1,000", "decode")] == ["97.0", "$0.30", "cascade"]
+    for row in grid.rows:
+        assert len(row) == len(grid.columns)
+        assert row[place["decode"]].text in ("choose", "generate", "cascade", "-")
 
 
 def test_intervals_are_named_and_ties_are_marked(summary: Summary) -> None:
