@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
+
+from harness.statistics.distributions import normal_quantile
 
 Array = NDArray[np.float64]
 
@@ -82,7 +83,9 @@ def calibration_error(
     smoothed = (bins.accuracy[kept] * rows + 1) / (rows + 2)
     spread = np.maximum(v, inflation * smoothed * (1 - smoothed) / rows)
     excess = np.maximum(d**2 - spread, 0.0)
-    half = float(ndtri(0.5 + level / 2)) * math.sqrt(float((weight**2 * (4 * excess * spread + 2 * spread**2)).sum()))
+    half = normal_quantile(0.5 + level / 2) * math.sqrt(
+        float((weight**2 * (4 * excess * spread + 2 * spread**2)).sum())
+    )
     return CalibrationError(_root(square), _root(square - half), _root(square + half), bins)
 
 

@@ -9,8 +9,7 @@ Hsueh, E. Hsieh and J. J. Chen, Statistics in Medicine 2002, 21:231, recommend f
 import math
 from typing import Literal
 
-from scipy.special import ndtri
-
+from harness.statistics.distributions import normal_quantile
 from harness.statistics.noninferiority import ALPHA
 from harness.statistics.power_analysis import POWER, rows_to_pass
 from harness.statistics.rows_needed import least_rows_to_pass
@@ -49,5 +48,5 @@ def rows_for_equal_means(margin: float, variance: float, difference: float, powe
     distance = margin - abs(difference)
     if distance <= 0:
         return None
-    z = float(ndtri(1 - ALPHA) + ndtri(1 - (1 - power) / 2))
+    z = normal_quantile(1 - ALPHA) + normal_quantile(1 - (1 - power) / 2)
     return max(1, math.ceil(z * z * variance / distance**2))

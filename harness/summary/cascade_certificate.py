@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from harness.metrics import Metric
+from harness.statistics.distributions import normal_quantile
 from harness.statistics.fixed_sequence import last_rejected
 from harness.statistics.multiple_testing import selection_level
 from harness.statistics.noninferiority import LEVEL
@@ -161,7 +161,7 @@ def _passing(data: CascadeRows, settings: list[tuple[float, ...]], margin: float
         for worse in (first.values < second.values, first.values > second.values)
     )
     scores = tango_scores(lost, won, len(first.values), -margin)
-    return np.asarray(scores > ndtri(0.5 + data.level / 2))
+    return np.asarray(scores > normal_quantile(0.5 + data.level / 2))
 
 
 def cost_bound(data: CascadeRows, thresholds: Sequence[float]) -> float:

@@ -9,7 +9,6 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import stdtr
 
 from harness.metrics import Metric
 from harness.statistics.bootstrap import (
@@ -25,6 +24,7 @@ from harness.statistics.bounded_mean import bounded_mean_interval, bounded_mean_
 from harness.statistics.clustered import ClusteredMean, clustered_mean, degrees_of_freedom, effective_groups
 from harness.statistics.confidence_sequence import anytime_p, confidence_sequence
 from harness.statistics.confusion import REFERENCES, label_metric
+from harness.statistics.distributions import student_cdf
 from harness.statistics.mcnemar import exact_p, harm_p, mid_p
 from harness.statistics.randomisation import randomisation_p
 from harness.statistics.signflip import TIE, SignFlip, cluster_sums
@@ -331,9 +331,9 @@ def _compare_correlation(
         low=max(-2.0, low),
         high=min(2.0, high),
         method=f"paired bootstrap {percent(level)} by {unit.removesuffix('s')}, {len(gains):,} draws",
-        p=2 * float(stdtr(df, -abs(gain) / se)),
+        p=2 * student_cdf(df, -abs(gain) / se),
         p_method=f"Student's t over {unit}, bootstrapped error",
-        harm_p=float(stdtr(df, gain / se)),
+        harm_p=student_cdf(df, gain / se),
         variance=se**2 * found.rows,
         monte_carlo=se / math.sqrt(2 * len(gains)),
     )
