@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv
 
 Array = NDArray[np.float64]
 
@@ -60,6 +59,8 @@ def coverage_curve(confidence: Array, right: Array, level: float = 0.95, inflati
     trials = rows / max(inflation, 1.0)
     good, bad = accuracy * trials, (1 - accuracy) * trials
     with np.errstate(invalid="ignore"):
+        from scipy.special import betaincinv  # takes longer to import than a short run computes
+
         low = np.where(good > 0, betaincinv(np.maximum(good, 1e-9), bad + 1, tail), 0.0)
         high = np.where(bad > 0, betaincinv(good + 1, np.maximum(bad, 1e-9), 1 - tail), 1.0)
     return Coverage(ranked[rows - 1], rows, rows / n, accuracy, low, high)
