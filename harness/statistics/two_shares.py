@@ -2,8 +2,6 @@
 
 import math
 
-from scipy.special import ndtr
-
 
 def two_shares_p(first: float, first_rows: float, second: float, second_rows: float) -> float:
     """Two-sided p-value of "both shares are one"; 1 where there are no rows or neither share varies.
@@ -19,4 +17,4 @@ def two_shares_p(first: float, first_rows: float, second: float, second_rows: fl
     variance = pooled * (1 - pooled) * (1 / first_rows + 1 / second_rows)
     if variance <= 0:
         return 1.0
-    return 2 * float(ndtr(-abs(first - second) / math.sqrt(variance)))
+    return math.erfc(abs(first - second) / math.sqrt(2 * variance))
