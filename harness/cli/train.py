@@ -144,24 +144,29 @@ def _train_and_report(
     options: "TrainOptions", sweeps: tuple[str, ...], seeds: int, console: "Console", as_json: bool
 ) -> None:
     """Train one adapter or a group, write the training pages, and print the summary (on one process of several)."""
-    from harness.adapters import dispatch, text_summary
-    from harness.reports.training_page import write_training_report
+    from harness.adapters import dispatch
     from harness.workspace import Workspace
 
     workspace = Workspace.current()
     if sweeps or seeds > 1:
         done = dispatch.train_group(options, sweeps, seeds, workspace, console)
         folder, manifest, folders = done.folder, done.manifest, done.folders
+        from harness.adapters import text_summary
+
         record, text = {"group": done.group}, text_summary.ranked(done.group) + "\n"
     else:
         folder, manifest = dispatch.train(options, workspace, console)
         record, text, folders = {}, "", [folder]
     if not dispatch.prints_results():
         return
+    from harness.reports.training_page import write_training_report  # loaded once the recipe is known to be right
+
     for trained in folders:
         write_training_report(trained)
     report = folder / "report.html"
     if as_json:
         print_json({"path": str(folder), "manifest": manifest, "report": str(report), **record})
     else:
+        from harness.adapters import text_summary
+
         click.echo(f"{text}report: {report}\n{text_summary.training_summary(folder, manifest, options.task)}")
