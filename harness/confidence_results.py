@@ -101,15 +101,16 @@ class CascadeResult(Record, frozen=True, kw_only=True, omit_defaults=False):
 
     schema: version of the file. run: its id. metric: the figure of quality, of direction `direction`. stages: in the
     order in which they are asked. reference: what the loss is against. aim, limit: at most `limit` worse than the
-    reference ("loss", in the metric's own units), or at most `limit` USD per 1,000 answers ("cost"). certified: whether
-    the aim is shown to be kept at `level`, on the `certifying` rows; the `learning` rows chose the thresholds and the
-    order in which they were tested. chosen: the certified operating point, as measured on the certifying rows; None:
-    none. loss: of the chosen point against the reference on the certifying rows, with its two-sided interval.
-    left_out: rows without an answer of every stage, and rows that a stage was trained on. points: the curve over all
-    rows, from all answers by the last stage to as many as possible by the first. up_by_label: reference label -> share
-    of its rows that go beyond the first stage at the chosen point. volume: requests a month; saved_usd_month: USD that
-    the chosen point saves in a month against the reference; None: unknown. cautions: what a reader must know, as
-    sentences.
+    reference ("loss", in the metric's own units), or at most `limit` USD per 1,000 answers ("cost"). certified:
+    whether the aim is shown to be kept at `level`, on the `certifying` rows; the `learning` rows chose the thresholds
+    and the order in which they were tested. direction: of the metric, "higher" or "lower" is better. learning,
+    certifying: rows of the two parts. level: of the certificate. chosen: the certified operating point, as measured
+    on the certifying rows; None: none. loss: of the chosen point against the reference on the certifying rows, with
+    its two-sided interval. left_out: rows without an answer of every stage, and rows that a stage was trained on.
+    points: the curve over all rows, from all answers by the last stage to as many as possible by the first.
+    up_by_label: reference label -> share of its rows that go beyond the first stage at the chosen point. volume:
+    requests a month; saved_usd_month: USD that the chosen point saves in a month against the reference; None:
+    unknown. cautions: what a reader must know, as sentences.
     """
 
     schema: int = SCHEMA

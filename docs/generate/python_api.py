@@ -30,14 +30,14 @@ SECTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "Verbs": (
         "Functions that do what the verbs of the command line do, and return an object instead of printing. They can "
         "be called where an event loop is running, as in a notebook.",
-        ("run", "resume", "load_run", "compare", "gate", "report", "train"),
+        ("run", "resume", "load_run", "compare", "gate", "cascade", "report", "train"),
     ),
     "Runs and adapters": ("", ("Run", "RunLog", "Manifest", "Adapter", "AdapterManifest")),
     "Results": (
         "Records of `summary.json` and `gate.json`; the [schemas](../run-directory.md) describe the files.",
         (
             *("Summary", "BackendResult", "Estimate", "PairResult", "ReplacementVerdict"),
-            *("RunComparison", "GateResult", "CheckResult"),
+            *("RunComparison", "GateResult", "CheckResult", "CascadeResult"),
         ),
     ),
     "Tasks": (

@@ -8,7 +8,7 @@ import click
 from harness.cli.options import json_option, quiet_option
 from harness.cli.shell_completion import runs
 from harness.errors import UsageError
-from harness.text_format import split_names
+from harness.text_format import listing, split_names
 
 SOURCES = ("label scores", "mean log-probability", "least log-probability", "task", "agreement")
 
@@ -31,7 +31,12 @@ SOURCES = ("label scores", "mean log-probability", "least log-probability", "tas
     help="Instead: the most that 1,000 answers may cost.",
 )
 @click.option("--volume", metavar="N", type=click.IntRange(min=1), help="Requests a month, for the savings.")
-@click.option("--confidence", type=click.Choice(SOURCES), help="Source of the confidence (default: the first known).")
+@click.option(
+    "--confidence",
+    metavar="SOURCE",
+    type=click.Choice(SOURCES),
+    help=f"Source of the confidence: {listing([*SOURCES])} (default: the first known).",
+)
 @click.option("--price", metavar="NAME=USD", multiple=True, help="Price of 1,000 answers of a stage; repeatable.")
 @click.option(
     "--person-accuracy",

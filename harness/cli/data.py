@@ -272,7 +272,7 @@ def audit(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """List rows whose label a teacher disputes, and take the corrections back.
+    """List rows whose label a teacher disputes; apply corrections.
 
     \b
     bench data audit --task ./tickets.toml --teacher gpt4 --out disputed.csv

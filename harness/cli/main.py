@@ -65,7 +65,7 @@ VERBS: dict[str, tuple[str, str]] = {
         "harness.cli.leaderboard:leaderboard",
         "Write a board of many runs: a static site, badges, a table.",
     ),
-    "view": ("harness.cli.view:view", "Follow the runs of the workspace in a browser, on this machine only."),
+    "view": ("harness.cli.view:view", "Follow the runs of the workspace in a browser, locally."),
     "compare": ("harness.cli.compare:compare", "Compare two runs on the rows they share."),
     "cascade": ("harness.cli.cascade:cascade", "Combine a small and a large model at a certified threshold."),
     "gate": ("harness.cli.gate:gate", "Decide by exit code whether the candidate may ship."),

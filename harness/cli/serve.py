@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from harness.cli.options import quiet_option
+from harness.cli.options import json_option, quiet_option
+from harness.cli.output import print_json
 from harness.cli.shell_completion import adapters
 from harness.errors import BenchError
 
@@ -27,6 +28,7 @@ from harness.errors import BenchError
     show_default=True,
     help="How long the engine may take to answer.",
 )
+@json_option
 @quiet_option
 def serve(
     name: str,
@@ -35,6 +37,7 @@ def serve(
     port: int | None,
     program: str | None,
     wait_s: float,
+    as_json: bool,
     quiet: bool,
 ) -> None:
     """Serve ADAPTER on loopback for a try, until Ctrl-C; prints the bench.toml table that asks it.
@@ -59,7 +62,10 @@ def serve(
     for sign in (signal.SIGINT, signal.SIGTERM):  # the engine ends with this process, also as a background job
         signal.signal(sign, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt), engine_server.running(launch, wait_s) as process:
-        click.echo(launch.table(), nl=False)
+        if as_json:
+            print_json({"model": launch.model, "base_url": launch.base_url, "table": launch.table()})
+        else:
+            click.echo(launch.table(), nl=False)
         if not quiet:
             click.echo(f"bench: serving at {launch.base_url}; Ctrl-C ends it", err=True)
         code = process.wait()
