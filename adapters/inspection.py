@@ -4,6 +4,7 @@ import datetime
 import shutil
 from pathlib import Path
 
+from harness.adapter_fit import misfit
 from harness.adapter_manifest import (
     MANIFEST,
     ROWS,
@@ -16,8 +17,11 @@ from harness.adapter_manifest import (
     weights_digest,
 )
 from harness.adapters import text_summary as hosted
-from harness.backends.local.base_files import check_safetensors, find_base
+from harness.backends.local.base_files import find_base
+from harness.data.contamination import SIGNATURES
 from harness.errors import UsageError
+from harness.peft_folder import peft_config
+from harness.safetensors_header import read_header
 from harness.text_format import count_noun
 from harness.text_sanitize import one_line
 from harness.workspace import Workspace
@@ -50,6 +54,8 @@ def _described(workspace: Workspace, folder: Path, m: AdapterManifest) -> list[t
     scores = ", ".join(f"{k.removeprefix('validation_')} {v:.3f}" for k, v in m.metrics.items() if "validation" in k)
     machine = ", ".join(m.hardware.get("gpus", [])) or m.hardware.get("cpu", "an unknown machine")
     held = count_noun(m.selection.get("rows", 0), "row")
+    if m.origin == "peft":
+        return _described_foreign(workspace, folder, m)
     lines = {
         "adapter": f"{m.id}{' (current)' if is_current(workspace, m) else ''}",
         "task": f"{m.task} (version {m.task_version})",
@@ -67,6 +73,27 @@ def _described(workspace: Workspace, folder: Path, m: AdapterManifest) -> list[t
         for c in m.recipe.get("claims", [])
     ]
     return [*lines.items(), *(("published", claim) for claim in claims)]
+
+
+def _described_foreign(workspace: Workspace, folder: Path, m: AdapterManifest) -> list[tuple[str, str]]:
+    """An adapter that Bench did not train: what its own files say."""
+    config = peft_config(folder) or {}
+    rank = ", ".join(f"{key} {config[key]}" for key in ("r", "lora_alpha") if key in config)
+    known = count_noun(m.data.get("rows", 0), "row")
+    lines = {
+        "adapter": f"{m.id}{' (current)' if m.task and is_current(workspace, m) else ''}",
+        "origin": f"trained elsewhere (PEFT {config.get('peft_version') or 'of unknown version'})",
+        "task": m.task or "unknown",
+        "base": m.base or "not named",
+        "trains": f"{TRAINS[m.objective]}, asked by {m.decode}",
+        "kind": f"{config.get('peft_type') or '?'}{f' ({rank})' if rank else ''}",
+        "labels": ", ".join(m.labels) or ("not named" if m.objective == "head" else ""),
+        "tokenizer": "its own, beside the weights" if m.tokenizer else "the base's",
+        "trained on": f"{known} of {m.data['source']}" if m.data.get("source") else "",
+        "rows": contamination_note(folder),
+        "folder": str(folder),
+    }
+    return [(key, value) for key, value in lines.items() if value]
 
 
 def _work(m: AdapterManifest, machine: str) -> dict[str, str]:
@@ -95,6 +122,8 @@ def is_current(workspace: Workspace, manifest: AdapterManifest) -> bool:
 def check(folder: Path) -> list[str]:
     """What is wrong with an adapter, in sentences; empty where it is as it was made and its base is at hand."""
     manifest = read_manifest(folder)
+    if manifest.origin == "peft":
+        return _check_foreign(folder, manifest)
     unlisted = f"{folder / ROWS} is missing: runs cannot tell whether they evaluate on training rows."
     if manifest.model is not None:  # hosted: its weights are the provider's
         return [unlisted] if learned_rows(folder) is None else []
@@ -102,7 +131,7 @@ def check(folder: Path) -> list[str]:
     if not (folder / WEIGHTS).is_file():
         return [f"{folder / WEIGHTS} is missing."]
     try:
-        check_safetensors(folder / WEIGHTS)
+        read_header(folder / WEIGHTS)
     except UsageError as error:
         wrong.append(str(error))
     if weights_digest(folder) != manifest.adapter_sha256:
@@ -117,6 +146,28 @@ def check(folder: Path) -> list[str]:
     except UsageError as error:
         wrong.append(str(error))
     return wrong
+
+
+def _check_foreign(folder: Path, manifest: AdapterManifest) -> list[str]:
+    """An adapter that Bench did not train: whether its base is at hand and has its sizes."""
+    if not manifest.base:
+        return [f"{folder}: its configuration names no base: name it with --base where it is asked."]
+    try:
+        base = find_base(manifest.base_spec)
+        problem = misfit(folder, base.folder)
+    except UsageError as error:
+        return [str(error)]
+    return [] if problem is None else [f"base {manifest.base}: {problem}."]
+
+
+def contamination_note(folder: Path) -> str:
+    """Whether runs can tell that they evaluate on its training rows; "" where they can."""
+    if learned_rows(folder) is not None or (folder / SIGNATURES).is_file():
+        return ""
+    return (
+        "contamination unknown: the rows it was trained on are not at hand; name them "
+        f"(bench adapter import {folder} --trained-on FILE, or --trained-on FILE where it is run)."
+    )
 
 
 def remove(workspace: Workspace, folder: Path) -> None:

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from harness.adapter_manifest import WEIGHTS, AdapterManifest, read_manifest
-from harness.backends.local.base_files import check_safetensors
 from harness.errors import UsageError
+from harness.safetensors_header import read_header
 
 CONFIG = "adapter_config.json"
 
@@ -102,7 +102,7 @@ def _tensors(folder: Path, config: dict[str, Any]) -> list[str]:
 
 def _tensor_names(folder: Path) -> list[str]:
     """Names in a safetensors header. Raises UsageError where there is none that is whole."""
-    check_safetensors(folder / WEIGHTS)  # a header may claim any size
+    read_header(folder / WEIGHTS)  # a header may claim any size
     with (folder / WEIGHTS).open("rb") as file:
         header = file.read(int.from_bytes(file.read(8), "little"))
     return [name for name in msgspec.json.decode(header, type=dict[str, Any]) if name != "__metadata__"]

@@ -10,14 +10,14 @@ import msgspec
 from harness.errors import UsageError, did_you_mean
 from harness.files import lock, write_json
 from harness.hashing import file_digest
+from harness.peft_folder import TOKENIZER, peft_location, read_peft_folder
+from harness.peft_folder import WEIGHTS as WEIGHTS
 from harness.records import Decode, Record
 from harness.remote_adapter import fetch_adapter, is_remote
 from harness.workspace import Workspace
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
-WEIGHTS = "adapter_model.safetensors"
-PEFT_CONFIG = "adapter_config.json"
 OWN_ROWS = "the task's own rows"
 """What a manifest says of training rows that came from no file."""
 BASELINE = "tfidf"
@@ -61,9 +61,11 @@ class AdapterManifest(Record, frozen=True, kw_only=True, omit_defaults=False):
     `run` uses by default. data: {"source", "split", "fingerprint", "rows"}; selection: which rows chose the checkpoint;
     its "group": what this adapter was chosen from. places: "task", "base" and "data" by whole paths where they were
     files or folders of the machine that trained. prompt: {"file", "sha256"} where it was trained with another prompt
-    than the task's. model: for hosted fine-tuning, the tuned model's id at the provider (then no weights here), and
-    hosted: what the provider did. temperature: by which label scores are divided to be calibrated probabilities, fitted
-    on the validation rows; None where the adapter scores no labels or had too few of them.
+    than the task's. origin: "peft" for an adapter that Bench did not train; then task, data and selection are only what
+    its import was told. tokenizer: whether its folder holds the tokenizer that it was trained with. model: for hosted
+    fine-tuning, the tuned model's id at the provider (then no weights here), and hosted: what the provider did.
+    temperature: by which label scores are divided to be calibrated probabilities, fitted on the validation rows; None
+    where the adapter scores no labels or had too few of them.
     """
 
     schema: int = SCHEMA
@@ -97,6 +99,8 @@ class AdapterManifest(Record, frozen=True, kw_only=True, omit_defaults=False):
     model: str | None = None
     hosted: HostedTraining | None = None
     temperature: float | None = None
+    origin: Literal["bench", "peft"] = "bench"
+    tokenizer: bool = False
 
     @property
     def quantization(self) -> str | None:
@@ -146,12 +150,15 @@ def write_manifest(folder: Path, manifest: AdapterManifest) -> None:
 
 
 def read_manifest(folder: Path) -> AdapterManifest:
-    """The manifest of an adapter folder. Raises UsageError where there is none, or of a newer schema."""
+    """The manifest of an adapter folder; of a PEFT folder that Bench did not write, what its own files say.
+
+    Raises UsageError where the folder is no adapter, for a PEFT folder that cannot be used, and for a newer schema.
+    """
     path = folder / MANIFEST
     try:
         raw = path.read_bytes()
     except OSError:
-        raise UsageError(f"{folder} is not an adapter of Bench: it holds no {MANIFEST}.") from None
+        return foreign_manifest(folder)
     try:
         schema = msgspec.json.decode(raw, type=dict[str, Any]).get("schema", 0)
         if isinstance(schema, int) and schema > SCHEMA:
@@ -161,26 +168,33 @@ def read_manifest(folder: Path) -> AdapterManifest:
         raise UsageError(f"{path} is not a readable adapter manifest ({error}).") from None
 
 
-def peft_config(folder: Path) -> dict[str, Any] | None:
-    """The content of `adapter_config.json`, PEFT's mark of an adapter; {} where it cannot be read, None without it."""
-    try:
-        return msgspec.json.decode((folder / PEFT_CONFIG).read_bytes(), type=dict[str, Any])
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, msgspec.MsgspecError):
-        return {}
+def foreign_manifest(folder: Path) -> AdapterManifest:
+    """A manifest for a PEFT folder from its configuration and weights. Raises UsageError where it cannot be used.
 
-
-def foreign_adapter(folder: Path) -> str:
-    """The sentence for a PEFT adapter that Bench did not train: what it is, and how it can be asked all the same."""
-    config = peft_config(folder) or {}
-    base = str(config.get("base_model_name_or_path") or "BASE")
-    return (
-        f"{folder} is a PEFT adapter ({config.get('peft_type') or 'of unknown kind'}) for {base} that Bench did not "
-        f"train (it holds no {MANIFEST}). To use it, merge it with PEFT and name the merged folder as the model: "
-        f"PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained({base!r}), {str(folder)!r})"
-        ".merge_and_unload().save_pretrained(OUT), and save the base's tokenizer to OUT too."
+    Its id is the folder's name and the beginning of the weights' digest: two folders called `lora` are two adapters.
+    """
+    found = read_peft_folder(folder)
+    sha256 = file_digest(found.folder / WEIGHTS)
+    head = found.head_labels > 0
+    return AdapterManifest(
+        id=f"{found.folder.resolve().name}-{sha256[:8]}",
+        task="",
+        task_version="",
+        base=found.base,
+        base_revision=found.revision,
+        objective="head" if head else "generate",
+        decode="head" if head else "generate",
+        labels=found.labels,
+        recipe={"quantization": found.quantization} if found.quantization else {},
+        adapter_sha256=sha256,
+        origin="peft",
+        tokenizer=found.tokenizer,
     )
+
+
+def tokenizer_folder(folder: Path, manifest: AdapterManifest) -> Path | None:
+    """Where the tokenizer lies that an adapter was trained with; None: it is the base's."""
+    return folder if manifest.tokenizer and (folder / TOKENIZER).is_file() else None
 
 
 def weights_digest(folder: Path) -> str | None:
@@ -274,10 +288,14 @@ def find_adapter(workspace: Workspace, word: str) -> Path:
     fetched. Raises UsageError with the nearest id."""
     if is_remote(word):
         return fetch_adapter(word, workspace.root)
-    for folder in (Path(word), workspace.adapters / word):
+    for folder in (Path(word).expanduser(), workspace.adapters / word):
         if (folder / MANIFEST).is_file():
             return folder
-    if peft_config(Path(word)) is not None:
-        raise UsageError(f"adapter '{word}': {foreign_adapter(Path(word))}")
+    path = Path(word).expanduser()
+    foreign = peft_location(path)
+    if foreign is not None:
+        return foreign
+    if path.exists():
+        read_peft_folder(path)  # says why it is none
     ids = [path.name for path in adapter_folders(workspace)]
-    raise UsageError(f"no adapter '{word}': neither a folder with {MANIFEST} nor an id{did_you_mean(word, ids)}.")
+    raise UsageError(f"no adapter '{word}': neither an adapter's folder nor an id{did_you_mean(word, ids)}.")

@@ -73,6 +73,8 @@ def run(
     test_share: float | None = None,
     limit: int | None = None,
     seed: int = 0,
+    adapter: Path | str | None = None,
+    trained_on: Path | str | None = None,
     base: str | None = None,
     repeats: int = 1,
     latency_probe: int = 0,
@@ -102,6 +104,8 @@ def run(
     test_share: of one file without splits, the share of rows that are evaluated; the split is kept in the workspace.
     limit: rows at most, a seeded sample of which every smaller one is a part; None: all.
     seed: of the sample of rows and of the few-shot examples.
+    adapter: the adapter of the local backend that has one: an id or a folder, also a PEFT folder trained elsewhere.
+    trained_on: a file with the rows that this adapter was trained on, where Bench did not train it.
     base: replaces the model of every local backend.
     repeats: how often each row is asked; a row's value is the mean over its repeats.
     latency_probe: rows that each backend is first asked one at a time, to measure latency.
@@ -141,6 +145,8 @@ def run(
             test_share=test_share,
             limit=limit,
             seed=seed,
+            adapter=None if adapter is None else str(adapter),
+            trained_on=None if trained_on is None else str(trained_on),
             base=base,
             repeats=repeats,
             probe_rows=latency_probe,

@@ -56,7 +56,7 @@ class RunContext:
     config: Path | None = None
 
 
-BackendOption = Literal["base", "batch", "executor", "workers"]
+BackendOption = Literal["adapter", "trained_on", "base", "batch", "executor", "workers"]
 """Options of a run that change settings of its backends, where their class takes them."""
 
 
@@ -64,11 +64,15 @@ class OptionTarget(Record, frozen=True, kw_only=True):
     """The setting that an option of a run sets.
 
     setting: its key in `[backends.NAME]`; a dot leads into an inner table ("ray.workers"). requires: settings that
-    must have these values for the option to have an effect.
+    must have these values for the option to have an effect. where_set: the option is only for backends that have this
+    setting (a setting's own option also for the only backend that takes it). drops_default: a setting whose built-in
+    value gives way.
     """
 
     setting: str
     requires: dict[str, str] = {}
+    where_set: str = ""
+    drops_default: str = ""
 
 
 class Capabilities(Record, frozen=True, kw_only=True):

@@ -90,6 +90,11 @@ class ServerResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     p95_s: float | None = None
 
 
+def is_tuned_model(model: str) -> bool:
+    """Whether a provider's model id names a fine-tuned one, as OpenAI (`ft:..`) and Azure write it."""
+    return model.startswith("ft:") or ".ft-" in model
+
+
 class BackendResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     """One candidate's results.
 
@@ -130,6 +135,11 @@ class BackendResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     servers: dict[str, ServerResult] = {}
     calibration: CalibrationResult | None = None
     stages: dict[str, StageShare] = {}
+
+    @property
+    def contamination_unknown(self) -> bool:
+        """Whether it was fine-tuned on rows that nobody has compared with the evaluated ones."""
+        return self.contaminated is None and (self.adapter is not None or is_tuned_model(self.model))
 
 
 class PairResult(Record, frozen=True, kw_only=True, omit_defaults=False):

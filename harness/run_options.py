@@ -46,6 +46,13 @@ class RunOptions(Record, frozen=True, kw_only=True):
     ] = None
     limit: Annotated[Positive | None, _about("Use N rows only: a seeded sample, stratified by class.", "N")] = None
     seed: Annotated[int, _about("Random seed.", "S", default=True)] = 0
+    adapter: Annotated[
+        str | None,
+        _about("Adapter of the local backend: an id, or a folder (also a PEFT folder trained elsewhere).", "ADAPTER"),
+    ] = None
+    trained_on: Annotated[
+        str | None, _about("The rows that this adapter was trained on, if Bench did not.", "FILE", path="file")
+    ] = None
     base: Annotated[str | None, _about("Base model of all local backends: a Hub id or a folder.", "MODEL")] = None
     repeats: Annotated[Positive, _about("Answers per row.", "K")] = 1
     probe_rows: Annotated[
@@ -109,6 +116,8 @@ class RunKeywords(TypedDict, total=False):
     test_share: float | None
     limit: int | None
     seed: int
+    adapter: str | os.PathLike[str] | None
+    trained_on: str | os.PathLike[str] | None
     base: str | os.PathLike[str] | None
     repeats: int
     probe_rows: int

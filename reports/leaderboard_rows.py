@@ -33,6 +33,8 @@ def backend_cell(name: str, result: BackendResult, identity: BackendIdentity | N
     below = [visible_line(model_name(result.model))]
     if result.adapter:
         below.append(f"adapter {visible_line(result.adapter)}")
+    if result.contamination_unknown:
+        below.append("contamination unknown")
     if identity is not None and identity.retired:
         below.append(f"shut down {visible_line(identity.retired)}")
     return TableCell(text=visible_line(name), below=" · ".join(below), sort=name.casefold())

@@ -117,7 +117,7 @@ def identity_facts(identity: BackendIdentity, summary: Summary, name: str) -> Fa
 
 def _contamination(rows: int | None) -> str:
     if rows is None:
-        return "not known: no training rows at hand"
+        return "unknown: no training rows at hand"
     return (
         f"{plural(rows, 'evaluated row')} are also in its training rows" if rows else "none of the rows was trained on"
     )

@@ -1,6 +1,7 @@
 """The local backend: a base model in this process or in Ray workers, alone or under one of its adapters."""
 
 import asyncio
+import importlib.util
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,15 +10,17 @@ from typing import Any, Literal
 import msgspec
 
 from harness import adapter_manifest as adapters
+from harness.adapter_fit import misfit
 from harness.adapter_manifest import AdapterManifest, base_key
 from harness.backend import Capabilities, OptionTarget, RunContext, RunRequirements
-from harness.backends.local.base_files import check_safetensors
 from harness.backends.local.in_process import InProcessExecutor
 from harness.backends.local.json_grammar import grammar_of
 from harness.backends.local.model_spec import BaseFacts, DecodeSettings, Executor, ModelSpec, RaySettings, check_ray
 from harness.backends.ray.ray_executor import RayExecutor
 from harness.errors import UsageError
+from harness.peft_folder import HEADS, tensor_name
 from harness.records import BackendIdentity, Completion, Decode, Request
+from harness.safetensors_header import read_header
 
 WEIGHTS_OF = {"none": "whole weights", "nf4": "4-bit weights"}
 
@@ -25,8 +28,10 @@ WEIGHTS_OF = {"none": "whole weights", "nf4": "4-bit weights"}
 class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[backends.NAME]` with kind = "local"; docs/local-models.md says more.
 
-    model: the base, a Hub id or a folder. adapter: "auto" (the current one of this task and base), an id, a path, or
-    "" for none. decode: how answers are taken; "auto" is the adapter's own, without adapter "generate".
+    model: the base, a Hub id or a folder. adapter: "auto" (the current one of this task and base), an id, a path (also
+    of a PEFT folder that was trained elsewhere), or "" for none. trained_on: a file with the rows that it learned from,
+    where Bench did not train it. decode: how answers are taken; "auto" is the adapter's own, without adapter
+    "generate".
     dtype: type of the weights; "auto" is bfloat16 on an accelerator (float16 on old cards), and on a CPU float32, or
         bfloat16 where the weights are stored so and the processor computes it (AVX512-BF16, AMX).
     device: "cuda", "mps" or "cpu"; "auto" takes the best at hand. quantization: "nf4" loads 4-bit weights (needs
@@ -44,6 +49,7 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     kind: str = "local"
     model: str = ""
     adapter: str = ""
+    trained_on: str = ""
     decode: Literal["auto", "generate", "choose", "json", "head"] = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: str = "auto"
@@ -80,6 +86,8 @@ class LocalBackend:
     capabilities = Capabilities(
         options={
             "base": OptionTarget(setting="model"),
+            "adapter": OptionTarget(setting="adapter", where_set="adapter", drops_default="model"),
+            "trained_on": OptionTarget(setting="trained_on", where_set="adapter"),
             "executor": OptionTarget(setting="executor"),
             "workers": OptionTarget(setting="ray.workers", requires={"executor": "ray"}),
         },
@@ -150,7 +158,15 @@ class LocalBackend:
         self._executor = self._executor or self._new_executor(model)
         self._base = await self._executor.find()
         if found:
-            _check_same_base(found, self._base)
+            remark = _check_same_base(found, self._base)
+            if remark and not self.context.probing:
+                self.context.remark(f"{self.name}: {remark}")
+            problem = misfit(found.folder, Path(self._base.folder)) if self.settings.executor == "process" else None
+            if problem is not None:
+                raise UsageError(
+                    f"adapter {found.folder} does not fit the base {self._base.name}: {problem}. Name its own base "
+                    f"({found.manifest.base or 'the one it was trained on'}) with --base."
+                )
             if self._template != self._trained_template and not self.context.probing:
                 self.context.remark(
                     f"{self.name}: adapter {found.manifest.id} was trained with template = {self._trained_template} "
@@ -179,6 +195,8 @@ class LocalBackend:
         found = self._adapter
         trained = found.manifest.quantization if found else None
         used = (trained or "none") if self.settings.quantization == "auto" else self.settings.quantization
+        if found and found.manifest.origin == "peft" and used == "nf4" and self.settings.quantization == "auto":
+            used = "nf4" if importlib.util.find_spec("bitsandbytes") else "none"  # its base's name says so, no more
         if found and trained not in (None, used) and not self.context.probing:
             self.context.remark(
                 f"{self.name}: adapter {found.manifest.id} was trained on {WEIGHTS_OF[str(trained)]} and is asked on "
@@ -188,16 +206,18 @@ class LocalBackend:
 
     def _decode_settings(self, requirements: RunRequirements) -> DecodeSettings:
         found = self._adapter
+        own = adapters.tokenizer_folder(found.folder, found.manifest) if found else None
         return DecodeSettings(
             decode=self.decode,
             adapter=found.name if found else "",
             folder=str(found.folder.resolve()) if found else None,
             sha256=found.sha256 if found else None,
-            labels=found.manifest.labels if found else (),
+            labels=(found.manifest.labels or requirements.labels) if found else (),
             normalisation=self.settings.normalisation,
             budget=self.settings.max_batch_tokens,
             unbatched=self.context.probing,
             template=self._template,
+            tokenizer=str(own.resolve()) if own is not None else None,
             messages=requirements.messages,
             tools=requirements.tools,
         )
@@ -219,7 +239,7 @@ class LocalBackend:
             raise UsageError(f"adapter {folder} holds no {adapters.WEIGHTS}; Bench loads safetensors only.")
         if manifest.adapter_sha256 not in (None, sha256):
             raise UsageError(f"adapter {folder}: its weights are not those its manifest names; train it again.")
-        check_safetensors(folder / adapters.WEIGHTS)
+        read_header(folder / adapters.WEIGHTS)
         return FoundAdapter(folder, manifest, sha256)
 
     def _check_decode(self, requirements: RunRequirements) -> None:
@@ -238,7 +258,9 @@ class LocalBackend:
                 raise UsageError(
                     f"backend '{self.name}': decode = \"head\" needs an adapter trained with a classification head."
                 )
-            if sorted(requirements.labels) != sorted(found.manifest.labels):
+            if not found.manifest.labels:
+                self._check_unnamed_labels(found, requirements)
+            elif sorted(requirements.labels) != sorted(found.manifest.labels):
                 raise UsageError(
                     f"adapter {found.manifest.id} knows the labels {', '.join(found.manifest.labels)}, "
                     f"the task asks for {', '.join(requirements.labels) or 'none'}."
@@ -246,6 +268,24 @@ class LocalBackend:
         elif found is not None and found.manifest.objective == "head":
             raise UsageError(
                 f'adapter {found.manifest.id} is a classification head: it answers only with decode = "head".'
+            )
+
+    def _check_unnamed_labels(self, found: FoundAdapter, requirements: RunRequirements) -> None:
+        """A head whose folder names no labels: its rows are taken for the task's labels in their order, and it is said.
+
+        Raises UsageError where there are more or fewer.
+        """
+        header = read_header(found.folder / adapters.WEIGHTS)
+        count = next((t.shape[0] for name, t in header.items() if tensor_name(name) in HEADS), 0)
+        if count != len(requirements.labels):
+            raise UsageError(
+                f"adapter {found.manifest.id} classifies into {count} labels, {requirements.task} has "
+                f"{len(requirements.labels)}: name the task that it was trained for."
+            )
+        if not self.context.probing:
+            self.context.remark(
+                f"{self.name}: the adapter does not name its labels; they are taken in the task's order: "
+                f"{', '.join(requirements.labels)} (bench adapter import PATH --labels A,B sets another)."
             )
 
     async def stream(self, requests: AsyncIterator[Request], state_dir: Path) -> AsyncIterator[Completion]:
@@ -264,8 +304,12 @@ class LocalBackend:
             await self._executor.aclose()
 
 
-def _check_same_base(found: FoundAdapter, base: BaseFacts) -> None:
-    """Refuse an adapter on another base than it was trained on (digest or commit first, name else)."""
+def _check_same_base(found: FoundAdapter, base: BaseFacts) -> str:
+    """Refuse an adapter on another base than it was trained on (digest or commit first, name else).
+
+    Of an adapter that Bench did not train only the base's name is known, and bases are copied under other names: then
+    the returned sentence says that they differ, and its weights decide whether they fit.
+    """
     manifest = found.manifest
     retrain = f"name its base with --base {manifest.base}, or train one with --base {base.name}"
     if manifest.base_sha256 is not None and base.revision is None:
@@ -275,9 +319,13 @@ def _check_same_base(found: FoundAdapter, base: BaseFacts) -> None:
                 f"adapter {manifest.id} was trained on other weights than those in {base.folder}: {retrain}."
             )
     elif base_key(manifest.base_spec) != base_key(base.name):
+        if manifest.origin == "peft":
+            named = f"names {manifest.base} as its base" if manifest.base else "names no base"
+            return f"adapter {manifest.id} {named} and is asked on {base.name}: whether the weights agree is not known."
         raise UsageError(f"adapter {manifest.id} was trained on {manifest.base}, not on {base.name}: {retrain}.")
     elif None not in (manifest.base_revision, base.revision) and manifest.base_revision != base.revision:
         raise UsageError(
             f"adapter {manifest.id} was trained on commit {manifest.base_revision} of {base.name}, "
             f"which is now at {base.revision}: train it again."
         )
+    return ""

@@ -29,7 +29,8 @@ class ReplaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Settings of a replay backend.
 
     path: the JSONL file. model: what was recorded, as shown in results. decode: how those answers were taken.
-    price: USD per million tokens, used where a line holds `usage`.
+    price: USD per million tokens, used where a line holds `usage`. trained_on: a file with the rows that the recorded
+    model was trained on.
     """
 
     kind: str = "replay"
@@ -37,6 +38,7 @@ class ReplaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     model: str = "recorded"
     decode: Literal["generate", "json"] = "generate"
     price: Price | None = None
+    trained_on: str = ""
 
 
 class Recordings:

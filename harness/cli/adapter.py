@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from harness.cli.options import json_option, quiet_anyway
+from harness.cli.output import print_json
 from harness.cli.shell_completion import adapters, tasks
 from harness.errors import ExitCode, UsageError
 from harness.text_format import count_noun
@@ -13,7 +14,7 @@ from harness.text_format import count_noun
 
 @click.group()
 def adapter() -> None:
-    """Show, check, report, merge, export, push or remove trained adapters."""
+    """Import, show, check, report, merge, export, push or remove adapters."""
 
 
 @adapter.command()
@@ -22,13 +23,15 @@ def adapter() -> None:
 @quiet_anyway
 def show(name: str, as_json: bool) -> None:
     """Show what ADAPTER (an id or a folder) is and how it was trained."""
-    from harness.adapter_manifest import MANIFEST, find_adapter
+    from harness.adapter_manifest import MANIFEST, find_adapter, read_manifest
     from harness.workspace import Workspace
 
     workspace = Workspace.current()
     folder = find_adapter(workspace, name)
-    if as_json:
+    if as_json and (folder / MANIFEST).is_file():
         click.echo((folder / MANIFEST).read_text("utf-8"), nl=False)
+    elif as_json:
+        print_json(read_manifest(folder))
     else:
         from harness.adapters import inspection
 
@@ -44,9 +47,10 @@ def show(name: str, as_json: bool) -> None:
 def check(name: str, server: str | None, max_lora_rank: int | None, as_json: bool) -> int:
     """Verify that ADAPTER and its base are unchanged since the training.
 
+    Of a PEFT folder trained elsewhere: that it can be read, and fits the base that it names.
     Exit code 2 where something is wrong, or where the server named by --for cannot serve it.
     """
-    from harness.adapter_manifest import find_adapter
+    from harness.adapter_manifest import find_adapter, read_manifest
     from harness.workspace import Workspace
 
     folder = find_adapter(Workspace.current(), name)
@@ -57,8 +61,12 @@ def check(name: str, server: str | None, max_lora_rank: int | None, as_json: boo
     from harness.adapters import inspection
 
     wrong: list[str] = inspection.check(folder)
+    note = inspection.contamination_note(folder) if read_manifest(folder).origin == "peft" else ""
     whole = f"{folder} is complete, and its base is the one it was trained on."
-    _tell({"path": str(folder), "wrong": wrong}, "\n".join(wrong) or whole, as_json)
+    if note:
+        whole = f"{folder} fits the base that it names."
+    lines = [*(wrong or [whole]), *([note] if note else [])]
+    _tell({"path": str(folder), "wrong": wrong, "notes": [note] if note else []}, "\n".join(lines), as_json)
     return int(ExitCode.USAGE if wrong else ExitCode.DONE)
 
 
@@ -174,9 +182,10 @@ def rm(name: str, as_json: bool) -> None:
     "--rows", metavar="N", type=click.IntRange(min=1), default=20, show_default=True, help="Rows to verify it with."
 )
 @click.option("--task", metavar="TASK", shell_complete=tasks, help="The adapter's task, if its file has moved.")
+@click.option("--base", metavar="MODEL", help="The adapter's base, if it lies elsewhere.")
 @json_option
 @quiet_anyway
-def merge(name: str, out: Path, rows: int, task: str | None, as_json: bool) -> None:
+def merge(name: str, out: Path, rows: int, task: str | None, base: str | None, as_json: bool) -> None:
     """Merge ADAPTER into its base. The result must answer N rows as the adapter does."""
     from harness.adapter_manifest import find_adapter
     from harness.workspace import Workspace
@@ -184,9 +193,42 @@ def merge(name: str, out: Path, rows: int, task: str | None, as_json: bool) -> N
     folder = find_adapter(Workspace.current(), name)
     from harness.adapters import merging
 
-    done = merging.merge(folder, out, rows, task)
+    done = merging.merge(folder, out, rows, task, base)
     said = f"{done.folder}: the merged model gave the adapter's answer on all of {count_noun(done.rows, 'row')}"
     _tell({"path": str(done.folder), "rows": done.rows}, said, as_json)
+
+
+@adapter.command("import")
+@click.argument("path", metavar="PATH", type=click.Path(path_type=Path, exists=True))
+@click.option("--task", metavar="TASK", shell_complete=tasks, help="The task that it was trained for.")
+@click.option(
+    "--trained-on",
+    metavar="FILE",
+    type=click.Path(path_type=Path, exists=True),
+    help="The rows that it was trained on: rows of the task, or a chat file.",
+)
+@click.option("--base", metavar="MODEL", help="Its base model (default: as its configuration names it).")
+@click.option("--labels", metavar="A,B", help="Labels of a classification head, in the order of its outputs.")
+@json_option
+@quiet_anyway
+def take_in(
+    path: Path, task: str | None, trained_on: Path | None, base: str | None, labels: str | None, as_json: bool
+) -> None:
+    """Import an adapter trained elsewhere: PATH is a PEFT folder. It is copied, and not changed.
+
+    \b
+    bench adapter import outputs/checkpoint-500 --task agnews --trained-on train.jsonl
+    """
+    from harness.adapters import importing, inspection
+    from harness.name_lists import split_names
+    from harness.workspace import Workspace
+
+    options = importing.ImportOptions(task, trained_on, base, split_names(labels, "--labels") if labels else ())
+    folder, manifest = importing.import_adapter(path, options, Workspace.current())
+    note = inspection.contamination_note(folder)
+    said = f"{manifest.id}: imported into {folder}" + (f", current for task {manifest.task}" if manifest.task else "")
+    record = {"id": manifest.id, "path": str(folder), "task": manifest.task, "notes": [note] if note else []}
+    _tell(record, "\n".join(filter(None, [f"{said}.", note])), as_json)
 
 
 def _tell(record: dict[str, Any], text: str, as_json: bool) -> None:

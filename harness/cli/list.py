@@ -102,7 +102,15 @@ def _adapters() -> Rows:
         except BenchError as error:
             rows.append({"id": folder.name, "task": "?", "base": f"unreadable: {error}", "recipe": "?", "made": "?"})
             continue
-        rows.append({"id": m.id, "task": m.task, "base": m.base, "recipe": m.recipe_name, "made": m.created})
+        rows.append(
+            {
+                "id": m.id,
+                "task": m.task or "?",
+                "base": m.base,
+                "recipe": m.recipe_name or "trained elsewhere",
+                "made": m.created,
+            }
+        )
     return rows
 
 

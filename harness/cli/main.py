@@ -74,7 +74,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "power": ("harness.cli.power:power", "Plan sample sizes; show what the present rows can detect."),
     "parity": ("harness.cli.parity:parity", "Show whether a served copy answers as the model did."),
     "serve": ("harness.cli.serve:serve", "Serve an adapter on loopback by an installed engine."),
-    "adapter": ("harness.cli.adapter:adapter", "Show, check, merge, export, push or remove trained adapters."),
+    "adapter": ("harness.cli.adapter:adapter", "Import, show, check, merge, export, push or remove adapters."),
     "judge": ("harness.cli.judge:judge", "Compare answers pairwise with a judge model, in both orders."),
     "data": ("harness.cli.data:data", "Inspect, split and generate rows."),
     "new-task": ("harness.cli.new_task:new_task", "Create a task with example rows and a passing test."),

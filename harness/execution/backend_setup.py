@@ -20,12 +20,12 @@ from harness.backend import (
 from harness.errors import UsageError
 from harness.run_options import RunOptions
 from harness.runs.run_log import Manifest
-from harness.settings import Settings
+from harness.settings import Settings, builtin_backends
 
 Table = dict[str, Any]
 """The raw settings of one backend, as in `[backends.NAME]`."""
 
-MUST_APPLY = ("executor", "workers")
+MUST_APPLY = ("executor", "workers", "adapter", "trained_on")
 """Options that are refused where no backend takes them; the others are ignored there."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -104,8 +104,10 @@ def _refuse_probe_of_recordings(options: RunOptions, classes: Mapping[str, Any])
 def _apply(option: BackendOption, value: Any, tables: dict[str, Table], classes: Mapping[str, Any]) -> None:
     """Set an option in the tables of all backends whose class takes it and that meet what it requires."""
     targets = {name: capabilities_of(of).options[option] for name, of in classes.items() if option in _options(of)}
+    targets = _where_set(targets, tables)
     if not targets and option in MUST_APPLY:
-        raise UsageError(f"--{option} {value} applies to none of the backends {', '.join(tables)}: leave it out.")
+        flag = option.replace("_", "-")
+        raise UsageError(f"--{flag} {value} applies to none of the backends {', '.join(tables)}: leave it out.")
     ready = [name for name, target in targets.items() if not _unmet(target, tables[name], classes[name])]
     if targets and not ready:
         name, target = next(iter(targets.items()))
@@ -121,6 +123,16 @@ def _apply(option: BackendOption, value: Any, tables: dict[str, Table], classes:
         for part in outer:
             table[part] = table = dict(table.get(part, {}))
         table[last] = value
+        default = targets[name].drops_default
+        if default and tables[name].get(default) == builtin_backends().get(name, {}).get(default):
+            tables[name].pop(default, None)
+
+
+def _where_set(targets: Mapping[str, OptionTarget], tables: Mapping[str, Table]) -> dict[str, OptionTarget]:
+    """The backends that an option is for, of those whose class takes it (`OptionTarget.where_set`)."""
+    chosen = {name: t for name, t in targets.items() if not t.where_set or tables[name].get(t.where_set)}
+    only = next(iter(targets.values())) if len(targets) == 1 else None
+    return dict(targets) if only is not None and only.where_set == only.setting else chosen
 
 
 def _options(backend_class: Any) -> Mapping[BackendOption, OptionTarget]:

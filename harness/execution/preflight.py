@@ -11,6 +11,7 @@ from harness.data.rows import EMBEDDED, DataSource
 from harness.errors import UsageError
 from harness.execution.event_loop import run_coroutine
 from harness.execution.run_plan import RunPlan
+from harness.execution.training_file import read_training_file
 from harness.records import BackendIdentity, Row, Sample
 from harness.task import Task, invalid_targets
 from harness.task_loading import build_request, load_rows
@@ -58,8 +59,11 @@ def prompt_mismatches(evaluated: Mapping[str, Any] | None, adapters: Mapping[str
     remarks = []
     for name, folder in adapters.items():
         try:
-            trained = read_manifest(folder).prompt
+            manifest = read_manifest(folder)
         except UsageError:  # the backend itself reports an adapter that cannot be read
+            continue
+        trained = manifest.prompt
+        if manifest.origin == "peft":  # with which prompt it was trained is not known
             continue
         if (trained or {}).get("sha256") != (evaluated or {}).get("sha256"):
             remarks.append(
@@ -85,8 +89,9 @@ def find_overlaps(
 ) -> Findings:
     """Compare the run's rows with the rows that each tuned candidate learned from.
 
-    An adapter keeps hashes of its rows beside its weights. Recorded answers keep none: for the backends named in
-    `recordings` the training split beside the evaluated rows is compared, where there is one.
+    An adapter that Bench trained keeps hashes of its rows beside its weights. For others the setting `trained_on` names
+    a file with them. Recorded answers keep none: for the backends named in `recordings` the training split beside the
+    evaluated rows is compared, where there is one.
     """
     evaluated: Signatures | None = None
     overlaps: dict[str, Overlap] = {}
@@ -102,14 +107,19 @@ def find_overlaps(
         return Findings(remarks=(*remarks, PROBED.format(data["probe"])))
     for name in identities:
         folder = adapters.get(name)
-        if folder is None and name not in recordings:
+        told = str(plan.manifest.backend_settings.get(name, {}).get("trained_on") or "")
+        if folder is None and name not in recordings and not told:
             continue
-        training_split = _training_split(plan) if folder is None else []
-        if folder is None and not training_split:
+        training_split = _training_split(plan) if folder is None and not told else []
+        if folder is None and not training_split and not told:
             continue
         if evaluated is None:
             evaluated = Signatures.of(row.request.passage_texts() for row in plan.rows)
-        if folder is not None:
+        if told:
+            trained = read_training_file(plan.task, Path(told))
+            overlaps[name] = find_overlap(evaluated, trained, f"the training rows in {told}")
+            remarks += _distinct_rows_message(overlaps[name], evaluated)
+        elif folder is not None:
             overlap = overlap_with_adapter(folder, plan.rows, evaluated)
             if overlap is not None:
                 overlaps[name] = overlap

@@ -16,7 +16,7 @@ from harness.gating.row_ids import RowIds
 from harness.hashing import digest_each
 from harness.metrics import Metric
 from harness.records import BackendIdentity, Row
-from harness.results import BackendResult, Latency, Summary
+from harness.results import BackendResult, Latency, Summary, is_tuned_model
 from harness.runs.run_log import RunLog
 from harness.summary.answer_columns import NO_TEXT, Hashes
 from harness.summary.log_aggregate import tally_of
@@ -173,7 +173,7 @@ def run_arm(log: RunLog, name: str, ids: RowIds, summary: Summary) -> Arm:
 
 def _trained(identity: BackendIdentity) -> bool:
     """Whether a backend was fine-tuned, as far as its identity shows; unknown for recorded answers."""
-    return identity.adapter is not None or identity.kind == "replay" or identity.model.startswith("ft:")
+    return identity.adapter is not None or identity.kind == "replay" or is_tuned_model(identity.model)
 
 
 def _answers_digest(ids: RowIds, hashes: Hashes) -> str | None:

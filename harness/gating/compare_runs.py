@@ -12,7 +12,7 @@ from harness.gating.run_differences import RunDifference, run_differences
 from harness.hashing import digest
 from harness.metrics import Metric
 from harness.records import Record, Row
-from harness.results import PairResult, ReplacementVerdict, VerdictTerms
+from harness.results import PairResult, ReplacementVerdict, VerdictTerms, is_tuned_model
 from harness.runs.run_log import RunLog
 from harness.summary.comparison import Comparison, compare_all
 from harness.summary.detectable_difference import detectable_of_pair
@@ -84,6 +84,11 @@ def compare_two_runs(a: GateSource, b: GateSource, a_name: str | None, b_name: s
         x, y = a.side(mine), b.side(theirs)
         left, right = x.outcomes.only(x.positions(ids)), y.outcomes.only(y.positions(ids))
         compared = compare_all(metrics, rows, left, right, (mine, theirs))
+        notes += [
+            f"{side.info.backend} of {side.info.run}: contamination unknown: its training rows are not at hand."
+            for side in (x, y)
+            if side.contaminated is None and (side.info.adapter or is_tuned_model(side.info.model))
+        ]
         notes += _of_answers(mine, theirs, len(same), int((left.answered & right.answered).sum()))
         if x.early is not None or y.early is not None:
             notes.append(f"{mine}: the run stopped early; the figures shown are valid at any stopping time.")

@@ -73,7 +73,7 @@ def contamination_notes(pairing: Pairing) -> list[str]:
     if candidate.contaminated is not None or not candidate.trained:
         return []
     name = candidate.info.backend
-    return [f"{name}: its training rows are not known: whether it was trained on these could not be checked."]
+    return [f"{name}: contamination unknown: whether it was trained on these rows could not be checked."]
 
 
 def _part(side: Arm) -> str:

@@ -146,6 +146,10 @@ def _retired(manifest: Manifest, name: str, result: BackendResult) -> list[str]:
 
 
 def _contaminated(manifest: Manifest, name: str, result: BackendResult, metrics: tuple[Metric, ...]) -> list[str]:
+    if result.contamination_unknown and not manifest.data.get("probe"):
+        local = manifest.backends[name].kind == "local"
+        how = "--trained-on FILE" if local else f'trained_on = "FILE" in [backends.{name}]'
+        return [f"{name}: contamination unknown: the rows that it was trained on are not at hand; name them ({how})."]
     if not result.contaminated:
         return []
     return [

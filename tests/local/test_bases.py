@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import transformers
 
-from harness.adapter_manifest import find_adapter
 from harness.backend import RunContext
 from harness.backends.local.base_files import find_base
 from harness.errors import UsageError
@@ -58,14 +57,11 @@ def test_an_adapter_named_as_base_is_told_from_a_model(base: Path, tmp_path: Pat
         find_base(str(folder))
 
 
-def test_a_foreign_peft_adapter_gets_a_sentence_that_helps(tmp_path: Path) -> None:
+def test_a_foreign_peft_adapter_is_no_base_either(tmp_path: Path) -> None:
     folder = tmp_path / "peft"
     folder.mkdir()
     (folder / "adapter_config.json").write_text(json.dumps(PEFT))
-    helpful = r"PEFT adapter \(LORA\) for owner/some-base that Bench did not train .*merge it with PEFT"
-    with pytest.raises(UsageError, match=helpful):
-        find_adapter(Workspace(tmp_path), str(folder))
-    with pytest.raises(UsageError, match=helpful):
+    with pytest.raises(UsageError, match=r"is an adapter, not a model: name its base here, and say adapter = "):
         find_base(str(folder))
 
 

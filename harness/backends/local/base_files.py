@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from harness.adapter_manifest import MANIFEST, PEFT_CONFIG, foreign_adapter, peft_config
 from harness.errors import MissingExtraError, UsageError
 from harness.extras import install_command
 from harness.hashing import digest, file_digest
+from harness.peft_folder import PEFT_CONFIG, WEIGHTS, peft_config
+from harness.safetensors_header import read_header
 
 WANTED = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model"]
 UNWANTED = ["original/*", "onnx/*", "consolidated*"]
@@ -66,7 +67,7 @@ def find_base(model: str, purpose: str = "base model", instead: str = "--base PA
             f"save it again with save_pretrained, or name another with {instead.split()[0]}."
         )
     for path in files.weights:
-        check_safetensors(path)
+        read_header(path)
     for index in files.folder.glob("*.safetensors.index.json"):
         _check_shards(index, f"{purpose} {model}")
     return files
@@ -91,33 +92,13 @@ def _refuse_adapter_files(folder: Path, fail: str) -> None:
     """Raise UsageError for a folder with a PEFT adapter: transformers loads such an adapter on top of the weights."""
     if peft_config(folder) is None:
         return
-    if (folder / MANIFEST).is_file():
-        raise UsageError(
-            f'{fail}: {folder} is an adapter, not a model: name its base here, and say adapter = "{folder}".'
-        )
-    if (folder / "config.json").is_file():
+    if any(path.name != WEIGHTS for path in folder.glob("*.safetensors")):
         raise UsageError(
             f"{fail}: {folder} holds a whole model and a PEFT adapter ({PEFT_CONFIG}), which transformers would apply "
             "on top of the model's weights: move the files adapter_config.json and adapter_model.safetensors out of "
             "the folder (after a merge they are left over), or name the model without the adapter."
         )
-    raise UsageError(f"{fail}: {foreign_adapter(folder)}")
-
-
-def check_safetensors(path: Path) -> None:
-    """Read the header of a weight file. Raises UsageError for a truncated or foreign file."""
-    try:
-        with path.open("rb") as file:
-            size = int.from_bytes(file.read(8), "little")
-            header = msgspec.json.decode(file.read(size) if size < 1 << 28 else b"", type=dict[str, dict[str, object]])
-        ends = [h["data_offsets"][1] for h in header.values() if "data_offsets" in h]  # type: ignore[index]
-        whole = 8 + size + max(ends, default=0)
-    except (msgspec.MsgspecError, TypeError, IndexError):
-        raise UsageError(f"{path} is not a safetensors file: download it again.") from None
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}).") from None
-    if path.stat().st_size < whole:
-        raise UsageError(f"{path} is cut off ({path.stat().st_size} of {whole} bytes): download it again.")
+    raise UsageError(f'{fail}: {folder} is an adapter, not a model: name its base here, and say adapter = "{folder}".')
 
 
 def _from_hub(model: str, fail: str, instead: str) -> BaseFiles:

@@ -15,6 +15,7 @@ from harness.errors import UsageError
 from harness.records import Decode
 
 if TYPE_CHECKING:
+    from harness.backends.local.adapter_tokenizer import ChosenTokenizer
     from harness.backends.local.weight_loading import Placement
 
 
@@ -24,7 +25,7 @@ class DecodeJob:
 
     adapter: its name in this engine ("" is the base alone) and `folder` where it lies; budget: tokens of a
     batch; unbatched: one row at a time and no shared prefix (a latency probe). `cancelled` ends it after
-    the current batch. template: variables of the chat template.
+    the current batch. template: variables of the chat template; tokenizer: folder of the adapter's own.
     """
 
     decode: Decode
@@ -35,6 +36,7 @@ class DecodeJob:
     budget: int = CPU_TOKENS
     unbatched: bool = False
     template: dict[str, Any] = field(default_factory=dict)
+    tokenizer: Path | None = None
     counters: Counters = field(default_factory=Counters)
     cancelled: threading.Event = field(default_factory=threading.Event)
 
@@ -74,11 +76,12 @@ def make_job(settings: DecodeSettings, placement: "Placement") -> "DecodeJob":
         budget=settings.budget or default_batch_tokens(placement.device.split(":")[0], settings.decode),
         unbatched=settings.unbatched,
         template=settings.template,
+        tokenizer=Path(settings.tokenizer) if settings.tokenizer is not None else None,
     )
 
 
 def check_template(base: BaseFiles, settings: DecodeSettings) -> list[str]:
-    """Render the first row's messages with the base's tokenizer alone; remarks on what its template made necessary.
+    """Render the first row's messages with the tokenizer alone; remarks on what its template made necessary.
 
     Raises UsageError where the template refuses such messages or leaves a text out, or the tokenizer cannot be read.
     """
@@ -86,9 +89,11 @@ def check_template(base: BaseFiles, settings: DecodeSettings) -> list[str]:
     from harness.prompting.chat_rendering import Renderer
 
     try:
-        renderer = Renderer(load_tokenizer(base), settings.template)
+        tokenizer = load_tokenizer(base)
     except LOAD_ERRORS as error:
         raise UsageError(f"base model {base.name}: its tokenizer cannot be loaded: {first_line(error)}.") from error
+    chosen = _adapters_tokenizer(base, tokenizer, settings)
+    renderer = Renderer(chosen.tokenizer, settings.template)
     if settings.decode == "head":
         return []
     try:
@@ -97,4 +102,14 @@ def check_template(base: BaseFiles, settings: DecodeSettings) -> list[str]:
         renderer.end_id  # noqa: B018  (a tokenizer without an end token is refused here)
     except UsageError as error:
         raise UsageError(f"base model {base.name}: {error}") from None
-    return [f"base model {base.name}: {remark}" for remark in renderer.remarks]
+    return [*chosen.remarks, *(f"base model {base.name}: {remark}" for remark in renderer.remarks)]
+
+
+def _adapters_tokenizer(base: BaseFiles, tokenizer: Any, settings: DecodeSettings) -> "ChosenTokenizer":
+    from harness.backends.local.adapter_tokenizer import choose_tokenizer, embedding_rows
+    from harness.backends.local.architecture import read_config
+
+    if settings.tokenizer is None or settings.folder is None:
+        return choose_tokenizer(tokenizer, None, 0)
+    rows = embedding_rows(Path(settings.folder), int(read_config(base).get_text_config().vocab_size))
+    return choose_tokenizer(tokenizer, Path(settings.tokenizer), rows)

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from harness.backends.local.adapter_tokenizer import choose_tokenizer
 from harness.backends.local.batching import default_batch_tokens
 from harness.backends.local.classification_head import HeadDecoder
 from harness.backends.local.decode_job import DecodeJob
@@ -55,8 +56,10 @@ class EngineState:
         if self.loaded.batched_limit and not batching_is_exact(self.loaded):
             self.loaded.batched_limit = 0
         loaded = self.loaded
-        if job.template:
-            loaded = replace(loaded, renderer=Renderer(loaded.renderer.tokenizer, job.template))
+        if job.template or job.tokenizer is not None:
+            rows = len(loaded.model.get_input_embeddings().weight)  # with the job's adapter, which is active
+            chosen = choose_tokenizer(loaded.renderer.tokenizer, job.tokenizer, rows)
+            loaded = replace(loaded, renderer=Renderer(chosen.tokenizer, job.template))
         if job.decode == "choose":
             return LabelScoringDecoder(loaded, job.normalisation)
         return GenerationDecoder(loaded, constrained=job.decode == "json")

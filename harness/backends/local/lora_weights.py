@@ -1,6 +1,5 @@
 """LoRA adapters on one base: each loaded once beside the base weights, one active at a time."""
 
-import dataclasses
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.adapter_manifest import WEIGHTS
-from harness.backends.local.base_files import check_safetensors
 from harness.backends.local.model_loading import model_loading
+from harness.backends.local.peft_weights import AdapterWeights, Replacement, read_adapter_weights, refusal, unwrapped
 from harness.errors import BackendStopped
 
 
@@ -40,18 +38,6 @@ def fused(layer: Any, name: str) -> Callable[[Tensor], Tensor] | None:
 BASE = ""
 """The name under which no adapter is active."""
 
-KEPT = {
-    *("task_type", "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision"),
-    *("inference_mode", "modules_to_save", "init_lora_weights", "eva_config", "target_modules", "exclude_modules"),
-    *("layers_to_transform", "layers_pattern", "fan_in_fan_out", "r", "rank_pattern", "lora_alpha", "alpha_pattern"),
-    *("lora_dropout", "lora_bias", "use_rslora", "use_dora"),
-}
-"""Fields of an adapter's configuration that may say what they like: the engine keeps them, or they mean nothing to
-weights that are trained already."""
-
-PLAIN_BEGINNINGS = (True, False, "gaussian", "eva", "orthogonal")
-"""Ways to draw the first weights that leave the base as it is (PiSSA, OLoRA and others take a part out of it)."""
-
 
 class AdapterSet:
     """The adapters of one model. Only the engine's worker may switch them."""
@@ -59,6 +45,8 @@ class AdapterSet:
     def __init__(self, model: Any) -> None:
         self._model = model
         self._scores: dict[str, Tensor] = {}
+        self._replaced: dict[str, list[Replacement]] = {}
+        self._originals: list[tuple[nn.Module, str, nn.Parameter | None]] = []
         self._loaded: set[str] = set()
         self._layers: list[Any] = []
         self._active: str | None = BASE
@@ -67,11 +55,13 @@ class AdapterSet:
         """Make the adapter called `name` the active one, loading it from `folder` at first use."""
         if name == self._active:
             return
+        self._active = None  # a failed load leaves none active for certain
+        self._put_parameters(BASE)  # an adapter is read against the base alone
         if name != BASE and name not in self._loaded:
             if folder is None:
                 raise ValueError(f"adapter {name} was never loaded")
-            self._active = None  # a failed load leaves none active for certain
             self._load(name, folder)
+        self._put_parameters(name)
         for layer in self._layers:
             _set_layer(layer, name)
         self._active = name
@@ -87,98 +77,66 @@ class AdapterSet:
         return lambda hidden: nn.functional.linear(hidden.float(), weights)
 
     def _load(self, name: str, folder: Path) -> None:
-        from peft import LoraConfig, PeftConfig, inject_adapter_in_model
+        from peft import inject_adapter_in_model
         from peft.tuners.tuners_utils import BaseTunerLayer
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
 
-        try:
-            config = PeftConfig.from_pretrained(str(folder))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise _refusal(folder, f"its adapter_config.json is invalid: {error}") from None
-        if not isinstance(config, LoraConfig):
-            raise BackendStopped(
-                f"adapter {folder} is of kind {config.peft_type}; the local engine runs LoRA adapters."
-            )
-        _check_kind(config, folder)
-        path = folder / WEIGHTS
-        check_safetensors(path)
-        try:
-            weights = {key.removeprefix("base_model.model."): value for key, value in load_file(path).items()}
-        except SafetensorError as error:
-            raise _refusal(folder, str(error)) from None
-        score = next((weights.pop(key) for key in ("score.weight", "classifier.weight") if key in weights), None)
-        foreign = [key for key in weights if ".lora_" not in key]
-        if foreign:
-            raise BackendStopped(
-                f"adapter {folder} also replaces {foreign[0]}, which the local engine does not: merge it."
-            )
-        _check_ranks(config, weights, folder)
+        found = read_adapter_weights(folder, self._model)
+        if found.lora:
+            with model_loading(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that there are several adapters is the point
+                try:
+                    inject_adapter_in_model(found.config, self._model, name)
+                except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+                    raise refusal(folder, str(error)) from None
+                finally:  # a failed injection leaves layers behind, which must be switched off for others too
+                    self._layers = [m for m in self._model.modules() if isinstance(m, BaseTunerLayer)]
+            self._fill(name, found, folder)
         # The head is kept here, beside the shared backbone: the base stays one model for every adapter.
-        config.task_type = config.modules_to_save = None
-        config.inference_mode = config.init_lora_weights = True
-        with model_loading(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that there are several adapters is the point
-            try:
-                inject_adapter_in_model(config, self._model, name)
-            except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
-                raise _refusal(folder, str(error)) from None
-            finally:  # a failed injection leaves layers behind, which must be switched off for others too
-                self._layers = [m for m in self._model.modules() if isinstance(m, BaseTunerLayer)]
-        self._fill(name, weights, folder)
-        if score is not None:
-            self._scores[name] = score.to(self._model.device)
+        if found.score is not None:
+            self._scores[name] = found.score.to(self._model.device)
+        self._replaced[name] = found.replaced
         self._loaded.add(name)
         self._model.eval()
 
-    def _fill(self, name: str, weights: dict[str, Tensor], folder: Path) -> None:
+    def _fill(self, name: str, found: AdapterWeights, folder: Path) -> None:
         """Put the saved weights, in their saved type, where injection made random ones."""
         slots: dict[str, nn.Parameter] = {}
         for key, parameter in self._model.named_parameters():
             if ".lora_" in key and f".{name}" in key:
                 parameter.requires_grad_(False)
                 slots[key.replace(f".{name}", "", 1)] = parameter
-        if set(slots) != set(weights):
-            odd = sorted(set(slots) ^ set(weights))[0]
-            raise BackendStopped(f"adapter {folder} does not fit this base: {odd} is in one of them only.")
+        if set(slots) != set(found.lora):
+            odd = sorted(set(slots) ^ set(found.lora))[0]
+            raise refusal(folder, f"{odd} is in one of them only")
+        grown = {id(new.module) for new in found.replaced}
         for key, parameter in slots.items():
-            if parameter.shape != weights[key].shape:
-                raise BackendStopped(
-                    f"adapter {folder} does not fit this base: {key} is {tuple(weights[key].shape)}, "
-                    f"the base needs {tuple(parameter.shape)}."
-                )
+            value = found.lora[key]
+            layer = unwrapped(self._model.get_submodule(key.partition(".lora_")[0]))
+            if parameter.shape != value.shape and id(layer) not in grown:
+                raise refusal(folder, f"{key} is {tuple(value.shape)}, the base needs {tuple(parameter.shape)}")
             with torch.no_grad():
-                parameter.data = weights[key].to(parameter.device)
+                parameter.data = value.to(parameter.device)
+
+    def _put_parameters(self, name: str) -> None:
+        """The whole parameters of adapter `name` in the place of the base's, which are put back first.
+
+        By module and not by parameter: a tied one stays as it is in the other module.
+        """
+        for module, parameter, own in self._originals:
+            _put(module, parameter, own)
+        self._originals = []
+        for new in self._replaced.get(name, ()):
+            self._originals.append((new.module, new.name, new.module._parameters[new.name]))
+            _put(new.module, new.name, nn.Parameter(new.value, requires_grad=False))
 
 
-def _refusal(folder: Path, why: str) -> BackendStopped:
-    return BackendStopped(f"adapter {folder} does not fit this base: {' '.join(why.split()).rstrip('.')}.")
-
-
-def _check_kind(config: Any, folder: Path) -> None:
-    """Nothing but LoRA on linear layers: other kinds change the base that all adapters share, or are not kept."""
-    plain = type(config)()
-    other = [
-        field.name
-        for field in dataclasses.fields(config)
-        if field.name not in KEPT
-        and (getattr(config, field.name) or None) != (getattr(plain, field.name) or None)  # an empty list is none
-    ]
-    if config.init_lora_weights not in PLAIN_BEGINNINGS:
-        other.append("init_lora_weights")
-    if other:
-        raise BackendStopped(
-            f"adapter {folder} sets {other[0]} = {str(getattr(config, other[0]))[:60]!r}, which the local engine does "
-            "not run beside other adapters: merge it with PEFT, and name the merged model."
-        )
-
-
-def _check_ranks(config: Any, weights: dict[str, Tensor], folder: Path) -> None:
-    """No rank beyond those of the weights: memory is never taken on a configuration's word."""
-    held = max((value.shape[0] for key, value in weights.items() if ".lora_A." in key), default=0)
-    for rank in (config.r, *(config.rank_pattern or {}).values()):
-        if not isinstance(rank, int) or not 0 < rank <= held:
-            raise _refusal(folder, f"its configuration says rank {rank}, its weights have {held}")
+def _put(module: Any, name: str, parameter: nn.Parameter | None) -> None:
+    """Set a module's parameter, and the sizes that a layer remembers of it."""
+    module._parameters[name] = parameter
+    if name == "weight" and parameter is not None and parameter.dim() == 2:
+        for size in ("num_embeddings", "out_features"):
+            if hasattr(module, size):
+                setattr(module, size, parameter.shape[0])
 
 
 def _set_layer(layer: Any, name: str) -> None:

@@ -36,7 +36,8 @@ class DecodeSettings(Record, frozen=True, kw_only=True):
 
     adapter: its name in an engine ("" is the base alone), `folder` where it lies and `sha256` what its weights
     must be; budget: tokens of a batch (None: the device's usual); unbatched: one row at a time (a latency probe).
-    template: variables of the chat template; messages, tools: of the first row, as an example of all.
+    template: variables of the chat template; tokenizer: the folder of the adapter's own, where it brings one;
+    messages, tools: of the first row, as an example of all.
     """
 
     decode: Decode
@@ -48,6 +49,7 @@ class DecodeSettings(Record, frozen=True, kw_only=True):
     budget: int | None = None
     unbatched: bool = False
     template: dict[str, Any] = {}
+    tokenizer: str | None = None
     messages: tuple[Message, ...] = ()
     tools: tuple[dict[str, Any], ...] = ()
 

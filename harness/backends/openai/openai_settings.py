@@ -47,6 +47,7 @@ class OpenAISettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     labels), "head" (a classification head, asked by vLLM's /classify), or "auto".
     logprobs: ask for log-probabilities of the answer's tokens and of labels. seed: send the request's seed. adapter: a
     hosted fine-tune whose manifest names the model ("auto": the current one of this task and base `model`).
+    trained_on: a file with the rows that a tuned model was trained on, where Bench did not train it.
     extra_headers, extra_body: sent along; a value "env:NAME" is read from the environment, never stored.
     template: variables of the model's chat template, such as {enable_thinking = false}: sent as chat_template_kwargs,
     or by the provider's own word for it.
@@ -73,6 +74,7 @@ class OpenAISettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     logprobs: bool = False
     seed: bool = True
     adapter: str | None = None
+    trained_on: str = ""
     extra_headers: dict[str, str] = {}
     extra_body: dict[str, Any] = {}
     template: dict[str, Any] = {}
