@@ -59,6 +59,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "quickstart": ("harness.cli.quickstart:quickstart", "Train, run and report a small example, offline, in minutes."),
     "train": ("harness.cli.train:train", "Fine-tune an adapter on a task's training rows."),
     "run": ("harness.cli.run:run", "Send every candidate the same prompts; one run directory."),
+    "import": (
+        "harness.cli.import_results:import_results",
+        "Import results of lm-eval, Inspect, promptfoo or DeepEval.",
+    ),
     "report": ("harness.cli.report:report", "Report a run: a page, a table, figures for other tools."),
     "export": ("harness.cli.export:export", "Write a run's answers row by row: CSV, Parquet, JSON lines."),
     "leaderboard": (

@@ -11,9 +11,6 @@ from harness.errors import DataError, UsageError
 from harness.task import Task
 from harness.task_loading import build_request, load_rows
 
-SHARED_LEAST = 8
-"""Characters from which on a text that all prompts begin or end with is taken for their template."""
-
 
 def read_training_file(task: Task, file: Path) -> Signatures:
     """Signatures of the rows in `file`: rows as the task reads them, or a chat file of another trainer.
@@ -92,7 +89,7 @@ def _common_beginning(texts: set[str]) -> str:
 
 
 def _whole_words(beginning: str) -> str:
-    """A shared beginning up to its last white space, so that no row's own first word is cut; none that is short."""
+    """A shared beginning up to its last white space, so that no row's own first word is cut."""
     while beginning and not beginning[-1].isspace():
         beginning = beginning[:-1]
-    return beginning if len(beginning) >= SHARED_LEAST else ""
+    return beginning

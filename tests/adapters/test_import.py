@@ -1,4 +1,4 @@
-"""`bench adapter import`, `show`, `check`, `run --adapter` with a PEFT folder: its contamination is unknown until said."""
+"""PEFT folders in `bench adapter import`, `show`, `check` and `run --adapter`: contamination is unknown until said."""
 
 import json
 from pathlib import Path

@@ -1,0 +1,1 @@
+"""Logs of other evaluation tools, written here in their shape."""
