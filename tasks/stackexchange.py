@@ -92,10 +92,11 @@ LICENCES = (("2011-04-08", "CC BY-SA 2.5"), ("2018-05-02", "CC BY-SA 3.0"))
 """Stack Exchange's licence by the date of a post, where the post itself names none; later: CC BY-SA 4.0."""
 
 TABLES = """
-create table question (id integer primary key, votes integer, title text, body text, tags text, date text,
-                       licence text, author text);
-create table answer (id integer primary key, parent integer, votes integer, body text, date text, licence text,
-                     author text);
+create table if not exists question (id integer primary key, votes integer, title text, body text, tags text,
+                                     date text, licence text, author text);
+create table if not exists answer (id integer primary key, parent integer, votes integer, body text, date text,
+                                   licence text, author text);
+create table if not exists note (name text primary key, value text);
 """
 BEST = """
 select q.id, q.votes, q.title, q.body, q.tags, q.date, q.licence, q.author,
@@ -138,10 +139,10 @@ def build_pairs(dump: Path, out: Path, most: int | None, site: str, progress: Ca
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".posts-") as folder:
         aside = Path(folder)  # rows move to `out` when all are there: half of them would be taken for all
-        posts = _Posts(aside / "posts.sqlite", progress)
+        posts = Posts(aside / "posts.sqlite", progress)
         try:
             _read_dump(dump, posts.take)
-            rows = _write_rows(posts.best(most), aside, site)
+            rows = write_pairs(posts.best(most), aside, site)
         finally:
             posts.close()
         if not sum(rows.values()):
@@ -162,16 +163,21 @@ def build_pairs(dump: Path, out: Path, most: int | None, site: str, progress: Ca
     return built
 
 
-class _Posts:
+class Posts:
     """Cleaned posts in a file, so that they can be joined and sorted without being held."""
 
-    def __init__(self, path: Path, progress: Callable[[int], None]) -> None:
+    def __init__(self, path: Path, progress: Callable[[int], None], *, durable: bool = False) -> None:
+        """durable: what is noted survives a kill, and is continued by whoever opens the file again."""
         # py7zr may hand pieces over from a thread of its own; they still come one at a time.
         self.base = sqlite3.connect(path, check_same_thread=False)
-        self.base.executescript("pragma journal_mode = off; pragma synchronous = off;" + TABLES)
+        fast = "" if durable else "pragma journal_mode = off; pragma synchronous = off;"
+        self.base.executescript(fast + TABLES)
         self.progress = progress
         self.read = 0
         self.dropped: Counter[str] = Counter()
+        if durable:
+            self.read = int(self.noted("read") or 0)
+            self.dropped.update(msgspec.json.decode(self.noted("dropped") or "{}", type=dict[str, int]))
 
     def take(self, post: Post) -> None:
         """Keep a question or an answer, or count why not."""
@@ -206,8 +212,23 @@ class _Posts:
 
     def best(self, most: int | None) -> Iterator[tuple[Any, ...]]:
         """Questions by falling votes, each with its best answer."""
-        self.base.execute("create index by_question on answer (parent, votes desc, id)")
+        self.base.execute("create index if not exists by_question on answer (parent, votes desc, id)")
         yield from self.base.execute(BEST, (-1 if most is None else most,))
+
+    def count(self, table: str) -> int:
+        """Posts of a table ("question" or "answer")."""
+        return int(self.base.execute(f"select count(*) from {table}").fetchone()[0])
+
+    def noted(self, name: str) -> str | None:
+        """What was noted under a name."""
+        found = self.base.execute("select value from note where name = ?", (name,)).fetchone()
+        return None if found is None else str(found[0])
+
+    def note(self, **values: str) -> None:
+        """Note values and keep all posts taken so far, both or neither."""
+        counts = {"read": str(self.read), "dropped": msgspec.json.encode(self.dropped).decode()}
+        self.base.executemany("insert or replace into note values (?, ?)", {**counts, **values}.items())
+        self.base.commit()
 
     def close(self) -> None:
         """Let the file go."""
@@ -218,7 +239,8 @@ def _licence(date: str) -> str:
     return next((licence for until, licence in LICENCES if date and date < until), "CC BY-SA 4.0")
 
 
-def _write_rows(best: Iterator[tuple[Any, ...]], out: Path, site: str) -> dict[str, int]:
+def write_pairs(best: Iterator[tuple[Any, ...]], out: Path, site: str) -> dict[str, int]:
+    """Write `train.jsonl` and `test.jsonl` of questions with their best answers; returns the rows of each."""
     rows = {"train": 0, "test": 0}
     with (out / "train.jsonl").open("wb") as train, (out / "test.jsonl").open("wb") as test:
         files = {"train": train, "test": test}

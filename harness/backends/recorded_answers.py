@@ -39,7 +39,8 @@ class RecordedLine(msgspec.Struct, frozen=True, kw_only=True):
     """A recorded answer.
 
     id: the row it answers, or a batch's custom_id; prompt: role and text of each message, None where the line does not
-    hold them; failed: the request that the line records got no answer.
+    hold them; service_s, first_token_s: seconds, cost: USD, as the line has them; failed: the
+    request that the line records got no answer.
     """
 
     id: str | None = None
@@ -48,6 +49,9 @@ class RecordedLine(msgspec.Struct, frozen=True, kw_only=True):
     reasoning: str = ""
     finish: Finish | None = None
     usage: Usage | None = None
+    service_s: float = 0.0
+    first_token_s: float | None = None
+    cost: float | None = None
     failed: bool = False
 
 
@@ -104,7 +108,17 @@ def _recorded(
         reasoning=reasoning or text_parts.reasoning,
         finish="refusal" if refusal else finish,
         usage=read_usage(line.get("usage")) or read_usage(body.get("usage")),
+        service_s=_amount(line.get("latency_s")) or 0.0,
+        first_token_s=_amount(line.get("first_token_s")),
+        cost=_amount(line.get("cost_usd")),
     )
+
+
+def _amount(value: Any) -> float | None:
+    """A number that is no less than nothing, and finite."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
+        return None
+    return float(value)
 
 
 def _body(line: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from harness.backends.recorded_answers import RecordedLine, prompt_key, read_lin
 from harness.errors import UsageError
 from harness.hashing import digest, file_digest
 from harness.money.prices import Price
-from harness.records import BackendIdentity, Completion, Cost, Decode, Failure, Request, Usage
+from harness.records import BackendIdentity, Completion, Cost, Decode, Failure, Request, Timing, Usage
 
 
 class ReplaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -189,7 +189,7 @@ class ReplayBackend:
             return Completion(
                 id=request.id, repeat=request.repeat, attempts=0, error=Failure(kind="not recorded", message=message)
             )
-        cost = self.settings.price.cost(line.usage) if self.settings.price and line.usage else None
+        cost = self.settings.price.cost(line.usage) if self.settings.price and line.usage else line.cost
         return Completion(
             id=request.id,
             repeat=request.repeat,
@@ -197,6 +197,7 @@ class ReplayBackend:
             reasoning=line.reasoning,
             finish=line.finish or "stop",
             usage=line.usage or Usage(),
+            timing=Timing(service_s=line.service_s, first_token_s=line.first_token_s),
             cost=Cost(list=cost, incurred=0.0),
             attempts=0,
             cached=True,

@@ -80,7 +80,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "serve": ("harness.cli.serve:serve", "Serve an adapter on loopback by an installed engine."),
     "adapter": ("harness.cli.adapter:adapter", "Import, show, check, merge, export, push or remove adapters."),
     "judge": ("harness.cli.judge:judge", "Compare answers pairwise with a judge model, in both orders."),
-    "data": ("harness.cli.data:data", "Inspect, split and generate rows."),
+    "data": ("harness.cli.data:data", "Inspect, split, import and generate rows."),
     "new-task": ("harness.cli.new_task:new_task", "Create a task with example rows and a passing test."),
     "ask": ("harness.cli.ask:ask", "Send one prompt to several backends, side by side."),
     "estimate": ("harness.cli.estimate:estimate", "Estimate the cost and duration of a run."),

@@ -7,6 +7,7 @@ from typing import Any
 from harness.data.contamination import Signatures
 from harness.data.json_rows import read_json
 from harness.data.rows import DataSource
+from harness.data.shared_text import SharedText, without_shared
 from harness.errors import DataError, UsageError
 from harness.task import Task
 from harness.task_loading import build_request, load_rows
@@ -71,25 +72,8 @@ def _content(turn: dict[str, Any]) -> str:
 
 def _without_template(texts: Sequence[str]) -> Iterator[list[str]]:
     """Each text without the beginning and the end that all of them share, where there are several texts."""
-    different = set(texts)
-    before = _whole_words(_common_beginning(different))
-    after = _whole_words(_common_beginning({text[::-1] for text in different}))[::-1]
+    shared = SharedText()
     for text in texts:
-        end = len(text) - len(after)
-        yield [text[len(before) : end].strip() if end > len(before) else text]
-
-
-def _common_beginning(texts: set[str]) -> str:
-    """The longest beginning that all texts share; none where there is one text only."""
-    first, last = min(texts), max(texts)
-    if first == last:
-        return ""
-    same = next((n for n, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
-    return first[:same]
-
-
-def _whole_words(beginning: str) -> str:
-    """A shared beginning up to its last white space, so that no row's own first word is cut."""
-    while beginning and not beginning[-1].isspace():
-        beginning = beginning[:-1]
-    return beginning
+        shared.add(text)
+    for own in without_shared(texts, shared.around()):
+        yield [own]

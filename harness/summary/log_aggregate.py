@@ -213,6 +213,8 @@ class Tally:
             self.usage[name] += getattr(line.usage, name)
         if line.cached:
             self.cached += 1
+            if self.identity.kind == "replay" and line.timing.service_s:  # as the log has it
+                self.times.add(line)
         else:
             self.tokens += line.usage.prompt_tokens + line.usage.completion_tokens
             self.queue_s += line.timing.queue_s

@@ -41,7 +41,7 @@ def loosened(tuned: Any, seed: int = 1) -> Any:
 
 def foreign(base: Path, folder: Path, **lora: Any) -> Any:
     """An adapter as plain PEFT saves it, and the live model that it was saved from."""
-    config = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear", "task_type": "CAUSAL_LM"} | lora
+    config: dict[str, Any] = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear", "task_type": "CAUSAL_LM"} | lora
     tuned = loosened(get_peft_model(LlamaForCausalLM.from_pretrained(base, dtype=torch.float32), LoraConfig(**config)))
     tuned.save_pretrained(str(folder))
     return tuned
