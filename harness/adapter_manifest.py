@@ -10,8 +10,10 @@ import msgspec
 from harness.errors import UsageError, did_you_mean
 from harness.files import lock, write_json
 from harness.hashing import file_digest
+from harness.peft_folder import PEFT_CONFIG as PEFT_CONFIG
 from harness.peft_folder import TOKENIZER, peft_location, read_peft_folder
 from harness.peft_folder import WEIGHTS as WEIGHTS
+from harness.peft_folder import peft_config as peft_config
 from harness.records import Decode, Record
 from harness.remote_adapter import fetch_adapter, is_remote
 from harness.workspace import Workspace

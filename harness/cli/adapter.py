@@ -220,7 +220,7 @@ def take_in(
     bench adapter import outputs/checkpoint-500 --task agnews --trained-on train.jsonl
     """
     from harness.adapters import importing, inspection
-    from harness.name_lists import split_names
+    from harness.text_format import split_names
     from harness.workspace import Workspace
 
     options = importing.ImportOptions(task, trained_on, base, split_names(labels, "--labels") if labels else ())

@@ -97,12 +97,12 @@ def _answers(lines: list[dict[str, Any]], chat: bool, chooses: bool) -> Iterator
         prompt = document if chat else str(asked[0][0])
         choices = tuple(str(one[1]).strip() for one in asked) if chooses and len(asked) > 1 else ()
         text, target = _answer(first, choices), first.get("target")
-        by_index = isinstance(target, int) and not isinstance(target, bool) and target < len(choices)
+        numbered = isinstance(target, int) and not isinstance(target, bool) and 0 <= target < len(choices)
         yield LoggedAnswer(
             row=row,
             inputs={"doc": document},
             messages=(Message(role="user", content=prompt),),
-            reference=choices[target] if by_index else as_text(target),
+            reference=choices[int(target or 0)] if numbered else as_text(target),
             labels=choices,
             text=text,
             answer=text,

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,7 +70,7 @@ def chat_line(text: str, label: str) -> str:
 
 
 def test_a_run_says_that_contamination_is_unknown_until_it_is_told(place: Path, tmp_path: Path) -> None:
-    asked = {"adapter": place / "lora", "workspace": tmp_path, "progress": False}
+    asked: dict[str, Any] = {"adapter": place / "lora", "workspace": tmp_path, "progress": False}
     run = harness.run(str(place / "reviews.toml"), "llama-ft", **asked)
     said = "\n".join(run.summary.warnings)
     assert "llama-ft: contamination unknown: the rows that it was trained on are not at hand" in said

@@ -334,7 +334,7 @@ def test_equal_prompts_and_sessions_stay_on_one_side(tmp_path: Path) -> None:
     for asked, session, time in rows:
         places.add(asked, session, time)
     for split in ("time", "session", "random", None):
-        sides = assign_sides(places, split, 0.2, 7)  # type: ignore[arg-type]
+        sides = assign_sides(places, split, 0.2, 7)
         assert set(sides.of) == {"train", "test", "removed"}
         of = {
             side: {row[k] for row, s in zip(rows, sides.of, strict=True) if s == side}
@@ -347,7 +347,7 @@ def test_equal_prompts_and_sessions_stay_on_one_side(tmp_path: Path) -> None:
             for side in ("train", "test")
         }
         assert not sessions["train"] & sessions["test"]
-        assert assign_sides(places, split, 0.2, 7) == sides  # type: ignore[arg-type]
+        assert assign_sides(places, split, 0.2, 7) == sides
     assert assign_sides(places, None, 0.2, 7).split == "time"
 
 
@@ -367,7 +367,7 @@ def test_a_split_that_the_log_cannot_give_is_refused(tmp_path: Path) -> None:
         places.add(f"q{n}", None, None)
     for split in ("time", "session"):
         with pytest.raises(UsageError, match=f"--by {split}: 100 % of the calls have no"):
-            assign_sides(places, split, 0.2, 0)  # type: ignore[arg-type]
+            assign_sides(places, split, 0.2, 0)
     assert assign_sides(places, None, 0.2, 0).split == "random"
 
 
@@ -443,7 +443,7 @@ def test_hostile_records_lose_nothing_and_crash_nothing(tmp_path: Path) -> None:
             text = json.dumps(record)
             lines.append(text[: rng.randrange(len(text))] if rng.random() < 0.2 else text)
         path.write_text("\n".join(lines))
-        found = done(path, tmp_path / f"out-{form}", form)  # type: ignore[arg-type]
+        found = done(path, tmp_path / f"out-{form}", form)
         kept = lines_of(tmp_path / f"out-{form}/left-out.jsonl")
         rows = sum(found.rows.values()) + found.removed
         assert rows + len(kept) >= found.records and found.calls >= rows >= 20

@@ -12,6 +12,7 @@ import pytest
 from harness.errors import UsageError
 from harness.gating.compare_runs import compare_two_runs
 from harness.gating.evaluate import GateSource
+from harness.records import Key
 from harness.runs.run_log import RunLog
 from harness.tool_logs.run_directory import ImportedRun, import_runs, read_evaluations
 from harness.tool_logs.zip_entries import ZSTANDARD, ZipEntries
@@ -90,7 +91,7 @@ def lm_eval(folder: Path, chosen: list[int], model: str = "owner/small", **resul
 
 def inspect_log(folder: Path, chosen: list[int], *, epochs: int = 1, model: str = "mock/small") -> dict[str, Any]:
     """A log of Inspect as JSON, with long texts kept as attachments."""
-    samples = []
+    samples: list[dict[str, Any]] = []
     for epoch in range(1, epochs + 1):
         for n, text in enumerate(TEXTS):
             hit = chosen[n] == RIGHT[n] or (epoch == 2 and n == 0)
@@ -155,7 +156,8 @@ def as_eval(path: Path, log: dict[str, Any]) -> Path:
 
 def promptfoo(path: Path, columns: dict[str, list[int]]) -> Path:
     """Results of promptfoo: every provider is asked every test; the last test of each ends in an error."""
-    rows, prompts = [], []
+    rows: list[dict[str, Any]] = []
+    prompts = []
     for number, (provider, chosen) in enumerate(columns.items()):
         for n, text in enumerate(TEXTS):
             failed = n == len(TEXTS) - 1
@@ -192,7 +194,7 @@ def promptfoo(path: Path, columns: dict[str, list[int]]) -> Path:
 
 def deepeval(path: Path, chosen: list[int]) -> Path:
     """A test run of DeepEval with one metric."""
-    cases = [
+    cases: list[dict[str, Any]] = [
         {
             "name": f"test_case_{n}",
             "input": text,
@@ -230,7 +232,7 @@ def test_lm_evals_figures_are_the_imported_ones(tmp_path: Path) -> None:
     assert log.manifest.labels == CHOICES and log.manifest.backends["small"].decode == "choose"
     first = next(iter(log.rows()))
     assert first.request.messages[0].content == f"{TEXTS[0]}\nPlant:" and first.sample.reference == "fern"
-    assert log.lines("small")[1, 0].text == CHOICES[picks(1)[1]]
+    assert log.lines("small")[Key(1, 0)].text == CHOICES[picks(1)[1]]
 
 
 def test_a_metric_that_is_no_mean_of_rows_is_left_out_and_named(tmp_path: Path) -> None:
@@ -271,7 +273,7 @@ def test_inspects_figures_are_the_imported_ones(form: str, tmp_path: Path) -> No
     row = next(iter(opened.rows()))
     assert [m.content for m in row.request.messages] == ["Name the plant.", TEXTS[0]]
     assert opened.manifest.repeats == 2 and row.sample.columns == {"source": "wood"}
-    line = opened.lines("small")[0, 1]
+    line = opened.lines("small")[Key(0, 1)]
     assert (line.usage.prompt_tokens, line.timing.service_s, line.score and line.score.answer) == (30, 0.25, "fern")
 
 
@@ -344,7 +346,8 @@ def test_compare_gate_power_report_and_leaderboard_work_on_imports(
         assert json.loads(capsys.readouterr().out)[0]["backends"] == ["model"]
     assert bench("compare", "a", "b") == 0
     assert "95.0" in capsys.readouterr().out
-    found = compare_two_runs(*(GateSource.of_run(RunLog.open(tmp_path / n)) for n in "ab"), None, None)
+    first, second = (GateSource.of_run(RunLog.open(tmp_path / n)) for n in "ab")
+    found = compare_two_runs(first, second, None, None)
     assert (found.pairs[0].only_a, found.pairs[0].only_b, found.pairs[0].metric) == (7, 0, "match")
     assert bench("gate", "b", "--baseline", "a", "--margin", "match", "0.02") == 1
     assert bench("power", "a") == 0

@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
@@ -32,7 +32,7 @@ def read_json_log(path: Path) -> Iterator[LogRecord]:
     """Every line or element of a JSON log, readable or not. Raises UsageError for a file that cannot be opened."""
     try:
         with open_bytes(path) as handle:
-            buffered = cast(BinaryIO, handle if hasattr(handle, "peek") else io.BufferedReader(cast(Any, handle)))
+            buffered = handle if hasattr(handle, "peek") else io.BufferedReader(cast(Any, handle))
             lines = ((number, raw) for number, raw in enumerate(buffered, 1) if raw.strip())
             first = next(lines, None)
             if first is None:

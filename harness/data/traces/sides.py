@@ -84,7 +84,7 @@ def assign_sides(places: Places, split: Split | None, share: float, seed: int) -
     ]
     return Sides(
         of,
-        {side: of.count(side) for side in ("train", "test", "removed")},  # type: ignore[arg-type]
+        {side: of.count(side) for side in ("train", "test", "removed")},
         len(asked) - len(np.unique(asked)),
         chosen,
         remarks,

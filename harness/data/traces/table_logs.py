@@ -38,9 +38,9 @@ def columns_of(names: Iterable[str], given: dict[str, str]) -> Columns:
     """Guess the columns; `given` names some. Raises UsageError where input or output is not found."""
     plain = {name.casefold().replace(" ", "_").replace("-", "_"): name for name in names}
     found = dict(given)
-    for column in given.values():
-        if column not in plain.values():
-            raise UsageError(f"the log has no column '{column}'{did_you_mean(column, plain.values())}.")
+    for named in given.values():
+        if named not in plain.values():
+            raise UsageError(f"the log has no column '{named}'{did_you_mean(named, plain.values())}.")
     for what, usual in NAMES.items():
         column = next((plain[name] for name in usual if name in plain and plain[name] not in found.values()), None)
         if column is not None:
