@@ -14,7 +14,6 @@ from harness.errors import DataError
 from harness.hashing import digest
 from harness.metrics import ACCURACY, FORMAT_ERROR_RATE, LENIENT_ACCURACY
 from harness.records import Completion, InputSpan, Message, Request, Sample, Score
-from harness.scoring.answer_forms import TextForm
 
 COLUMNS = ("messages", "conversations")
 TOOLS = "tools"
@@ -69,6 +68,8 @@ class Chat:
 
     def score(self, sample: Sample, completion: Completion) -> Score:
         """Right where the answer is the conversation's own, word for word."""
+        from harness.scoring.answer_forms import TextForm
+
         return TextForm().score(completion, sample.reference)
 
     def target(self, sample: Sample) -> str:

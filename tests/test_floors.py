@@ -29,6 +29,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "rows, rules and files",
         (
+            *("adapter_fit", "peft_folder", "safetensors_header"),
             *("adapter_group", "adapter_manifest", "confidence", "data", "money", "prompting", "remote_adapter"),
             *("runs", "scoring", "statistics", "task", "task_checks", "task_file", "task_forms", "task_from_rows"),
             *("task_keys", "task_loading", "training_record"),
@@ -37,7 +38,10 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("summary and gate", ("gating", "summary")),
     ("backends", ("backend", "backends")),
-    ("execution", ("execution", "judging", "parity", "runner", "label_audit", "synthetic_data", "teacher_runs")),
+    (
+        "execution",
+        ("execution", "judging", "parity", "runner", "label_audit", "synthetic_data", "teacher_runs", "tool_logs"),
+    ),
     ("tasks, adapters, reports", ("adapters", "reports", "tasks")),
     ("entry points", ("__main__", "api", "cli", "pytest_plugin")),
 )

@@ -223,7 +223,7 @@ def take_in(
     from harness.text_format import split_names
     from harness.workspace import Workspace
 
-    options = importing.ImportOptions(task, trained_on, base, split_names(labels, "--labels") if labels else ())
+    options = importing.ImportOptions(task, trained_on, base, tuple(split_names(labels, "--labels")) if labels else ())
     folder, manifest = importing.import_adapter(path, options, Workspace.current())
     note = inspection.contamination_note(folder)
     said = f"{manifest.id}: imported into {folder}" + (f", current for task {manifest.task}" if manifest.task else "")

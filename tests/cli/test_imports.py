@@ -52,6 +52,7 @@ ACTIONS: list[tuple[str, set[str]]] = [
     ("judge run --judge right", {"numpy"}),
     ("train --task agnews --recipe no-such-recipe", {"numpy"}),
     ("quickstart --help", set()),
+    ("import nothing --from inspect", STATISTICS | {"datasketch"}),
     ("doctor --help", set()),  # the diagnosis itself loads torch and every plugin: to say whether they work
 ]
 

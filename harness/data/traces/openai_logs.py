@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from harness.backends.recorded_answers import read_usage
+from harness.data.logged_usage import read_usage
 from harness.data.traces.call import (
     Found,
     LeftOut,

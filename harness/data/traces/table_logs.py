@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from harness.backends.recorded_answers import read_usage
+from harness.data.logged_usage import read_usage
 from harness.data.row import value_text
 from harness.data.traces.call import Found, LeftOut, LoggedCall, answer_of, decoded, number_of, seconds_of, turns_of
 from harness.errors import UsageError, did_you_mean
