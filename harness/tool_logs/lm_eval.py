@@ -36,8 +36,9 @@ def read_log(path: Path) -> LoggedEvaluation:
     if not lines:
         raise DataError(f"{path}: holds no samples.")
     config = _table(_table(results.get("configs")).get(task))
-    model = str(results.get("model_name") or _table(results.get("config")).get("model") or path.parent.name)
-    adapter = _adapter(results)
+    named = results.get("model_name") or _table(results.get("config")).get("model") or path.parent.name
+    adapter = _argument(results, "peft")
+    model = str((_argument(results, "pretrained") if adapter else None) or named)
     figures, lower = _figures(_table(_table(results.get("results")).get(task)), results, task)
     chat = bool(results.get("chat_template_sha") or results.get("chat_template"))
     chooses = config.get("output_type") in CHOOSES or _chooses(lines[0])
@@ -96,18 +97,24 @@ def _answers(lines: list[dict[str, Any]], chat: bool, chooses: bool) -> Iterator
         document = as_text(first.get("doc"))
         prompt = document if chat else str(asked[0][0])
         choices = tuple(str(one[1]).strip() for one in asked) if chooses and len(asked) > 1 else ()
-        text, target = _answer(first, choices), first.get("target")
-        numbered = isinstance(target, int) and not isinstance(target, bool) and 0 <= target < len(choices)
+        text = _answer(first, choices)
         yield LoggedAnswer(
             row=row,
             inputs={"doc": document},
             messages=(Message(role="user", content=prompt),),
-            reference=choices[int(target or 0)] if numbered else as_text(target),
+            reference=_reference(first.get("target"), choices),
             labels=choices,
             text=text,
             answer=text,
             values={name: value for line in filters for name, value in _values(line).items()},
         )
+
+
+def _reference(target: Any, choices: tuple[str, ...]) -> str:
+    """The right answer; of a choice its text, which the log names by its number (as text)."""
+    said = as_text(target)
+    numbered = said.isdecimal() and said not in choices and int(said) < len(choices)
+    return choices[int(said)] if numbered else said
 
 
 def _arguments(line: dict[str, Any]) -> list[list[Any]]:
@@ -161,12 +168,12 @@ def _figures(own: dict[str, Any], results: dict[str, Any], task: str) -> tuple[d
     return figures, tuple(lower)
 
 
-def _adapter(results: dict[str, Any]) -> str | None:
-    """The PEFT adapter among the model's arguments."""
+def _argument(results: dict[str, Any], name: str) -> str | None:
+    """One of the model's arguments: `peft` names an adapter, `pretrained` the model."""
     given = _table(results.get("config")).get("model_args")
     if isinstance(given, dict):
-        return str(given["peft"]) if given.get("peft") else None
-    match = re.search(r"(?:^|,)peft=([^,]+)", str(given or ""))
+        return str(given[name]) if given.get(name) else None
+    match = re.search(rf"(?:^|,){name}=([^,]+)", str(given or ""))
     return match[1] if match else None
 
 

@@ -40,12 +40,12 @@ def lm_eval(folder: Path, chosen: list[int], model: str = "owner/small", **resul
         line = {
             "doc_id": n,
             "doc": {"text": text, "label": RIGHT[n]},
-            "target": RIGHT[n],
+            "target": str(RIGHT[n]),
             "arguments": {
                 f"gen_args_{k}": {"arg_0": f"{text}\nPlant:", "arg_1": f" {c}"} for k, c in enumerate(CHOICES)
             },
-            "resps": [[s] for s in scores],
-            "filtered_resps": scores,
+            "resps": [[list(map(str, s))] for s in scores],
+            "filtered_resps": [list(map(str, s)) for s in scores],
             "filter": "none",
             "metrics": ["acc", "acc_norm", "f1"],
             "acc": hit,
@@ -246,7 +246,9 @@ def test_a_metric_that_is_no_mean_of_rows_is_left_out_and_named(tmp_path: Path) 
 def test_models_that_were_asked_the_same_rows_become_one_run(tmp_path: Path) -> None:
     places = [
         lm_eval(tmp_path / "a", picks(1, 2)),
-        lm_eval(tmp_path / "b", picks(5), "owner/large", config={"model_args": "pretrained=large,peft=out/lora-3"}),
+        lm_eval(
+            tmp_path / "b", picks(5), "owner/large", config={"model_args": "pretrained=owner/large,peft=out/lora-3"}
+        ),
     ]
     choice, _ = imported(places, "lm-eval", tmp_path / "w")
     assert choice.backends == ("small", "large-lora-3")
