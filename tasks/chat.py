@@ -1,6 +1,5 @@
 """Conversations as chat models are fine-tuned on them: OpenAI's JSONL goes into `bench train` as it is."""
 
-import json
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -9,14 +8,15 @@ from typing import Any
 import msgspec
 
 from harness.data.rows import DataRow, DataSource, DataWarning, open_rows
-from harness.data.traces.call import Turn, table, turn_of
+from harness.data.traces.call import Turn, answer_text, turn_of
 from harness.errors import DataError
 from harness.hashing import digest
 from harness.metrics import ACCURACY, FORMAT_ERROR_RATE, LENIENT_ACCURACY
 from harness.records import Completion, InputSpan, Message, Request, Sample, Score
 
 COLUMNS = ("messages", "conversations")
-TOOLS = "tools"
+TOOLS = "000 tools"
+"""The input that holds a conversation's tools, as JSON: they are shown to the model."""
 
 
 class Chat:
@@ -47,24 +47,25 @@ class Chat:
         if not answers:
             raise DataError(f"{row.place}: the conversation holds no answer of an assistant.")
         group = digest([[turn["role"], turn["content"]] for turn in turns])[:16]
-        tools = row.fields.get(TOOLS)
-        columns = {TOOLS: msgspec.json.encode(tools).decode()} if isinstance(tools, list) and tools else {}
+        given = row.fields.get("tools")
+        tools = {TOOLS: msgspec.json.encode(given).decode()} if isinstance(given, list) and given else {}
         for n in answers if split == "train" else answers[-1:]:
             why = _why_left_out(turns[:n], turns[n], taught=split == "train")
             if why is not None:
                 left[why] += 1
                 continue
             inputs = {f"{k:03} {turn['role']}": turn["content"] for k, turn in enumerate(turns[:n], 1)}
-            yield Sample.of(inputs, _answer(turns[n]), split, group=group, columns=columns)
+            yield Sample.of({**tools, **inputs}, answer_text(turns[n]), split, group=group)
 
     def request(self, sample: Sample) -> Request:
-        """The turns before the answer; all but the system's are passages."""
-        turns = [(name.partition(" ")[2], text) for name, text in sorted(sample.inputs.items())]
+        """The turns before the answer, and the conversation's tools; all turns but the system's are passages."""
+        turns = [(name.partition(" ")[2], text) for name, text in sorted(sample.inputs.items()) if name != TOOLS]
+        tools = msgspec.json.decode(sample.inputs.get(TOOLS, "[]"), type=list[dict[str, Any]])
         messages = tuple(Message(role=role, content=text) for role, text in turns)
         own = tuple(
             InputSpan(message=n, start=0, end=len(m.content)) for n, m in enumerate(messages) if m.role != "system"
         )
-        return Request(id=sample.id, messages=messages, passages=own, max_tokens=1024)
+        return Request(id=sample.id, messages=messages, passages=own, max_tokens=1024, tools=tuple(tools))
 
     def score(self, sample: Sample, completion: Completion) -> Score:
         """Right where the answer is the conversation's own, word for word."""
@@ -107,23 +108,4 @@ def _why_left_out(before: list[Turn], answer: Turn, *, taught: bool) -> str | No
         return "answers behind a call of a tool"
     if before[-1]["role"] != "user" or not before[-1]["content"].strip():
         return "answers without a user's text before them"
-    return None if _answer(answer).strip() else "empty answers"
-
-
-def _answer(turn: Turn) -> str:
-    """The text of an answer; of a call, the call as JSON, as every task of Bench writes it."""
-    calls = turn.get("tool_calls")
-    if not calls:
-        return str(turn["content"])
-    written = [_call(table(table(call).get("function"))) for call in calls]
-    return written[0] if len(written) == 1 else "\n".join(written)
-
-
-def _call(function: dict[str, Any]) -> str:
-    arguments = function.get("arguments")
-    if isinstance(arguments, str):
-        try:
-            arguments = msgspec.json.decode(arguments or "{}")
-        except msgspec.DecodeError:
-            return json.dumps({"name": function.get("name"), "arguments": arguments}, ensure_ascii=False)
-    return json.dumps({"name": function.get("name"), "arguments": arguments or {}}, ensure_ascii=False)
+    return None if answer_text(answer).strip() else "empty answers"

@@ -448,3 +448,25 @@ def test_hostile_records_lose_nothing_and_crash_nothing(tmp_path: Path) -> None:
         rows = sum(found.rows.values()) + found.removed
         assert rows + len(kept) >= found.records and found.calls >= rows >= 20
         assert len({line["record"] for line in kept}) + rows >= sum(bool(line.strip()) for line in lines)
+
+
+def test_calls_of_tools_are_rows_of_a_tool_call_task(tmp_path: Path) -> None:
+    tool = {"name": "shelf", "parameters": {"type": "object", "properties": {"n": {"type": "integer"}}}}
+    lines = []
+    for n in range(20):
+        call = {"id": "c", "type": "function", "function": {"name": "shelf", "arguments": json.dumps({"n": n})}}
+        turns = [{"role": "user", "content": letter(n)}, {"role": "assistant", "content": None, "tool_calls": [call]}]
+        lines.append(json.dumps({"messages": turns, "tools": [{"type": "function", "function": tool}]}))
+    lines.append(json.dumps({"messages": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]}))
+    (tmp_path / "calls.jsonl").write_text("\n".join(lines))
+    found = done(tmp_path / "calls.jsonl", tmp_path / "out", "openai-chat")
+    assert found.left_out == {"an answer without a call of a tool": 1}
+    assert json.loads((tmp_path / "out/tools.json").read_text()) == [tool]
+    run = harness.run(
+        str(tmp_path / "out/task.toml"),
+        "production",
+        config=tmp_path / "out/bench.toml",
+        workspace=tmp_path / "w",
+        progress=False,
+    )
+    assert run.summary.backends["production"].metrics["accuracy"].value == 1.0

@@ -66,7 +66,8 @@ def test_a_call_of_a_tool_is_an_answer_and_what_follows_its_result_is_left_out(t
     talk["tools"] = [{"type": "function", "function": {"name": "tide", "parameters": {}}}]
     train, remarks = rows_of(tmp_path, [talk])
     assert [json.loads(row.reference) for row in train] == [{"name": "tide", "arguments": {"port": "Oban"}}]
-    assert json.loads(train[0].columns["tools"])[0]["function"]["name"] == "tide"
+    asked = build_request(Chat(), train[0])
+    assert asked.tools == tuple(talk["tools"]) and [m.content for m in asked.messages] == ["Tide at Oban?"]
     assert "1 answers behind a call of a tool" in remarks[0]
 
 

@@ -1,6 +1,7 @@
 """One call of a model as a log keeps it: what was asked, what came back, when, for whom, at what price."""
 
 import datetime
+import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -173,3 +174,17 @@ def first(values: dict[str, Any], *names: str) -> Any:
 def calls_or_reason(found: Iterator[Found]) -> list[Found]:
     """What a record gave, or that it holds no call."""
     return list(found) or [LeftOut("holds no call of a model")]
+
+
+def answer_text(turn: Turn) -> str:
+    """The text of an answer; of calls of tools, each as JSON in a line, as every task of Bench writes a call."""
+    calls = turn.get("tool_calls")
+    if not calls:
+        return str(turn["content"])
+    return "\n".join(_call_text(table(table(call).get("function"))) for call in calls)
+
+
+def _call_text(function: dict[str, Any]) -> str:
+    return json.dumps(
+        {"name": function.get("name"), "arguments": decoded(function.get("arguments")) or {}}, ensure_ascii=False
+    )

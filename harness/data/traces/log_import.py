@@ -282,7 +282,7 @@ class _Importer:
         return text
 
     def _note(self, call: StoredCall) -> None:
-        self.models[call.model or "unknown"] += 1
+        self.models[call.model] += 1
         self.systems[call.system] += 1 if call.system in self.systems or len(self.systems) < 10_000 else 0
         self.recorded.update(call.facts.keys())
         self.expected += call.expected is not None
@@ -361,7 +361,7 @@ class _Importer:
                 masked=self.options.mask,
                 system=task.system,
                 system_prompts=len(self.systems),
-                models=dict(self.models.most_common(20)),
+                models={model or "an unnamed model": count for model, count in self.models.most_common(20)},
                 labels=task.labels,
                 split=sides.split,
                 recorded=dict(self.recorded),

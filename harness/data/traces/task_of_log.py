@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
+from harness.data.traces.call import answer_text
 from harness.files import write_whole
 from harness.text_normalization import comparable_text
 
@@ -101,7 +102,7 @@ class AnswerKinds:
             around=around,
             conversations=conversations or calls,
             expected=expected and not calls,
-            model=model,
+            model=model or "the logged model",
             labels=() if calls else self.labels(),
             keys=tuple(keys) if keys is not None else None,
             tools=tools if calls else (),
@@ -166,9 +167,8 @@ class LogTask(NamedTuple):
         """The model's own answer, matched by its prompt."""
         turns = [{"role": role, "content": text} for role, text in call.turns]
         system = [{"role": "system", "content": call.system}] if call.system else []
-        own: dict[str, Any] = {"role": "assistant", "content": call.answer}
-        if call.calls:
-            own["tool_calls"] = list(call.calls)
+        answer = {"content": call.answer, "tool_calls": list(call.calls)}
+        own = {"role": "assistant", "content": answer_text(answer)}
         return {"messages": [*system, *turns, own], "model": call.model, **call.facts}
 
     def toml(self) -> str:
