@@ -64,8 +64,9 @@ def turn_of(message: Any) -> Turn | None:
         return None
     content = text_of(message.get("content", message.get("value", message.get("text"))))
     turn: Turn = {"role": role, "content": content if content is not None else ""}
-    calls = message.get("tool_calls")
-    if isinstance(calls, list) and calls:
+    given = message.get("tool_calls")
+    calls = [call for call in given if isinstance(call, dict)] if isinstance(given, list) else []
+    if calls:
         turn["tool_calls"] = calls
     elif content is None:
         refusal = message.get("refusal")
