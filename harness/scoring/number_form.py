@@ -19,7 +19,7 @@ from harness.text_normalization import comparable_text
 
 RANK_CORRELATION = Metric(name="rank_correlation", kind="correlation", proportion=False)
 
-_ONE = r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:e[-+]?\d{1,3})?"
+_ONE = r"[-+]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(?:e[-+]?\d{1,3})?"
 _NUMBER = re.compile(_ONE)
 _WITHIN = re.compile(rf"(?<![\w.,])(?=[-+.\d]*\d){_ONE}(?![\w]|[.,]\d)")
 SLACK = 1e-9

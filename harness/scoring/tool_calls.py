@@ -40,19 +40,23 @@ class ToolCall:
 
 def calls_in(value: Any) -> list[ToolCall] | None:
     """The calls that a JSON value is: one call, a list of calls, or a message that holds some; None for any other."""
-    if isinstance(value, list):
-        found = [calls_in(one) for one in value]
-        return None if any(one is None for one in found) else [call for one in found for call in one or []]
+    if isinstance(value, dict) and isinstance(value.get("tool_calls"), list):
+        value = value["tool_calls"]
+    found = [_call(one) for one in (value if isinstance(value, list) else [value])]
+    calls = [call for call in found if call is not None]
+    return calls if len(calls) == len(found) else None
+
+
+def _call(value: Any) -> ToolCall | None:
+    """The call that an object is."""
     if not isinstance(value, dict):
         return None
-    if isinstance(value.get("tool_calls"), list):
-        return calls_in(value["tool_calls"])
     inner = value.get("function", value.get("function_call", value))
     if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
         return None
     if inner is value and not any(key in value for key in ARGUMENTS):
         return None
-    return [ToolCall(inner["name"], _arguments(next((inner[key] for key in ARGUMENTS if key in inner), {})))]
+    return ToolCall(inner["name"], _arguments(next((inner[key] for key in ARGUMENTS if key in inner), {})))
 
 
 def _arguments(value: Any) -> dict[str, Any] | None:

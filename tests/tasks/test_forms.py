@@ -443,3 +443,30 @@ def test_columns_may_have_other_names_in_the_data(tmp_path: Path) -> None:
     )
     row = load_rows(FileTask(file), DataSource())[0]
     assert (row.inputs, row.reference) == ({"q": "fine"}, "up")
+
+
+DEEP = [
+    f"{opening * n}{middle}{closing * n}"
+    for n in (200, 490, 900, 3000)
+    for opening, middle, closing in (("[", "", "]"), ('{"name":', "1", "}"), ('{"tool_calls":[', "", "]}"))
+]
+HOSTILE = [
+    *DEEP,
+    *(f'{{"name": "book", "arguments": {text}}}' for text in DEEP),
+    *(f'[{{"text": {text}, "label": "person"}}]' for text in DEEP),
+    *(f'{{"seller": {text}, "sum": 1e400, "day": "0000-00-00", "tags": [[]]}}' for text in DEEP),
+    *("e5", ".", "-.e1", "1e999", "1,2,3", "\u0663", "\u00bd", "\ud800", '"\\ud800"', "1" * 5000, "0x10", "+-3"),
+    *("<tool_call>" * 300, "```json\n" * 300, "[TOOL_CALLS]" * 300, "<function=x>" * 300),
+    *('{"tool_calls": [{"function": null}]}', '{"tool_calls": {}}', '{"function": {"name": "book"}}'),
+]
+
+
+@pytest.mark.parametrize("form", SOURCES)
+def test_no_answer_makes_a_form_raise(form: str, tmp_path: Path) -> None:
+    task = task_of(tmp_path, form)
+    rows = load_rows(task, DataSource())
+    for text in HOSTILE:
+        for row in rows:
+            for finish in ("stop", "length"):
+                score = task.score(row, Completion(id=row.id, text=text, finish=finish))  # type: ignore[arg-type]
+                json.dumps(score.values, allow_nan=False)
