@@ -468,5 +468,5 @@ def test_no_answer_makes_a_form_raise(form: str, tmp_path: Path) -> None:
     for text in HOSTILE:
         for row in rows:
             for finish in ("stop", "length"):
-                score = task.score(row, Completion(id=row.id, text=text, finish=finish))  # type: ignore[arg-type]
+                score = task.score(row, Completion(id=row.id, text=text, finish=finish))
                 json.dumps(score.values, allow_nan=False)
