@@ -11,7 +11,7 @@ import msgspec
 from harness.errors import MissingExtraError, UsageError
 from harness.extras import install_command
 from harness.reports.exports import escape_formula
-from harness.runs.run_handle import Run
+from harness.runs.run_handle import COLUMN_TYPES, Run
 
 BATCH = 5_000
 """Lines of a Parquet file that are in memory at a time."""
@@ -103,19 +103,15 @@ def _write_parquet(rows: Rows, names: list[str], out: Path) -> int:
     return count
 
 
-COUNTS = {"n", "repeat", "attempts"}
-YES_OR_NO = {"correct", "lenient_correct", "cached"}
+KINDS = {"boolean": "yes or no", "Int64": "count", "float64": "number"}
+"""What the types of `Run.to_pandas` are here."""
 
 
 def kind_of_column(name: str) -> str:
     """ "count", "number", "yes or no" or "text"."""
-    if name.startswith(("input_", "column_")):
-        return "text"
-    if name in COUNTS or name.endswith("_tokens"):
+    if name in ("n", "repeat"):
         return "count"
-    if name in YES_OR_NO:
-        return "yes or no"
-    return "number" if name.startswith("value_") or name.endswith(("_s", "_usd")) else "text"
+    return "number" if name.startswith("value_") else KINDS.get(COLUMN_TYPES.get(name, ""), "text")
 
 
 def _or(choices: list[str]) -> str:

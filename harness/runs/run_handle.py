@@ -111,7 +111,7 @@ class Run:
             raise MissingExtraError(f"to_pandas() needs pandas: {install_command('pandas')}.") from None
         frame = pd.DataFrame(list(self.records()))
         numbers = {"n", "repeat", *(name for name in frame if str(name).startswith("value_"))}
-        return frame.astype({name: _DTYPES.get(str(name), "string") for name in frame if name not in numbers})
+        return frame.astype({name: COLUMN_TYPES.get(str(name), "string") for name in frame if name not in numbers})
 
     def records(self) -> Iterator[dict[str, Any]]:
         """One mapping for each row, backend and repeat, in the order of backends, rows and repeats.
@@ -222,7 +222,7 @@ _FIELDS = (
     *("label_probability", "mean_logprob", "least_logprob", "task_confidence"),
 )
 
-_DTYPES = {
+COLUMN_TYPES = {
     **dict.fromkeys(("correct", "lenient_correct", "cached"), "boolean"),
     **dict.fromkeys(("latency_s", "queue_s", "retry_s", "first_token_s", "cost_usd", "incurred_usd"), "float64"),
     **dict.fromkeys(("label_probability", "mean_logprob", "least_logprob", "task_confidence"), "float64"),

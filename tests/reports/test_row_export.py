@@ -26,7 +26,8 @@ def run(tmp_path: Path) -> Run:
     with log.writer("m") as writer:
         for n, text in enumerate(ANSWERS):
             score = Score(answer=text or None, correct=text == "-5", values={"distance": 0.25} if n == 1 else {})
-            writer.append(n, Completion(id="", text=text, finish="stop"), score)
+            scores = {"-5": -0.25, "5": -1.5} if n == 0 else None
+            writer.append(n, Completion(id="", text=text, finish="stop", label_scores=scores), score)
     return Run(log)
 
 
@@ -56,6 +57,9 @@ def test_parquet_has_types(run: Run, tmp_path: Path) -> None:
     kinds = {name: str(table.schema.field(name).type) for name in ("n", "correct", "latency_s", "input_n", "answer")}
     assert kinds == {"n": "int64", "correct": "bool", "latency_s": "double", "input_n": "string", "answer": "string"}
     assert kind_of_column("value_distance") == "number" and kind_of_column("completion_tokens") == "count"
+    first = {name: value for name, value in next(run.records()).items() if value is not None}
+    kinds_of = {bool: "yes or no", int: "count", float: "number", str: "text"}
+    assert {name: kind_of_column(name) for name in first} == {name: kinds_of[type(v)] for name, v in first.items()}
 
 
 def test_every_column_of_a_data_frame_is_exported(run: Run, tmp_path: Path) -> None:
