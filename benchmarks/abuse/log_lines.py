@@ -103,7 +103,7 @@ def check_chunk(form: LogForm, lines: list[bytes], place: Path) -> tuple[int, in
     log.write_bytes(b"\n".join(lines) + b"\n")
     found = import_log(log, out, LogImportOptions(form, split="random", mask=True))
     rows = sum(found.rows.values()) + found.removed
-    kept = [json.loads(one) for one in (out / "left-out.jsonl").read_text().splitlines()]
+    kept = [json.loads(one) for one in (out / "left-out.jsonl").open(encoding="utf-8")]
     whole = sum(1 for one in lines if one.strip())
     written = sum(1 for side in ("train", "test") for _ in (out / f"{side}.jsonl").open())
     assert written == sum(found.rows.values()), "rows that were counted are not written"
