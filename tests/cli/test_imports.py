@@ -35,10 +35,12 @@ ACTIONS: list[tuple[str, set[str]]] = [
     ("report run", PAGES),
     ("report run --out figures.csv", set()),
     ("report run --out figures.md", set()),
-    ("report run --vote right,worse", {"jinja2"}),
+    ("report run --vote right,worse", {"jinja2", "numpy"}),
     ("leaderboard run", PAGES),
     ("export run --out rows.csv", {"numpy"}),
     ("export run --out rows.parquet", {"numpy", "pyarrow", "pandas"}),  # pyarrow looks for pandas
+    ("serve --help", set()),  # an engine is another program
+    ("parity --help", set()),  # what it asks and compares loads what `run` and `gate` load
     ("view --help", set()),  # the server itself loads what reports load
     ("cascade run --small right --large worse", STATISTICS),
     ("compare run run --candidate right --reference worse", STATISTICS),

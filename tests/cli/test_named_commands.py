@@ -60,6 +60,7 @@ def problem(command: str) -> str | None:
         here, words = verbs[0], words[1:]
         context = click.Context(here, info_name=here.name, parent=context)
     known = {"--help", "--version", *(o for p in here.params for o in (*p.opts, *p.secondary_opts))}
+    words = words[: words.index("--")] if "--" in words else words  # what follows is another program's
     unknown = [word for word in words if re.fullmatch(r"--[a-z][a-z-]*", word) and word not in known]
     return f"no option {unknown[0]}" if unknown else None
 

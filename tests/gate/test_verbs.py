@@ -107,7 +107,7 @@ def test_compare_uses_the_common_rows_and_says_so(tmp_path: Path, capsys: pytest
     assert bench("compare", str(one.path), str(two.path)) == 0
     shown = capsys.readouterr().out
     assert "60 rows in common" in shown and "60 rows can detect a difference of" in shown
-    assert "a better" in shown
+    assert "A better" in shown
     assert "! compared on the 60 rows that both asked in the same words, of 90 and 60." in shown
     assert bench("compare", str(one.path), str(two.path), "--json") == 0
     found = json.loads(capsys.readouterr().out)
