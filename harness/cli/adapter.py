@@ -217,7 +217,7 @@ def take_in(
     """Import an adapter trained elsewhere: PATH is a PEFT folder. It is copied, and not changed.
 
     \b
-    bench adapter import outputs/checkpoint-500 --task agnews --trained-on train.jsonl
+    bench adapter import checkpoint-500 --task agnews --trained-on train.jsonl
     """
     from harness.adapters import importing, inspection
     from harness.text_format import split_names

@@ -36,7 +36,7 @@ data.add_command(import_calls)
 @json_option
 @quiet_anyway
 def check(task: str, data: str | None, as_json: bool) -> None:
-    """Check rows for duplicates, invalid targets and shared rows.
+    """Check rows: duplicates, invalid targets, shared rows.
 
     \b
     bench data check --task persona-json --data rows/
@@ -305,7 +305,7 @@ def audit(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """List rows whose label a teacher disputes; apply corrections.
+    """List rows whose label a teacher disputes.
 
     \b
     bench data audit --task ./tickets.toml --teacher gpt4 --out disputed.csv

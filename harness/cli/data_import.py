@@ -56,11 +56,11 @@ def import_calls(
     as_json: bool,
     **columns: str | None,
 ) -> None:
-    """Import a log of production calls: rows to train and evaluate on, and the answers of the model in production.
+    """Import a log of production calls: rows and a recording.
 
     \b
     bench data import calls.jsonl --as openai-chat --out support/
-    bench data import traces.jsonl --as langfuse --by session --mask --out support/
+    bench data import traces.jsonl --as langfuse --by session --mask --out rows/
     """
     from harness.data.traces.log_import import LogImportOptions, import_log
 
