@@ -19,7 +19,7 @@ from typing import Literal
 import msgspec
 
 from harness.adapter_manifest import AdapterManifest, read_manifest
-from harness.adapters.export import ExportManifest, export_adapter
+from harness.adapters.adapter_export import ExportManifest, export_adapter
 from harness.errors import BenchError, MissingExtraError, UsageError
 from harness.files import read_record
 

@@ -17,7 +17,7 @@ from harness.adapter_manifest import (
 )
 from harness.data.contamination import Signatures
 from harness.errors import UsageError
-from harness.execution.training_file import read_training_file
+from harness.execution.known_training_rows import read_training_file
 from harness.hashing import digest
 from harness.peft_folder import PEFT_CONFIG, WEIGHTS, read_peft_folder
 from harness.task_loading import load_task

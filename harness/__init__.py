@@ -31,9 +31,9 @@ if TYPE_CHECKING:
         UnreachableError,
         UsageError,
     )
-    from harness.estimate import Estimate
     from harness.gating.compare_runs import RunComparison
     from harness.gating.gate_result import CheckResult, GateResult
+    from harness.interval_estimate import Estimate
     from harness.metrics import (
         ACCURACY,
         CLASSIFICATION,
@@ -87,7 +87,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         *("MissingExtraError", "NotComparableError", "NotFoundError", "SettingsError", "StorageError"),
         *("TrainingError", "UnreachableError", "UsageError"),
     ),
-    "harness.estimate": ("Estimate",),
+    "harness.interval_estimate": ("Estimate",),
     "harness.gating.compare_runs": ("RunComparison",),
     "harness.gating.gate_result": ("CheckResult", "GateResult"),
     "harness.metrics": (

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from harness.estimate import Estimate
+from harness.interval_estimate import Estimate
 from harness.records import Record
 
 SCHEMA = 1

@@ -11,7 +11,7 @@ from matplotlib.textpath import TextToPath
 from harness.gating.gate_result import WORDS
 from harness.reports.jinja_env import environment
 from harness.results import Estimate
-from harness.summary.candidate_history import Candidate, RowSet
+from harness.summary.candidate_history import BoardCandidate, RowSet
 from harness.text_format import figure_of
 from harness.text_sanitize import visible_line
 
@@ -41,7 +41,7 @@ def badge(left: str, right: str, tone: str = "") -> str:
     return Markup(page.render(left=left, right=right, sizes=sizes, padding=PADDING, colour=COLOURS[tone]))
 
 
-def candidate_badge(candidate: Candidate, rows: RowSet) -> str:
+def candidate_badge(candidate: BoardCandidate, rows: RowSet) -> str:
     """The newest figure of a candidate, coloured by the gate's verdict on it."""
     newest = candidate.newest
     figure = newest.figure(rows.metric)
@@ -52,7 +52,7 @@ def candidate_badge(candidate: Candidate, rows: RowSet) -> str:
     return badge(f"{task} · {candidate.name}", right, TONES.get(gate or "", "even") if gate else "")
 
 
-def badge_name(task: str, candidate: Candidate, taken: set[str]) -> str:
+def badge_name(task: str, candidate: BoardCandidate, taken: set[str]) -> str:
     """A file name for a candidate's badge that nothing in `taken` has, which it is added to."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{task}-{candidate.name}").strip(".-") or "candidate"
     name, k = f"{stem}.svg", 1

@@ -15,7 +15,7 @@ from harness.reports.leaderboard_rows import (
 )
 from harness.reports.table_model import Grid, TableCell, TableColumn, words_cell
 from harness.results import ConstantAnswer, Estimate
-from harness.summary.candidate_history import Candidate, CandidateRun, RowSet, RunFacts
+from harness.summary.candidate_history import BoardCandidate, CandidateRun, RowSet, RunFacts
 from harness.text_format import NOT_APPLICABLE, interval, number, plural, to_the_second
 from harness.text_sanitize import visible_line
 
@@ -77,7 +77,7 @@ def best_runs(rows: RowSet, history: Mapping[tuple[str, str], str]) -> Grid:
     )
 
 
-def _best_row(candidate: Candidate, metrics: tuple[Metric, ...], history: str) -> tuple[TableCell, ...]:
+def _best_row(candidate: BoardCandidate, metrics: tuple[Metric, ...], history: str) -> tuple[TableCell, ...]:
     best = candidate.best
     _, p95 = latency_cells(best.result)
     return (
@@ -108,7 +108,7 @@ def _constant_row(constant: ConstantAnswer, metrics: tuple[Metric, ...]) -> tupl
     )
 
 
-def runs_of(candidate: Candidate, rows: RowSet) -> Grid:
+def runs_of(candidate: BoardCandidate, rows: RowSet) -> Grid:
     """A candidate's runs, the newest first."""
     metrics = metrics_of_runs(rows.runs, rows.metric)
     columns = (
@@ -141,7 +141,7 @@ def runs_of(candidate: Candidate, rows: RowSet) -> Grid:
     return Grid(caption=f"Runs of {visible_line(candidate.name)}", columns=columns, rows=body, sortable=True)
 
 
-def candidate_cell(candidate: Candidate, run: CandidateRun) -> TableCell:
+def candidate_cell(candidate: BoardCandidate, run: CandidateRun) -> TableCell:
     """A candidate with its model and the adapter of one run."""
     below = [visible_line(candidate.model, 60)]
     if run.result.adapter:

@@ -15,7 +15,7 @@ from harness.reports.jinja_env import render
 from harness.reports.svg_charts import save
 from harness.reports.terminal_table import new_table
 from harness.runs.run_log import RunLog
-from harness.summary.cascade import Question, rows_beyond_first
+from harness.summary.cascade_analysis import Question, rows_beyond_first
 from harness.text_sanitize import visible_line
 
 MOST_IDS = 500

@@ -19,7 +19,7 @@ from harness.reports.trend_chart import trend
 from harness.reports.verdict_section import cascade_line, verdict_section
 from harness.results import Estimate
 from harness.runs.run_log import RunLog
-from harness.summary.candidate_history import Candidate, RowSet, RunFacts, row_sets
+from harness.summary.candidate_history import BoardCandidate, RowSet, RunFacts, row_sets
 from harness.text_format import to_the_second
 from harness.text_sanitize import visible_line
 
@@ -81,7 +81,7 @@ class TaskBoards(NamedTuple):
     boards: list[Board]
 
 
-class History(NamedTuple):
+class CandidateHistory(NamedTuple):
     """A candidate's runs on one set of rows; anchor: of its part of the page."""
 
     anchor: str
@@ -95,7 +95,7 @@ class TaskHistory(NamedTuple):
 
     task: str
     chart: Chart | None
-    histories: list[History]
+    histories: list[CandidateHistory]
 
 
 def write_leaderboard(
@@ -179,7 +179,7 @@ def _task_history(number: int, task: str, sets: list[RowSet]) -> TaskHistory:
     runs = sorted((run for rows in sets for run in rows.runs), key=lambda r: (r.manifest.created, r.manifest.id))
     chart = trend(task, [(run.manifest, run.summary) for run in runs])
     histories = [
-        History(
+        CandidateHistory(
             _anchor(number, k, i),
             f"{visible_line(c.name)} · {visible_line(c.model, 60)}",
             row_set_title(rows),
@@ -212,7 +212,7 @@ def _for_readmes(sets: dict[str, list[RowSet]], boards: list[TaskBoards], out: P
     return [*written, out / "leaderboard.md"]
 
 
-def _record(rows: RowSet, candidate: Candidate) -> CandidateRecord:
+def _record(rows: RowSet, candidate: BoardCandidate) -> CandidateRecord:
     best = candidate.best
     metric: Metric = rows.metric
     figure = best.figure(metric) or Estimate(value=None)

@@ -50,7 +50,7 @@ LARGEST_ANSWER = 1 << 26
 _SECONDS = re.compile(r"(\d+)\s*seconds")
 
 
-class Clock(NamedTuple):
+class ApiClock(NamedTuple):
     """The time in seconds, and how to wait."""
 
     now: Callable[[], float] = time.monotonic
@@ -60,7 +60,7 @@ class Clock(NamedTuple):
 class Client:
     """Asks methods of the API one after another, as slowly as it wants; IncompleteRunError where it must stop."""
 
-    def __init__(self, url: str, site: str, key: str | None, clock: Clock) -> None:
+    def __init__(self, url: str, site: str, key: str | None, clock: ApiClock) -> None:
         self.url, self.site, self.key, self.clock = url.rstrip("/"), site, key, clock
         self.remaining: int | None = None
         self._next = 0.0
@@ -144,7 +144,7 @@ def fetch_pairs(
     url: str = API_URL,
     key: str | None = None,
     progress: Callable[[int], None] = lambda read: None,
-    clock: Clock | None = None,
+    clock: ApiClock | None = None,
 ) -> Built:
     """Write `train.jsonl`, `test.jsonl` and `provenance.json` of the `most` highest-voted questions into `out`.
 
@@ -156,7 +156,7 @@ def fetch_pairs(
     place = out / ".api"
     place.mkdir(parents=True, exist_ok=True)
     posts = Posts(place / "posts.sqlite", progress, durable=True)
-    client = Client(url, site, key, clock or Clock())
+    client = Client(url, site, key, clock or ApiClock())
     try:
         _read(client, posts, most)
         rows = write_pairs(posts.best(most), place, site)

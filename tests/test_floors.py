@@ -14,7 +14,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
                 "_moved",
                 "confidence_results",
                 "errors",
-                "estimate",
+                "interval_estimate",
                 "extras",
                 "files",
                 "hardware",

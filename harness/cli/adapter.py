@@ -290,7 +290,7 @@ def export(
     from harness.workspace import Workspace
 
     folder = find_adapter(Workspace.current(), name)
-    from harness.adapters import export as exporting
+    from harness.adapters import adapter_export as exporting
 
     made = exporting.export_adapter(folder, target, out, quantization=quantization, rows=rows, task=task, lora=lora)
     said = [str(out)]

@@ -21,7 +21,7 @@ PROBE_ROWS = 20
 REAL_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
-class Example(NamedTuple):
+class QuickstartExample(NamedTuple):
     """What is trained and asked.
 
     plain, tuned: names of the two backends. limit, rows: training and evaluated rows; None: all of the embedded sample.
@@ -38,20 +38,20 @@ class Example(NamedTuple):
     threads: int | None = None
 
 
-def tiny_example() -> Example:
+def tiny_example() -> QuickstartExample:
     """The model that ships with Bench; one thread, as threads only wait for each other in a model this small."""
     base = str(resources.files("harness.adapters") / "tiny")
-    return Example(
+    return QuickstartExample(
         "a tiny Llama (1 million weights)", base, "tiny-agnews", plain="llama-base", tuned="llama-ft", threads=1
     )
 
 
-def real_example() -> Example:
+def real_example() -> QuickstartExample:
     """SmolLM2-135M-Instruct: the copy of the real tier (docs/real-models.md) where there is one, else the Hub's."""
     folder = Path(os.environ.get("BENCH_REAL") or Path.home() / ".cache" / "bench-real") / "smollm2-135m-instruct"
     base = str(folder.resolve()) if (folder / "model.safetensors").is_file() else REAL_MODEL
     overrides = ("batch=8", "accumulate=1", "learning_rate=1e-3", "validation_rows=60", "evaluations=1")
-    return Example(
+    return QuickstartExample(
         "SmolLM2-135M-Instruct",
         base,
         "agnews-generate",
@@ -98,7 +98,7 @@ def quickstart(real: bool, as_json: bool, quiet: bool) -> int:
     return int(runner.exit_code(summary))
 
 
-def _train_and_ask(example: Example, people: "Console", quiet: bool) -> "RunLog":
+def _train_and_ask(example: QuickstartExample, people: "Console", quiet: bool) -> "RunLog":
     """Train the adapter, and ask it, its base and the loopback server, which stands in for a paid API."""
     from harness import runner
     from harness.adapters import dispatch, loopback_server, train_options
@@ -137,7 +137,7 @@ def _say(people: "Console", text: str) -> None:
     people.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _settings(example: Example, adapter: str, url: str) -> Any:
+def _settings(example: QuickstartExample, adapter: str, url: str) -> Any:
     """The three candidates."""
     from harness.settings import Settings
 

@@ -10,8 +10,8 @@ from harness.data.contamination import Findings, Overlap, Signatures, find_overl
 from harness.data.rows import EMBEDDED, DataSource
 from harness.errors import UsageError
 from harness.execution.event_loop import run_coroutine
+from harness.execution.known_training_rows import read_training_file
 from harness.execution.run_plan import RunPlan
-from harness.execution.training_file import read_training_file
 from harness.records import BackendIdentity, Row, Sample
 from harness.task import Task, invalid_targets
 from harness.task_loading import build_request, load_rows

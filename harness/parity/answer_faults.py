@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from harness.parity.answered_rows import AnsweredRow, AnsweredRows
-from harness.parity.parity_result import Finding
+from harness.parity.parity_result import ParityFinding
 from harness.records import Completion
 from harness.text_format import count_noun
 
@@ -12,7 +12,7 @@ LEAST = 2
 """Fewer rows than this show nothing."""
 
 
-def end_token_finding(rows: AnsweredRows) -> Finding | None:
+def end_token_finding(rows: AnsweredRows) -> ParityFinding | None:
     """Served answers that begin as the reference's and go on where it ended."""
     longer = [one for one in rows.rows if _goes_on(one)]
     changed = sum(not one.texts_equal for one in rows.rows)
@@ -20,7 +20,7 @@ def end_token_finding(rows: AnsweredRows) -> Finding | None:
         return None
     at_limit = sum(one.served.finish == "length" for one in longer)
     limit = f", {at_limit:,} of them up to max_tokens" if at_limit else ""
-    return Finding(
+    return ParityFinding(
         kind="end token",
         level="fault",
         count=len(longer),
@@ -38,7 +38,7 @@ def _goes_on(one: AnsweredRow) -> bool:
     return ended and bool(mine) and theirs.startswith(mine) and len(theirs) > len(mine)
 
 
-def context_finding(rows: AnsweredRows) -> Finding | None:
+def context_finding(rows: AnsweredRows) -> ParityFinding | None:
     """Rows that the server refused as too long, and the reference answered."""
     refused = [
         one
@@ -47,7 +47,7 @@ def context_finding(rows: AnsweredRows) -> Finding | None:
     ]
     if not refused:
         return None
-    return Finding(
+    return ParityFinding(
         kind="truncation",
         level="fault",
         count=len(refused),
@@ -58,7 +58,7 @@ def context_finding(rows: AnsweredRows) -> Finding | None:
     )
 
 
-def sampling_finding(answers: Sequence[Completion]) -> Finding | None:
+def sampling_finding(answers: Sequence[Completion]) -> ParityFinding | None:
     """One request asked several times at temperature 0 has one answer; several answers of a fifth of the rows mean
     that the server samples. answers: of the repeats, any order."""
     texts: dict[str, set[str]] = {}
@@ -71,7 +71,7 @@ def sampling_finding(answers: Sequence[Completion]) -> Finding | None:
     varying = [row for row in looked_at if len(texts[row]) > 1]
     if len(varying) < LEAST or 5 * len(varying) < len(looked_at):
         return None
-    return Finding(
+    return ParityFinding(
         kind="sampling",
         level="fault",
         count=len(varying),

@@ -82,7 +82,7 @@ class ParityCheck(Record, frozen=True, kw_only=True, omit_defaults=False):
     no_verdict: str = ""
 
 
-class Finding(Record, frozen=True, kw_only=True, omit_defaults=False):
+class ParityFinding(Record, frozen=True, kw_only=True, omit_defaults=False):
     """What explains a difference. A fault makes the verdict "not alike"; a note does not.
 
     count of rows: the rows that show it, of those looked at. sentence: the finding and what to do.
@@ -161,7 +161,7 @@ class ParityResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     agreement: Estimate
     texts: Estimate
     checks: tuple[ParityCheck, ...] = ()
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[ParityFinding, ...] = ()
     prompts: PromptLengths | None = None
     drift: LogProbDrift | None = None
     different: int = 0

@@ -24,9 +24,9 @@ from harness.money.budget import Budget
 from harness.parity.answer_faults import context_finding, end_token_finding, sampling_finding
 from harness.parity.answered_rows import AnsweredRows, join
 from harness.parity.ask_requests import ask_requests
-from harness.parity.evaluate import Evidence, OnInconclusive, evaluate_parity
 from harness.parity.logprob_drift import answered_label_score, logprob_drift
-from harness.parity.parity_result import Finding, ParityResult
+from harness.parity.parity_evaluation import Evidence, OnInconclusive, evaluate_parity
+from harness.parity.parity_result import ParityFinding, ParityResult
 from harness.parity.prompt_lengths import prompt_finding, prompt_lengths, usual_mistakes
 from harness.parity.server_facts import ServedModelFacts, ask_models
 from harness.parity.weight_faults import Explanation, rows_to_ask, weight_finding
@@ -287,7 +287,7 @@ class _Run:
             evidence.add(prompt_finding(expected, counted, found))
         return []
 
-    def _ask_again(self, rows: AnsweredRows, served: RunLog) -> Finding | None:
+    def _ask_again(self, rows: AnsweredRows, served: RunLog) -> ParityFinding | None:
         """Send some rows again: those that differ first."""
         ordered = sorted(rows.rows, key=lambda one: one.texts_equal)[:AGAIN]
         requests = [

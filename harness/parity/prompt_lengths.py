@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from harness.errors import UsageError
-from harness.parity.parity_result import Finding, PromptLengths
+from harness.parity.parity_result import ParityFinding, PromptLengths
 from harness.prompting.chat_rendering import Renderer
 from harness.records import Message, Request
 from harness.text_format import count_noun
@@ -45,14 +45,14 @@ def prompt_lengths(expected: Counts, served: Counts, renderings: Mapping[str, Co
     return PromptLengths(rows=len(rows), equal=equal, median_difference=difference, matches=matches)
 
 
-def prompt_finding(expected: Counts, served: Counts, found: PromptLengths) -> Finding | None:
+def prompt_finding(expected: Counts, served: Counts, found: PromptLengths) -> ParityFinding | None:
     """What the counts say: cut prompts, a missing system message, another template; None where they agree."""
     known = [n for n, pair in enumerate(zip(expected, served, strict=True)) if min(pair) > 0]
     longest = max(served[n] for n in known)
     cut = [n for n in known if expected[n] > longest]
     short = [n for n in known if expected[n] <= longest]
     if cut and sum(served[n] == expected[n] for n in short) >= MOST * len(short) and found.equal < found.rows:
-        return Finding(
+        return ParityFinding(
             kind="truncation",
             level="fault",
             count=len(cut),
@@ -65,7 +65,7 @@ def prompt_finding(expected: Counts, served: Counts, found: PromptLengths) -> Fi
         return None
     count = found.rows - found.equal
     if found.matches == NO_SYSTEM:
-        return Finding(
+        return ParityFinding(
             kind="system prompt",
             level="fault",
             count=count,
@@ -74,7 +74,7 @@ def prompt_finding(expected: Counts, served: Counts, found: PromptLengths) -> Fi
             f"({found.median_difference:+,.0f} in the median). Send it, or use a chat template that prints it.",
         )
     how = f"as if rendered {found.matches}" if found.matches else "of another length"
-    return Finding(
+    return ParityFinding(
         kind="chat template",
         level="fault",
         count=count,

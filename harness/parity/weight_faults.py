@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from harness.parity.answered_rows import AnsweredRow
-from harness.parity.parity_result import Finding
+from harness.parity.parity_result import ParityFinding
 from harness.parity.server_facts import ServedModelFacts
 from harness.results import Estimate
 
@@ -75,7 +75,7 @@ def weight_finding(
     asked_model: str,
     agreement: Estimate | None,
     prompts_known: bool,
-) -> Finding | None:
+) -> ParityFinding | None:
     """The fault that explains the differences, if any; and if none does and they are too many for rounding, that.
 
     agreement: of short answers; None for open ones, whose texts part by rounding alone. prompts_known: whether the
@@ -87,7 +87,7 @@ def weight_finding(
         return _named(best, facts, asked_model)
     bits = None if facts is None else facts.bits
     if bits is not None and bits < FEW_BITS:
-        return Finding(
+        return ParityFinding(
             kind="quantisation",
             level="note",
             sentence=f"the served weights are quantised: {bits:.1f} bits a weight by the server's own account.",
@@ -98,7 +98,7 @@ def weight_finding(
         return None
     tried = ", ".join(dict.fromkeys(f"{e.fault.kind}{f' ({e.fault.size})' if e.fault.size else ''}" for e in found))
     rest = f" None of the simulated faults gives these answers ({tried})." if tried else ""
-    return Finding(
+    return ParityFinding(
         kind="other weights",
         level="fault",
         count=round((1 - (agreement.value or 0.0)) * agreement.n),
@@ -109,11 +109,11 @@ def weight_finding(
     )
 
 
-def _named(best: Explanation, facts: ServedModelFacts | None, asked_model: str) -> Finding:
+def _named(best: Explanation, facts: ServedModelFacts | None, asked_model: str) -> ParityFinding:
     fault, told = best.fault, f"{best.explained:,} of {best.different:,} differing answers are those of"
     if fault.kind == "adapter not applied":
         if facts is not None and facts.adapters and facts.parent is None and asked_model not in facts.adapters:
-            return Finding(
+            return ParityFinding(
                 kind="base asked",
                 level="fault",
                 count=best.explained,
@@ -121,7 +121,7 @@ def _named(best: Explanation, facts: ServedModelFacts | None, asked_model: str) 
                 sentence=f"the base is asked instead of the adapter: {told} the base alone, and '{asked_model}' is the "
                 f'base in the server\'s list. Set model = "{facts.adapters[0]}".',
             )
-        return Finding(
+        return ParityFinding(
             kind="adapter not applied",
             level="fault",
             count=best.explained,
@@ -130,7 +130,7 @@ def _named(best: Explanation, facts: ServedModelFacts | None, asked_model: str) 
             "--lora-modules), ask by its name, or serve the merged model.",
         )
     if fault.kind == "reduced rank":
-        return Finding(
+        return ParityFinding(
             kind="reduced rank",
             level="fault",
             count=best.explained,
@@ -138,7 +138,7 @@ def _named(best: Explanation, facts: ServedModelFacts | None, asked_model: str) 
             sentence=f"the adapter is served with {fault.size}: {told} that rank. Raise the server's largest rank "
             "(vLLM: --max-lora-rank), or export the adapter again.",
         )
-    return Finding(
+    return ParityFinding(
         kind="quantisation",
         level="note",
         count=best.explained,

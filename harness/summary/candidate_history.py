@@ -67,7 +67,7 @@ class CandidateRun:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class BoardCandidate:
     """A candidate and its runs on one set of rows, the newest first; best: by the headline metric, of equal ones the
     newest."""
 
@@ -89,7 +89,7 @@ class RowSet:
     key: str
     runs: tuple[RunFacts, ...]
     metric: Metric
-    candidates: tuple[Candidate, ...] = ()
+    candidates: tuple[BoardCandidate, ...] = ()
 
     def without_pages(self, missing: Container[str]) -> "RowSet":
         """The same; runs whose page is missing name none."""
@@ -119,7 +119,7 @@ def _row_set(key: str, runs: Sequence[RunFacts]) -> RowSet:
     return RowSet(key, tuple(runs), metric, tuple(found))
 
 
-def _candidate(name: str, model: str, runs: Sequence[RunFacts], metric: Metric) -> Candidate:
+def _candidate(name: str, model: str, runs: Sequence[RunFacts], metric: Metric) -> BoardCandidate:
     history = []
     for run, before in zip(runs, [*runs[1:], None], strict=True):
         one = CandidateRun(run, name)
@@ -128,7 +128,7 @@ def _candidate(name: str, model: str, runs: Sequence[RunFacts], metric: Metric) 
             one = CandidateRun(run, name, _change(one, earlier, metric), before.manifest.id, _differs(one, earlier))
         history.append(one)
     best = max(history, key=lambda one: goodness(one, metric))  # of equal ones the first, which is the newest
-    return Candidate(name, model, tuple(history), best)
+    return BoardCandidate(name, model, tuple(history), best)
 
 
 def model_name(model: str) -> str:

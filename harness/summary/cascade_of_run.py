@@ -18,7 +18,7 @@ from harness.results import BackendResult, ReplacementVerdict, Summary
 from harness.runs.run_log import Manifest, RunLog, decode_schema
 from harness.summary.answer_columns import AnswersBuilder, BackendAnswers, row_metric
 from harness.summary.calibration import calibration_result
-from harness.summary.cascade import PERSON, Question, Stage, cascade_result, person_stage
+from harness.summary.cascade_analysis import PERSON, Question, Stage, cascade_result, person_stage
 from harness.summary.outcomes import Codes, RowTable
 from harness.summary.verdict_settings import default_margin
 

@@ -18,7 +18,7 @@ from transformers import (  # noqa: E402
 )
 
 from harness.adapter_manifest import find_adapter  # noqa: E402
-from harness.adapters.export import EXPORT, ExportManifest, export_adapter  # noqa: E402
+from harness.adapters.adapter_export import EXPORT, ExportManifest, export_adapter  # noqa: E402
 from harness.adapters.gguf_tokenizer import pre_tokenizer  # noqa: E402
 from harness.adapters.gguf_weights import permuted, rope_factors  # noqa: E402
 from harness.adapters.ollama_export import modelfile  # noqa: E402

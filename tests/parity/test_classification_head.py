@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch", reason="needs the `local` extra")
 from transformers import AutoModelForSequenceClassification, AutoTokenizer  # noqa: E402
 
 from harness.adapter_manifest import find_adapter  # noqa: E402
-from harness.adapters.export import export_adapter  # noqa: E402
+from harness.adapters.adapter_export import export_adapter  # noqa: E402
 from harness.parity.parity_result import ParityResult  # noqa: E402
 from harness.parity.parity_run import ParityOptions, run_parity  # noqa: E402
 from harness.settings import load_settings  # noqa: E402

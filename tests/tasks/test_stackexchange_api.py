@@ -16,7 +16,7 @@ from harness.data.rows import DataSource
 from harness.errors import DataError, ExitCode, IncompleteRunError
 from harness.task_loading import load_rows
 from harness.tasks.crossvalidated import CrossValidated
-from harness.tasks.stackexchange_api import LAST_PAGE, Clock, fetch_pairs
+from harness.tasks.stackexchange_api import LAST_PAGE, ApiClock, fetch_pairs
 from tests.support.command import bench
 
 SITE = "stats.stackexchange.com"
@@ -33,8 +33,8 @@ class FakeTime:
         self.slept.append(seconds)
         self.now += seconds
 
-    def clock(self) -> Clock:
-        return Clock(lambda: self.now, self.sleep)
+    def clock(self) -> ApiClock:
+        return ApiClock(lambda: self.now, self.sleep)
 
 
 class Site:

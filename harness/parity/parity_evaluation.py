@@ -9,9 +9,9 @@ from harness.metrics import Metric, title
 from harness.parity.answered_rows import AnsweredRows, Split, different_row, words
 from harness.parity.metric_checks import metric_checks
 from harness.parity.parity_result import (
-    Finding,
     LogProbDrift,
     ParityCheck,
+    ParityFinding,
     ParityResult,
     ParitySide,
     PromptLengths,
@@ -31,13 +31,13 @@ class Evidence:
     """What was found out beside the answers: findings, prompt lengths, drift, and what could not be looked at."""
 
     def __init__(self) -> None:
-        self.findings: list[Finding] = []
+        self.findings: list[ParityFinding] = []
         self.prompts: PromptLengths | None = None
         self.drift: LogProbDrift | None = None
         self.notes: list[str] = []
         self.split: Split = words
 
-    def add(self, *found: Finding | None) -> None:
+    def add(self, *found: ParityFinding | None) -> None:
         """Take in findings; one of each kind is kept."""
         known = {one.kind for one in self.findings}
         self.findings += [one for one in found if one is not None and one.kind not in known]
@@ -115,7 +115,7 @@ def exit_code(verdict: Equivalence, on_inconclusive: OnInconclusive) -> ExitCode
 def headline(
     verdict: Equivalence,
     checks: Sequence[ParityCheck],
-    findings: Sequence[Finding],
+    findings: Sequence[ParityFinding],
     margin: float,
     needed: int | None,
     metrics: Sequence[Metric],
