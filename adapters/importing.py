@@ -47,7 +47,7 @@ class ImportOptions(NamedTuple):
 def import_adapter(path: Path, options: ImportOptions, workspace: Workspace) -> tuple[Path, AdapterManifest]:
     """Copy an adapter's files into the workspace, beside a manifest. The folder it comes from is only read.
 
-    Raises UsageError where it is no adapter, is of Bench itself, or does not fit what is said of it.
+    Raises UsageError where it is no adapter, is of Bench itself, or does not fit what is declared for it.
     """
     if (path / MANIFEST).is_file():
         raise UsageError(f"{path} is an adapter of Bench already: name it as it is (--adapter {path}).")

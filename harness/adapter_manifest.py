@@ -64,7 +64,7 @@ class AdapterManifest(Record, frozen=True, kw_only=True, omit_defaults=False):
     its "group": what this adapter was chosen from. places: "task", "base" and "data" by whole paths where they were
     files or folders of the machine that trained. prompt: {"file", "sha256"} where it was trained with another prompt
     than the task's. origin: "peft" for an adapter that Bench did not train; then task, data and selection are only what
-    its import was told. tokenizer: whether its folder holds the tokenizer that it was trained with. model: for hosted
+    its import was given. tokenizer: whether its folder holds the tokenizer that it was trained with. model: for hosted
     fine-tuning, the tuned model's id at the provider (then no weights here), and hosted: what the provider did.
     temperature: by which label scores are divided to be calibrated probabilities, fitted on the validation rows; None
     where the adapter scores no labels or had too few of them.

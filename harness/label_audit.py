@@ -73,7 +73,7 @@ def audit_labels(
 ) -> AuditReport:
     """Ask teachers about labelled rows and write the disputed ones to `out`; the runs are beside it.
 
-    A row is disputed where the commonest answer of the teachers is another than the label, by the task's own verdict.
+    A row is disputed where the most frequent answer of the teachers is not the label, by the task's own verdict.
     Raises UsageError: a task that is no file, a list that is there already.
     """
     whole = _of_file(task)
@@ -114,7 +114,7 @@ def _of_file(task: Task) -> FileTask:
 
 
 def _dispute(n: int, sample: Sample, lines: list[Any]) -> tuple[str, str] | tuple[()] | None:
-    """The teachers' commonest answer and how many gave it; () where it is the label; None where there is no answer."""
+    """The teachers' most frequent answer and how many gave it; () for the label itself; None without an answer."""
     bare = msgspec.structs.replace(sample, reference="")
     good = [line for line in lines if rejection(line, bare) is None]
     if not good:

@@ -95,7 +95,7 @@ class Provenance(Record, frozen=True, kw_only=True, omit_defaults=False):
     """The outcome; stored with the rows as `provenance.json`.
 
     teacher: what answered, of several the first; teachers: of several all, by name. agreement: rows by how many
-    teachers gave the commonest answer ("3 of 3"). invalid: answers not taken, by kind, over all rounds; dropped: rows,
+    teachers gave the most frequent answer ("3 of 3"). invalid: answers refused, by kind, in all rounds; dropped: rows,
     by reason. cost in USD; list None: unknown.
     """
 

@@ -1,4 +1,4 @@
-"""A task file for rows that somebody brings: columns guessed, rows split."""
+"""A task file for rows that a user brings: columns guessed, rows split."""
 
 import tempfile
 from pathlib import Path

@@ -115,7 +115,7 @@ def _class_row(label: str, name: str, found: ClassResult, *, fields: bool) -> tu
 
 def confusion(name: str, table: Confusion) -> Grid:
     """Rows are references, columns answers; shaded by the share of the row, so that rare labels show too. Of many
-    labels the commonest confusions are listed instead."""
+    labels the most frequent confusions are listed instead."""
     if len(table.labels) > MOST_COLUMNS:
         return _commonest(name, table)
     columns = (
@@ -159,7 +159,7 @@ def _commonest(name: str, table: Confusion) -> Grid:
         TableColumn(title="rows"),
         TableColumn(title="of the reference %"),
     )
-    shown = f", the commonest {len(rows)} of {len(found):,}" if len(found) > len(rows) else ""
+    shown = f", the most frequent {len(rows)} of {len(found):,}" if len(found) > len(rows) else ""
     caption = f"What {visible_line(name)} confused ({len(table.labels)} labels{shown})"
     return Grid(caption=caption, columns=columns, rows=rows, sortable=True)
 

@@ -88,7 +88,7 @@ def _figure(cell: TableCell) -> str:
 
 
 def markdown_table(grid: Grid) -> str:
-    """A table as GitHub shows it; what stands below a figure is left out."""
+    """A table as GitHub shows it; the lines below a figure are left out."""
     lines = ["| " + " | ".join(markdown_text(c.title) for c in grid.columns) + " |"]
     lines.append("|" + "|".join(" ---: " if c.numeric else " --- " for c in grid.columns) + "|")
     lines += ["| " + " | ".join(_figure(cell) for cell in row) + " |" for row in grid.rows]

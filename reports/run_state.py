@@ -66,7 +66,7 @@ class _Count:
 
 
 class RunWatch:
-    """Looks at the runs of a folder again and again; counts a log anew only when it has grown."""
+    """Looks at the runs of a folder again and again; counts a log again only when it has grown."""
 
     def __init__(self, runs: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._runs, self._clock = runs, clock

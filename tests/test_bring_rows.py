@@ -59,7 +59,7 @@ def test_utf_8_is_not_guessed_at(tmp_path: Path) -> None:
 def test_bytes_of_no_encoding_are_refused_with_the_way_out(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_bytes(b"text\n" + bytes(range(128, 160)) + b"\n")
-    with pytest.raises(DataError, match="its encoding cannot be told; name it with `encoding`"):
+    with pytest.raises(DataError, match="its encoding cannot be detected; name it with `encoding`"):
         list(open_rows(DataSource(location=str(path))))
 
 

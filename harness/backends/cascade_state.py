@@ -27,7 +27,7 @@ class PassedOn(Record, frozen=True, kw_only=True):
 class PassedOnAnswers:
     """The answers that were passed on, by request; appended with one write each, read back when a run is resumed.
 
-    folder: None keeps nothing (a latency probe asks every stage anew).
+    folder: None keeps nothing (a latency probe asks every stage again).
     """
 
     def __init__(self, folder: Path | None) -> None:

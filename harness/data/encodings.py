@@ -75,7 +75,7 @@ def _named(sample: bytes, path: Path) -> str:
             western = among_ascii and "cp1252" in (best.encoding, *best.could_be_from_charset)
             return WESTERN if western else best.encoding
     raise DataError(
-        f"{path}: the text is not UTF-8, and its encoding cannot be told; name it with `encoding` in the task file or "
+        f"{path}: it is not UTF-8, and its encoding cannot be detected; name it with `encoding` in the task file or "
         "--encoding (windows-1252, shift_jis, gb18030, ..), or save the file as 'CSV UTF-8'."
     )
 

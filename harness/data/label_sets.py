@@ -66,7 +66,7 @@ def _each(value: Any) -> list[Any]:
 
 
 def _one_spelling(counts: "Counter[str]") -> dict[str, int]:
-    """Values that read alike are one label, in the commonest spelling."""
+    """Values that read alike are one label, in the most frequent spelling."""
     found: dict[str, str] = {}
     for text, _ in counts.most_common():
         found.setdefault(comparable_text(text), text)

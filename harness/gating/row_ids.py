@@ -66,7 +66,7 @@ class RowIds(Sequence[str]):
         return _text(ordered[twice[0]]) if len(twice) else None
 
     def find(self, wanted: "RowIds") -> Codes:
-        """The position of each wanted id, (len(wanted),); -1 where it is not here."""
+        """The position of each wanted id, (len(wanted),); -1 where it is missing."""
         if not len(self):
             return np.full(len(wanted), -1, dtype=np.int64)
         order = self.order()

@@ -151,7 +151,7 @@ def default_system(renderer: Renderer) -> str | None:
     if not before or not alone.startswith(before) or not alone.endswith(after) or len(alone) <= len(before + after):
         return None
     text = alone[len(before) : len(alone) - len(after)]
-    # The turn's own marks: what stands around a second system turn, if the template prints one.
+    # The turn's own marks: what surrounds a second system turn, if the template prints one.
     try:
         twice = renderer.text(
             (Message(role="system", content="\ue001"), Message(role="system", content="\ue002"), user)

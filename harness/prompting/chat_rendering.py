@@ -93,7 +93,7 @@ class Renderer:
     def text(self, messages: tuple[Message, ...], tools: tuple[dict[str, Any], ...] = ()) -> str:
         """The prompt up to where the answer begins.
 
-        tools: printed by the chat template; where it prints none, they stand in a system message. Raises UsageError
+        tools: printed by the chat template; where it prints none, they are part of a system message. Raises UsageError
         where the chat template refuses the messages, or leaves out or changes a text of theirs.
         """
         if not self.chat:

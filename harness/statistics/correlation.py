@@ -3,7 +3,7 @@ bootstrap over rows or groups.
 
 Both are functions of weighted pairs, so that a bootstrap draw is a vector of weights (how often each row was drawn).
 Rank correlation is Spearman's: Pearson's correlation of midranks (C. Spearman, 1904; M. G. Kendall, Rank Correlation
-Methods, 1948, chapter 3 for ties), ranks anew on every draw. Quadratic weighted kappa is one minus the observed mean
+Methods, 1948, chapter 3 for ties), ranked again on every draw. Quadratic weighted kappa is one minus the observed mean
 squared difference over the one that independent answers of the same distributions would have (J. L. Fleiss and
 J. Cohen, Educational and Psychological Measurement 1973, 33:613): var x + var y + (mean x - mean y)^2, divisors n.
 

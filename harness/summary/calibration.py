@@ -15,7 +15,7 @@ from harness.summary.estimates import percent
 from harness.summary.outcomes import Array, Codes, RowTable
 
 FEW_ROWS = 200
-"""Below it a caution stands beside every figure."""
+"""Below it every figure has a caution."""
 
 
 def calibration_result(

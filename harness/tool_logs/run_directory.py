@@ -132,7 +132,7 @@ def _rows_of(evaluation: LoggedEvaluation) -> _Rows:
 
 
 def _request(sample: Sample, answer: LoggedAnswer, labels: tuple[str, ...]) -> Request:
-    """What was asked. The whole last message of the user is the row's own text: its prompt cannot be told apart."""
+    """What was asked. The whole last message of the user is the row's own text: its prompt cannot be separated."""
     messages = answer.messages or (Message(role="user", content=""),)
     last = max((n for n, m in enumerate(messages) if m.role == "user"), default=len(messages) - 1)
     span = InputSpan(message=last, start=0, end=len(messages[last].content))

@@ -24,12 +24,12 @@ def test_the_address_lies_beside_v1() -> None:
 
 
 def test_only_the_rows_own_texts_are_sent() -> None:
-    text = "Is it warm? The tea steams."
+    text = "Is it warm? The tea boils."
     spans = (InputSpan(message=0, start=12, end=len(text)),)
     request = Request(id="1", messages=(Message(role="user", content=text),), passages=spans, labels=LABELS)
     settings = OpenAISettings(model="m", base_url="http://gpu1:8000/v1", decode="head")
     builder = BodyBuilder("head", settings, "m", "head", family_of("m"))
-    assert builder.fields(request) == {"model": "m", "input": "The tea steams."}
+    assert builder.fields(request) == {"model": "m", "input": "The tea boils."}
     assert builder.fields(builder.control(request))["input"], "a request without passages is sent its messages"
 
 

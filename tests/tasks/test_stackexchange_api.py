@@ -23,7 +23,7 @@ SITE = "stats.stackexchange.com"
 
 
 class FakeTime:
-    """A clock that moves when somebody waits."""
+    """A clock that moves when someone waits."""
 
     def __init__(self) -> None:
         self.now = 0.0

@@ -151,7 +151,7 @@ def _embeddings(model: Any) -> list[nn.Module]:
 
 
 def _tied_output(model: Any, replaced: Iterable[Replacement], *, follow: bool) -> list[Replacement]:
-    """The output layer's new weights where the base ties them to embeddings that grew (or PEFT was told to tie them).
+    """The output layer's new weights where the base ties them to embeddings that grew (or PEFT was set to tie them).
 
     Embeddings that were trained at their old size come untied, as PEFT itself loads them.
     """
