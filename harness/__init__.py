@@ -11,7 +11,7 @@ from harness._moved import install as _install_moved_modules
 
 if TYPE_CHECKING:
     from harness.adapter_manifest import AdapterManifest
-    from harness.api import Adapter, cascade, compare, gate, load_run, report, resume, run, train
+    from harness.api import cascade, compare, gate, load_run, report, resume, run
     from harness.backend import Backend, RunContext, RunRequirements
     from harness.confidence_results import CascadeResult
     from harness.data.rows import DataRow, DataSource, HubDataset, open_rows
@@ -72,13 +72,15 @@ if TYPE_CHECKING:
     from harness.task import Task
     from harness.task_checks import task_problems
     from harness.task_loading import build_request, load_rows, load_task
+    from harness.training_api import Adapter, train
     from harness.workspace import Workspace
 
     __version__: str
 
 _MODULES: dict[str, tuple[str, ...]] = {
     "harness.adapter_manifest": ("AdapterManifest",),
-    "harness.api": ("Adapter", "cascade", "compare", "gate", "load_run", "report", "resume", "run", "train"),
+    "harness.api": ("cascade", "compare", "gate", "load_run", "report", "resume", "run"),
+    "harness.training_api": ("Adapter", "train"),
     "harness.backend": ("Backend", "RunContext", "RunRequirements"),
     "harness.confidence_results": ("CascadeResult",),
     "harness.data.rows": ("DataRow", "DataSource", "HubDataset", "open_rows"),

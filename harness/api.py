@@ -5,64 +5,22 @@ object instead of printing. `from harness import run, ...` is the way to import 
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
+from harness.api_arguments import observer_of, run_path, settings_of, workspace_of
 from harness.runs.run_handle import Run
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from harness.adapter_group import Group
-    from harness.adapter_manifest import AdapterManifest
     from harness.confidence import ConfidenceSource
     from harness.confidence_results import CascadeResult
-    from harness.execution.executor import Observer
     from harness.gating.compare_runs import RunComparison
     from harness.gating.gate_result import GateResult
     from harness.settings import Settings
     from harness.workspace import Workspace
 
 _log = logging.getLogger("harness")
-
-
-@dataclass(frozen=True)
-class Adapter:
-    """A trained adapter.
-
-    path: its folder. manifest: everything that made it. group: every training that it was chosen from, with `seeds`
-    or `sweep`; None for a single training.
-    """
-
-    path: Path
-    manifest: "AdapterManifest"
-    group: "Group | None" = None
-
-    @property
-    def id(self) -> str:
-        """The id that names it in the workspace."""
-        return self.manifest.id
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """Scores on the validation rows, by metric."""
-        return dict(self.manifest.metrics)
-
-    def __repr__(self) -> str:
-        scores = ", ".join(f"{name} {value:.3f}" for name, value in self.manifest.metrics.items())
-        return f"Adapter {self.id}: {self.manifest.task} on {self.manifest.base}" + (f"; {scores}" if scores else "")
-
-    def _repr_html_(self) -> str:
-        from harness.text_sanitize import html_table
-
-        made = self.manifest
-        facts = {"task": made.task, "base": made.base, "recipe": made.recipe_name, "objective": made.objective}
-        facts |= {"steps": f"{made.steps:,}", "minutes": f"{made.duration_s / 60:.1f}"}
-        scores = {f"{name}, validation": f"{value:.3f}" for name, value in made.metrics.items()}
-        return html_table(f"Adapter {self.id} in {self.path}", [["", ""], *map(list, (facts | scores).items())])
 
 
 def run(
@@ -137,7 +95,7 @@ def run(
     from harness.text_format import split_names
 
     names = split_names(backends if isinstance(backends, str) else ",".join(backends), "backends")
-    with _observer(progress) as observer:
+    with observer_of(progress) as observer:
         log = runner.run(
             task,
             names,
@@ -162,8 +120,8 @@ def run(
             incumbent=incumbent,
             candidate=candidate,
             out=out,
-            settings=_settings(config),
-            workspace=_workspace(workspace),
+            settings=settings_of(config),
+            workspace=workspace_of(workspace),
             max_cost=max_cost,
             use_cache=use_cache,
             observer=observer,
@@ -192,11 +150,11 @@ def resume(
     """
     from harness import runner
 
-    place = _workspace(workspace)
-    with _observer(progress) as observer:
+    place = workspace_of(workspace)
+    with observer_of(progress) as observer:
         log = runner.resume(
-            _run_path(run, place),
-            settings=_settings(config),
+            run_path(run, place),
+            settings=settings_of(config),
             workspace=place,
             max_cost=max_cost,
             use_cache=use_cache,
@@ -204,80 +162,6 @@ def resume(
             observer=observer,
         )
     return Run(log)
-
-
-def train(
-    task: str,
-    *,
-    base: str | None = None,
-    recipe: Path | str | None = None,
-    data: Path | str | None = None,
-    test_share: float | None = None,
-    limit: int | None = None,
-    prompt: Path | str | None = None,
-    seed: int | None = None,
-    overrides: Mapping[str, Any] | None = None,
-    seeds: int = 1,
-    sweep: Mapping[str, Sequence[Any]] | None = None,
-    out: Path | str | None = None,
-    max_cost: float | None = None,
-    track: Literal["mlflow", "wandb", "trackio", "tensorboard"] | None = None,
-    workspace: "Path | str | Workspace | None" = None,
-    progress: bool | None = None,
-) -> Adapter:
-    """Fine-tune an adapter on a task's training rows, here or at a provider, and return it.
-
-    task: a name, `./file.toml` or `./file.py:Class`.
-    base: the base model, a Hub id or a folder; None: the recipe's.
-    recipe: a recipe's name or a TOML file; None: the task's.
-    data: a folder or "embedded"; None: the task's data set on the Hub.
-    test_share: as in `run`; the rest of the rows is trained on.
-    limit: training rows at most; None: as the recipe says.
-    prompt: a file with another prompt, a Jinja template.
-    seed: of every choice; None: the recipe's.
-    overrides: recipe fields and their values, `{"lora.r": 8}` (`--set`).
-    seeds: trainings with the seeds S, S + 1, ..; the best on the validation rows is chosen.
-    sweep: recipe fields and the values to try, `{"learning_rate": [1e-4, 2e-4]}`; several fields make a grid.
-    out: the adapter's folder; None: a new folder in the workspace, which becomes the current adapter.
-    max_cost: for hosted fine-tuning, USD: what could cost more is refused before anything is uploaded.
-    track: a tracker that records the training as well.
-    workspace, progress: as in `run`.
-
-    Raises UsageError for wrong options, rows or recipes, MissingExtraError where the extra `local` is not installed,
-    TrainingError where the loss is not finite, and InterruptedRunError after Ctrl-C in hosted fine-tuning.
-    """
-    from harness.adapters import dispatch
-    from harness.adapters.train_options import TrainOptions
-    from harness.reports.training_page import write_training_report
-
-    changed = {**(overrides or {}), **({} if seed is None else {"seed": seed})}
-    console, place = _console(progress), _workspace(workspace)
-    if test_share is not None:
-        from harness.runner import split_once
-
-        data = split_once(None if data is None else str(data), test_share, place)
-    options = TrainOptions(
-        task,
-        base,
-        None if recipe is None else str(recipe),
-        tuple(f"{key}={_toml(value)}" for key, value in changed.items()),
-        None if data is None else str(data),
-        limit,
-        None if out is None else Path(out),
-        None if prompt is None else str(prompt),
-        max_cost=max_cost,
-        track=track,
-    )
-    if sweep or seeds > 1:
-        sweeps = tuple(f"{key}={','.join(map(_toml, values))}" for key, values in (sweep or {}).items())
-        done = dispatch.train_group(options, sweeps, seeds, place, console)
-        adapter, folders = Adapter(done.folder, done.manifest, done.group), done.folders
-    else:
-        folder, manifest = dispatch.train(options, place, console)
-        adapter, folders = Adapter(folder, manifest), [folder]
-    for trained in folders:
-        write_training_report(trained)
-    return adapter
 
 
 def compare(
@@ -305,7 +189,7 @@ def compare(
     from harness.gating.compare_runs import compare_two_runs
     from harness.gating.evaluate import GateSource
 
-    place = _workspace(workspace)
+    place = workspace_of(workspace)
     left, right = load_run(a, workspace=place).log, load_run(b, workspace=place).log
     found = compare_two_runs(GateSource.of_run(left), GateSource.of_run(right), candidate, reference)
     if out is not None:
@@ -352,13 +236,13 @@ def gate(
     from harness.files import write_json
     from harness.gating.gate_sources import gate_run
 
-    place, settings = _workspace(workspace), _settings(config)
+    place, settings = workspace_of(workspace), settings_of(config)
     terms = {"margin": margin, "at_most": at_most, "at_least": at_least, "ratio": ratio}
     flags: dict[str, dict[str, float]] = {}
     for term, values in terms.items():
         for figure, value in (values or {}).items():
             flags.setdefault(figure, {})[term] = value
-    path = _run_path(run, place)
+    path = run_path(run, place)
     result = gate_run(
         path,
         workspace=place,
@@ -369,7 +253,7 @@ def gate(
         reference=reference,
         flags=flags,
         on_inconclusive=on_inconclusive,
-        latency_runs=[_run_path(one, place) for one in latency_runs],
+        latency_runs=[run_path(one, place) for one in latency_runs],
     )
     write_json(path / "gate.json" if out is None else Path(out), result)
     return result
@@ -474,54 +358,4 @@ def load_run(run: Run | Path | str = "last", *, workspace: "Path | str | Workspa
         return run
     from harness.runs.run_log import RunLog
 
-    return Run(RunLog.open(_run_path(run, _workspace(workspace))))
-
-
-def _run_path(run: Run | Path | str, workspace: "Workspace") -> Path:
-    return run.path if isinstance(run, Run) else workspace.find_run(str(run))
-
-
-def _workspace(given: "Path | str | Workspace | None") -> "Workspace":
-    from harness.workspace import Workspace
-
-    if isinstance(given, Workspace):
-        return given
-    return Workspace.current() if given is None else Workspace(Path(given))
-
-
-def _settings(given: "Path | str | Settings | None") -> "Settings":
-    from harness.settings import Settings, load_settings
-
-    if isinstance(given, Settings):
-        return given
-    return load_settings(None if given is None else Path(given))
-
-
-def _toml(value: Any) -> str:
-    """A value as `--set` and `--sweep` take it: TOML and JSON write texts, numbers, booleans and lists alike."""
-    import msgspec
-
-    return msgspec.json.encode(value).decode()
-
-
-def _console(progress: bool | None) -> "Console":
-    """Standard error, or the output of the notebook's cell; quiet where no progress is wanted."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    console.quiet = not (console.is_terminal or console.is_jupyter) if progress is None else not progress
-    return console
-
-
-@contextmanager
-def _observer(progress: bool | None) -> "Iterator[Observer]":
-    from harness.execution.executor import Observer
-
-    console = _console(progress)
-    if console.quiet:
-        yield Observer(remark=_log.warning, status=_log.info)
-        return
-    from harness.cli.run_display import observed
-
-    with observed(console, quiet=False) as observer:
-        yield observer
+    return Run(RunLog.open(run_path(run, workspace_of(workspace))))
