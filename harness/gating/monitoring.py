@@ -7,6 +7,7 @@ of the monitor as long as the promise holds (`harness.statistics.change_detectio
 import math
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 
 from harness.errors import NotComparableError, UsageError, did_you_mean
@@ -82,36 +83,12 @@ def monitor_runs(
     check = _check(measured, reference, margin, at_least)
     for later in ordered[1:]:
         _refuse_other(ordered[0], later, candidate)
-    seen: set[str] = set()
-    batches: list[SequentialUnits] = []
-    found: list[tuple[GateSource, int, float | None, float | None, int]] = []
-    for source in ordered:
-        new = np.array([n for n, name in enumerate(source.ids) if name not in seen], dtype=np.int64)
-        repeated = len(source.ids) - len(new)
-        seen.update(source.ids)
-        if not len(new):
-            found.append((source, 0, None, None, repeated))
-            batches.append(SequentialUnits(np.zeros(0), np.zeros(0), -1.0, 1.0))
-            continue
-        rows = RowTable.of((source.rows[n] for n in new.tolist()), source.evaluation.labels)
-        mine = ArmValues.of(source.side(candidate).outcomes.only(new))
-        theirs = mine if reference is None else ArmValues.of(source.side(reference).outcomes.only(new))
-        [result] = evaluate_sequentially([check], RowLayout.of(rows), mine, theirs, len(rows), within=True, tests=1)
-        batches.append(result.units.mirrored)
-        found.append((source, result.rows, _known(result.candidate), _known(result.reference), repeated))
+    batches, found = _batches(ordered, candidate, reference, check)
     threshold = -check.bound if check.kind == "margin" else check.bound * (1.0 if check.kind == "at_least" else -1.0)
     wealth = np.maximum.accumulate(change_log_wealth(batches, -threshold))
     runs = tuple(
-        MonitoredRun(
-            run=source.side(candidate).info.run,
-            created=source.side(candidate).info.created,
-            rows=rows,
-            repeated=repeated,
-            candidate=own,
-            reference=other,
-            p=float(min(1.0, math.exp(-log_wealth))),
-        )
-        for (source, rows, own, other, repeated), log_wealth in zip(found, wealth.tolist(), strict=True)
+        msgspec.structs.replace(run, p=float(min(1.0, math.exp(-log_wealth))))
+        for run, log_wealth in zip(found, wealth.tolist(), strict=True)
     )
     return MonitorResult(
         task=ordered[0].evaluation.task,
@@ -125,6 +102,40 @@ def monitor_runs(
         runs=runs,
         alarm=next((run.run for run in runs if run.p <= alpha), None),
     )
+
+
+def _batches(
+    ordered: Sequence[GateSource], candidate: str, reference: str | None, check: SequentialCheck
+) -> tuple[list[SequentialUnits], list[MonitoredRun]]:
+    """The losses of each run's new rows, and its figures on them (p: 1, before anything is tested)."""
+    seen: set[str] = set()
+    batches: list[SequentialUnits] = []
+    found: list[MonitoredRun] = []
+    for source in ordered:
+        info = source.side(candidate).info
+        new = np.array([n for n, name in enumerate(source.ids) if name not in seen], dtype=np.int64)
+        run = MonitoredRun(
+            run=info.run,
+            created=info.created,
+            rows=0,
+            repeated=len(source.ids) - len(new),
+            candidate=None,
+            reference=None,
+            p=1.0,
+        )
+        seen.update(source.ids)
+        if not len(new):
+            found.append(run)
+            batches.append(SequentialUnits(np.zeros(0), np.zeros(0), -1.0, 1.0))
+            continue
+        rows = RowTable.of((source.rows[n] for n in new.tolist()), source.evaluation.labels)
+        mine = ArmValues.of(source.side(candidate).outcomes.only(new))
+        theirs = mine if reference is None else ArmValues.of(source.side(reference).outcomes.only(new))
+        [result] = evaluate_sequentially([check], RowLayout.of(rows), mine, theirs, len(rows), within=True, tests=1)
+        batches.append(result.units.mirrored)
+        figures = {"candidate": _known(result.candidate), "reference": _known(result.reference)}
+        found.append(msgspec.structs.replace(run, rows=result.rows, **figures))
+    return batches, found
 
 
 def monitor_sentence(result: MonitorResult) -> str:
