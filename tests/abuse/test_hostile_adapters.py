@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
+from harness.adapter_manifest import WEIGHTS
 from harness.backend import RunContext
 from harness.backends.local_backend import LocalBackend, LocalSettings
 from harness.errors import BenchError
@@ -144,7 +146,6 @@ def test_a_broken_manifest_is_a_sentence(tmp_path: Path, base: Path, content: st
         {"peft_type": "NO_SUCH"},
         {"r": 1 << 40},
         {"r": -1},
-        {"target_modules": ["no_such"]},
         {"auto_mapping": {"x": "y"}},
     ],
     ids=str,
@@ -170,7 +171,6 @@ def test_a_configuration_that_does_not_fit_is_a_sentence(tmp_path: Path, base: P
         {"alora_invocation_tokens": [1]},
         {"target_parameters": ["mlp.up_proj.weight"]},
         {"trainable_token_indices": [1]},
-        {"bias": "all"},
     ],
     ids=str,
 )
@@ -192,6 +192,29 @@ def test_an_adapter_never_changes_the_base_that_others_share(
         return answers
 
     assert {c.id: c.label_scores for c in asyncio.run(beside_it())} == {i: c.label_scores for i, c in alone.items()}
+
+
+@pytest.mark.parametrize("fields", [{"target_modules": ["no_such"]}, {"bias": "all"}], ids=str)
+def test_what_the_weights_decide_is_not_taken_from_the_configuration(
+    tmp_path: Path, base: Path, fields: dict[str, object]
+) -> None:
+    workspace, requests = Workspace(tmp_path), news_requests(3)
+    folder = make_adapter(workspace, base, "a")
+    plain = ask(workspace, requests, model=str(base), adapter=str(folder), decode="choose")
+    change(folder / "adapter_config.json", fields)
+    changed = ask(workspace, requests, model=str(base), adapter=str(folder), decode="choose")
+    assert {i: c.label_scores for i, c in changed.items()} == {i: c.label_scores for i, c in plain.items()}
+
+
+def test_weights_of_a_trained_bias_are_refused(tmp_path: Path, base: Path) -> None:
+    workspace = Workspace(tmp_path)
+    folder = make_adapter(workspace, base, "a")
+    weights = load_file(folder / WEIGHTS)
+    name = next(key for key in weights if key.endswith("q_proj.lora_B.weight"))
+    weights[name.replace("lora_B.weight", "bias")] = weights[name][:, 0].contiguous()
+    save_file(weights, folder / WEIGHTS)
+    change(folder / "adapter_config.json", {"bias": "all"})
+    refused(workspace, base, folder)
 
 
 @pytest.mark.parametrize("labels", [("World", "Sports"), (*LABELS, "World")], ids=["fewer", "twice"])

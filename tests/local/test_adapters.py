@@ -12,7 +12,7 @@ from harness.adapter_manifest import read_manifest, write_manifest
 from harness.backend import RunContext
 from harness.backends.local.engine import LocalEngine
 from harness.backends.local_backend import LocalBackend, LocalSettings
-from harness.errors import BackendStopped
+from harness.errors import UsageError
 from harness.records import Completion
 from harness.workspace import Workspace
 from tests.local.asking import Plain, ask, ask_in, needs
@@ -127,5 +127,5 @@ def test_an_adapter_made_for_another_shape_is_refused_in_a_sentence(base: Path, 
     folder = make_adapter(workspace, wider, "wide")
     manifest = msgspec.structs.replace(read_manifest(folder), base=str(base), base_sha256=None)
     write_manifest(folder, manifest)
-    with pytest.raises(BackendStopped, match="does not fit this base"):
+    with pytest.raises(UsageError, match=r"takes 32 values there, the adapter's 64\. Name its own base"):
         ask(workspace, news_requests(1), model=str(base), adapter="wide")
