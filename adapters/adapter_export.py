@@ -10,14 +10,16 @@ from typing import Any, Literal
 import msgspec
 
 from harness import hardware
-from harness.adapter_manifest import OWN_ROWS, PEFT_CONFIG, WEIGHTS, AdapterManifest, read_manifest
+from harness.adapter_manifest import OWN_ROWS, AdapterManifest, read_manifest
 from harness.adapters.gguf_weights import Quantization
 from harness.data.rows import DataSource
 from harness.data.sampling import seeded_order
 from harness.errors import UsageError
 from harness.files import write_json, write_whole
 from harness.hashing import file_digest
-from harness.records import Record, Request
+from harness.peft_folder import PEFT_CONFIG, WEIGHTS
+from harness.prompting.chat_rendering import Renderer
+from harness.records import Message, Record, Request
 from harness.task_loading import build_request, load_rows, load_task
 from harness.text_sanitize import is_path
 
@@ -236,8 +238,6 @@ def _export_merged(
     port = 8080
     words += ["--alias", manifest.id, "--jinja", "--ctx-size", str(_context(merged.model.config)), "--port", str(port)]
     if to == "ollama":
-        from harness.adapters.ollama_export import modelfile, stop_texts
-
         longest = max((request.max_tokens for request in requests), default=256)
         text = modelfile(
             name,
@@ -254,3 +254,50 @@ def _export_merged(
 def _context(config: Any) -> int:
     """Tokens of context that a small server can hold."""
     return int(min(8192, config.max_position_embeddings))
+
+
+SYSTEM, USER = "\ue001", "\ue002"
+"""Marks in place of texts, found again in what the template prints."""
+
+
+def modelfile(gguf: str, renderer: Renderer, stops: tuple[str, ...], context: int, max_tokens: int) -> str:
+    """The Modelfile of a GGUF file beside it. Raises UsageError for a chat template that is no frame around texts."""
+    lines = [f"FROM ./{gguf}", f'TEMPLATE """{go_template(renderer)}"""']
+    lines += [f"PARAMETER stop {_quoted(stop)}" for stop in stops]
+    lines += ["PARAMETER temperature 0", f"PARAMETER num_ctx {context}", f"PARAMETER num_predict {max_tokens}"]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+
+
+def go_template(renderer: Renderer) -> str:
+    """The frame of one turn as a Go template: system (or the template's default), user, and the answer's beginning.
+
+    Ollama's template language is Go's text/template with .System, .Prompt and .Response; requests of several turns are
+    rendered by its own loop over .Messages, which a frame of marks cannot express.
+    """
+    if not renderer.chat:
+        return "{{ .Prompt }}"
+    user = Message(role="user", content=USER)
+    alone = renderer.text((user,))
+    try:
+        both = renderer.text((Message(role="system", content=SYSTEM), user))
+    except UsageError:  # a template without system messages
+        both = ""
+    if alone.count(USER) != 1 or "{{" in alone:
+        raise UsageError("the chat template cannot be written as an Ollama template: serve the GGUF with llama.cpp.")
+    before, after = alone.split(USER)
+    if both.count(SYSTEM) != 1 or both.count(USER) != 1 or not both.endswith(USER + after):
+        return f"{before}{{{{ .Prompt }}}}{after}{{{{ .Response }}}}"
+    start, middle = both[: -len(USER + after)].split(SYSTEM)
+    return (
+        f"{{{{ if .System }}}}{start}{{{{ .System }}}}{middle}{{{{ else }}}}{before}{{{{ end }}}}"
+        f"{{{{ .Prompt }}}}{after}{{{{ .Response }}}}"
+    )
+
+
+def stop_texts(tokenizer: Any, ends: tuple[int, ...]) -> tuple[str, ...]:
+    """The texts of the tokens that end an answer."""
+    return tuple(str(tokenizer.convert_ids_to_tokens(token)) for token in ends)

@@ -17,11 +17,11 @@ from harness.adapter_manifest import (
 )
 from harness.data.contamination import Signatures
 from harness.errors import UsageError
-from harness.execution.known_training_rows import read_training_file
+from harness.execution.preflight import read_training_file
 from harness.hashing import digest
 from harness.peft_folder import PEFT_CONFIG, WEIGHTS, read_peft_folder
 from harness.task_loading import load_task
-from harness.timestamps import utc_now
+from harness.text_format import utc_now
 from harness.workspace import Workspace
 
 TOKENIZER_FILES = (

@@ -4,14 +4,13 @@ import datetime
 import shutil
 from pathlib import Path
 
-from harness.adapter_fit import misfit
 from harness.adapter_manifest import (
     MANIFEST,
     ROWS,
-    WEIGHTS,
     AdapterManifest,
     find_current,
     learned_rows,
+    misfit,
     read_manifest,
     unmark,
     weights_digest,
@@ -20,7 +19,7 @@ from harness.adapters import text_summary as hosted
 from harness.backends.local.base_files import find_base
 from harness.data.contamination import SIGNATURES
 from harness.errors import UsageError
-from harness.peft_folder import peft_config
+from harness.peft_folder import WEIGHTS, peft_config
 from harness.safetensors_header import read_header
 from harness.text_format import count_noun
 from harness.text_sanitize import one_line

@@ -30,9 +30,16 @@ from harness.adapters.saving import (
     write_rows,
 )
 from harness.adapters.train_options import LossNotFiniteError, TrainOptions
-from harness.adapters.trainer import AnswerTrainer, Clock, Interrupt, arguments, make_trainer, steps_of
+from harness.adapters.trainer import (
+    AnswerTrainer,
+    Clock,
+    Interrupt,
+    TrainingProgress,
+    arguments,
+    make_trainer,
+    steps_of,
+)
 from harness.adapters.training_examples import Example, encode
-from harness.adapters.training_progress import TrainingProgress
 from harness.adapters.training_rows import Rows, choose_rows
 from harness.adapters.validation import Validation
 from harness.backends.local.architecture import best_attention, context_of, read_config, stored_dtype

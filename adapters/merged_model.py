@@ -10,7 +10,7 @@ import torch
 import transformers
 from peft import PeftModel
 
-from harness.adapter_manifest import WEIGHTS, AdapterManifest, weights_digest
+from harness.adapter_manifest import AdapterManifest, weights_digest
 from harness.adapters.lora_model import quiet_peft
 from harness.backends.local.architecture import best_attention, stored_dtype
 from harness.backends.local.base_files import BaseFiles, find_base
@@ -18,6 +18,7 @@ from harness.backends.local.engine import LocalEngine
 from harness.backends.local.model_loading import model_loading
 from harness.backends.local.weight_loading import DTYPES, LOAD_ERRORS, first_line, load_tokenizer, resolve_placement
 from harness.errors import UsageError
+from harness.peft_folder import WEIGHTS
 from harness.prompting.chat_rendering import Renderer
 from harness.records import Completion, Request
 

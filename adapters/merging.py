@@ -13,25 +13,25 @@ import transformers
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
-from harness.adapter_manifest import (
-    OWN_ROWS,
-    WEIGHTS,
-    AdapterManifest,
-    read_manifest,
-    tokenizer_folder,
-    weights_digest,
-)
+from harness.adapter_manifest import OWN_ROWS, AdapterManifest, read_manifest, tokenizer_folder, weights_digest
 from harness.adapters.lora_model import quiet_peft
-from harness.backends.local.adapter_tokenizer import choose_tokenizer, embedding_rows
 from harness.backends.local.architecture import best_attention, read_config
 from harness.backends.local.base_files import BaseFiles, find_base
 from harness.backends.local.engine import LocalEngine
 from harness.backends.local.model_loading import model_loading
-from harness.backends.local.weight_loading import DTYPES, LOAD_ERRORS, first_line, load_tokenizer, resolve_placement
+from harness.backends.local.weight_loading import (
+    DTYPES,
+    LOAD_ERRORS,
+    choose_tokenizer,
+    embedding_rows,
+    first_line,
+    load_tokenizer,
+    resolve_placement,
+)
 from harness.data.rows import EMBEDDED, DataSource
 from harness.data.sampling import seeded_order
 from harness.errors import BenchError, UsageError
-from harness.peft_folder import PEFT_CONFIG, peft_config, tensor_name
+from harness.peft_folder import PEFT_CONFIG, WEIGHTS, peft_config, tensor_name
 from harness.records import Completion, Request
 from harness.safetensors_header import read_header
 from harness.task import Task

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from harness.adapter_manifest import ROWS, WEIGHTS, AdapterManifest, find_adapter, read_manifest, weights_digest
+from harness.adapter_manifest import ROWS, AdapterManifest, find_adapter, read_manifest, weights_digest
 from harness.adapters.serving import CONFIG
 from harness.backends.local.base_files import missing_local_extra
 from harness.data.contamination import SIGNATURES
 from harness.errors import UsageError
+from harness.peft_folder import WEIGHTS
 from harness.remote_adapter import HUB, is_remote, send_adapter, verify_folder
 from harness.text_sanitize import is_path
 from harness.workspace import Workspace

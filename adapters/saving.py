@@ -20,7 +20,7 @@ from harness.files import lock, write_json
 from harness.records import Record
 from harness.task import Task
 from harness.task_loading import build_request
-from harness.timestamps import utc_now
+from harness.text_format import utc_now
 from harness.workspace import Workspace
 
 

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from harness.adapter_manifest import WEIGHTS, AdapterManifest, read_manifest
+from harness.adapter_manifest import AdapterManifest, read_manifest
 from harness.errors import UsageError
+from harness.peft_folder import WEIGHTS
 from harness.safetensors_header import read_header
 
 CONFIG = "adapter_config.json"

@@ -29,7 +29,7 @@ from harness.hashing import digest
 from harness.metrics import Metric
 from harness.prompting.prompt_variants import prompt_of
 from harness.task import Task
-from harness.timestamps import utc_now
+from harness.text_format import utc_now
 from harness.workspace import Workspace
 
 VALUES = re.compile(r"""(?:\[[^\]]*\]|"[^"]*"|'[^']*'|[^,])+""")

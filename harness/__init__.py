@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     )
     from harness.gating.compare_runs import RunComparison
     from harness.gating.gate_result import CheckResult, GateResult
-    from harness.interval_estimate import Estimate
     from harness.metrics import (
         ACCURACY,
         CLASSIFICATION,
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
         WEIGHTED_F1,
         WEIGHTED_PRECISION,
         WEIGHTED_RECALL,
+        Estimate,
         Metric,
     )
     from harness.records import (
@@ -70,8 +70,7 @@ if TYPE_CHECKING:
     from harness.scoring.label_parsing import score_label
     from harness.settings import Settings
     from harness.task import Task
-    from harness.task_checks import task_problems
-    from harness.task_loading import build_request, load_rows, load_task
+    from harness.task_loading import build_request, load_rows, load_task, task_problems
     from harness.training_api import Adapter, train
     from harness.workspace import Workspace
 
@@ -89,12 +88,11 @@ _MODULES: dict[str, tuple[str, ...]] = {
         *("MissingExtraError", "NotComparableError", "NotFoundError", "SettingsError", "StorageError"),
         *("TrainingError", "UnreachableError", "UsageError"),
     ),
-    "harness.interval_estimate": ("Estimate",),
     "harness.gating.compare_runs": ("RunComparison",),
     "harness.gating.gate_result": ("CheckResult", "GateResult"),
     "harness.metrics": (
-        *("ACCURACY", "CLASSIFICATION", "FORMAT_ERROR_RATE", "LENIENT_ACCURACY", "LENIENT_FORMAT_ERROR_RATE"),
-        *("MACRO_F1", "WEIGHTED_F1", "WEIGHTED_PRECISION", "WEIGHTED_RECALL", "Metric"),
+        *("ACCURACY", "CLASSIFICATION", "Estimate", "FORMAT_ERROR_RATE", "LENIENT_ACCURACY"),
+        *("LENIENT_FORMAT_ERROR_RATE", "MACRO_F1", "WEIGHTED_F1", "WEIGHTED_PRECISION", "WEIGHTED_RECALL", "Metric"),
     ),
     "harness.records": (
         *("BackendIdentity", "Completion", "Cost", "Failure", "InputSpan", "Lenient", "LogLine", "Message", "Record"),
@@ -106,8 +104,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "harness.scoring.label_parsing": ("score_label",),
     "harness.settings": ("Settings",),
     "harness.task": ("Task",),
-    "harness.task_checks": ("task_problems",),
-    "harness.task_loading": ("build_request", "load_rows", "load_task"),
+    "harness.task_loading": ("build_request", "load_rows", "load_task", "task_problems"),
     "harness.workspace": ("Workspace",),
 }
 """Module -> the public names that it defines. Type checkers read the imports above, which must be the same."""

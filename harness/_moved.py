@@ -23,7 +23,7 @@ MODULES: dict[str, str] = {
     "harness.answers.references": "harness.scoring.references",
     "harness.asking.plan": "harness.task_loading",
     "harness.identity": "harness.records",
-    "harness.preflight.task_checks": "harness.task_checks",
+    "harness.preflight.task_checks": "harness.task_loading",
     "harness.prompting.user_message": "harness.records",
     "harness.runlog": "harness.runs.run_log",
 }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from harness._moved import renamed
 from harness.errors import UsageError
-from harness.money.budget import Budget
+from harness.money.prices import Budget
 from harness.records import BackendIdentity, Completion, Message, Record, Request
 from harness.registry import BACKENDS, find
 from harness.settings import decode_table

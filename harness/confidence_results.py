@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from harness.interval_estimate import Estimate
+from harness.metrics import Estimate
 from harness.records import Record
 
 SCHEMA = 1

@@ -22,10 +22,9 @@ from harness.execution.executor import Observer
 from harness.files import write_whole
 from harness.records import Key, Record, Sample, number_repeats
 from harness.settings import Settings
-from harness.synthetic_data import read_answer, rejection
+from harness.synthetic_data import TeacherRuns, read_answer, rejection
 from harness.task import Task
 from harness.task_file import FileTask
-from harness.teacher_runs import TeacherRuns
 from harness.text_format import split_names
 from harness.workspace import Workspace
 

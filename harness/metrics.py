@@ -133,3 +133,17 @@ TITLES = {
 def title(metric: str) -> str:
     """A metric's name for a heading: `macro_f1` reads "macro-F1"; unknown names lose their underscores."""
     return TITLES.get(metric, metric.replace("_", " "))
+
+
+class Estimate(Record, frozen=True, kw_only=True, omit_defaults=False):
+    """A figure with its interval.
+
+    value: None where the metric is undefined: no rows, or not applicable to the decode mode. low, high: ends of the
+    interval; None without one. method: of the interval, with its level, or why there is no value. n: rows it rests on.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    method: str = ""
+    n: int = 0

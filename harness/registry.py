@@ -1,18 +1,92 @@
-"""Finding tasks and backends by name: entry points first, `package:Class` or `./file.py:Class` else.
-
-Nothing is imported until it is asked for; a plugin that cannot be loaded is reported in one sentence.
-"""
+"""Errors in code that is not Bench's: a task, backend or recipe of the user's own, or of a plugin."""
 
 import importlib
 import importlib.util
 import sys
 from functools import lru_cache
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from harness.errors import NotFoundError, did_you_mean
-from harness.user_code import described, place_in_users_code
+
+PACKAGES = ("harness", "harness.tasks", "harness.adapters", "harness.reports")
+GROUPS = ("bench.tasks", "bench.backends")
+
+
+def fault_of_users_code(error: BaseException) -> str | None:
+    """A clause naming file, line and function where the user's own code raised, and the error; None where Bench did."""
+    place = place_in_users_code(error)
+    return None if place is None else f"{place}: {described(error)}"
+
+
+def described(error: BaseException) -> str:
+    """`KeyError: 'team'`, as one line."""
+    said = " ".join(str(error).split())
+    return (type(error).__name__ + (f": {said}" if said else "")).rstrip(".")
+
+
+def place_in_users_code(error: BaseException) -> str | None:
+    """`tickets.py:31, in score` where the user's own code raised; None where Bench itself did.
+
+    An error that a library raises is the user's when it was the user's code that called the library.
+    """
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if not _is_library(Path(frame.filename))]
+    if not ours or _is_bench(Path(ours[-1].filename)):
+        return None
+    frame = ours[-1]
+    function = "" if frame.name == "<module>" else f", in {frame.name}"
+    return f"{_shown(Path(frame.filename))}:{frame.lineno}{function}"
+
+
+def _shown(path: Path) -> str:
+    cwd = Path.cwd()
+    return str(path.relative_to(cwd)) if path.is_relative_to(cwd) else str(path)
+
+
+def _is_bench(path: Path) -> bool:
+    return path.stem == "bench_harness" or any(path.is_relative_to(root) for root in _bench_roots())
+
+
+@lru_cache(maxsize=1)
+def _bench_roots() -> tuple[Path, ...]:
+    found = []
+    for name in PACKAGES:
+        spec = find_spec(name)
+        found += [Path(place) for place in (spec.submodule_search_locations or ()) if spec] if spec else []
+    return tuple(found)
+
+
+def _is_library(path: Path) -> bool:
+    """Whether a file is neither Bench's, nor the user's, nor a plugin's."""
+    if not path.is_absolute() or str(path).startswith("<"):
+        return True
+    if _is_bench(path) or not any(path.is_relative_to(root) for root in _library_roots()):
+        return False
+    return not any(part.removesuffix(".py") in _plugins() for part in path.parts)
+
+
+@lru_cache(maxsize=1)
+def _library_roots() -> tuple[Path, ...]:
+    import site
+    import sysconfig
+
+    paths = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    return tuple(Path(path) for path in {*paths, *site.getsitepackages(), site.getusersitepackages()} if path)
+
+
+@lru_cache(maxsize=1)
+def _plugins() -> frozenset[str]:
+    """Top-level packages of plugins that are installed."""
+    from importlib.metadata import entry_points
+
+    modules = {entry.module.partition(".")[0] for group in GROUPS for entry in entry_points(group=group)}
+    return frozenset(modules - {"harness"})
+
 
 TASKS = "bench.tasks"
 BACKENDS = "bench.backends"

@@ -6,8 +6,7 @@ Reports, compare and gate read these and never recompute a statistic.
 from typing import Any, Literal
 
 from harness.confidence_results import CalibrationResult, CascadeResult, StageShare
-from harness.interval_estimate import Estimate as Estimate
-from harness.metrics import Metric
+from harness.metrics import Estimate, Metric
 from harness.records import Record
 
 SCHEMA = 2

@@ -18,7 +18,7 @@ from harness.execution.executor import Observer, run_backends
 from harness.execution.preflight import check_servers, find_overlaps, refuse_contaminated
 from harness.execution.run_plan import RunPlan, plan_resume, plan_run
 from harness.gating.early_stopping import KIND as EARLY_STOP
-from harness.money.budget import Budget
+from harness.money.prices import Budget
 from harness.records import BackendIdentity
 from harness.results import Summary
 from harness.run_options import RunKeywords, RunOptions

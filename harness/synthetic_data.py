@@ -1,10 +1,4 @@
-"""Rows from a teacher: any backend answers, the task's own rules decide which answers may be learned from.
-
-A teacher gets the very requests that a run sends, so it never sees a right answer; where the data has one, an
-answer that misses it is not taught. Of several teachers each answers every row; what most of them say is taught, with
-the share of them that say it. All requests are in OUT/teacher as ordinary runs: the same command continues where it
-stopped.
-"""
+"""Rows from a teacher: any backend answers, the task decides which answers may be learned from."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -13,22 +7,90 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
-from harness.data.contamination import Signatures, find_overlap
+from harness.backend import RunContext
+from harness.data.contamination import Findings, Signatures, find_overlap
 from harness.data.rows import DataSource
 from harness.data.sampling import seeded_order
-from harness.errors import IncompleteRunError, UsageError
-from harness.execution.executor import Observer
+from harness.errors import IncompleteRunError, InterruptedRunError, UsageError
+from harness.execution.backend_setup import make_backends
+from harness.execution.event_loop import run_coroutine
+from harness.execution.executor import Observer, run_backends
+from harness.execution.run_plan import plan_auxiliary_run
 from harness.files import write_json, write_whole
 from harness.hashing import digest
-from harness.records import BackendIdentity, Key, LogLine, Record, Sample, number_repeats
+from harness.money.prices import Budget
+from harness.records import BackendIdentity, Key, LogLine, Record, Row, Sample, number_repeats
+from harness.runs.run_log import RunLog
 from harness.settings import Settings
 from harness.task import Task
 from harness.task_loading import build_request, load_rows, require_rows
-from harness.teacher_runs import TeacherRuns
-from harness.text_format import split_names
+from harness.text_format import split_names, utc_text
 from harness.text_normalization import comparable_text
-from harness.timestamps import utc_text
 from harness.workspace import Workspace
+
+
+class TeacherRuns:
+    """The runs of one order, under `folder`; max_cost: USD that all of them may incur."""
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Settings,
+        workspace: Workspace | None = None,
+        max_cost: float | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.workspace = workspace or Workspace.current()
+        self.observer = observer or Observer()
+        self.budget = Budget(ceiling=max_cost)
+        self.logs: dict[Path, tuple[str, RunLog]] = {}
+
+    def ask(
+        self, name: str, task: Task, samples: list[Sample], teacher: str, *, temperature: float, seed: int
+    ) -> dict[Key, LogLine]:
+        """Ask a teacher about rows, or finish the run that is there. The task's label set is not imposed: a teacher
+        writes its answer. Raises IncompleteRunError where it stopped early, InterruptedRunError after Ctrl-C."""
+        rows = []
+        for n, sample in enumerate(samples):
+            request = msgspec.structs.replace(
+                build_request(task, sample), temperature=temperature, seed=seed, labels=()
+            )
+            rows.append(Row(n=n, sample=sample, request=request))
+        tables = {teacher: self.settings.backend(teacher)}
+        plan = plan_auxiliary_run(task, rows, self.folder, name, tables, "a teacher")
+        if plan.log is not None:
+            self.budget.spent += plan.log.incurred(teacher)
+        context = RunContext(workspace=self.workspace, budget=self.budget, resuming=plan.log is not None)
+        backends = make_backends(plan.manifest.backend_settings, task.name, context)
+        again = "the same command continues from here"
+        try:
+            log = run_coroutine(run_backends(plan, backends, {}, self.observer, lambda identities: Findings()))
+        except KeyboardInterrupt:
+            raise InterruptedRunError(f"interrupted; what {teacher} answered is kept, {again}.") from None
+        self.logs[plan.path] = teacher, log
+        lines = log.lines(teacher)
+        if len(lines) < len(rows):
+            stopped = log.sessions(teacher)[-1].stopped or {}
+            why = stopped.get("message", "it answered too little")
+            raise IncompleteRunError(f"{teacher} answered {len(lines)} of {len(rows)} rows: {why} ({again}).")
+        return lines
+
+    def identities(self) -> dict[str, BackendIdentity]:
+        """What answered, by the teacher's name."""
+        return {teacher: log.manifest.backends[teacher] for teacher, log in self.logs.values()}
+
+    def cost_list(self) -> float | None:
+        """USD of all answers by the price table; None where one is unknown."""
+        lines = (line for teacher, log in self.logs.values() for line in log.lines(teacher).values())
+        costs = [line.cost.list for line in lines if not line.error]
+        return None if None in costs else sum(cost for cost in costs if cost is not None)
+
+    def cost_incurred(self) -> float:
+        """USD that was paid."""
+        return sum(log.incurred(teacher) for teacher, log in self.logs.values())
+
 
 ROUNDS = 3
 """How often a row is asked before it is dropped."""

@@ -12,8 +12,7 @@ import msgspec
 from harness.data.conversations import asked_turns, inputs_of, messages_of, read_conversation
 from harness.data.label_sets import labels_of_file, labels_of_rows
 from harness.data.row import DataRow, is_missing, kind_of
-from harness.data.rows import HUB, DataSource, HubDataset, open_rows
-from harness.data.split_files import split_files
+from harness.data.rows import HUB, DataSource, HubDataset, open_rows, split_files
 from harness.errors import DataError, SettingsError, did_you_mean
 from harness.prompting.templates import PromptTemplate, named_in_prompt
 from harness.records import Completion, Request, Sample, Score
@@ -22,9 +21,7 @@ from harness.scoring.label_parsing import READING
 from harness.scoring.references import NoReferenceError
 from harness.scoring.tool_call_form import ToolCallForm
 from harness.settings import decode_table, read_toml
-from harness.task_forms import WITH_LABELS, build_form, form_kind, metrics_of
-from harness.task_keys import HubKeys
-from harness.task_keys import TaskFile as TaskFile
+from harness.task_forms import WITH_LABELS, HubKeys, TaskFile, build_form, form_kind, metrics_of
 from harness.text_format import agreeing
 
 

@@ -1,10 +1,11 @@
 """Figures as text: plurals, percentages, intervals, money, seconds. Unknown stays unknown, never 0."""
 
+import datetime
 import math
 
 from harness.errors import UsageError
-from harness.metrics import Metric, title
-from harness.results import Estimate, PairResult
+from harness.metrics import Estimate, Metric, title
+from harness.results import PairResult
 
 IRREGULAR = {"is": "are", "has": "have", "was": "were", "this": "these", "it": "they"}
 
@@ -156,3 +157,13 @@ def split_names(value: str, what: str) -> list[str]:
     if len(set(names)) < len(names):
         raise UsageError(f"{what} names '{next(n for n in names if names.count(n) > 1)}' twice.")
     return names
+
+
+def utc_now() -> datetime.datetime:
+    """The current time, aware, in UTC."""
+    return datetime.datetime.now(datetime.UTC)
+
+
+def utc_text() -> str:
+    """The current time in UTC as ISO 8601 to the second, for example 2026-01-31T09:30:00+00:00."""
+    return utc_now().isoformat(timespec="seconds")

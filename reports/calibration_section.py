@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from harness.confidence_results import CalibrationResult
-from harness.interval_estimate import Estimate
+from harness.metrics import Estimate
 from harness.reports.svg_charts import INK, MUTED, Chart, Look, draw, label, looks
 from harness.reports.table_model import Grid, TableCell, TableColumn
 from harness.results import Summary

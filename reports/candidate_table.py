@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from harness.gating.gate_result import WORDS
-from harness.metrics import Metric
+from harness.metrics import Estimate, Metric
 from harness.reports.leaderboard_rows import (
     constant_name,
     figure,
@@ -14,7 +14,7 @@ from harness.reports.leaderboard_rows import (
     training_cell,
 )
 from harness.reports.table_model import Grid, TableCell, TableColumn, words_cell
-from harness.results import ConstantAnswer, Estimate
+from harness.results import ConstantAnswer
 from harness.summary.candidate_history import BoardCandidate, CandidateRun, RowSet, RunFacts
 from harness.text_format import NOT_APPLICABLE, interval, number, plural, to_the_second
 from harness.text_sanitize import visible_line

@@ -7,8 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from harness.files import write_whole
-from harness.gating.compare_runs import ComparedBackend, RunComparison
-from harness.gating.run_differences import RunDifference
+from harness.gating.compare_runs import ComparedBackend, RunComparison, RunDifference
 from harness.metrics import Metric, title
 from harness.reports.compare_table import (
     EVEN,
@@ -22,8 +21,7 @@ from harness.reports.compare_table import (
 )
 from harness.reports.explorer_payload import pack
 from harness.reports.jinja_env import render
-from harness.reports.row_codes import PARTLY, RIGHT, WRONG
-from harness.reports.row_selection import MOST_ROWS, rows_that, select_rows
+from harness.reports.row_selection import MOST_ROWS, PARTLY, RIGHT, WRONG, rows_that, select_rows
 from harness.reports.row_table import ReportRows
 from harness.reports.run_page import SCRIPTS, rows_context
 from harness.reports.svg_charts import INK, MUTED, SERIES, Chart, draw, label, quiet_axes

@@ -13,8 +13,7 @@ from harness.reports.terminal_table import new_table
 from harness.results import PairResult
 from harness.runs.run_log import RunLog
 from harness.summary.candidate_history import model_name
-from harness.summary.stored_verdict import NO_DIFFERENCE
-from harness.summary.verdict_sentence import verdict_details, verdict_sentence
+from harness.summary.stored_verdict import NO_DIFFERENCE, verdict_details, verdict_sentence
 from harness.summary.verdict_settings import DEFAULT_SOURCE
 from harness.text_format import difference, number, plural, unit
 from harness.text_sanitize import visible_line

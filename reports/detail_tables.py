@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from harness.metrics import Metric, title
+from harness.metrics import Estimate, Metric, title
 from harness.reports.leaderboard_rows import figure, heading, main_metrics
 from harness.reports.table_model import MOST_COLUMNS, Grid, TableCell, TableColumn
-from harness.results import ClassResult, Confusion, Estimate, PairResult, ServerResult, Summary
+from harness.results import ClassResult, Confusion, PairResult, ServerResult, Summary
 from harness.summary.stored_verdict import by_rank
 from harness.text_format import count, difference, listing
 from harness.text_sanitize import visible_line

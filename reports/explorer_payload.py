@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from harness.reports.row_codes import VERDICTS
+from harness.reports.row_selection import VERDICTS
 from harness.reports.row_table import AnswerColumns, CodedColumn, Frame, ReportRows
 from harness.text_sanitize import visible
 

@@ -1,10 +1,10 @@
 """The leaderboard of one run: a row per backend with everything one decides by."""
 
 from harness.confidence_results import CascadeResult
-from harness.metrics import Metric, title
+from harness.metrics import Estimate, Metric, title
 from harness.records import BackendIdentity
 from harness.reports.table_model import Grid, TableCell, TableColumn
-from harness.results import BackendResult, ConstantAnswer, CostResult, Estimate, Summary
+from harness.results import BackendResult, ConstantAnswer, CostResult, Summary
 from harness.summary.candidate_history import model_name
 from harness.summary.stored_verdict import by_rank, ranking
 from harness.text_format import NOT_APPLICABLE, interval, money, number, plural, rate, seconds, unit

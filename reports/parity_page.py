@@ -1,4 +1,4 @@
-"""The page and the terminal text of `bench parity`."""
+"""The parity page: verdict, faults, metrics, rows that differ."""
 
 from pathlib import Path
 
@@ -7,13 +7,146 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.files import write_whole
-from harness.metrics import title
-from harness.parity.parity_result import ParityResult
+from harness.metrics import Estimate, Metric, title
+from harness.parity.parity_result import ParityCheck, ParityResult, ParitySide
 from harness.reports.jinja_env import render
-from harness.reports.parity_tables import differences_table, facts, interval, metrics_table, points, sides_table
+from harness.reports.table_model import Grid, TableCell, TableColumn
 from harness.reports.terminal_table import new_table
-from harness.text_format import seconds
+from harness.text_format import NOT_APPLICABLE, count, money, seconds
 from harness.text_sanitize import private_texts, visible_line, without_private
+
+TONES = {"alike": "good", "not alike": "bad", "not shown yet": "even"}
+SHARE = Metric(name="share")
+
+
+def share(value: Estimate) -> str:
+    """`96.7 % [92.4, 98.6]`."""
+    if value.value is None or value.low is None or value.high is None:
+        return NOT_APPLICABLE
+    return f"{100 * value.value:.1f} % [{100 * value.low:.1f}, {100 * value.high:.1f}]"
+
+
+def points(value: float) -> str:
+    """A difference of shares in points, with its sign."""
+    return f"{100 * value:+.1f}"
+
+
+def interval(check: ParityCheck) -> str:
+    """`[-1.2, +0.4]` in points; "" where the rows bound nothing."""
+    if check.low is None or check.high is None:
+        return ""
+    return f"[{points(check.low)}, {points(check.high)}]"
+
+
+def metrics_table(result: ParityResult) -> Grid:
+    """Every metric of the task: both figures, the difference with its interval, the verdict."""
+    columns = (
+        TableColumn(title="metric", numeric=False),
+        TableColumn(title="reference %"),
+        TableColumn(title="served %"),
+        TableColumn(title="served - reference, points", hint="90 % interval: both one-sided tests at 5 %"),
+        TableColumn(title="interval by", numeric=False),
+        TableColumn(title="verdict", numeric=False),
+    )
+    rows = tuple(_metric_row(check) for check in result.checks)
+    margin = f"{100 * result.margin:g} {'point' if result.margin == 0.01 else 'points'}"
+    return Grid(caption=f"Metrics on {count(result.rows)} rows, margin {margin}", columns=columns, rows=rows)
+
+
+def _metric_row(check: ParityCheck) -> tuple[TableCell, ...]:
+    verdict = check.no_verdict or check.verdict
+    return (
+        TableCell(text=title(check.metric), below="" if check.gated else "shown only"),
+        TableCell(text=f"{100 * check.reference:.1f}"),
+        TableCell(text=f"{100 * check.served:.1f}"),
+        TableCell(text=points(check.difference), note=interval(check)),
+        TableCell(text=check.method),
+        TableCell(text=verdict, tone=TONES[check.verdict] if check.gated else ""),
+    )
+
+
+def sides_table(result: ParityResult) -> Grid:
+    """What answered on either side, how its answers ended, and what they took."""
+    sides = (result.reference, result.served)
+    lines = [
+        ("backend", [side.backend for side in sides]),
+        ("model", [visible_line(f"{side.model}{f' + {side.adapter}' if side.adapter else ''}") for side in sides]),
+        ("answers by", [f"{side.kind}, {side.decode}" for side in sides]),
+        ("answered", [f"{count(side.answered)}{f', {side.errors} errors' if side.errors else ''}" for side in sides]),
+        ("answers ended by", [", ".join(f"{why} {count(n)}" for why, n in side.finish.items()) for side in sides]),
+        ("prompt tokens", [_tokens(side.prompt_tokens) for side in sides]),
+        ("answer tokens", [_tokens(side.completion_tokens) for side in sides]),
+        ("latency p50", [_latency(side, side.p50_s) for side in sides]),
+        ("latency p95", [_latency(side, side.p95_s) for side in sides]),
+        ("USD per 1,000", [money(side.cost_per_1000) for side in sides]),
+    ]
+    return Grid(
+        caption="Reference and served copy",
+        columns=tuple(TableColumn(title=name, numeric=False) for name in ("", "reference", "served")),
+        rows=tuple((TableCell(text=name), *(TableCell(text=text) for text in texts)) for name, texts in lines),
+    )
+
+
+def _tokens(mean: float | None) -> str:
+    return "not reported" if mean is None else f"{mean:,.1f}"
+
+
+def _latency(side: ParitySide, value: float | None) -> str:
+    if value is None:
+        return NOT_APPLICABLE
+    return f"{seconds(value)} ({'one at a time' if side.probed else 'under load'})"
+
+
+def differences_table(result: ParityResult) -> Grid:
+    """Rows that were answered differently, and the first token on which the answers part."""
+    columns = (
+        TableColumn(title="row", numeric=False),
+        TableColumn(title="expected", numeric=False),
+        TableColumn(title="reference", numeric=False),
+        TableColumn(title="served", numeric=False),
+        TableColumn(title="equal tokens"),
+        TableColumn(title="then", numeric=False, hint="the reference's next token, and the served one"),
+        TableColumn(title="served ended by", numeric=False),
+    )
+    rows = tuple(
+        (
+            TableCell(text=row.id),
+            TableCell(text=visible_line(row.expected)),
+            TableCell(text=visible_line(row.reference)),
+            TableCell(text=visible_line(row.served)),
+            TableCell(text=count(row.equal_tokens)),
+            TableCell(text=f"{_token(row.reference_token)} / {_token(row.served_token)}"),
+            TableCell(text=str(row.finish)),
+        )
+        for row in result.examples
+    )
+    shown = f"{len(rows)} of {count(result.different)}" if result.different > len(rows) else count(len(rows))
+    return Grid(caption=f"Rows answered differently ({shown})", columns=columns, rows=rows)
+
+
+def _token(text: str) -> str:
+    return f"'{visible_line(text)}'" if text else "end"
+
+
+def facts(result: ParityResult) -> list[tuple[str, str]]:
+    """Agreement, prompts and log-probabilities, in words."""
+    found = [("equal answers", share(result.agreement)), ("equal texts", share(result.texts))]
+    if result.prompts is not None:
+        p = result.prompts
+        how = f", as if {p.matches}" if p.matches else ""
+        found.append(
+            (
+                "prompt tokens",
+                f"equal on {count(p.equal)} of {count(p.rows)} rows, {p.median_difference:+,.0f} median{how}",
+            )
+        )
+    if result.drift is not None:
+        d = result.drift
+        found.append(
+            ("log-probability", f"of the label differs by {d.mean:.3f} nats (at most {d.largest:.3f}) on {d.rows} rows")
+        )
+    return found
+
 
 SHOWN = 5
 """Rows that differ, in the terminal."""

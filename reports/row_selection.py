@@ -6,9 +6,31 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.records import Sample
-from harness.reports.row_codes import ERROR, MISSING, PARTLY, RIGHT, UNSCORED, WRONG, kind, verdict
+from harness.records import LogLine, Sample
 from harness.runs.run_log import RunLog
+
+MISSING, ERROR, RIGHT, WRONG, PARTLY, UNSCORED = range(6)
+"""What became of a row: no line, infrastructure error, right, wrong, repeats that disagree, no right answer known."""
+VERDICTS = ("missing", "error", "right", "wrong", "partly right", "not scored")
+
+
+def verdict(line: LogLine | None) -> int:
+    """The code of what became of one request."""
+    if line is None:
+        return MISSING
+    if line.error is not None:
+        return ERROR
+    if line.score is None or line.score.correct is None:
+        return UNSCORED
+    return RIGHT if line.score.correct else WRONG
+
+
+def kind(line: LogLine) -> str | None:
+    """The kind of infrastructure error, else of format error, else None."""
+    if line.error is not None:
+        return line.error.kind
+    return None if line.score is None else line.score.format
+
 
 MOST_ROWS = 100_000
 """Rows of a page: with four backends about 20 MB, which browsers open in seconds."""

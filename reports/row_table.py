@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 from harness.confidence import PREFERRED, answer_confidence
 from harness.records import Key, LogLine, Request
-from harness.reports.row_codes import PARTLY, RIGHT, UNSCORED, VERDICTS, WRONG, kind, verdict
-from harness.reports.row_selection import RowSelection
+from harness.reports.row_selection import PARTLY, RIGHT, UNSCORED, VERDICTS, WRONG, RowSelection, kind, verdict
 from harness.runs.run_log import RunLog
 from harness.text_sanitize import visible, visible_line
 

@@ -6,12 +6,12 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from harness.metrics import Metric
+from harness.metrics import Estimate, Metric
 from harness.reports.leaderboard_rows import figure as figure_cell
 from harness.reports.leaderboard_rows import heading, main_metrics
 from harness.reports.svg_charts import INK, MUTED, SERIES, Chart, Look, draw, label, looks, quiet_axes, scale_axis
 from harness.reports.table_model import MOST_COLUMNS, Grid, TableCell, TableColumn
-from harness.results import Estimate, Summary
+from harness.results import Summary
 from harness.runs.run_log import RunLog
 from harness.summary.stored_verdict import by_rank
 from harness.text_format import count, is_share, listing, seconds

@@ -36,8 +36,7 @@ from harness.reports.row_table import (
 from harness.reports.run_charts import confusion, format_errors, intervals, latency, probe_times
 from harness.reports.svg_charts import Chart, save
 from harness.reports.table_model import Grid
-from harness.reports.verdict_card import rank_warnings, verdict_card
-from harness.reports.verdict_section import verdict_section
+from harness.reports.verdict_section import rank_warnings, verdict_card, verdict_section
 from harness.results import Summary
 from harness.runs.run_log import RunLog
 from harness.summary.stored_verdict import by_rank, headline_metric, stored_verdict

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from harness.metrics import Metric, title
+from harness.metrics import Estimate, Metric, title
 from harness.reports.leaderboard_rows import figure as figure_cell
 from harness.reports.leaderboard_rows import heading
 from harness.reports.svg_charts import INK, MUTED, Chart, Look, draw, label, looks
 from harness.reports.table_model import Grid, TableCell, TableColumn
-from harness.results import Estimate, Summary
+from harness.results import Summary
 from harness.runs.run_log import Manifest
 from harness.summary.stored_verdict import headline_metric
 from harness.text_format import is_share, moment

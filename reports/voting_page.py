@@ -11,7 +11,7 @@ from markupsafe import Markup
 from harness.errors import UsageError, did_you_mean
 from harness.files import write_whole
 from harness.reports.jinja_env import render
-from harness.reports.row_codes import ERROR, MISSING
+from harness.reports.row_selection import ERROR, MISSING
 from harness.reports.row_table import ReportRows, shown
 from harness.runs.run_log import RunLog
 from harness.text_sanitize import visible

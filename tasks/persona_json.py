@@ -10,7 +10,7 @@ from harness.data.rows import DataRow, DataSource, open_rows
 from harness.errors import DataError
 from harness.metrics import FORMAT_ERROR_RATE, LENIENT_FORMAT_ERROR_RATE, Metric
 from harness.records import Completion, InputSpan, Lenient, Message, Record, Request, Sample, Score, user_message
-from harness.scoring.json_scan import outermost_json
+from harness.scoring.answer_reading import outermost_json
 from harness.scoring.label_parsing import NOT_AN_ANSWER, answer_text
 
 KEYS = frozenset({"text", "emotion"})

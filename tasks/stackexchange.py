@@ -18,7 +18,7 @@ from harness.extras import install_command
 from harness.files import write_json
 from harness.hashing import digest, file_digest
 from harness.records import Record
-from harness.timestamps import utc_text
+from harness.text_format import utc_text
 
 BLOCKS = frozenset({"p", "div", "li", "ul", "ol", "blockquote", "h1", "h2", "h3", "h4", "hr", "br", "table", "tr"})
 

@@ -25,7 +25,7 @@ from harness.errors import DataError, IncompleteRunError
 from harness.files import write_json
 from harness.hashing import digest
 from harness.tasks.stackexchange import Built, Post, Posts, write_pairs
-from harness.timestamps import utc_text
+from harness.text_format import utc_text
 
 API_URL = "https://api.stackexchange.com/2.3"
 LICENCE = "CC BY-SA (each row names its version, authors and links: keep them)"

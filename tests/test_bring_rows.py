@@ -8,14 +8,13 @@ from click.testing import CliRunner
 
 from harness.cli.data import data
 from harness.cli.new_task import FORM_NAMES, form_files, new_task
-from harness.data.encodings import find_encoding
 from harness.data.rows import DataSource, DataWarning, open_rows
 from harness.data.splitting import stored_split
+from harness.data.text_lines import find_encoding
 from harness.errors import DataError, UsageError
 from harness.runner import split_once
-from harness.task_checks import task_problems
 from harness.task_forms import FORMS
-from harness.task_loading import load_rows, load_task
+from harness.task_loading import load_rows, load_task, task_problems
 from harness.workspace import Workspace
 
 GERMAN = "id;text;label\n1;Ein schöner Tag für Müßiggänger;gut\n2;Übler Ärger;schlecht\n"

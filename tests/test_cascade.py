@@ -21,15 +21,19 @@ from harness.reports.run_page import write_report
 from harness.runs.run_log import RunLog
 from harness.summary.answer_columns import BackendAnswers
 from harness.summary.cascade_analysis import Question, Stage, cascade_result, person_stage, rows_beyond_first
-from harness.summary.cascade_certificate import CascadeRows, certify_cost, certify_loss, cost_bound, split_rows
 from harness.summary.cascade_curve import (
+    CascadeRows,
     StageAnswers,
+    certify_cost,
+    certify_loss,
+    cost_bound,
     evaluate_grid,
     frontier,
     grid_levels,
     route,
     routed_prices,
     routed_values,
+    split_rows,
 )
 from harness.summary.outcomes import RowTable
 from harness.summary.summarise import summarise

@@ -10,29 +10,17 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "records",
         (
-            *(
-                "_moved",
-                "confidence_results",
-                "errors",
-                "interval_estimate",
-                "extras",
-                "files",
-                "hardware",
-                "hashing",
-                "metrics",
-                "records",
-            ),
+            *("_moved", "confidence_results", "errors", "extras", "files", "hardware", "hashing", "metrics", "records"),
             *("registry", "results", "run_options", "settings", "text_format", "text_normalization", "text_sanitize"),
-            *("timestamps", "user_code"),
         ),
     ),
     (
         "rows, rules and files",
         (
-            *("adapter_fit", "peft_folder", "safetensors_header"),
+            *("peft_folder", "safetensors_header"),
             *("adapter_group", "adapter_manifest", "confidence", "data", "money", "prompting", "remote_adapter"),
-            *("runs", "scoring", "statistics", "task", "task_checks", "task_file", "task_forms", "task_from_rows"),
-            *("task_keys", "task_loading", "training_record"),
+            *("runs", "scoring", "statistics", "task", "task_file", "task_forms", "task_from_rows"),
+            *("task_loading", "training_record"),
             "workspace",
         ),
     ),
@@ -40,7 +28,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("backends", ("backend", "backends")),
     (
         "execution",
-        ("execution", "judging", "parity", "runner", "label_audit", "synthetic_data", "teacher_runs", "tool_logs"),
+        ("execution", "judging", "parity", "runner", "label_audit", "synthetic_data", "tool_logs"),
     ),
     ("tasks, adapters, reports", ("adapters", "reports", "tasks")),
     ("entry points", ("__main__", "api", "api_arguments", "cli", "pytest_plugin", "training_api")),

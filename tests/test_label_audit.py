@@ -13,9 +13,8 @@ from harness.label_audit import apply_decisions, audit_labels
 from harness.records import Sample
 from harness.settings import Settings
 from harness.synthetic_data import SyntheticDataOptions, SyntheticDataRun
-from harness.task_checks import task_problems
 from harness.task_file import FileTask
-from harness.task_loading import load_rows
+from harness.task_loading import load_rows, task_problems
 from harness.workspace import Workspace
 
 LABELS = 'prompt = "Topic? {{ text }}"\nreference = "topic"\nlabels = ["bill", "tech"]\n'

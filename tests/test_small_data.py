@@ -4,8 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from harness.metrics import ACCURACY, CLASSIFICATION, MACRO_F1, Metric
-from harness.results import Estimate
+from harness.metrics import ACCURACY, CLASSIFICATION, MACRO_F1, Estimate, Metric
 from harness.statistics.clustered import clustered_mean, degrees_of_freedom, effective_groups
 from harness.statistics.confusion import OF_ALL, counts_of_table
 from harness.summary.comparison import Comparison, compare_all

@@ -12,8 +12,7 @@ from harness.metrics import CLASSIFICATION, Metric
 from harness.records import BackendIdentity, Completion, Cost, Failure, Key, Sample, Score, Timing
 from harness.results import Summary
 from harness.runs.run_log import RunLog, Session
-from harness.statistics.mcnemar import exact_p
-from harness.statistics.proportions import wilson
+from harness.statistics.proportions import exact_p, wilson
 from harness.statistics.tango import tango_interval
 from harness.summary.comparison import compare_means
 from harness.summary.outcomes import Outcomes, RowTable

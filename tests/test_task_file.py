@@ -13,8 +13,7 @@ from harness.errors import UsageError
 from harness.records import Completion
 from harness.scoring.answer_forms import AnswerForm, LabelForm, PatternForm, SchemaForm, TextForm
 from harness.settings import Settings
-from harness.task_checks import task_problems
-from harness.task_loading import build_request, load_rows, load_task
+from harness.task_loading import build_request, load_rows, load_task, task_problems
 from harness.workspace import Workspace
 
 TICKETS = """

@@ -19,8 +19,7 @@ from harness.hashing import digest
 from harness.records import BackendIdentity, Completion, Cost, Failure, Request
 from harness.settings import Settings
 from harness.synthetic_data import Provenance, SyntheticDataOptions, SyntheticDataRun
-from harness.task_checks import task_problems
-from harness.task_loading import load_rows, load_task
+from harness.task_loading import load_rows, load_task, task_problems
 from harness.tasks.persona_json import read_starters
 from harness.workspace import Workspace
 

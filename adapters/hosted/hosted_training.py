@@ -8,8 +8,17 @@ from rich.console import Console
 
 from harness import hardware
 from harness.adapter_manifest import MANIFEST, AdapterManifest, HostedTraining, read_manifest
-from harness.adapters.hosted.job_monitor import JobDisplay, events_since, follow, history_of
-from harness.adapters.hosted.job_state import ENDED, JobNote, JobState, find_job, make_job
+from harness.adapters.hosted.hosted_job import (
+    ENDED,
+    JobDisplay,
+    JobNote,
+    JobState,
+    events_since,
+    find_job,
+    follow,
+    history_of,
+    make_job,
+)
 from harness.adapters.hosted.preparation import HostedPreparation, prepare, refuse_too_dear, words
 from harness.adapters.hosted.provider_client import Provider
 from harness.adapters.saving import (

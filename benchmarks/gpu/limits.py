@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.gpu.results import Figures, Finding, Recorder
 from benchmarks.gpu.workload import Setting, Shape
-from harness.backends.local.engine_counters import peak_memory
+from harness.backends.local.decode_job import peak_memory
 from harness.backends.local.weight_loading import DTYPES
 
 COPY, PEAK = "copy_bytes_per_s", "matmul_flop_per_s"

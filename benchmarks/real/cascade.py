@@ -14,8 +14,16 @@ import numpy as np
 from harness.reports.exports import summary_of
 from harness.runs.run_log import RunLog
 from harness.summary.cascade_analysis import cascade_rows
-from harness.summary.cascade_certificate import CascadeRows, split_rows
-from harness.summary.cascade_curve import Array, evaluate_grid, grid_levels, route, routed_prices, routed_values
+from harness.summary.cascade_curve import (
+    Array,
+    CascadeRows,
+    evaluate_grid,
+    grid_levels,
+    route,
+    routed_prices,
+    routed_values,
+    split_rows,
+)
 from harness.summary.cascade_of_run import CascadeTerms, question_of_run
 from harness.summary.comparison import compare_means
 from harness.summary.outcomes import Outcomes, RowValues

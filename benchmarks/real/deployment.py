@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.real import environments, servers
-from harness.adapter_manifest import WEIGHTS, AdapterManifest, read_manifest, weights_digest, write_manifest
+from harness.adapter_manifest import AdapterManifest, read_manifest, weights_digest, write_manifest
 from harness.adapters.engine_server import Launch, free_port, running
 from harness.adapters.serving import for_vllm
 from harness.files import read_record
 from harness.parity.parity_result import ParityResult
-from harness.reports.parity_tables import share
+from harness.peft_folder import WEIGHTS
+from harness.reports.parity_page import share
 
 WAIT_S = 900.0
 
@@ -196,7 +197,7 @@ def broken_copies(bench: Workbench) -> None:
 
 def no_system(bench: Workbench) -> str:
     """The base's chat template without the system turn that it writes of itself."""
-    from harness.adapters.gguf_tokenizer import template_of
+    from harness.adapters.gguf_export import template_of
     from harness.backends.local.base_files import find_base
     from harness.backends.local.weight_loading import load_tokenizer
 

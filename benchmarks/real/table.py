@@ -20,7 +20,8 @@ from typing import NamedTuple
 from benchmarks.real import environments, servers
 from harness.adapter_manifest import read_manifest
 from harness.adapters.serving import for_vllm
-from harness.results import Estimate, PairResult, Summary
+from harness.metrics import Estimate
+from harness.results import PairResult, Summary
 from harness.runs.run_log import RunLog
 
 DEVICE_HOUR_USD = 0.10

@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.gating import checks, sequential_checks
-from harness.gating.arm import Arm
 from harness.gating.gate_result import ArmInfo, CheckResult, overall
 from harness.gating.gate_settings import GateSettings, Terms
 from harness.gating.gate_verdict import correct_harm, mark_unchanged, no_row_differs, question_equality
-from harness.gating.pairing import Pairing
+from harness.gating.pairing import Arm, Pairing
 from harness.metrics import ACCURACY, Metric
 from harness.summary.comparison import compare_all
 from harness.summary.estimates import estimate_all

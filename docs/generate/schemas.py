@@ -14,7 +14,7 @@ from harness.gating.gate_settings import GateKeys, Terms
 from harness.results import Summary
 from harness.settings import builtin_backends
 from harness.summary.verdict_settings import VerdictSettings
-from harness.task_file import TaskFile
+from harness.task_forms import TaskFile
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]

@@ -1,7 +1,7 @@
 """docs/reference/task-files.md: the keys of a task written as TOML."""
 
 from docs.generate.tables import record_table
-from harness.task_file import TaskFile
+from harness.task_forms import TaskFile
 
 INTRODUCTION = """# Task files
 

@@ -10,15 +10,14 @@ from typing import Any, Literal
 import msgspec
 
 from harness import adapter_manifest as adapters
-from harness.adapter_fit import misfit
-from harness.adapter_manifest import AdapterManifest, base_key
+from harness.adapter_manifest import AdapterManifest, base_key, misfit
 from harness.backend import Capabilities, OptionTarget, RunContext, RunRequirements
 from harness.backends.local.in_process import InProcessExecutor
 from harness.backends.local.json_grammar import grammar_of
 from harness.backends.local.model_spec import BaseFacts, DecodeSettings, Executor, ModelSpec, RaySettings, check_ray
 from harness.backends.ray.ray_executor import RayExecutor
 from harness.errors import UsageError
-from harness.peft_folder import HEADS, tensor_name
+from harness.peft_folder import HEADS, WEIGHTS, tensor_name
 from harness.records import BackendIdentity, Completion, Decode, Request
 from harness.safetensors_header import read_header
 
@@ -236,10 +235,10 @@ class LocalBackend:
         manifest = adapters.read_manifest(folder)
         sha256 = adapters.weights_digest(folder)
         if sha256 is None:
-            raise UsageError(f"adapter {folder} holds no {adapters.WEIGHTS}; Bench loads safetensors only.")
+            raise UsageError(f"adapter {folder} holds no {WEIGHTS}; Bench loads safetensors only.")
         if manifest.adapter_sha256 not in (None, sha256):
             raise UsageError(f"adapter {folder}: its weights are not those its manifest names; train it again.")
-        read_header(folder / adapters.WEIGHTS)
+        read_header(folder / WEIGHTS)
         return FoundAdapter(folder, manifest, sha256)
 
     def _check_decode(self, requirements: RunRequirements) -> None:
@@ -275,7 +274,7 @@ class LocalBackend:
 
         Raises UsageError where there are more or fewer.
         """
-        header = read_header(found.folder / adapters.WEIGHTS)
+        header = read_header(found.folder / WEIGHTS)
         count = next((t.shape[0] for name, t in header.items() if tensor_name(name) in HEADS), 0)
         if count != len(requirements.labels):
             raise UsageError(

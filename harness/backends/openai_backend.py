@@ -10,10 +10,10 @@ import msgspec
 from harness.adapter_manifest import find_adapter, find_current, read_manifest
 from harness.backend import Capabilities, OptionTarget, RunContext, RunRequirements
 from harness.backends.answer_cache import AnswerCache, from_cache
-from harness.backends.openai.cost_guard import list_cost
 from harness.backends.openai.early_check import check_listed, refuse_unreachable
 from harness.backends.openai.openai_settings import OPENAI_URL, OpenAISettings, check_settings, find_key, sent_values
 from harness.backends.openai.request_body import BodyBuilder, family_of
+from harness.backends.openai.token_usage import list_cost
 from harness.errors import UsageError
 from harness.money.prices import Price, price_table
 from harness.records import BackendIdentity, Completion, Decode, Request, Usage

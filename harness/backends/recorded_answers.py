@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from harness.data.logged_usage import read_usage as read_usage
+from harness.data.traces.call import read_usage
 from harness.errors import DataError
 from harness.hashing import digest
 from harness.records import Finish, Usage

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from harness.adapter_manifest import (
     BASELINE,
-    WEIGHTS,
     AdapterManifest,
     find_adapter,
     find_current,
@@ -27,6 +26,7 @@ from harness.backend import RunContext, RunRequirements
 from harness.errors import MissingExtraError, UsageError
 from harness.extras import install_command
 from harness.files import write_json
+from harness.peft_folder import WEIGHTS
 from harness.records import BackendIdentity, Completion, Request, Timing
 
 VOCABULARY = "vocabulary.json"

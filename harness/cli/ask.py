@@ -77,7 +77,7 @@ def ask(
     from harness.backend import RunContext
     from harness.execution.backend_setup import backend_tables, make_backends
     from harness.hashing import digest
-    from harness.money.budget import Budget
+    from harness.money.prices import Budget
     from harness.records import Message, Request
     from harness.run_options import RunOptions
     from harness.settings import load_settings

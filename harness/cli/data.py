@@ -373,7 +373,7 @@ def shift(traffic: str, run: str | None, task: str | None, data: str | None, see
     bench data shift logs/ --run last
     bench data shift logs/ --task agnews --data rows/
     """
-    from harness.execution.shift_report import shift_of_rows, shift_of_run
+    from harness.execution.data_report import shift_of_rows, shift_of_run
     from harness.runs.run_log import RunLog
     from harness.task_loading import load_task
     from harness.workspace import Workspace

@@ -13,7 +13,8 @@ from harness.text_format import count_noun, split_names
 
 if TYPE_CHECKING:
     from harness.judging.pairwise_preference import PairVerdict, Verdicts
-    from harness.results import CostResult, Estimate
+    from harness.metrics import Estimate
+    from harness.results import CostResult
 
 
 @click.command()

@@ -13,7 +13,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from harness.errors import BenchError, ExitCode, did_you_mean
-from harness.user_code import fault_of_users_code
+from harness.registry import fault_of_users_code
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

@@ -48,7 +48,7 @@ def monitor(
     from harness.errors import ExitCode
     from harness.gating.evaluate import GateSource
     from harness.gating.monitoring import monitor_runs
-    from harness.reports.monitor_table import print_monitor
+    from harness.reports.terminal_table import print_monitor
     from harness.runs.run_log import RunLog
     from harness.workspace import Workspace
 

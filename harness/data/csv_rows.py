@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 import regex
 
-from harness.data.encodings import find_encoding, known_encoding
 from harness.data.row import DataRow, DataWarning
-from harness.data.text_lines import text_lines
+from harness.data.text_lines import find_encoding, known_encoding, text_lines
 from harness.errors import DataError
 
 NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}

@@ -27,7 +27,7 @@ from harness.runs.backend_log import SegmentWriter
 from harness.runs.log_lines import LogWriter
 from harness.runs.run_log import RunLog, Session
 from harness.task import Task, score_of
-from harness.timestamps import utc_text
+from harness.text_format import utc_text
 
 SAME_ERRORS = 3
 """A backend is asked no more after so many errors of one kind; after the first where it has not answered yet."""

@@ -1,21 +1,88 @@
 """Checks before a run sends anything: servers, contaminated rows, and adapters trained on another prompt."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from harness.adapter_manifest import find_adapter, learned_rows, read_manifest
 from harness.backend import Backend
 from harness.data.contamination import Findings, Overlap, Signatures, find_overlap
+from harness.data.json_rows import read_json
 from harness.data.rows import EMBEDDED, DataSource
-from harness.errors import UsageError
+from harness.data.shared_text import SharedText, without_shared
+from harness.errors import DataError, UsageError
 from harness.execution.event_loop import run_coroutine
-from harness.execution.known_training_rows import read_training_file
 from harness.execution.run_plan import RunPlan
 from harness.records import BackendIdentity, Row, Sample
 from harness.task import Task, invalid_targets
 from harness.task_loading import build_request, load_rows
 from harness.workspace import Workspace
+
+
+def read_training_file(task: Task, file: Path) -> Signatures:
+    """Signatures of the rows in `file`: rows as the task reads them, or a chat file of another trainer.
+
+    Of a chat file the user's texts count, without what all of them begin and end with (the prompt's own words).
+    Raises UsageError where it is neither.
+    """
+    if not file.exists():
+        raise DataError(f"the training rows {file}: there is no such file.")
+    try:
+        rows = load_rows(task, DataSource(location=str(file), split="train"))
+    except UsageError as error:
+        texts = _chat_texts(file)
+        if texts is None:
+            raise DataError(
+                f"the training rows {file} can be read neither as rows of {task.name} ({str(error).rstrip('.')}) nor "
+                'as a chat file (lines with "messages", "conversations" or "prompt").'
+            ) from None
+        return Signatures.of(_without_template(texts))
+    return Signatures.of(build_request(task, sample).passage_texts() for sample in rows)
+
+
+def _chat_texts(file: Path) -> list[str] | None:
+    """The user's text of every line; None where no line holds a conversation."""
+    if file.is_dir():
+        return None
+    try:
+        found = [_user_text(row.fields) for row in read_json(file)]
+    except UsageError:
+        return None
+    texts = [text for text in found if text]
+    return texts or None
+
+
+def _user_text(fields: dict[str, Any]) -> str:
+    """What a training row asks, in the forms of OpenAI and TRL, ShareGPT, and Alpaca; "" where it has none of them."""
+    for key in ("messages", "conversations", "prompt"):
+        turns = fields.get(key)
+        if isinstance(turns, list):
+            asked = [_content(turn) for turn in turns if isinstance(turn, dict) and _is_user(turn)]
+            return "\n".join(text for text in asked if text)
+    for key in ("prompt", "instruction"):
+        if isinstance(fields.get(key), str):
+            return "\n".join(filter(None, (fields[key], str(fields.get("input") or ""))))
+    return ""
+
+
+def _is_user(turn: dict[str, Any]) -> bool:
+    return str(turn.get("role") or turn.get("from")) in ("user", "human")
+
+
+def _content(turn: dict[str, Any]) -> str:
+    content = turn.get("content", turn.get("value"))
+    if isinstance(content, list):
+        content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
+    return content if isinstance(content, str) else ""
+
+
+def _without_template(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Each text without the beginning and the end that all of them share, where there are several texts."""
+    shared = SharedText()
+    for text in texts:
+        shared.add(text)
+    for own in without_shared(texts, shared.around()):
+        yield [own]
 
 
 @runtime_checkable

@@ -17,7 +17,7 @@ from harness.data.rows import EMBEDDED, DataSource
 from harness.data.sampling import ORDER, ORDER_VERSION, Fingerprint, draw
 from harness.errors import UsageError
 from harness.execution.backend_setup import backend_tables, make_backends
-from harness.hashing import digest_each
+from harness.hashing import digest, digest_each
 from harness.prompting.prompt_variants import make_requests
 from harness.records import BackendIdentity, Request, Row, Sample
 from harness.run_options import RunOptions
@@ -25,7 +25,7 @@ from harness.runs.run_log import Manifest, RunLog
 from harness.settings import Settings
 from harness.task import Task, samples_of, target_of
 from harness.task_loading import build_request, collect_data_warnings, load_rows, load_task, require_rows
-from harness.timestamps import utc_now
+from harness.text_format import utc_now, utc_text
 
 
 class _RequestLength(msgspec.Struct):
@@ -229,3 +229,33 @@ def _source_name(task: Task, location: str | None) -> str:
         return location
     hub = getattr(task, "hub", None)
     return f"hub:{hub.path}" if hub is not None else "the task's own rows"
+
+
+def plan_auxiliary_run(
+    task: Task, rows: list[Row], folder: Path, name: str, tables: dict[str, dict[str, Any]], source: str
+) -> RunPlan:
+    """A plan whose run directory is `folder/<name>-<hash of the requests>`; the same requests find the same run again.
+
+    tables: settings of its backends, as they are today; source: where its rows come from, in words.
+    """
+    request_hash = digest([row.request.hash() for row in rows])
+    path = folder / f"{name}-{request_hash[:8]}"
+    if (path / "manifest.json").is_file():
+        existing = RunLog.open(path)
+        return RunPlan(task, msgspec.structs.replace(existing.manifest, backend_settings=tables), rows, path, existing)
+    manifest = Manifest(
+        id=path.name,
+        task=task.name,
+        task_spec=task.name,
+        parser=task.version,
+        labels=task.labels,
+        created=utc_text(),
+        rows=len(rows),
+        data={"source": source},
+        request_hash=request_hash,
+        backend_settings=tables,
+        versions=hardware.versions(),
+        hardware=hardware.hardware(),
+        git=hardware.git_commit(),
+    )
+    return RunPlan(task, manifest, rows, path)

@@ -17,10 +17,10 @@ import numpy as np
 from harness.data.sampling import fingerprint, order_version
 from harness.errors import IncompleteRunError, NotComparableError, UsageError
 from harness.files import write_json
-from harness.gating.arm import Arm, Evaluation, prompt_fingerprint, read_ids, run_arm, run_summary
 from harness.gating.comparability import refusals
 from harness.gating.gate_result import ArmInfo
 from harness.gating.gate_settings import MAX_ERROR_RATE
+from harness.gating.pairing import Arm, Evaluation, prompt_fingerprint, read_ids, run_arm, run_summary
 from harness.gating.row_ids import RowIds
 from harness.hashing import digest
 from harness.metrics import Metric

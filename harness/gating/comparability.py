@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from harness.gating.arm import Arm, Evaluation
+from harness.gating.pairing import Arm, Evaluation
 from harness.gating.row_ids import RowIds
 from harness.metrics import Metric
 

@@ -13,8 +13,8 @@ from harness.gating.limits import against_limit
 from harness.gating.pairing import Pairing
 from harness.results import CostResult, Latency
 from harness.statistics.clustered import clustered_mean
+from harness.statistics.mean_intervals import FEWEST, skewed_mean_interval
 from harness.statistics.noninferiority import LEVEL
-from harness.statistics.skewed_mean import FEWEST, skewed_mean_interval
 from harness.summary.outcomes import Array, cluster_codes
 
 ENOUGH_RUNS = 5

@@ -7,19 +7,19 @@ import msgspec
 
 from harness.data.sampling import fingerprint, order_version
 from harness.errors import IncompleteRunError, NotComparableError, UsageError
-from harness.gating.arm import Evaluation, prompt_fingerprint
 from harness.gating.comparability import refusals
 from harness.gating.early_stopping import EarlyStop, EarlyStopTerms, Outside
 from harness.gating.evaluate import GateSource, refuse_too_few_answers
 from harness.gating.gate_settings import COST, DEFAULT_MARGIN, LATENCY, Terms, gate_settings
 from harness.gating.gate_sources import is_baseline, open_reference
+from harness.gating.pairing import Evaluation, prompt_fingerprint
 from harness.gating.row_ids import RowIds
 from harness.gating.sequential_checks import ArmValues
 from harness.metrics import FORMAT_ERROR_RATE, Metric
 from harness.records import Row
 from harness.runs.run_log import Manifest
 from harness.settings import Settings
-from harness.statistics.skewed_mean import FEWEST
+from harness.statistics.mean_intervals import FEWEST
 from harness.summary.optional_stopping import bounds_of
 from harness.workspace import Workspace
 

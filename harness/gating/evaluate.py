@@ -8,19 +8,23 @@ from pathlib import Path
 import msgspec
 
 from harness.errors import NotComparableError, UsageError, did_you_mean
-from harness.gating.arm import Arm, Evaluation, read_ids, run_arm, run_evaluation, run_summary
 from harness.gating.baseline_file import Baseline, baseline_arm
 from harness.gating.checks import checks_of, drift_checks, drift_warnings, resolve_drift
 from harness.gating.comparability import decode_refusals, refusals
-from harness.gating.contaminated_rows import (
+from harness.gating.cost_and_latency import latency_checks
+from harness.gating.diagnostics import (
+    cannot_pass,
+    checks_off,
     clean_checks,
     contamination_notes,
     contamination_of,
     contamination_warnings,
+    diagnostics,
+    flips,
+    notes_of,
     too_contaminated,
+    warnings_of,
 )
-from harness.gating.cost_and_latency import latency_checks
-from harness.gating.diagnostics import diagnostics, flips
 from harness.gating.early_stopped_gate import order_1_warning, sequential_checks, stopped_early
 from harness.gating.formatting import headline, plural, resolution, sentence
 from harness.gating.gate_result import CheckResult, Diagnostic, Flip, GateResult, OverallVerdict, overall
@@ -34,16 +38,24 @@ from harness.gating.gate_verdict import (
     unchanged_warnings,
     verdicts_of,
 )
-from harness.gating.gate_warnings import cannot_pass, checks_off, notes_of, warnings_of
-from harness.gating.pairing import Pairing, fill_missing
+from harness.gating.pairing import (
+    Arm,
+    Evaluation,
+    Pairing,
+    fill_missing,
+    read_ids,
+    run_arm,
+    run_evaluation,
+    run_summary,
+)
 from harness.gating.row_ids import RowIds
 from harness.metrics import Metric
 from harness.records import Row
 from harness.results import CostResult, Latency, Summary
 from harness.runs.run_log import RunLog
-from harness.summary.contenders import chosen_among
 from harness.summary.outcomes import RowTable
-from harness.summary.verdict_sentence import detects, verdict_sentence
+from harness.summary.stored_verdict import detects, verdict_sentence
+from harness.summary.verdict_settings import chosen_among
 
 
 @dataclass(frozen=True)

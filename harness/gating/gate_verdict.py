@@ -8,8 +8,8 @@ from harness.errors import ExitCode
 from harness.gating.gate_result import AGAINST, ArmInfo, CheckResult, OverallVerdict
 from harness.gating.gate_settings import OnInconclusive
 from harness.gating.pairing import Pairing
-from harness.metrics import Metric
-from harness.results import AnswerFinding, Estimate, ReplacementVerdict, Summary, VerdictOutcome
+from harness.metrics import Estimate, Metric
+from harness.results import AnswerFinding, ReplacementVerdict, Summary, VerdictOutcome
 from harness.statistics.multiple_testing import holm
 from harness.statistics.noninferiority import ALPHA
 

@@ -8,8 +8,7 @@ import numpy as np
 from harness.gating.gate_result import CheckResult, Verdict
 from harness.gating.gate_settings import ERRORS, Terms
 from harness.gating.pairing import undefined
-from harness.metrics import OF_LABELS, Metric
-from harness.results import Estimate
+from harness.metrics import OF_LABELS, Estimate, Metric
 from harness.statistics.clustered import clustered_mean
 from harness.statistics.confusion import REFERENCES
 from harness.statistics.noninferiority import LEVEL

@@ -1,7 +1,7 @@
 """Runs over time: has the candidate become worse than was promised? Looked at after every run, with one error budget.
 
 Every row counts once, in the first run that asked it. The alarm's probability is at most `alpha` over the whole life
-of the monitor as long as the promise holds (`harness.statistics.change_detection`), however often it is looked at.
+of the monitor as long as the promise holds (`harness.statistics.confidence_sequence`), however often it is looked at.
 """
 
 import math
@@ -16,8 +16,7 @@ from harness.gating.evaluate import GateSource
 from harness.gating.sequential_checks import ArmValues, RowLayout, SequentialCheck, evaluate_sequentially
 from harness.metrics import Metric
 from harness.records import Record
-from harness.statistics.change_detection import change_log_wealth
-from harness.statistics.confidence_sequence import SequentialUnits
+from harness.statistics.confidence_sequence import SequentialUnits, change_log_wealth
 from harness.summary.optional_stopping import bounds_of
 from harness.summary.outcomes import RowTable
 from harness.text_format import count_noun

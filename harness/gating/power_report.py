@@ -7,9 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.errors import UsageError
-from harness.gating.arm import run_summary
 from harness.gating.formatting import points
 from harness.gating.gate_settings import DEFAULT_FORMAT_MARGIN
+from harness.gating.pairing import run_summary
 from harness.metrics import Metric
 from harness.records import Record
 from harness.results import Summary

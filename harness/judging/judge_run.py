@@ -7,11 +7,10 @@ from harness.backend import RunContext
 from harness.data.contamination import Findings
 from harness.data.sampling import order_version
 from harness.errors import InterruptedRunError, UsageError, did_you_mean
-from harness.execution.auxiliary_run import plan_auxiliary_run
 from harness.execution.backend_setup import make_backends
 from harness.execution.event_loop import run_coroutine
 from harness.execution.executor import Observer, run_backends
-from harness.execution.run_plan import RunPlan
+from harness.execution.run_plan import RunPlan, plan_auxiliary_run
 from harness.files import write_json
 from harness.hashing import digest
 from harness.judging.answer_pairs import (
@@ -25,7 +24,7 @@ from harness.judging.answer_pairs import (
     samples_of,
 )
 from harness.judging.pairwise_preference import Verdicts, agreement, consistency, first_wins, pair_verdicts
-from harness.money.budget import Budget
+from harness.money.prices import Budget
 from harness.records import Completion, Key, LogLine, Row
 from harness.results import CostResult
 from harness.runs.run_log import RunLog

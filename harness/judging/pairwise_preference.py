@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.judging.answer_pairs import AnswerPair, Judgement
+from harness.metrics import Estimate
 from harness.records import Record
-from harness.results import CostResult, Estimate
+from harness.results import CostResult
 from harness.statistics.clustered import clustered_mean
-from harness.statistics.mcnemar import exact_p
 from harness.statistics.multiple_testing import holm
 from harness.statistics.noninferiority import ALPHA
-from harness.statistics.signflip import SignFlip, cluster_sums
+from harness.statistics.proportions import exact_p
+from harness.statistics.randomisation import SignFlip, cluster_sums
 from harness.statistics.tango import tango_interval
 from harness.summary.estimates import rate_estimate
 from harness.summary.small_count_bounds import RARE, group_words, groups_shortfall

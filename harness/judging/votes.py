@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from harness.errors import DataError, did_you_mean
 from harness.judging.answer_pairs import Judgement, Winner, append_judgements
 from harness.judging.pairwise_preference import WORTH, PreferenceTest, corrected_verdicts, test_of_preference
+from harness.metrics import Estimate
 from harness.records import Record
-from harness.results import Estimate
 from harness.runs.run_log import RunLog, decode_schema
 
 SCHEMA = 1

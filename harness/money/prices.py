@@ -1,16 +1,14 @@
-"""What an answer costs: a dated price table (`prices.toml`), and cost as a pure function of usage.
-
-An unknown price is None, never 0. The table also knows the days on which models are shut down.
-"""
+"""What answers cost: a dated price table (`prices.toml`), cost as a function of usage, and the ceiling of a run."""
 
 import datetime
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 
 import msgspec
 
 from harness.records import Record, Request, Usage
-from harness.timestamps import utc_now
+from harness.text_format import utc_now
 
 MILLION = 1_000_000
 
@@ -131,3 +129,27 @@ def price_table() -> PriceTable:
 def today() -> datetime.date:
     """The present day in UTC (providers switch models off by it)."""
     return utc_now().date()
+
+
+@dataclass
+class Budget:
+    """Money of one run, USD. Not for use from several threads: the run's event loop owns it.
+
+    A backend reserves the most a request can cost before it sends, and settles with the true cost after.
+    """
+
+    ceiling: float | None = None
+    spent: float = 0.0
+    reserved: float = 0.0
+
+    def reserve(self, most: float) -> bool:
+        """Set `most` aside; False (and nothing set aside) where the ceiling could be passed."""
+        if self.ceiling is not None and self.spent + self.reserved + most > self.ceiling:
+            return False
+        self.reserved += most
+        return True
+
+    def settle(self, reserved: float, cost: float) -> None:
+        """Give back a reservation and book what the request did cost."""
+        self.reserved -= reserved
+        self.spent += cost

@@ -1,21 +1,62 @@
-"""Two runs of the same rows, joined: what both sides answered to each row, and how far they agree."""
+"""Rows with the answers of both sides, and requests sent to a side outside its run."""
 
 import re
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import IncompleteRunError, NotComparableError
+from harness.backend import RunContext, RunRequirements
+from harness.errors import BackendStopped, BenchError, IncompleteRunError, NotComparableError
+from harness.execution.backend_setup import make_backends
+from harness.metrics import Estimate
 from harness.parity.parity_result import DifferentRow
-from harness.records import Key, LogLine, Row
-from harness.results import Estimate
+from harness.records import Completion, Key, LogLine, Request, Row
 from harness.runs.run_log import RunLog
 from harness.statistics.clustered import clustered_mean
 from harness.statistics.proportions import wilson
 from harness.summary.estimates import effective_sample_size
 from harness.summary.outcomes import RowTable, cluster_codes
+
+
+async def ask_requests(
+    tables: Mapping[str, dict[str, Any]], task: str, context: RunContext, requests: Sequence[Request]
+) -> list[Completion]:
+    """What one backend answers to requests outside of a run. Raises BenchError where it cannot be asked."""
+    (backend,) = make_backends(tables, task, context).values()
+
+    async def each() -> AsyncIterator[Request]:
+        for request in requests:
+            yield request
+
+    found: list[Completion] = []
+    first = requests[0]
+    try:
+        await backend.check(
+            RunRequirements(
+                task=task,
+                rows=len(requests),
+                labels=first.labels,
+                schema=first.schema,
+                max_tokens=max(r.max_tokens for r in requests),
+                messages=first.messages,
+            )
+        )
+        with tempfile.TemporaryDirectory() as state:
+            try:
+                async for answer in backend.stream(each(), Path(state)):
+                    found.append(answer)  # noqa: PERF401  (what came before a stop is kept)
+            except BackendStopped as stop:
+                if not found:
+                    raise BenchError(str(stop)) from None
+    finally:
+        await backend.aclose()
+    return found
+
 
 LEVEL = 0.95
 MAX_UNANSWERED = 0.01

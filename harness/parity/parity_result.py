@@ -2,8 +2,8 @@
 
 from typing import Literal
 
+from harness.metrics import Estimate
 from harness.records import Record
-from harness.results import Estimate
 from harness.statistics.equivalence import Equivalence
 
 SCHEMA = 1

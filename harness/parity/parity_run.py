@@ -20,11 +20,10 @@ from harness.execution.executor import Observer
 from harness.execution.preflight import check_servers
 from harness.files import write_json
 from harness.hashing import digest
-from harness.money.budget import Budget
+from harness.money.prices import Budget
 from harness.parity.answer_faults import context_finding, end_token_finding, sampling_finding
-from harness.parity.answered_rows import AnsweredRows, join
-from harness.parity.ask_requests import ask_requests
-from harness.parity.logprob_drift import answered_label_score, logprob_drift
+from harness.parity.answered_rows import AnsweredRows, ask_requests, join
+from harness.parity.metric_checks import answered_label_score, logprob_drift
 from harness.parity.parity_evaluation import Evidence, OnInconclusive, evaluate_parity
 from harness.parity.parity_result import ParityFinding, ParityResult
 from harness.parity.prompt_lengths import prompt_finding, prompt_lengths, usual_mistakes
@@ -33,7 +32,7 @@ from harness.parity.weight_faults import Explanation, rows_to_ask, weight_findin
 from harness.records import BackendIdentity
 from harness.runs.run_log import RunLog
 from harness.settings import Settings
-from harness.timestamps import utc_now
+from harness.text_format import utc_now
 from harness.workspace import Workspace
 
 ADAPTER = "adapter"
@@ -323,7 +322,7 @@ class _Run:
                 "faults of the weights are simulated for local references of whole weights that generate answers."
             )
         elif changed or drifting:
-            from harness.parity.simulated_faults import FaultSimulator
+            from harness.parity.weight_faults import FaultSimulator
 
             simulator = FaultSimulator(
                 identity.model,

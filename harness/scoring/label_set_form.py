@@ -1,4 +1,4 @@
-"""Any number of labels of a closed set: `billing, refund`, or `none`."""
+"""Answers from a closed set: any number of labels, or one of an ordered scale."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -10,16 +10,19 @@ import msgspec
 from harness.data.row import is_missing, kind_of, value_text
 from harness.metrics import (
     ACCURACY,
+    CLASSIFICATION,
     FORMAT_ERROR_RATE,
     LENIENT_ACCURACY,
     LENIENT_FORMAT_ERROR_RATE,
+    MACRO_F1,
     MICRO_F1,
     Metric,
 )
 from harness.records import Completion, Score
-from harness.scoring.answer_forms import OpenForm
+from harness.scoring.answer_forms import LabelForm, OpenForm
 from harness.scoring.answer_reading import no_answer, parsed_json, verdict
 from harness.scoring.label_parsing import answer_text, find_labels, read_label_spelling
+from harness.scoring.number_form import RANK_CORRELATION
 from harness.scoring.references import SHOWN, NoReferenceError, label_reference
 from harness.text_normalization import comparable_text
 
@@ -165,3 +168,55 @@ def _with(score: Score, kind: str | None, strict: frozenset[str], expected: froz
     jaccard = len(strict & expected) / len(together) if together else 1.0
     values = counted(strict & expected, expected, strict)
     return msgspec.structs.replace(score, values={"jaccard": 0.0 if kind else jaccard, **values})
+
+
+QUADRATIC_KAPPA = Metric(name="quadratic_kappa", kind="correlation", proportion=False)
+WITHIN_ONE = Metric(name="within_one", row_value="within_one")
+
+
+@dataclass(frozen=True)
+class OrdinalForm(LabelForm):
+    """The labels are levels 0, 1, ..; an answer without a label is as far from its reference as a level can be."""
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """Right, off by one at most, levels off, kappa."""
+        return (
+            ACCURACY,
+            QUADRATIC_KAPPA,
+            WITHIN_ONE,
+            self._level_error,
+            FORMAT_ERROR_RATE,
+            LENIENT_ACCURACY,
+            MACRO_F1,
+        )
+
+    def further_metrics(self) -> tuple[Metric, ...]:
+        """Those of any label, and the rank correlation."""
+        return (RANK_CORRELATION, *CLASSIFICATION)
+
+    @property
+    def _level_error(self) -> Metric:
+        return Metric(
+            name="level_error",
+            row_value="level_error",
+            direction="lower",
+            proportion=False,
+            low=0.0,
+            high=float(len(self.labels) - 1),
+            unit="levels",
+        )
+
+    def score(self, completion: Completion, reference: str) -> Score:
+        """As for any label; values: "number" and "reference_number" are the levels."""
+        score = super().score(completion, reference)
+        if not reference:
+            return score
+        last, expected = len(self.labels) - 1, self.labels.index(reference)
+        given = self.labels.index(score.answer) if score.answer is not None and score.format is None else None
+        off = max(expected, last - expected) if given is None else abs(given - expected)
+        values = {"reference_number": float(expected), "level_error": float(off), "within_one": float(off <= 1)}
+        if given is None:
+            values["within_one"] = 0.0
+        else:
+            values["number"] = float(given)
+        return msgspec.structs.replace(score, values=values)

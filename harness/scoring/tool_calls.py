@@ -5,8 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from harness.scoring.answer_reading import DECODER, parsed_json
-from harness.scoring.json_scan import outermost_json
+from harness.scoring.answer_reading import DECODER, outermost_json, parsed_json
 
 _WRAPPERS = (
     re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL),  # Hermes, Qwen, SmolLM3

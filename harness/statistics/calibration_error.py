@@ -1,15 +1,4 @@
-"""How far confidences are from the share that is right: the debiased calibration error, Brier score, log-likelihood.
-
-The calibration error is the root mean square of confidence minus accuracy over bins of equally many rows (Kumar, Liang
-and Ma, Verified Uncertainty Calibration, NeurIPS 2019, arXiv 1909.10155, section 5). Squared differences of a bin are
-too large by the variance of its share of right answers, acc (1 - acc) / (n - 1), which is taken off: without that a
-perfectly calibrated model has an error too. By Jensen's inequality the mean absolute difference (ECE) is no larger.
-
-Interval: the debiased square is a weighted sum over bins of d^2 - v with d ~ N(delta, v), whose variance is
-sum w^2 (4 delta^2 v + 2 v^2). Calibrated or not, this variance fits (Y. Sun, P. Chaudhari, I. Barnett and E. Dobriban,
-A Confidence Interval for the l2 Expected Calibration Error, arXiv 2408.08998, on both regimes); ends below 0 are 0.
-Bins hide what happens inside them, so that the figure is a lower bound of the true error.
-"""
+"""What confidences are worth: calibration errors, proper scores, and risk against coverage."""
 
 import math
 from dataclasses import dataclass
@@ -101,3 +90,53 @@ def log_losses(confidence: Array, right: Array) -> Array:
     """(n,) negative log-likelihoods of being right or wrong under the confidence."""
     p = np.clip(confidence, LEAST, 1 - LEAST)
     return np.asarray(-(right * np.log(p) + (1 - right) * np.log1p(-p)), dtype=np.float64)
+
+
+RANKS = 40
+"""Coverages at which the band is computed."""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Rows kept at or above each threshold, from few to all: (k,) threshold, rows kept, their share, accuracy, and the
+    simultaneous lower and upper bound of the accuracy."""
+
+    threshold: Array
+    rows: NDArray[np.int64]
+    share: Array
+    accuracy: Array
+    low: Array
+    high: Array
+
+
+def aurc(confidence: Array, wrong: Array) -> float:
+    """The mean selective risk over all coverages. confidence, wrong: (n,), n >= 1; -inf: kept last."""
+    order = np.argsort(-confidence, kind="stable")
+    _, ties, counts = np.unique(-confidence[order], return_inverse=True, return_counts=True)
+    shared = (np.bincount(ties, weights=wrong[order]) / counts)[ties]
+    return float((np.cumsum(shared) / np.arange(1, len(order) + 1)).mean())
+
+
+def coverage_curve(confidence: Array, right: Array, level: float = 0.95, inflation: float = 1.0) -> Coverage:
+    """Accuracy at RANKS coverages with a simultaneous band. confidence: (n,), -inf is never kept but with all rows;
+    right: (n,) 0 or 1, or shares.
+
+    inflation: of the variance where rows are dependent: so many times fewer rows are counted.
+    """
+    n = len(confidence)
+    order = np.argsort(-confidence, kind="stable")
+    ranked, hits = confidence[order], np.cumsum(right[order])
+    ends = np.unique(np.linspace(0, n, RANKS + 1).round().astype(np.int64)[1:])
+    # A threshold keeps every row of its confidence.
+    ends = np.unique(np.searchsorted(-ranked, -ranked[ends - 1], "right"))
+    rows = ends.astype(np.int64)
+    accuracy = hits[rows - 1] / rows
+    tail = (1 - level) / (2 * len(rows))
+    trials = rows / max(inflation, 1.0)
+    good, bad = accuracy * trials, (1 - accuracy) * trials
+    with np.errstate(invalid="ignore"):
+        from scipy.special import betaincinv  # takes longer to import than a short run computes
+
+        low = np.where(good > 0, betaincinv(np.maximum(good, 1e-9), bad + 1, tail), 0.0)
+        high = np.where(bad > 0, betaincinv(good + 1, np.maximum(bad, 1e-9), 1 - tail), 1.0)
+    return Coverage(ranked[rows - 1], rows, rows / n, accuracy, low, high)

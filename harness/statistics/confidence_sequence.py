@@ -1,6 +1,7 @@
-"""Confidence sequences: bounds of a mean that hold at every look, and when to stop."""
+"""Inference at every moment: confidence sequences by betting, anytime p-values, a change detector."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -118,3 +119,33 @@ def decide(units: SequentialUnits, pass_above: float, fail_below: float, tests: 
     if passed is not None and (failed is None or passed <= failed):
         return Decided("pass", passed)
     return None if failed is None else Decided("fail", failed)
+
+
+def change_log_wealth(batches: Sequence[SequentialUnits], null: float) -> Array:
+    """(batches,) logarithm of the wealth after each batch, from betting against "no batch's mean exceeds `null`".
+
+    null lies in (low, high]: at low itself nothing can be bet against.
+    """
+    if not batches:
+        return np.zeros(0)
+    before = np.zeros((len(batches) + 1, len(STAKES)))
+    before[1:] = np.cumsum([_log_gain(units, null) for units in batches], axis=0)
+    start = np.arange(1, len(batches) + 1)
+    weights = -np.log(start * (start + 1.0))
+    found = np.empty(len(batches))
+    for ended in range(1, len(batches) + 1):
+        bets = np.logaddexp.reduce(before[ended] - before[:ended], axis=1) - math.log(len(STAKES))
+        found[ended - 1] = np.logaddexp.reduce(np.append(weights[:ended] + bets, -math.log(ended + 1)))
+    return found
+
+
+def first_alarm(batches: Sequence[SequentialUnits], null: float, alpha: float) -> int | None:
+    """After how many batches the wealth first reached 1/alpha; None: never."""
+    reached = np.flatnonzero(change_log_wealth(batches, null) >= -math.log(alpha))
+    return int(reached[0]) + 1 if len(reached) else None
+
+
+def _log_gain(units: SequentialUnits, null: float) -> Array:
+    """(stakes,) logarithm of what each stake's wealth is multiplied by in one batch."""
+    gain = (units.totals - units.sizes * null) / (units.most * (null - units.low))
+    return np.asarray(np.log1p(np.multiply.outer(gain, STAKES)).sum(axis=0))

@@ -1,6 +1,7 @@
-"""Corrections for many tests: Holm (1979), Benjamini and Hochberg (1995), intervals after selection."""
+"""Several tests at once: Holm, Benjamini-Hochberg, fixed sequences, selection levels, and letters for equal groups."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from string import ascii_lowercase
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -34,3 +35,39 @@ def selection_level(level: float, candidates: int) -> float:
 def selection_p(p: float, candidates: int) -> float:
     """A p-value of the picked one of `candidates`, corrected likewise."""
     return min(1.0, p * candidates)
+
+
+def last_rejected(count: int, rejected: Callable[[int], bool]) -> int | None:
+    """The last of `count` hypotheses that is rejected before the first that is not; None where the first is not.
+
+    rejected: whether hypothesis k is rejected at the full level.
+    """
+    last = None
+    for k in range(count):
+        if not rejected(k):
+            break
+        last = k
+    return last
+
+
+def compact_letters(names: Sequence[str], different: Collection[frozenset[str]]) -> dict[str, str]:
+    """Each name's letters, `a` from the beginning of `names`. different: pairs with a significant difference."""
+    columns = [frozenset(names)] if names else []
+    for pair in different:
+        split: list[frozenset[str]] = []
+        for column in columns:
+            split += [column - {name} for name in pair] if pair <= column else [column]
+        columns = [c for c in dict.fromkeys(split) if not any(c < other for other in split)]
+    at = {name: i for i, name in enumerate(names)}
+    columns.sort(key=lambda column: sorted(at[name] for name in column))
+    letters = [_letter(i) for i in range(len(columns))]
+    return {
+        name: "".join(letter for letter, column in zip(letters, columns, strict=True) if name in column)
+        for name in names
+    }
+
+
+def _letter(number: int) -> str:
+    """a to z, then a1 to z1, and so on."""
+    turn, place = divmod(number, len(ascii_lowercase))
+    return ascii_lowercase[place] + (str(turn) if turn else "")

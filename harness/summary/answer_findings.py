@@ -13,8 +13,8 @@ from harness.metrics import Metric
 from harness.records import BackendIdentity
 from harness.results import AnswerFinding, ConstantAnswer, FindingKind
 from harness.statistics.confusion import counts_of_table, label_metric
-from harness.statistics.mcnemar import harm_p
 from harness.statistics.noninferiority import ALPHA
+from harness.statistics.proportions import harm_p
 from harness.summary.answer_columns import Hashes, commonest, equal_rows
 from harness.summary.outcomes import NOT_ANSWERED, Outcomes, RowTable
 

@@ -5,11 +5,18 @@ import numpy as np
 
 from harness.confidence import ConfidenceSource
 from harness.confidence_results import CalibrationResult, CoveragePoint, ReliabilityBin
-from harness.metrics import Metric
-from harness.results import Estimate
-from harness.statistics.calibration_error import BINS, CalibrationError, brier_scores, calibration_error, log_losses
+from harness.metrics import Estimate, Metric
+from harness.statistics.calibration_error import (
+    BINS,
+    CalibrationError,
+    Coverage,
+    aurc,
+    brier_scores,
+    calibration_error,
+    coverage_curve,
+    log_losses,
+)
 from harness.statistics.clustered import clustered_mean
-from harness.statistics.risk_coverage import Coverage, aurc, coverage_curve
 from harness.summary.answer_columns import BackendAnswers
 from harness.summary.estimates import percent
 from harness.summary.outcomes import Array, Codes, RowTable

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from harness.gating.gate_result import GateResult, OverallVerdict, overall
-from harness.metrics import Metric
+from harness.metrics import Estimate, Metric
 from harness.records import BackendIdentity
-from harness.results import BackendResult, Estimate, Summary
+from harness.results import BackendResult, Summary
 from harness.runs.run_log import Manifest
-from harness.statistics.difference_of_intervals import difference_interval
+from harness.statistics.proportions import difference_interval
 from harness.summary.stored_verdict import headline_metric
 from harness.text_sanitize import is_path
 

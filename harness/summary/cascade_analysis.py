@@ -9,19 +9,16 @@ import numpy as np
 from harness.confidence import ConfidenceSource
 from harness.confidence_results import CascadeAim, CascadePoint, CascadeResult, CascadeStage
 from harness.errors import UsageError
-from harness.metrics import Metric
-from harness.results import Estimate
+from harness.metrics import Estimate, Metric
 from harness.statistics.rows_needed import least_rows_to_pass
 from harness.summary.answer_columns import BackendAnswers
-from harness.summary.cascade_certificate import (
+from harness.summary.cascade_curve import (
     LEARNING_SHARE,
     CascadeRows,
     Certificate,
+    StageAnswers,
     certify_cost,
     certify_loss,
-)
-from harness.summary.cascade_curve import (
-    StageAnswers,
     evaluate_grid,
     frontier,
     grid_levels,

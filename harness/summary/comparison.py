@@ -20,14 +20,13 @@ from harness.statistics.bootstrap import (
     jackknife_difference_se,
     monte_carlo_error,
 )
-from harness.statistics.bounded_mean import bounded_mean_interval, bounded_mean_p
 from harness.statistics.clustered import ClusteredMean, clustered_mean, degrees_of_freedom, effective_groups
 from harness.statistics.confidence_sequence import anytime_p, confidence_sequence
 from harness.statistics.confusion import REFERENCES, label_metric
 from harness.statistics.distributions import student_cdf
-from harness.statistics.mcnemar import exact_p, harm_p, mid_p
-from harness.statistics.randomisation import randomisation_p
-from harness.statistics.signflip import TIE, SignFlip, cluster_sums
+from harness.statistics.mean_intervals import bounded_mean_interval, bounded_mean_p
+from harness.statistics.proportions import exact_p, harm_p, mid_p
+from harness.statistics.randomisation import TIE, SignFlip, cluster_sums, randomisation_p
 from harness.statistics.tango import tango_interval
 from harness.summary.correlations import correlation_of
 from harness.summary.estimates import group_means, left_out, percent, seed_of, table_hits, table_interval

@@ -4,9 +4,9 @@ import math
 
 from harness.metrics import Metric
 from harness.results import PairResult
-from harness.statistics.mcnemar import fewest_discordant
 from harness.statistics.noninferiority import ALPHA
 from harness.statistics.power_analysis import detectable_mean_difference, smallest_difference
+from harness.statistics.proportions import fewest_discordant
 from harness.statistics.rows_needed import RowsNeeded, distance_told, rows_to_decide
 from harness.summary.comparison import Comparison
 from harness.summary.optional_stopping import P_METHOD

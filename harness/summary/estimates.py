@@ -7,8 +7,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics import Metric
-from harness.results import ClassResult, Confusion, Estimate
+from harness.metrics import Estimate, Metric
+from harness.results import ClassResult, Confusion
 from harness.statistics import confusion
 from harness.statistics.bootstrap import (
     DRAWS,
@@ -18,9 +18,9 @@ from harness.statistics.bootstrap import (
     jackknife_se,
     percentile_interval,
 )
-from harness.statistics.bounded_mean import bounded_mean_interval
 from harness.statistics.clustered import ClusteredMean, clustered_mean, degrees_of_freedom, effective_groups
 from harness.statistics.correlation import fisher_z
+from harness.statistics.mean_intervals import bounded_mean_interval
 from harness.statistics.proportions import wilson
 from harness.summary.correlations import correlation_of
 from harness.summary.label_units import LabelUnits, items_of_rows, label_units

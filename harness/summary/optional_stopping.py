@@ -8,8 +8,7 @@ confusion table, and values without a range, have no interval.
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics import Metric
-from harness.results import Estimate
+from harness.metrics import Estimate, Metric
 from harness.statistics.confidence_sequence import SequentialUnits, anytime_p, confidence_sequence
 from harness.summary.outcomes import Array, Codes, Outcomes, RowTable
 

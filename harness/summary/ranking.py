@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import Literal
 
-from harness.metrics import Metric
-from harness.results import BackendResult, Estimate, PairResult
-from harness.statistics.compact_letters import compact_letters
-from harness.statistics.multiple_testing import holm
+from harness.metrics import Estimate, Metric
+from harness.results import BackendResult, PairResult
+from harness.statistics.multiple_testing import compact_letters, holm
 from harness.statistics.noninferiority import ALPHA
 from harness.statistics.power_analysis import smallest_difference
 from harness.summary.comparison import Comparison, compare_all

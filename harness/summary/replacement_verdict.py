@@ -13,27 +13,19 @@ from harness.gating.early_stopping import KIND as EARLY_STOP
 from harness.gating.gate_settings import Terms
 from harness.gating.pairing import fill_missing
 from harness.gating.sequential_checks import ArmValues, RowLayout, asked_end, checks_of_terms, evaluate_sequentially
-from harness.metrics import Metric
-from harness.results import (
-    BackendResult,
-    Estimate,
-    LossPosterior,
-    ReplacementVerdict,
-    VerdictOutcome,
-    VerdictTerms,
-)
+from harness.metrics import Estimate, Metric
+from harness.results import BackendResult, LossPosterior, ReplacementVerdict, VerdictOutcome, VerdictTerms
 from harness.statistics.confidence_sequence import LEVEL as WATCHED_LEVEL
 from harness.statistics.confidence_sequence import confidence_sequence
-from harness.statistics.mcnemar import fewest_discordant, harm_p
 from harness.statistics.multiple_testing import selection_level
 from harness.statistics.noninferiority import ALPHA, LEVEL, noninferiority_verdict
 from harness.statistics.posterior import PRIOR, probability_of_loss_below
+from harness.statistics.proportions import fewest_discordant, harm_p
 from harness.summary.comparison import Comparison, compare_all
-from harness.summary.contenders import Contenders
 from harness.summary.detectable_difference import deciding_rows, detectable
 from harness.summary.optional_stopping import method_of
 from harness.summary.outcomes import Codes, Outcomes, RowTable
-from harness.summary.verdict_settings import default_margin
+from harness.summary.verdict_settings import Contenders, default_margin
 
 MOST_MISSING = 0.01
 """Above this share of answers that a side is missing there is no verdict, as in a gate."""

@@ -15,13 +15,13 @@ from harness.runs.run_log import Manifest, RunLog, read_likeness
 from harness.summary.answer_columns import BackendAnswers, Hashes
 from harness.summary.answer_findings import answer_findings, constant_answer
 from harness.summary.cascade_of_run import best_cascade, with_calibration
-from harness.summary.contenders import Contenders, contenders
 from harness.summary.estimates import confusion_record, counted_results, estimate_all, slice_estimates
 from harness.summary.log_aggregate import Tally, tally_of
 from harness.summary.outcomes import Outcomes, RowTable
 from harness.summary.ranking import alone_detectable, better_of, letters, pair_results, ranks
 from harness.summary.replacement_verdict import VerdictPair, replacement_verdict
 from harness.summary.summary_warnings import warnings_of
+from harness.summary.verdict_settings import Contenders, contenders
 
 
 def summarise(

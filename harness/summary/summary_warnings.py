@@ -9,8 +9,8 @@ from harness.gating.gate_settings import DEFAULT_FORMAT_MARGIN, DEFAULT_MARGIN
 from harness.metrics import ACCURACY, FORMAT_ERROR_RATE, Metric
 from harness.results import AnswerFinding, BackendResult, PairResult
 from harness.runs.run_log import Manifest
+from harness.statistics.proportions import two_shares_p
 from harness.statistics.rows_needed import least_rows_to_pass
-from harness.statistics.two_shares import two_shares_p
 from harness.summary.outcomes import HAS_NO_FORMAT, Outcomes
 from harness.text_format import figure_of
 from harness.text_sanitize import one_line

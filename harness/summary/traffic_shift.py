@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from harness.errors import MissingExtraError, UsageError
 from harness.extras import install_command
+from harness.metrics import Estimate
 from harness.records import Record
-from harness.results import Estimate
 from harness.statistics.classifier_two_sample import TwoSampleScores, classifier_two_sample
 from harness.statistics.proportions import wilson
 

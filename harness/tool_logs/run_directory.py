@@ -25,7 +25,7 @@ from harness.records import (
 )
 from harness.runs.run_log import Manifest, RunLog, Session
 from harness.summary.summarise import summarise
-from harness.timestamps import utc_now, utc_text
+from harness.text_format import utc_now, utc_text
 from harness.tool_logs import deepeval, inspect_ai, lm_eval, promptfoo
 from harness.tool_logs.evaluation import LoggedAnswer, LoggedEvaluation
 from harness.workspace import Workspace

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from harness.adapter_manifest import WEIGHTS
 from harness.backend import RunContext
 from harness.backends.local_backend import LocalBackend, LocalSettings
 from harness.errors import BenchError
+from harness.peft_folder import WEIGHTS
 from harness.records import Completion
 from harness.workspace import Workspace
 from tests.local.asking import ask, ask_in, each, needs

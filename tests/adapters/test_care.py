@@ -10,13 +10,14 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from harness.adapter_manifest import WEIGHTS, find_current
+from harness.adapter_manifest import find_current
 from harness.adapters.inspection import check
 from harness.adapters.lora_training import train
 from harness.adapters.train_options import TrainOptions
 from harness.cli.adapter import adapter
 from harness.cli.list import listing
 from harness.errors import BenchError, UsageError
+from harness.peft_folder import WEIGHTS
 from harness.workspace import Workspace
 
 SETTINGS = ("batch=8", "accumulate=1", "max_steps=6", "validation_rows=16", "evaluations=1", "lora.r=2")

@@ -12,7 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from harness.adapter_manifest import WEIGHTS, read_manifest
+from harness.adapter_manifest import read_manifest
+from harness.peft_folder import WEIGHTS
 from tests.support.processes import PATIENCE_S, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

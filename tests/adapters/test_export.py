@@ -18,10 +18,14 @@ from transformers import (  # noqa: E402
 )
 
 from harness.adapter_manifest import find_adapter  # noqa: E402
-from harness.adapters.adapter_export import EXPORT, ExportManifest, export_adapter  # noqa: E402
-from harness.adapters.gguf_tokenizer import pre_tokenizer  # noqa: E402
+from harness.adapters.adapter_export import (  # noqa: E402
+    EXPORT,
+    ExportManifest,
+    export_adapter,
+    modelfile,
+)
+from harness.adapters.gguf_export import pre_tokenizer  # noqa: E402
 from harness.adapters.gguf_weights import permuted, rope_factors  # noqa: E402
-from harness.adapters.ollama_export import modelfile  # noqa: E402
 from harness.errors import UsageError  # noqa: E402
 from harness.files import read_record  # noqa: E402
 from harness.hashing import file_digest  # noqa: E402

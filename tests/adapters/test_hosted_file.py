@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from harness.adapters.dispatch import cancel, dry_run, train
+from harness.adapters.hosted.hosted_job import progress_of
 from harness.adapters.hosted.hosted_recipe import load_hosted
-from harness.adapters.hosted.job_monitor import progress_of
 from harness.adapters.hosted.preparation import prepare
 from harness.adapters.hosted.training_file import flaw_of
 from harness.adapters.train_options import TrainOptions

@@ -18,7 +18,7 @@ from harness.adapters.importing import ImportOptions, import_adapter
 from harness.adapters.inspection import check, described
 from harness.adapters.merging import merge
 from harness.errors import UsageError
-from harness.execution.known_training_rows import read_training_file
+from harness.execution.preflight import read_training_file
 from harness.reports.terminal_table import print_summary
 from harness.task_loading import load_task
 from harness.workspace import Workspace

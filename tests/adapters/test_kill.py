@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from harness.adapter_manifest import WEIGHTS
+from harness.peft_folder import WEIGHTS
 from tests.support.processes import BENCH, PATIENCE_S, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

@@ -13,7 +13,6 @@ from peft import get_peft_model_state_dict
 from rich.console import Console
 from safetensors.torch import load_file
 
-from harness.adapter_manifest import WEIGHTS
 from harness.adapters import trainer
 from harness.adapters.lora_model import (
     load_base,
@@ -30,6 +29,7 @@ from harness.adapters.trainer import kernel_arguments
 from harness.backends.local.base_files import find_base
 from harness.backends.local.weight_loading import load, resolve_placement
 from harness.errors import UsageError
+from harness.peft_folder import WEIGHTS
 from harness.workspace import Workspace
 from tests.local.asking import ask
 from tests.support.tiny_llama import news_requests

@@ -13,7 +13,8 @@ import pytest
 safetensors = pytest.importorskip("safetensors.numpy")
 pytest.importorskip("huggingface_hub")
 
-from harness.adapter_manifest import WEIGHTS, AdapterManifest, weights_digest, write_manifest  # noqa: E402
+from harness.adapter_manifest import AdapterManifest, weights_digest, write_manifest  # noqa: E402
+from harness.peft_folder import WEIGHTS  # noqa: E402
 from tests.support.hub_server import TOKEN, Hub, hub_server  # noqa: E402
 from tests.support.processes import BENCH, PATIENCE_S  # noqa: E402
 

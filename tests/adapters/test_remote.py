@@ -9,16 +9,10 @@ import pytest
 
 safetensors = pytest.importorskip("safetensors.numpy")
 
-from harness.adapter_manifest import (  # noqa: E402
-    WEIGHTS,
-    AdapterManifest,
-    find_adapter,
-    read_manifest,
-    weights_digest,
-    write_manifest,
-)
+from harness.adapter_manifest import AdapterManifest, find_adapter, read_manifest, weights_digest, write_manifest  # noqa: E402
 from harness.adapters.publishing import hub_repository, pull, push_files  # noqa: E402
 from harness.errors import UsageError  # noqa: E402
+from harness.peft_folder import WEIGHTS  # noqa: E402
 from harness.remote_adapter import CHECKSUMS, is_remote  # noqa: E402
 from harness.workspace import Workspace  # noqa: E402
 

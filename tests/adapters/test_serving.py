@@ -11,10 +11,11 @@ from click.testing import CliRunner
 
 safetensors = pytest.importorskip("safetensors.numpy")
 
-from harness.adapter_manifest import WEIGHTS, AdapterManifest, write_manifest  # noqa: E402
+from harness.adapter_manifest import AdapterManifest, write_manifest  # noqa: E402
 from harness.adapters.serving import for_vllm  # noqa: E402
 from harness.cli.adapter import adapter  # noqa: E402
 from harness.errors import UsageError  # noqa: E402
+from harness.peft_folder import WEIGHTS  # noqa: E402
 
 LAYER = "base_model.model.model.layers.0.self_attn.q_proj"
 Make = Callable[..., Path]

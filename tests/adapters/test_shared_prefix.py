@@ -13,7 +13,6 @@ from rich.console import Console
 from safetensors.torch import load_file
 from torch import Tensor
 
-from harness.adapter_manifest import WEIGHTS
 from harness.adapters import shared_prefix
 from harness.adapters.lora_model import trainable_weights, with_adapter
 from harness.adapters.lora_training import train
@@ -22,6 +21,7 @@ from harness.adapters.shared_prefix import LAYOUT, collate_shared, computed_toke
 from harness.adapters.train_options import TrainOptions
 from harness.adapters.training_examples import IGNORED, Example, as_items, blank, collate
 from harness.backends.local.kv_cache import MIN_PREFIX_TOKENS
+from harness.peft_folder import WEIGHTS
 from harness.workspace import Workspace
 from tests.support.tiny_architectures import tiny_model
 

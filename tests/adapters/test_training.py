@@ -14,12 +14,13 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from harness.adapter_manifest import WEIGHTS, find_current, learned_rows, read_manifest, weights_digest
+from harness.adapter_manifest import find_current, learned_rows, read_manifest, weights_digest
 from harness.adapters import distributed, trainer
 from harness.adapters.lora_training import prepare, train
 from harness.adapters.saving import committed
 from harness.adapters.train_options import LossNotFiniteError, TrainOptions
 from harness.errors import UsageError
+from harness.peft_folder import WEIGHTS
 from harness.workspace import Workspace
 
 QUICK = ("batch=8", "accumulate=1", "epochs=2", "validation_rows=16", "evaluations=2", "lora.r=2", "lora.dropout=0.1")

@@ -15,7 +15,8 @@ from harness.gating.gate_settings import gate_settings
 from harness.metrics import CLASSIFICATION
 from harness.registry import BACKENDS, TASKS, find
 from harness.settings import TABLES, decode_table, load_settings
-from harness.task_file import FileTask, TaskFile
+from harness.task_file import FileTask
+from harness.task_forms import TaskFile
 from tests.docs.blocks import ROOT, Block
 
 

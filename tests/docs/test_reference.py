@@ -19,7 +19,7 @@ from harness.adapters.hosted.hosted_recipe import HostedRecipe
 from harness.adapters.recipe import Recipe, builtin_names
 from harness.gating.gate_settings import GateKeys, Terms
 from harness.settings import TABLES
-from harness.task_file import TaskFile
+from harness.task_forms import TaskFile
 
 ROOT = Path(__file__).parents[2]
 SETTINGS: list[type[msgspec.Struct]] = [*backend_settings().values(), GateKeys, Terms, Recipe, HostedRecipe, TaskFile]

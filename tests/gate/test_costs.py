@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from harness.records import BackendIdentity, Completion, Cost
-from harness.statistics.skewed_mean import FEWEST, skewed_mean_interval
+from harness.statistics.mean_intervals import FEWEST, skewed_mean_interval
 from tests.gate.building import finished, judged, make_run, only, right_but
 
 

@@ -10,7 +10,7 @@ import pytest
 from harness.errors import ExitCode, IncompleteRunError, NotComparableError, UsageError
 from harness.metrics import ACCURACY, CLASSIFICATION, MACRO_F1
 from harness.records import BackendIdentity, Cost, Sample
-from harness.statistics.mcnemar import harm_p
+from harness.statistics.proportions import harm_p
 from harness.summary.summarise import summarise
 from tests.gate.building import ONE_IN_TEN, ROWS, finished, judged, make_run, only, right_but, runs, sample, shifted
 

@@ -11,8 +11,8 @@ from harness.metrics import ACCURACY, CLASSIFICATION
 from harness.results import VerdictTerms
 from harness.runs.run_log import RunLog
 from harness.settings import Settings
+from harness.summary.stored_verdict import detects, verdict_sentence
 from harness.summary.summarise import summarise
-from harness.summary.verdict_sentence import detects, verdict_sentence
 from harness.summary.verdict_settings import verdict_terms
 from tests.gate.building import finished, judged, make_run, right_but
 

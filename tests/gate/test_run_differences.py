@@ -6,9 +6,8 @@ import msgspec
 import pytest
 
 from harness.errors import NotComparableError
-from harness.gating.compare_runs import compare_two_runs
+from harness.gating.compare_runs import compare_two_runs, run_differences
 from harness.gating.evaluate import GateSource
-from harness.gating.run_differences import run_differences
 from harness.records import BackendIdentity, Completion, Message
 from harness.runs.run_log import Manifest, RunLog
 from tests.support.synthetic_run import MAKERS, synthetic_run

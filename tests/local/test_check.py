@@ -9,10 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.adapter_manifest import WEIGHTS, read_manifest, write_manifest
+from harness.adapter_manifest import read_manifest, write_manifest
 from harness.backend import RunContext
 from harness.backends.local_backend import LocalBackend, LocalSettings
 from harness.errors import UsageError
+from harness.peft_folder import WEIGHTS
 from harness.settings import decode_table
 from harness.workspace import Workspace
 from tests.local.asking import needs

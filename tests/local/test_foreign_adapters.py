@@ -15,8 +15,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, LlamaForCausalLM, LlamaForSequenceClassification
 
-from harness.adapter_fit import misfit
-from harness.adapter_manifest import find_adapter, read_manifest
+from harness.adapter_manifest import find_adapter, misfit, read_manifest
 from harness.backend import RunContext
 from harness.errors import UsageError
 from harness.peft_folder import PICKLED, WEIGHTS, read_peft_folder, tensor_name

@@ -9,7 +9,7 @@ from typing import Any
 from harness.backend import RunContext, RunRequirements
 from harness.backends.openai_backend import OpenAIBackend
 from harness.errors import BackendStopped
-from harness.money.budget import Budget
+from harness.money.prices import Budget
 from harness.records import Completion, Message, Request
 from harness.settings import decode_table
 from harness.workspace import Workspace

@@ -8,7 +8,7 @@ import openai
 import pytest
 
 from harness.backends.openai.batch_jobs import BatchExecutor
-from harness.money.budget import Budget
+from harness.money.prices import Budget
 from harness.records import Completion
 from tests.openai.asking import make, row
 from tests.support.scripted_server import chat

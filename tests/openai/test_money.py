@@ -9,8 +9,7 @@ from unittest import mock
 import pytest
 
 from harness.errors import UsageError
-from harness.money.budget import Budget
-from harness.money.prices import Price, most_prompt_tokens, price_table
+from harness.money.prices import Budget, Price, most_prompt_tokens, price_table
 from harness.records import Usage
 from harness.runner import resume, run
 from harness.settings import Settings

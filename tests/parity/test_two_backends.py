@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from harness.parity.answered_rows import AnsweredRow, words
-from harness.parity.logprob_drift import logprob_drift
+from harness.parity.metric_checks import logprob_drift
 from harness.parity.parity_result import ParityResult
 from harness.parity.prompt_lengths import NO_SYSTEM, prompt_finding, prompt_lengths
 from harness.parity.server_facts import read_models

@@ -10,9 +10,9 @@ from rich.console import Console
 
 from harness import BackendIdentity, Completion, Cost, Failure, Manifest, Run, RunLog, Sample, Score, Timing, Usage
 from harness.errors import UsageError
-from harness.metrics import ACCURACY
+from harness.metrics import ACCURACY, Estimate
 from harness.records import Request
-from harness.results import BackendResult, CostResult, Estimate, Summary
+from harness.results import BackendResult, CostResult, Summary
 
 MARKUP = "<script>alert(1)</script>[bold]"
 

@@ -3,9 +3,9 @@
 import msgspec
 import pytest
 
-from harness.metrics import ACCURACY, FORMAT_ERROR_RATE, MACRO_F1
+from harness.metrics import ACCURACY, FORMAT_ERROR_RATE, MACRO_F1, Estimate
 from harness.reports.verdict_section import ratio, verdict_section
-from harness.results import BackendResult, CostResult, Estimate, PairResult, ReplacementVerdict, Summary
+from harness.results import BackendResult, CostResult, PairResult, ReplacementVerdict, Summary
 from harness.summary.stored_verdict import by_rank, ranking, stored_verdict
 
 

@@ -9,10 +9,10 @@ import pytest
 
 from harness.files import write_json
 from harness.gating.gate_result import ArmInfo, CheckResult, GateResult
-from harness.reports.badges import badge
-from harness.reports.leaderboard_site import write_leaderboard
+from harness.metrics import Estimate
+from harness.reports.leaderboard_site import badge, write_leaderboard
 from harness.reports.trend_chart import trend
-from harness.results import BackendResult, Estimate, Summary
+from harness.results import BackendResult, Summary
 from harness.runs.run_log import RunLog
 from tests.support.command import bench
 from tests.support.synthetic_run import MAKERS, synthetic_run

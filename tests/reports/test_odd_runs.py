@@ -10,7 +10,7 @@ import pytest
 from harness.metrics import CLASSIFICATION, FORMAT_ERROR_RATE, Metric
 from harness.records import BackendIdentity, Completion, Failure, Message, Request, Sample, Score
 from harness.reports.exports import to_csv, to_markdown
-from harness.reports.row_codes import PARTLY
+from harness.reports.row_selection import PARTLY
 from harness.reports.row_table import ReportRows
 from harness.reports.run_page import write_report
 from harness.reports.terminal_table import print_summary

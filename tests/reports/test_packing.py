@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from harness.reports.explorer_payload import ExplorerPayload, pack
-from harness.reports.row_codes import ERROR, PARTLY, RIGHT, UNSCORED, WRONG, verdict
+from harness.reports.row_selection import ERROR, PARTLY, RIGHT, UNSCORED, WRONG, verdict
 from harness.reports.row_table import ReportRows
 from harness.results import Summary
 from harness.runs.run_log import RunLog

@@ -11,8 +11,7 @@ import pytest
 
 from harness.reports import compare_page, run_page
 from harness.reports.explorer_payload import pack
-from harness.reports.row_codes import RIGHT
-from harness.reports.row_selection import RowSelection, rows_that, select_rows
+from harness.reports.row_selection import RIGHT, RowSelection, rows_that, select_rows
 from harness.reports.row_table import MOST, Frame, ReportRows, most_frequent, wrong_answers
 from harness.reports.run_page import write_report
 from harness.runs.run_log import RunLog

@@ -6,7 +6,7 @@ import pytest
 
 from harness.metrics import ACCURACY
 from harness.reports.run_page import write_report
-from harness.reports.verdict_card import rank_warnings, verdict_card
+from harness.reports.verdict_section import rank_warnings, verdict_card
 from harness.results import Latency
 from harness.runs.run_log import RunLog
 from tests.reports.test_answer import duel, verdict

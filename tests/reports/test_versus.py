@@ -11,9 +11,8 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from harness.gating.compare_runs import RunComparison, compare_two_runs
+from harness.gating.compare_runs import RunComparison, compare_two_runs, run_differences
 from harness.gating.evaluate import GateSource
-from harness.gating.run_differences import run_differences
 from harness.reports.compare_page import write_compare
 from harness.reports.compare_table import print_comparison
 from harness.runs.run_log import RunLog

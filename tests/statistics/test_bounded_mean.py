@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from harness.statistics.bounded_mean import anytime_interval, bounded_mean_interval, bounded_mean_p
+from harness.statistics.mean_intervals import anytime_interval, bounded_mean_interval, bounded_mean_p
 
 Array = np.ndarray
 Draw = Callable[[np.random.Generator, int], tuple[Array, float]]

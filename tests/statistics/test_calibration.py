@@ -6,12 +6,18 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from harness.statistics.calibration_error import brier_scores, calibration_error, equal_bins, log_losses
-from harness.statistics.fixed_sequence import last_rejected
-from harness.statistics.risk_coverage import aurc, coverage_curve
+from harness.statistics.calibration_error import (
+    aurc,
+    brier_scores,
+    calibration_error,
+    coverage_curve,
+    equal_bins,
+    log_losses,
+)
+from harness.statistics.multiple_testing import last_rejected
+from harness.statistics.proportions import two_shares_p
 from harness.statistics.tango import score, tango_interval, tango_scores
 from harness.statistics.temperature_scaling import MIN_ROWS, fit_temperature, negative_log_likelihood
-from harness.statistics.two_shares import two_shares_p
 
 Array = np.ndarray
 

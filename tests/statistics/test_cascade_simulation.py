@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from harness.metrics import ACCURACY
-from harness.summary.cascade_certificate import CascadeRows, Certificate, certify_loss
-from harness.summary.cascade_curve import StageAnswers
+from harness.summary.cascade_curve import CascadeRows, Certificate, StageAnswers, certify_loss
 from harness.summary.outcomes import RowTable
 
 Array = np.ndarray

@@ -5,8 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from harness.statistics.change_detection import change_log_wealth, first_alarm
-from harness.statistics.confidence_sequence import STAKES, SequentialUnits, log_wealth
+from harness.statistics.confidence_sequence import STAKES, SequentialUnits, change_log_wealth, first_alarm, log_wealth
 
 ALPHA = 0.05
 Array = np.ndarray

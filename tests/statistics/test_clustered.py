@@ -4,7 +4,7 @@ import statsmodels.api as sm
 
 from harness.statistics.clustered import clustered_mean
 from harness.statistics.proportions import clopper_pearson
-from harness.statistics.signflip import SignFlip, cluster_sums
+from harness.statistics.randomisation import SignFlip, cluster_sums
 
 
 def _correlated(groups: int, size: int, seed: int, mean: float = 0.0) -> tuple[np.ndarray, np.ndarray]:

@@ -5,8 +5,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from harness.statistics.compact_letters import compact_letters
-from harness.statistics.mcnemar import exact_p, fewest_discordant
+from harness.statistics.multiple_testing import compact_letters
+from harness.statistics.proportions import exact_p, fewest_discordant
 
 
 def pairs(*names: str) -> list[frozenset[str]]:

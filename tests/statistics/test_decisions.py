@@ -8,7 +8,6 @@ from scipy.stats import false_discovery_control
 from statsmodels.stats.multitest import multipletests
 
 from harness.statistics.confidence_sequence import SequentialUnits, first_crossing, log_wealth
-from harness.statistics.mcnemar import exact_p, harm_p
 from harness.statistics.multiple_testing import benjamini_hochberg, holm
 from harness.statistics.noninferiority import noninferiority_verdict
 from harness.statistics.power_analysis import (
@@ -18,6 +17,7 @@ from harness.statistics.power_analysis import (
     rows_for_difference,
     rows_for_margin,
 )
+from harness.statistics.proportions import exact_p, harm_p
 from harness.statistics.tango import tango_interval
 
 

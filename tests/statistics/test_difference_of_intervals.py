@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from harness.statistics.difference_of_intervals import difference_interval
-from harness.statistics.proportions import wilson
+from harness.statistics.proportions import difference_interval, wilson
 
 SIMULATED = 4000
 

@@ -15,8 +15,8 @@ from harness.statistics.distributions import (
     student_cdf,
     student_quantile,
 )
-from harness.statistics.mcnemar import exact_p, fewest_discordant
 from harness.statistics.power_analysis import difference_power, smallest_difference
+from harness.statistics.proportions import exact_p, fewest_discordant
 
 CHANCES = (1e-6, 0.01, 0.025, 0.2, 0.5, 0.6, 0.8, 0.95, 0.975, 0.999, 1 - 1e-6)
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy.stats import multinomial
 
-from harness.statistics.mcnemar import exact_p
 from harness.statistics.power_analysis import (
     difference_power,
     margin_power,
@@ -17,6 +16,7 @@ from harness.statistics.power_analysis import (
     smallest_difference,
     smallest_margin,
 )
+from harness.statistics.proportions import exact_p
 from harness.statistics.tango import tango_interval
 
 

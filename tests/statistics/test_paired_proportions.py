@@ -9,8 +9,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import ndtr
 from statsmodels.stats.contingency_tables import mcnemar
 
-from harness.statistics.mcnemar import exact_p, harm_p, mid_p
-from harness.statistics.proportions import wilson
+from harness.statistics.proportions import exact_p, harm_p, mid_p, wilson
 from harness.statistics.tango import score, tango_interval
 
 A = (512, 21, 13, 54)

@@ -141,7 +141,7 @@ def test_the_monte_carlo_error_of_a_bound_is_what_other_seeds_show() -> None:
 
 def test_randomisation_of_accuracy_is_mcnemars_test() -> None:
     """Swapping only matters on discordant rows: the p-values agree within Monte-Carlo error."""
-    from harness.statistics.mcnemar import exact_p, harm_p
+    from harness.statistics.proportions import exact_p, harm_p
 
     rows = _rows(400, 11, right=(0.74, 0.78))
     right = rows[:, 1:] == rows[:, :1]

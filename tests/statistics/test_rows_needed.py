@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from harness.statistics.bounded_mean import bounded_mean_interval
-from harness.statistics.mcnemar import harm_p
+from harness.statistics.mean_intervals import bounded_mean_interval
 from harness.statistics.multiple_testing import selection_level, selection_p
 from harness.statistics.noninferiority import LEVEL, noninferiority_verdict
+from harness.statistics.proportions import harm_p
 from harness.statistics.rows_needed import RowsNeeded, distance_told, least_rows_to_pass, rows_to_decide, two_digits
 from harness.statistics.tango import tango_interval
 

@@ -9,10 +9,9 @@ import pytest
 from harness.data.rows import DataSource
 from harness.errors import UsageError
 from harness.records import Completion, Sample, Score
-from harness.task_checks import task_problems
 from harness.task_file import FileTask
 from harness.task_forms import FORMS
-from harness.task_loading import build_request, load_rows
+from harness.task_loading import build_request, load_rows, task_problems
 
 TOOLS = """
 [[tools]]

@@ -14,8 +14,8 @@ from harness.gating.compare_runs import compare_two_runs
 from harness.gating.evaluate import GateSource
 from harness.records import Key
 from harness.runs.run_log import RunLog
+from harness.tool_logs.inspect_ai import ZSTANDARD, ZipEntries
 from harness.tool_logs.run_directory import ImportedRun, import_runs, read_evaluations
-from harness.tool_logs.zip_entries import ZSTANDARD, ZipEntries
 from harness.workspace import Workspace
 from tests.support.command import bench
 

@@ -1,13 +1,15 @@
-"""A decode job: how a handle wants its rows answered, and what the engine needs for it."""
+"""What one backend asks of the engine: its model, tokenizer, decoding and counters."""
 
+import resource
+import sys
 import threading
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.backends.local.base_files import BaseFiles, find_base, missing_local_extra
 from harness.backends.local.batching import CPU_TOKENS
-from harness.backends.local.engine_counters import Counters
 from harness.backends.local.label_scoring import Normalisation
 from harness.backends.local.lora_weights import BASE
 from harness.backends.local.model_spec import BaseFacts, DecodeSettings, ModelSpec
@@ -15,8 +17,58 @@ from harness.errors import UsageError
 from harness.records import Decode
 
 if TYPE_CHECKING:
-    from harness.backends.local.adapter_tokenizer import ChosenTokenizer
-    from harness.backends.local.weight_loading import Placement
+    import torch
+
+    from harness.backends.local.weight_loading import ChosenTokenizer, Placement
+
+
+@dataclass
+class Counters:
+    """Sums over batches; `busy_s` is time spent in forward passes and their bookkeeping."""
+
+    rows: int = 0
+    batches: int = 0
+    busy_s: float = 0.0
+    prompt_tokens: int = 0
+    reused_tokens: int = 0
+    computed_tokens: int = 0
+    padding_tokens: int = 0
+    completion_tokens: int = 0
+    halvings: int = 0
+    peak_memory_bytes: int = 0
+
+    def table(self) -> dict[str, float]:
+        """Rates and shares. padding_share: of all computed columns; prefix_reuse_share: of all prompt tokens."""
+        return table(asdict(self))
+
+
+def table(sums: Mapping[str, float]) -> dict[str, float]:
+    """Rates and shares from sums named as in Counters, of one engine or of several together; empty without rows."""
+    if not sums["rows"]:
+        return {}
+    busy = max(sums["busy_s"], 1e-9)
+    computed, padding = sums["computed_tokens"], sums["padding_tokens"]
+    return {
+        "rows_per_s": sums["rows"] / busy,
+        "tokens_per_s": (computed + sums["completion_tokens"]) / busy,
+        "computed_tokens": float(computed),
+        "padding_share": padding / max(1, padding + computed),
+        "prefix_reuse_share": sums["reused_tokens"] / max(1, sums["prompt_tokens"]),
+        "peak_memory_bytes": float(sums["peak_memory_bytes"]),
+        "batches": float(sums["batches"]),
+        "busy_s": sums["busy_s"],
+        "out_of_memory_halvings": float(sums["halvings"]),
+    }
+
+
+def peak_memory(device: "torch.device") -> int:
+    """Peak bytes so far: of the card's allocator on CUDA, else the process's resident set."""
+    if device.type == "cuda":
+        import torch
+
+        return int(torch.cuda.max_memory_allocated(device))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 @dataclass
@@ -106,8 +158,8 @@ def check_template(base: BaseFiles, settings: DecodeSettings) -> list[str]:
 
 
 def _adapters_tokenizer(base: BaseFiles, tokenizer: Any, settings: DecodeSettings) -> "ChosenTokenizer":
-    from harness.backends.local.adapter_tokenizer import choose_tokenizer, embedding_rows
     from harness.backends.local.architecture import read_config
+    from harness.backends.local.weight_loading import choose_tokenizer, embedding_rows
 
     if settings.tokenizer is None or settings.folder is None:
         return choose_tokenizer(tokenizer, None, 0)

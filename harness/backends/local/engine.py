@@ -12,18 +12,16 @@ from typing import Any
 
 import torch
 
-from harness.backends.local.adapter_tokenizer import choose_tokenizer
 from harness.backends.local.batching import default_batch_tokens
-from harness.backends.local.classification_head import HeadDecoder
 from harness.backends.local.decode_job import DecodeJob
 from harness.backends.local.exactness import batching_is_exact
 from harness.backends.local.generation import GenerationDecoder
 from harness.backends.local.kv_cache import PrefixCache
-from harness.backends.local.label_scoring import LabelScoringDecoder, Normalisation
+from harness.backends.local.label_scoring import HeadDecoder, LabelScoringDecoder, Normalisation
 from harness.backends.local.lora_weights import AdapterSet
 from harness.backends.local.model import LoadedModel
 from harness.backends.local.row_window import Decoder, answer_window
-from harness.backends.local.weight_loading import wrap_model
+from harness.backends.local.weight_loading import choose_tokenizer, wrap_model
 from harness.hashing import digest
 from harness.prompting.chat_rendering import Renderer
 from harness.records import Completion, Decode, Request

@@ -6,12 +6,10 @@ from collections.abc import Iterator
 import msgspec
 
 from harness.backends.local.batching import PromptItem, batches, failed_completion, free_device_memory, is_out_of_memory
-from harness.backends.local.classification_head import HeadDecoder
-from harness.backends.local.decode_job import DecodeJob
-from harness.backends.local.engine_counters import peak_memory
+from harness.backends.local.decode_job import DecodeJob, peak_memory
 from harness.backends.local.generation import GenerationDecoder
 from harness.backends.local.kv_cache import NO_PREFIX, Prefix, PrefixCache
-from harness.backends.local.label_scoring import LabelScoringDecoder
+from harness.backends.local.label_scoring import HeadDecoder, LabelScoringDecoder
 from harness.backends.local.model import LoadedModel
 from harness.errors import BackendStopped, UsageError
 from harness.records import Completion, Request, Timing, Usage

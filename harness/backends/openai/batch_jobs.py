@@ -31,8 +31,7 @@ from harness.backends.openai.retry_policy import retrying
 from harness.backends.openai.sdk_client import SDK_ERRORS, classify_sdk
 from harness.errors import BackendStopped
 from harness.files import read_record, write_json
-from harness.money.budget import Budget
-from harness.money.prices import MILLION, Price
+from harness.money.prices import MILLION, Budget, Price
 from harness.records import Completion, Cost, Failure, Record, Request, Usage
 
 

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 
 from harness.backend import RunContext
 from harness.backends.openai.answer_parsing import read_answer
-from harness.backends.openai.bounded_map import bounded_map
 from harness.backends.openai.classification import send_classified
-from harness.backends.openai.concurrency_window import SHARE, ConcurrencyWindow, EventLoopLag
-from harness.backends.openai.cost_guard import BudgetReservation
+from harness.backends.openai.concurrency_window import SHARE, ConcurrencyWindow, EventLoopLag, bounded_map
 from harness.backends.openai.http_client import make_client
 from harness.backends.openai.in_flight_request import InFlightRequest, ReceivedAnswer, Send
 from harness.backends.openai.openai_settings import OpenAISettings, find_key, secrets_of
@@ -21,6 +19,7 @@ from harness.backends.openai.request_executor import RequestExecutor
 from harness.backends.openai.server_check import check_served, missing_model_message
 from harness.backends.openai.server_pool import Endpoint, ServerDiscovery, ServerPool, source_of
 from harness.backends.openai.streaming import read_stream
+from harness.backends.openai.token_usage import BudgetReservation
 from harness.errors import UsageError
 from harness.money.prices import Price
 from harness.records import Completion, Request

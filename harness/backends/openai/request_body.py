@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from harness.backends.openai.cost_guard import ORDINARY_TIERS
 from harness.backends.openai.error_body import ServerError
 from harness.backends.openai.openai_settings import ENV, OpenAISettings, from_environment
+from harness.backends.openai.token_usage import ORDINARY_TIERS
 from harness.errors import UsageError
 from harness.hashing import digest
 from harness.money.prices import most_prompt_tokens

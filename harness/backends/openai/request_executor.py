@@ -11,7 +11,6 @@ import msgspec
 
 from harness.backends.openai.answer_parsing import BadBodyError, ChatAnswer, ReportedError, completion_of, decode
 from harness.backends.openai.classification import head_scores
-from harness.backends.openai.cost_guard import ORDINARY_TIERS, BudgetReservation, list_cost
 from harness.backends.openai.error_body import server_error
 from harness.backends.openai.error_classification import (
     FailureEvidence,
@@ -29,6 +28,7 @@ from harness.backends.openai.openai_settings import OpenAISettings
 from harness.backends.openai.request_body import BodyBuilder
 from harness.backends.openai.retry_policy import retrying
 from harness.backends.openai.server_pool import Endpoint, ServerPool
+from harness.backends.openai.token_usage import ORDINARY_TIERS, BudgetReservation, list_cost
 from harness.errors import BackendStopped
 from harness.money.prices import MILLION, Price
 from harness.records import Completion, Cost, Failure, Request, Timing, Usage

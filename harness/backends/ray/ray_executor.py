@@ -203,7 +203,7 @@ class RayExecutor:
         sums = pool.sums(self._job) if pool is not None else {}
         if pool is None or not sums.get("rows"):
             return {}
-        from harness.backends.local.engine_counters import table
+        from harness.backends.local.decode_job import table
 
         return {**table(sums), "workers": float(pool.count), "workers_lost": float(pool.lost)}
 

@@ -19,7 +19,7 @@ from harness.data.contamination import Signatures, find_overlap
 from harness.data.personal_data import masked
 from harness.data.row import DataWarning
 from harness.data.shared_text import SharedText
-from harness.data.traces import langfuse_logs, openai_logs, otel_logs, table_logs
+from harness.data.traces import langfuse_logs, log_file, openai_logs, otel_logs
 from harness.data.traces.call import Found, LeftOut, LoggedCall, Turn
 from harness.data.traces.log_file import LogRecord, read_json_log, read_table_log
 from harness.data.traces.sides import Places, Split, assign_sides
@@ -223,8 +223,8 @@ class _Importer:
             self.records += 1
             assert isinstance(record.value, dict)
             if columns is None:
-                columns = table_logs.columns_of(record.value, self.options.columns)
-            for found in table_logs.read_row(record.value, columns):
+                columns = log_file.columns_of(record.value, self.options.columns)
+            for found in log_file.read_row(record.value, columns):
                 yield record.number, found, b""
 
     def _calls_of(

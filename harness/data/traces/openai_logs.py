@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-from harness.data.logged_usage import read_usage
 from harness.data.traces.call import (
     Found,
     LeftOut,
@@ -12,6 +11,7 @@ from harness.data.traces.call import (
     answer_of,
     first,
     number_of,
+    read_usage,
     seconds_of,
     table,
     turns_of,

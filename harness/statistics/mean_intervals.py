@@ -1,25 +1,13 @@
-"""Confidence intervals and tests for the mean of a variable with known bounds, valid for any distribution and any n.
+"""Intervals of a mean whose values are bounded, or whose distribution is skewed."""
 
-I. Waudby-Smith and A. Ramdas, Estimating means of bounded random variables by betting, JRSS B 2024 (arXiv
-2010.09686): for x in [0, 1] and a supposed mean m the wealth prod_i (1 + lambda_i (x_i - m)), with bets that depend
-on earlier values only and stay in (-1 / (1 - m), 1 / m), is a non-negative martingale where m is the mean, so that it
-ever reaches 1 / alpha with probability alpha at most (Ville). All m that are not rejected so, in both directions at
-alpha / 2 each, form the interval ("hedged capital").
-
-Bets for a fixed number of rows: V. Voracek and F. Orabona, STaR-Bets, NeurIPS 2025 (arXiv 2505.22422):
-lambda_t = sqrt(2 (log(1 / alpha) - log W_{t-1}) / ((n - t + 1) variance_{t-1})), which re-aims at the target with
-the rows that are left. Bets for any stopping time are Waudby-Smith and Ramdas' predictable plug-in,
-lambda_t = sqrt(2 log(1 / alpha) / (t log(1 + t) variance_{t-1})).
-
-Values that come in groups are the means of independent groups, weighted by the groups' rows: given the sizes each
-factor 1 + lambda_g w_g (x_g - m) has expectation 1 where no group's mean depends on its size.
-"""
-
+import math
 from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from harness.statistics.distributions import student_quantile
 
 Array = NDArray[np.float64]
 Side = Literal["above", "below"]
@@ -167,3 +155,44 @@ def _variances_before(x: Array, w: Array) -> Array:
     mean = (0.5 + np.append(0.0, np.cumsum(w * x))) / weight
     squares = np.cumsum(np.append(0.25, w * (x - mean[1:]) ** 2))
     return np.asarray((squares / weight)[: len(x)], dtype=np.float64)
+
+
+Codes = NDArray[np.int64]
+
+FEWEST = 100
+"""Values (or groups) below which they do not show what the tail of a distribution is like. Dear values that are rarer
+than about 3 in this number may be missing among them, and no interval knows what was not drawn."""
+
+
+def skewed_mean_interval(values: Array, clusters: Codes | None = None, level: float = 0.9) -> tuple[float, float]:
+    """The two-sided interval of the mean of `values` (n,) whose ends are one-sided bounds at (1 + level) / 2.
+
+    clusters: (n,) numbers of groups of dependent values; None: every value on its own. Values that are all
+    equal have no width. Unbounded below FEWEST values or groups.
+    """
+    mean = float(values.mean()) if len(values) else math.nan
+    parts = _contributions(values, mean, clusters)
+    n = len(parts)
+    if n < FEWEST:
+        return -math.inf, math.inf
+    s = float(parts.std(ddof=1))
+    if s <= 1e-12 * max(1.0, abs(mean)) or s <= 1e-9 * abs(mean):
+        return mean, mean
+    skewness = float(((parts - mean) ** 3).mean()) / float(parts.std()) ** 3
+    y = student_quantile(n - 1, 0.5 + level / 2) / math.sqrt(n)
+    return mean - s * _inverse(y, skewness, n), mean - s * _inverse(-y, skewness, n)
+
+
+def _contributions(values: Array, mean: float, clusters: Codes | None) -> Array:
+    """What each group adds to the mean, as values of one mean each (linearised, so that sizes may differ)."""
+    if clusters is None:
+        return values
+    _, codes = np.unique(clusters, return_inverse=True)
+    residuals = np.bincount(codes, weights=values - mean)
+    return np.asarray(mean + residuals * len(residuals) / len(values))
+
+
+def _inverse(y: float, skewness: float, n: int) -> float:
+    if abs(skewness) < 1e-6:
+        return y
+    return 3 / skewness * (math.copysign(abs(inner := 1 + skewness * (y - skewness / (6 * n))) ** (1 / 3), inner) - 1)
