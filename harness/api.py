@@ -7,25 +7,35 @@ object instead of printing. `from harness import run, ...` is the way to import 
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from harness.api_arguments import observer_of, run_path, settings_of, workspace_of
+from harness.api_arguments import (
+    backends_of,
+    observer_of,
+    pass_objects,
+    run_path,
+    settings_of,
+    task_spec,
+    workspace_of,
+)
 from harness.runs.run_handle import Run
 
 if TYPE_CHECKING:
+    from harness.backend import Backend
     from harness.confidence import ConfidenceSource
     from harness.confidence_results import CascadeResult
     from harness.gating.compare_runs import RunComparison
     from harness.gating.gate_result import GateResult
     from harness.settings import Settings
+    from harness.task import Task
     from harness.workspace import Workspace
 
 _log = logging.getLogger("harness")
 
 
 def run(
-    task: str,
-    backends: str | Sequence[str],
+    task: "str | Task | type[Task]",
+    backends: "str | Sequence[str] | Mapping[str, Mapping[str, Any] | type[Backend]]",
     *,
     data: Path | str | None = None,
     test_share: float | None = None,
@@ -56,8 +66,9 @@ def run(
 ) -> Run:
     """Ask every backend the same prompts and return the run, its summary written.
 
-    task: a name, `./file.toml` or `./file.py:Class`.
-    backends: names from bench.toml or built-in ones: a sequence, or text with commas as on the command line.
+    task: a name, `./file.toml` or `./file.py:Class`; or a task itself, a class or an object.
+    backends: names from bench.toml or built-in ones: a sequence, or text with commas as on the command line. Or a
+    mapping from names to tables like those of bench.toml (laid over a table of the same name), or to backend classes.
     data: a file, a folder or "embedded"; None: the task's data set on the Hub.
     test_share: of one file without splits, the share of rows that are evaluated; the split is kept in the workspace.
     limit: rows at most, a seeded sample of which every smaller one is a part; None: all.
@@ -92,12 +103,11 @@ def run(
     Ctrl-C; the run directory can then be given to `resume`.
     """
     from harness import runner
-    from harness.text_format import split_names
 
-    names = split_names(backends if isinstance(backends, str) else ",".join(backends), "backends")
+    names, settings = backends_of(backends, config)
     with observer_of(progress) as observer:
         log = runner.run(
-            task,
+            task_spec(task),
             names,
             data=None if data is None else str(data),
             test_share=test_share,
@@ -120,7 +130,7 @@ def run(
             incumbent=incumbent,
             candidate=candidate,
             out=out,
-            settings=settings_of(config),
+            settings=settings,
             workspace=workspace_of(workspace),
             max_cost=max_cost,
             use_cache=use_cache,
@@ -132,6 +142,8 @@ def run(
 def resume(
     run: Run | Path | str,
     *,
+    task: "Task | type[Task] | None" = None,
+    backends: "Mapping[str, type[Backend]] | None" = None,
     max_cost: float | None = None,
     use_cache: bool = True,
     embedding: str | None = None,
@@ -142,6 +154,8 @@ def resume(
     """Finish a run: ask what has no answer yet, pay for nothing twice, and write the summary.
 
     run: a run, or what `load_run` takes. Everything comes from its manifest except secrets, limits and the options.
+    task, backends: the task and the backend classes that `run` was given as objects which no other program can import,
+    as in a notebook that was restarted; None where they are found by their names.
     max_cost: USD that the run may incur, counting its earlier sessions.
     use_cache, config, workspace, progress: as in `run`.
     embedding: as in `run`; answers that exist already can be compared with their references later.
@@ -151,9 +165,12 @@ def resume(
     from harness import runner
 
     place = workspace_of(workspace)
+    path = run_path(run, place)
+    if task is not None or backends:
+        pass_objects(path, task, backends or {})
     with observer_of(progress) as observer:
         log = runner.resume(
-            run_path(run, place),
+            path,
             settings=settings_of(config),
             workspace=place,
             max_cost=max_cost,

@@ -1,8 +1,13 @@
-"""Errors in code that is not Bench's: a task, backend or recipe of the user's own, or of a plugin."""
+"""Finding tasks and backends: entry points first, `package:Class` or `./file.py:Class`, or an object that was passed.
+
+Nothing is imported until it is asked for; what a plugin or the user's own code raises is one sentence with its place.
+"""
 
 import importlib
 import importlib.util
 import sys
+import weakref
+from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from importlib.util import find_spec
@@ -90,6 +95,13 @@ def _plugins() -> frozenset[str]:
 
 TASKS = "bench.tasks"
 BACKENDS = "bench.backends"
+PASSED = "python:"
+"""Begins the word for an object that a program passed and that no import finds: only this process knows it."""
+
+_passed: dict[str, Any] = {}
+_loaded: dict[int, tuple["weakref.ref[Any]", str]] = {}
+USER_MODULE = "bench_user_"
+"""Begins the names of modules made from files of the user's."""
 BROKEN = (Exception, SystemExit)
 """What a plugin may raise when it is loaded; a script that ends itself is broken too."""
 
@@ -112,6 +124,8 @@ def find(group: str, word: str) -> Any:
     """
     registered = names(group)
     what = group.removeprefix("bench.").removesuffix("s")
+    if word.startswith(PASSED):
+        return _passed_object(word, what)
     if word in registered:
         try:
             return registered[word].load()
@@ -130,10 +144,60 @@ def find(group: str, word: str) -> Any:
         raise NotFoundError(f"{target} has no '{attribute}'{did_you_mean(attribute, public)}.") from None
 
 
+def remember_spec(loaded: Any, spec: str) -> None:
+    """Keep the word by which an object was loaded, for `spec_of`, as long as the object lives."""
+    key = id(loaded)
+    with suppress(TypeError):  # a class with __slots__ and without __weakref__
+        _loaded[key] = (weakref.ref(loaded, lambda _: _loaded.pop(key, None)), spec)
+
+
+def spec_of(group: str, value: Any) -> str:
+    """The word by which `find` returns a class, or an object that was passed instead of its name.
+
+    A class that a module has under its own name is found from any process: its word is its registered name, or
+    `package.module:Class`. So is an object of such a class that has no attributes of its own, and one that was loaded
+    by its word. Everything else (a class of a notebook, an object with a state) is known to this process alone.
+    """
+    reference, spec = _loaded.get(id(value), (None, ""))
+    if reference is not None and reference() is value:
+        return spec
+    of = value if isinstance(value, type) else type(value)
+    importable = _importable(of) and (of is value or not getattr(value, "__dict__", True))
+    if importable:
+        path = f"{of.__module__}:{of.__qualname__}"
+        return next((name for name, entry in names(group).items() if entry.value == path), path)
+    word = f"{PASSED}{of.__module__}.{of.__qualname__}"
+    number = 1
+    while _passed.setdefault(word if number == 1 else f"{word}-{number}", value) is not value:
+        number += 1
+    return word if number == 1 else f"{word}-{number}"
+
+
+def pass_object(word: str, value: Any) -> None:
+    """Give the object of a word that another process made with `spec_of`."""
+    _passed[word] = value
+
+
+def _importable(of: type[Any]) -> bool:
+    """Whether another process imports this class under its module's name."""
+    module = sys.modules.get(of.__module__)
+    named = of.__module__ != "__main__" and not of.__module__.startswith(USER_MODULE)
+    return named and getattr(module, of.__qualname__, None) is of
+
+
+def _passed_object(word: str, what: str) -> Any:
+    if word not in _passed:
+        raise NotFoundError(
+            f"the {what} '{word.removeprefix(PASSED)}' is an object of the Python program that passed it: pass it to "
+            f"`harness.resume` again, or name a class that can be imported, as in ./file.py:Class."
+        )
+    return _passed[word]
+
+
 def _from_file(path: Path, what: str) -> Any:
     if not path.is_file():
         raise NotFoundError(f"--{what} {path}: there is no such file.")
-    name = f"bench_user_{path.stem}"
+    name = f"{USER_MODULE}{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise NotFoundError(f"--{what} {path}: not a Python file.")

@@ -1,4 +1,7 @@
-"""The keys of a task file."""
+"""The keys of a task file, and the registry of answer forms: which keys choose a form, and the form that they make.
+
+A new form is a class that keeps `harness.scoring.answer_forms.AnswerForm` and a line in FORMS.
+"""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -10,7 +10,7 @@ import msgspec
 from harness.data.rows import DataSource, DataWarning
 from harness.errors import BenchError, UsageError
 from harness.records import Completion, Request, Sample, number_repeats
-from harness.registry import TASKS, fault_of_users_code, find
+from harness.registry import TASKS, fault_of_users_code, find, remember_spec
 from harness.task import Task, request_of, samples_of
 
 
@@ -22,10 +22,12 @@ def load_task(spec: str) -> Task:
     if spec.endswith(".toml"):
         from harness.task_file import FileTask  # brings jinja2 and jsonschema
 
-        return FileTask(Path(spec))
-    task_class = find(TASKS, spec)
+        task: Task = FileTask(Path(spec))
+        remember_spec(task, spec)
+        return task
+    found = find(TASKS, spec)
     try:
-        task = task_class()
+        task = found() if isinstance(found, type) else found
     except BenchError:
         raise
     except Exception as error:
@@ -35,6 +37,7 @@ def load_task(spec: str) -> Task:
         members = [*Task.__annotations__, *(n for n in vars(Task) if not n.startswith("_"))]
         missing = [n for n in members if not hasattr(task, n)]
         raise UsageError(f"'{spec}' is not a task: it has no {', '.join(missing)} (see docs/write-a-task.md).")
+    remember_spec(task, spec)
     return task
 
 

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness.api_arguments import console_of, workspace_of
+from harness.api_arguments import console_of, task_spec, workspace_of
 
 if TYPE_CHECKING:
     from harness.adapter_group import Group
     from harness.adapter_manifest import AdapterManifest
+    from harness.task import Task
     from harness.workspace import Workspace
 
 
@@ -50,7 +51,7 @@ class Adapter:
 
 
 def train(
-    task: str,
+    task: "str | Task | type[Task]",
     *,
     base: str | None = None,
     recipe: Path | str | None = None,
@@ -70,7 +71,7 @@ def train(
 ) -> Adapter:
     """Fine-tune an adapter on a task's training rows, here or at a provider, and return it.
 
-    task: a name, `./file.toml` or `./file.py:Class`.
+    task: as in `run`.
     base: the base model, a Hub id or a folder; None: the recipe's.
     recipe: a recipe's name or a TOML file; None: the task's.
     data: a folder or "embedded"; None: the task's data set on the Hub.
@@ -100,7 +101,7 @@ def train(
 
         data = split_once(None if data is None else str(data), test_share, place)
     options = TrainOptions(
-        task,
+        task_spec(task),
         base,
         None if recipe is None else str(recipe),
         tuple(f"{key}={_toml(value)}" for key, value in changed.items()),

@@ -1,4 +1,7 @@
-"""Entries of a ZIP file, those compressed by Zstandard too (method 93), which Python's zipfile does not know."""
+"""Inspect: `.eval` (a ZIP of JSON) and `.json` logs. Written against inspect_ai 0.3.285, version 2 of the log.
+
+Entries of a ZIP may be compressed by Zstandard (method 93), which Python's zipfile does not know.
+"""
 
 import re
 import struct

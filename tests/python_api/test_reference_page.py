@@ -43,8 +43,8 @@ def test_a_signature_is_written_as_in_the_code() -> None:
     )
     assert signature_of("run", run).splitlines()[:4] == [
         "run(",
-        "    task: str,",
-        "    backends: str | Sequence[str],",
+        "    task: str | Task | type[Task],",
+        "    backends: str | Sequence[str] | Mapping[str, Mapping[str, Any] | type[Backend]],",
         "    *,",
     ]
     assert type_text(Run) == "Run"
