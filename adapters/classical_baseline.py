@@ -120,8 +120,8 @@ def _texts(task: Task, samples: list[Sample]) -> list[str]:
 
 
 def _accuracy(task: Task, classifier: TfidfClassifier, held: list[Sample]) -> float:
-    said = _said(task, classifier, held)
-    return sum(label == task.target(s) for label, s in zip(said, held, strict=True)) / len(held)
+    answers = _said(task, classifier, held)
+    return sum(label == task.target(s) for label, s in zip(answers, held, strict=True)) / len(held)
 
 
 def _said(task: Task, classifier: TfidfClassifier, held: list[Sample]) -> list[str]:

@@ -139,7 +139,7 @@ def need_local() -> None:
     """Raise UsageError where the extra `local` is not installed."""
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # its advice about optional kernels
     try:
-        import peft  # noqa: F401  (the extra `local` brings it; better said now than in the middle)
+        import peft  # noqa: F401  (the extra `local` brings it; reported now rather than in the middle)
         import torch  # noqa: F401
         import transformers  # noqa: F401
     except ImportError:

@@ -96,9 +96,9 @@ def answer(classifier: Any, prompt: str) -> dict[str, Any]:
 def chunks(whole: dict[str, Any]) -> list[dict[str, Any]]:
     """The same completion as a stream: the text, the end, the usage."""
     common = {**{k: whole[k] for k in ("id", "created", "model")}, "object": "chat.completion.chunk"}
-    said = {"role": "assistant", "content": whole["choices"][0]["message"]["content"]}
+    delta = {"role": "assistant", "content": whole["choices"][0]["message"]["content"]}
     return [
-        {**common, "choices": [{"index": 0, "delta": said, "finish_reason": None}]},
+        {**common, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]},
         {**common, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
         {**common, "choices": [], "usage": whole["usage"]},
     ]

@@ -147,8 +147,8 @@ class AdapterManifest(Record, frozen=True, kw_only=True, omit_defaults=False):
     @property
     def quantization(self) -> str | None:
         """Of the base's weights that it learned on ("none", "nf4"); None where its recipe does not say."""
-        said = self.recipe.get("quantization")
-        return str(said) if said in ("none", "nf4") else None
+        quantization = self.recipe.get("quantization")
+        return str(quantization) if quantization in ("none", "nf4") else None
 
     @property
     def task_spec(self) -> str:

@@ -77,8 +77,8 @@ def label_confidence(
     scores: label -> log-likelihood or log-probability. labels: how many there are; where fewer have a score, these are
     log-probabilities of a server, of which no temperature is taken.
     """
-    said = answer.strip().casefold()
-    label = next((name for name in scores if name.casefold() == said), None)
+    stated = answer.strip().casefold()
+    label = next((name for name in scores if name.casefold() == stated), None)
     if label is None:
         return None
     if len(scores) < max(labels, 2):

@@ -179,15 +179,15 @@ def _decided(
     pairs = list(task.labelled_rows(source))
     for (row, _), sample in zip(pairs, number_repeats(sample for _, sample in pairs), strict=True):
         decision = decisions.pop(sample.id, None)
-        said = "" if decision is None else decision.text("decision").strip()
-        if decision is None or said in ("", LABEL):
+        choice = "" if decision is None else decision.text("decision").strip()
+        if decision is None or choice in ("", LABEL):
             counts["kept"] += decision is not None
             yield row
-        elif said == DROP:
+        elif choice == DROP:
             counts["dropped"] += 1
         else:
             counts["changed"] += 1
-            answer = decision.text(TEACHER) if said == TEACHER else said
+            answer = decision.text(TEACHER) if choice == TEACHER else choice
             try:
                 fields = task.corrected(row.fields, answer)
             except ValueError as error:  # NoReferenceError: the rest of a sentence that begins with the value

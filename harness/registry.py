@@ -28,8 +28,8 @@ def fault_of_users_code(error: BaseException) -> str | None:
 
 def described(error: BaseException) -> str:
     """`KeyError: 'team'`, as one line."""
-    said = " ".join(str(error).split())
-    return (type(error).__name__ + (f": {said}" if said else "")).rstrip(".")
+    message = " ".join(str(error).split())
+    return (type(error).__name__ + (f": {message}" if message else "")).rstrip(".")
 
 
 def place_in_users_code(error: BaseException) -> str | None:

@@ -107,14 +107,14 @@ _TYPES = {
 
 def explained(error: msgspec.ValidationError) -> str:
     """A decoder's complaint with the key first and types in words: `rpm: a number is expected, not text in quotes`."""
-    said, _, path = str(error).rpartition(" - at `$") if " - at `$" in str(error) else (str(error), "", "")
+    problem, _, path = str(error).rpartition(" - at `$") if " - at `$" in str(error) else (str(error), "", "")
     key = re.sub(r"\[\.\.\.\]", "", path.rstrip("`").lstrip("."))
-    missing = re.fullmatch(r"Object missing required field `(.+)`", said)
+    missing = re.fullmatch(r"Object missing required field `(.+)`", problem)
     if missing:
         return f"the key '{'.'.join(filter(None, (key, missing[1])))}' is missing"
-    kinds = re.fullmatch(r"Expected `([^`]+)`(?:, got `([^`]+)`| ?(.*))?", said)
+    kinds = re.fullmatch(r"Expected `([^`]+)`(?:, got `([^`]+)`| ?(.*))?", problem)
     if kinds is None:
-        return f"{key}: {said}" if key else said
+        return f"{key}: {problem}" if key else problem
     wanted = [_TYPES.get(kind, kind) for kind in kinds[1].split(" | ") if kind != "null"]
     got = f", not {_TYPES.get(kinds[2], kinds[2])}" if kinds[2] else ""
     bound = f" {kinds[3]}" if kinds[3] else ""

@@ -165,7 +165,7 @@ class GuessedTask(NamedTuple):
     task: str
     train: str
     test: str
-    said: tuple[str, ...]
+    remarks: tuple[str, ...]
 
 
 def guessed_task(source: Path, folder: str) -> GuessedTask:
@@ -184,8 +184,8 @@ def guessed_task(source: Path, folder: str) -> GuessedTask:
         train, test = ((aside / f"{split}.jsonl").read_text("utf-8") for split in ("train", "test"))
         guess = guess_columns(open_rows(DataSource(location=str(aside), split="train")), str(source))
     counts = {"train": train.count("\n"), "test": test.count("\n")}
-    said = (*dict.fromkeys(remarks), *sentences_of_guess(guess, counts, split=not source.is_dir()))
-    return GuessedTask(task_of_guess(guess, folder), train, test, said)
+    all_remarks = (*dict.fromkeys(remarks), *sentences_of_guess(guess, counts, split=not source.is_dir()))
+    return GuessedTask(task_of_guess(guess, folder), train, test, all_remarks)
 
 
 def task_of_guess(guess: Guess, folder: str) -> str:
@@ -213,14 +213,14 @@ def task_of_guess(guess: Guess, folder: str) -> str:
 
 def sentences_of_guess(guess: Guess, counts: dict[str, int], *, split: bool) -> list[str]:
     """What was guessed, for people to check."""
-    said = [f"rows: {counts['train']:,} for training and {counts['test']:,} for evaluation"
+    sentences = [f"rows: {counts['train']:,} for training and {counts['test']:,} for evaluation"
             + (", split at random (bench data split splits by group or time)." if split else ".")]  # fmt: skip
     if guess.form == "conversation":
-        return [*said, f"the column '{guess.answer}' holds conversations; their last turn is the right answer."]
+        return [*sentences, f"the column '{guess.answer}' holds conversations; their last turn is the right answer."]
     labels = f" with {guess.labels} labels" if guess.labels else ""
-    said.append(f"the right answer is the column '{guess.answer}', of the form {guess.form}{labels}.")
+    sentences.append(f"the right answer is the column '{guess.answer}', of the form {guess.form}{labels}.")
     return [
-        *said,
+        *sentences,
         f"the prompt shows {' and '.join(repr(text) for text in guess.texts)}. Change in the task file what is wrong.",
     ]
 

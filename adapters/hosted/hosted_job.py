@@ -184,14 +184,14 @@ async def events_since(provider: Provider, job_id: str, last: str | None) -> lis
 def progress_of(event: FineTuningJobEvent) -> JobProgress | None:
     """The figures of an event; None for one without any."""
     data: dict[str, Any] = event.data if isinstance(event.data, dict) else {}
-    said = STEP.search(event.message or "")
+    progress = STEP.search(event.message or "")
     step, total = data.get("step"), data.get("total_steps")
-    if said is not None:
-        step = said[1] if step is None else step
-        total = said[2] if total is None else total
+    if progress is not None:
+        step = progress[1] if step is None else step
+        total = progress[2] if total is None else total
     figures = {name: value for key, name in FIGURES.items() if (value := _number(data.get(key))) is not None}
     number = _number(step)
-    if number is None or (said is None and not figures):
+    if number is None or (progress is None and not figures):
         return None
     most = _number(total)
     return JobProgress(int(number), None if most is None else int(most), figures)
@@ -297,5 +297,5 @@ async def _show_events(provider: Provider, notebook: JobState, job_id: str, disp
 def _why(provider: Provider, job: FineTuningJob) -> str:
     error: Any = getattr(job, "error", None)
     message, code = getattr(error, "message", None), getattr(error, "code", None)
-    said = message or code
-    return f": {provider.clean(str(said)).rstrip('.')}" if said else ""
+    detail = message or code
+    return f": {provider.clean(str(detail)).rstrip('.')}" if detail else ""

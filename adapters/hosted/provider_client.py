@@ -107,27 +107,27 @@ class Provider:
         await self.call(GREETING, first, attempts=FIRST_ATTEMPTS)
 
     def _refusal(self, error: FatalError, what: str, raised: Exception) -> BenchError:
-        recipe, said = self.recipe, self.clean(str(error))
+        recipe, detail = self.recipe, self.clean(str(error))
         code = str(getattr(raised, "code", None) or "")
         named = getattr(raised, "param", None) == "model"
         if error.kind == "authentication":
-            return UsageError(f"{recipe.url}: the key in {recipe.api_key_env} was not accepted ({said}).")
+            return UsageError(f"{recipe.url}: the key in {recipe.api_key_env} was not accepted ({detail}).")
         if what == MAKING and (code in NOT_TUNABLE or named):
-            return UsageError(f"{recipe.url} does not tune {recipe.model}: --set model=.. names another ({said}).")
+            return UsageError(f"{recipe.url} does not tune {recipe.model}: --set model=.. names another ({detail}).")
         if error.kind == "permission":
-            return UsageError(f"{recipe.url}: the key in {recipe.api_key_env} may not fine-tune here ({said}).")
+            return UsageError(f"{recipe.url}: the key in {recipe.api_key_env} may not fine-tune here ({detail}).")
         if error.kind == "no quota":
             return IncompleteRunError(
                 f"{recipe.url}: the account has no money or quota left; fix that, then the same command continues "
-                f"({said})."
+                f"({detail})."
             )
         if error.kind == "not found" and what in (GREETING, MAKING):
             return UsageError(
                 f"{recipe.url} offers no fine-tuning: --set base_url=.. names an OpenAI-compatible server that has "
-                f"/fine_tuning/jobs ({said})."
+                f"/fine_tuning/jobs ({detail})."
             )
         hint = f"; is the key in {recipe.api_key_env} another account's?" if error.kind == "not found" else ""
-        return UsageError(f"{recipe.url} refuses while {what} ({said}){hint}.")
+        return UsageError(f"{recipe.url} refuses while {what} ({detail}){hint}.")
 
 
 def find_key(recipe: HostedRecipe) -> str | None:

@@ -140,5 +140,5 @@ def _fitting(
             f"{len(long)} of {len(rows)} {what} rows need more than {room} tokens{about}, the longest {longest}; the "
             "provider would cut their answers: raise max_length where the model allows it, or --set too_long=drop."
         )
-    said = f"{len(long)} of {len(rows)} {what} rows need more than {room} tokens{about} and are left out."
-    return [row for row in rows if row.tokens <= (room or 0)], [said]
+    remark = f"{len(long)} of {len(rows)} {what} rows need more than {room} tokens{about} and are left out."
+    return [row for row in rows if row.tokens <= (room or 0)], [remark]

@@ -145,8 +145,8 @@ class CascadeBackend:
         if self._certificate is not None:
             given: Sequence[str] = [stage.source for stage in self._certificate.stages[:wanted]]
         else:
-            said = self.settings.confidence
-            given = [said] * wanted if isinstance(said, str) else said
+            sources = self.settings.confidence
+            given = [sources] * wanted if isinstance(sources, str) else sources
         known: dict[str, ConfidenceSource | None] = {"auto": None, **{s: s for s in PREFERRED if s != "agreement"}}
         if len(given) != wanted or any(source not in known for source in given):
             raise UsageError(
@@ -263,7 +263,7 @@ class CascadeBackend:
         """The last answer with tokens, times and costs of all stages that were asked. Its confidence belongs to one
         stage, and is left out but for the notes."""
         *earlier, last = ticket.answers
-        said = " ".join("-" if c is None else f"{c:.6g}" for c in ticket.confidences)
+        shown = " ".join("-" if c is None else f"{c:.6g}" for c in ticket.confidences)
         costs = [_cost(a, by_hour) for a, by_hour in zip(ticket.answers, self._by_hour, strict=False)]
         return msgspec.structs.replace(
             last,
@@ -274,7 +274,11 @@ class CascadeBackend:
             cached=all(a.cached for a in ticket.answers),
             label_scores=None,
             token_logprobs=None,
-            notes={**last.notes, "stage": self.settings.stages[len(earlier)], **({"confidence": said} if said else {})},
+            notes={
+                **last.notes,
+                "stage": self.settings.stages[len(earlier)],
+                **({"confidence": shown} if shown else {}),
+            },
         )
 
 

@@ -194,8 +194,8 @@ def merge(name: str, out: Path, rows: int, task: str | None, base: str | None, a
     from harness.adapters import merging
 
     done = merging.merge(folder, out, rows, task, base)
-    said = f"{done.folder}: the merged model gave the adapter's answer on all of {count_noun(done.rows, 'row')}"
-    _tell({"path": str(done.folder), "rows": done.rows}, said, as_json)
+    message = f"{done.folder}: the merged model gave the adapter's answer on all of {count_noun(done.rows, 'row')}"
+    _tell({"path": str(done.folder), "rows": done.rows}, message, as_json)
 
 
 @adapter.command("import")
@@ -226,9 +226,11 @@ def take_in(
     options = importing.ImportOptions(task, trained_on, base, tuple(split_names(labels, "--labels")) if labels else ())
     folder, manifest = importing.import_adapter(path, options, Workspace.current())
     note = inspection.contamination_note(folder)
-    said = f"{manifest.id}: imported into {folder}" + (f", current for task {manifest.task}" if manifest.task else "")
+    message = f"{manifest.id}: imported into {folder}" + (
+        f", current for task {manifest.task}" if manifest.task else ""
+    )
     record = {"id": manifest.id, "path": str(folder), "task": manifest.task, "notes": [note] if note else []}
-    _tell(record, "\n".join(filter(None, [f"{said}.", note])), as_json)
+    _tell(record, "\n".join(filter(None, [f"{message}.", note])), as_json)
 
 
 def _tell(record: dict[str, Any], text: str, as_json: bool) -> None:
@@ -293,10 +295,10 @@ def export(
     from harness.adapters import adapter_export as exporting
 
     made = exporting.export_adapter(folder, target, out, quantization=quantization, rows=rows, task=task, lora=lora)
-    said = [str(out)]
+    lines = [str(out)]
     if made.merged is not None:
-        said.append(f"the merged model answers {made.merged.equal} of {made.merged.rows} rows as the adapter does")
-    said += [f"serve:  {made.serve}", "ask:    " + made.backend.strip().replace("\n", "\n        ")]
+        lines.append(f"the merged model answers {made.merged.equal} of {made.merged.rows} rows as the adapter does")
+    lines += [f"serve:  {made.serve}", "ask:    " + made.backend.strip().replace("\n", "\n        ")]
     import msgspec
 
-    _tell({"path": str(out), **msgspec.to_builtins(made)}, "\n".join(said), as_json)
+    _tell({"path": str(out), **msgspec.to_builtins(made)}, "\n".join(lines), as_json)

@@ -86,10 +86,10 @@ def ask(
     text = _piped() if prompt == "-" else prompt
     if not text.strip():
         raise UsageError("the prompt is empty.")
-    said = (Message(role="system", content=system),) if system else ()
+    before = (Message(role="system", content=system),) if system else ()
     request = Request(
         id=digest([system, text])[:16],
-        messages=(*said, Message(role="user", content=text)),
+        messages=(*before, Message(role="user", content=text)),
         labels=tuple(split_names(labels, "--labels")) if labels else (),
         max_tokens=max_tokens,
         temperature=temperature,

@@ -115,8 +115,8 @@ def split(
     if as_json:
         click.echo(json.dumps({"path": str(out), **counts}))
         return
-    said = " and ".join(f"{count_noun(count, name + ' row')}" for name, count in counts.items())
-    click.echo(f"{out}: {said.replace('train row', 'training row')}.")
+    written = " and ".join(f"{count_noun(count, name + ' row')}" for name, count in counts.items())
+    click.echo(f"{out}: {written.replace('train row', 'training row')}.")
 
 
 @data.command()

@@ -64,8 +64,8 @@ def estimate(
     if not quiet:
         remarks = [f"{one.backend}: {remark}." for one in found for remark in one.remarks]
         notes = NOTES if any(one.approximate for one in found) else NOTES.split(" ~")[0]
-        for said in (*plan.manifest.data["remarks"], *remarks):
-            people.print(said, markup=False, highlight=False, soft_wrap=True)
+        for sentence in (*plan.manifest.data["remarks"], *remarks):
+            people.print(sentence, markup=False, highlight=False, soft_wrap=True)
         people.print(notes, markup=False, highlight=False)
 
 

@@ -89,9 +89,9 @@ def _why_not(pair: "PairVerdict") -> str:
 
 def sentences(verdicts: "Verdicts") -> list[str]:
     """The verdicts as text."""
-    said = []
+    lines = []
     for pair in verdicts.pairs:
-        said.append(
+        lines.append(
             f"{pair.a} against {pair.b}, {count_noun(pair.judged, 'row')}: "
             f"{pair.a} wins {pair.wins_a}, {pair.b} wins {pair.wins_b}, "
             f"{pair.ties} ties; difference {_figure(pair.difference)}"
@@ -99,20 +99,20 @@ def sentences(verdicts: "Verdicts") -> list[str]:
             + f": {pair.verdict}{_why_not(pair)}."
         )
         if pair.unjudged:
-            said.append(f"  {count_noun(pair.unjudged, 'row')} without a valid verdict in both orders.")
-        said.append(f"  the longer answer won {_figure(pair.longer)} of the decided rows.")
-    said.append(
+            lines.append(f"  {count_noun(pair.unjudged, 'row')} without a valid verdict in both orders.")
+        lines.append(f"  the longer answer won {_figure(pair.longer)} of the decided rows.")
+    lines.append(
         f"{verdicts.judge} ({verdicts.model}): the same verdict in both orders {_figure(verdicts.consistent)}, for the "
         f"answer shown first {_figure(verdicts.first_wins)}; {_cost(verdicts.cost)}."
     )
     if verdicts.with_people.value is not None:
-        said.append(f"agrees with people's votes: {_figure(verdicts.with_people)} (n = {verdicts.with_people.n}).")
+        lines.append(f"agrees with people's votes: {_figure(verdicts.with_people)} (n = {verdicts.with_people.n}).")
     if verdicts.format_errors:
         kinds = ", ".join(f"{kind} {count}" for kind, count in verdicts.format_errors.items())
-        said.append(f"invalid verdicts: {kinds}.")
+        lines.append(f"invalid verdicts: {kinds}.")
     if verdicts.answered < verdicts.asked:
-        said.append(f"{verdicts.asked - verdicts.answered} of {verdicts.asked} verdicts are missing: judge again.")
-    return said
+        lines.append(f"{verdicts.asked - verdicts.answered} of {verdicts.asked} verdicts are missing: judge again.")
+    return lines
 
 
 def _figure(estimate: "Estimate") -> str:

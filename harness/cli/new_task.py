@@ -54,11 +54,11 @@ def new_task(
     """
     import json
 
-    said: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     if form is not None and source is not None:
         raise UsageError("--form and --from exclude each other: the form of --from is guessed from the rows.")
     if source is not None:
-        kind, files, said = "toml", *from_rows(name, source)
+        kind, files, remarks = "toml", *from_rows(name, source)
     elif form is not None:
         kind, files = "toml", form_files(name, form)
     else:
@@ -71,9 +71,9 @@ def new_task(
         (out / path).write_text(content, "utf-8")
     spec = f"./{out / task_spec(name, kind)}" if not out.is_absolute() else str(out / task_spec(name, kind))
     if as_json:
-        click.echo(json.dumps({"task": spec, "files": [str(out / path) for path in files], "remarks": said}))
+        click.echo(json.dumps({"task": spec, "files": [str(out / path) for path in files], "remarks": remarks}))
         return
-    for sentence in said:
+    for sentence in remarks:
         click.echo(sentence)
     for path in files:
         click.echo(str(out / path))
@@ -137,7 +137,7 @@ def from_rows(name: str, source: Path) -> tuple[dict[str, str], tuple[str, ...]]
     from harness.task_from_rows import guessed_task
 
     found = guessed_task(source, f"{_checked(name)}_rows")
-    return _task_files(name, found.task, found.train, found.test), found.said
+    return _task_files(name, found.task, found.train, found.test), found.remarks
 
 
 def _checked(name: str) -> str:

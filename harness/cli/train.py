@@ -121,8 +121,8 @@ def train(
         task, base, recipe, overrides, data, limit, out, prompt, max_cost=max_cost, track=track
     )
     if cancel:
-        said = dispatch.cancel(options, Workspace.current())
-        print_json({"said": said}) if as_json else click.echo(said)
+        message = dispatch.cancel(options, Workspace.current())
+        print_json({"said": message}) if as_json else click.echo(message)
         return None
     if dry_run:
         record, text = dispatch.dry_run(options, sweeps, seeds)

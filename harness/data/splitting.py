@@ -127,8 +127,8 @@ def _test_groups(sizes: "Counter[bytes]", share: float) -> set[bytes]:
 
 
 def _key(row: DataRow, group: str | None, seed: int) -> bytes:
-    said = comparable_text(row.text(group)) if group else "\0".join(_texts(row.fields))
-    return hashlib.blake2b(f"{seed}\0{said}".encode("utf-8", "replace"), digest_size=12).digest()
+    key = comparable_text(row.text(group)) if group else "\0".join(_texts(row.fields))
+    return hashlib.blake2b(f"{seed}\0{key}".encode("utf-8", "replace"), digest_size=12).digest()
 
 
 def _texts(fields: dict[str, Any]) -> Iterator[str]:

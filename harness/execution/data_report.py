@@ -62,37 +62,37 @@ class DataReport(Record, frozen=True, kw_only=True, omit_defaults=False):
 
     def sentences(self) -> list[str]:
         """The report in words."""
-        said = []
+        lines = []
         for name, split in self.splits.items():
             if split.missing:
-                said.append(f"{name}: {split.missing}")
+                lines.append(f"{name}: {split.missing}")
                 continue
             repeats = split.rows - split.distinct
             also = f", {repeats:,} {agreeing(repeats, 'repeats', 'repeat')} the inputs of another" if repeats else ""
             classes = "; ".join(f"{label} {count:,}" for label, count in split.classes.items())
             sizes = f"{count_noun(split.rows, 'row')}{also}, {count_noun(split.groups, 'group')}"
-            said.append(f"{name}: {sizes}" + (f" ({classes})" if classes else ""))
-            said += split.remarks
+            lines.append(f"{name}: {sizes}" + (f" ({classes})" if classes else ""))
+            lines += split.remarks
         if self.invalid_targets:
-            said.append(f"{len(self.invalid_targets)} of {self.splits[TRAIN].rows} training targets are invalid:")
-            said += [f"  {row}: {kind}" for row, kind in list(self.invalid_targets.items())[:LISTED]]
+            lines.append(f"{len(self.invalid_targets)} of {self.splits[TRAIN].rows} training targets are invalid:")
+            lines += [f"  {row}: {kind}" for row, kind in list(self.invalid_targets.items())[:LISTED]]
             if len(self.invalid_targets) > LISTED:
-                said.append(f"  and {len(self.invalid_targets) - LISTED} more (--json lists them all)")
+                lines.append(f"  and {len(self.invalid_targets) - LISTED} more (--json lists them all)")
         test = self.splits[TEST]
         if test.rows and test.fingerprint == self.splits[TRAIN].fingerprint:
-            said.append(
+            lines.append(
                 "train and test are the same rows: a file without splits is read for both. Split it (bench data split "
                 "FILE --out DIR) and name the folder."
             )
         elif test.rows and self.splits[TRAIN].rows:
             seen = len(self.shared) + len(self.near)
-            said.append(
+            lines.append(
                 f"{seen} of {test.rows} evaluated rows are also in the training rows: {len(self.shared)} exactly "
                 f"({self.shared_distinct} of {test.distinct} distinct ones), {len(self.near)} nearly."
             )
         if self.touching > len(self.shared):
-            said.append(f"{self.touching} of {test.rows} evaluated rows share a text with a training row.")
-        return said
+            lines.append(f"{self.touching} of {test.rows} evaluated rows share a text with a training row.")
+        return lines
 
 
 def report_data(task: Task, location: str | None) -> DataReport:

@@ -230,12 +230,12 @@ def compare_two_runs(a: GateSource, b: GateSource, a_name: str | None, b_name: s
 def _nothing_common(a: GateSource, b: GateSource) -> str:
     """That no row was asked in the same words by both, and why, where the rows themselves are common."""
     both = a.ids.common(b.ids)
-    said = f"{a.evaluation.source} and {b.evaluation.source} have no row with the same request"
+    message = f"{a.evaluation.source} and {b.evaluation.source} have no row with the same request"
     if not both:
-        return f"{said}: their rows differ."
+        return f"{message}: their rows differ."
     why = [f"{d.name} {d.a} and {d.b}" for d in _differences(a, b, []) if d.topic == "prompt"]
     return (
-        f"{said}: {count_noun(both, 'row')} {agreeing(both, 'is')} in both, asked in other words"
+        f"{message}: {count_noun(both, 'row')} {agreeing(both, 'is')} in both, asked in other words"
         f"{f' ({listing(why)})' if why else ''}. Ask one run again with the prompt of the other."
     )
 

@@ -183,12 +183,12 @@ def _preference(a: str, b: str, found: list[Judgement], groups: Mapping[int, str
 
 def _agreement(a: str, b: str, one: str, two: str, judges: dict[str, dict[int, Winner]]) -> Agreement | None:
     """Cohen's kappa: (p_o - p_e) / (1 - p_e). J. Cohen, Educ. Psychol. Meas. 1960."""
-    said = (judges[one], judges[two])
-    rows = sorted(said[0].keys() & said[1].keys())
+    verdicts = (judges[one], judges[two])
+    rows = sorted(verdicts[0].keys() & verdicts[1].keys())
     if not rows:
         return None
-    observed = sum(said[0][n] == said[1][n] for n in rows) / len(rows)
-    shares = [{c: sum(s[n] == c for n in rows) / len(rows) for c in WORTH} for s in said]
+    observed = sum(verdicts[0][n] == verdicts[1][n] for n in rows) / len(rows)
+    shares = [{c: sum(s[n] == c for n in rows) / len(rows) for c in WORTH} for s in verdicts]
     chance = sum(shares[0][c] * shares[1][c] for c in WORTH)
     kappa = None if chance == 1 else (observed - chance) / (1 - chance)
     return Agreement(a=a, b=b, one=one, two=two, rows=len(rows), share=observed, kappa=kappa)

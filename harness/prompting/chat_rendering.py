@@ -367,11 +367,11 @@ def _folded(messages: tuple[Message, ...]) -> tuple[Message, ...]:
 def _with_tools(messages: tuple[Message, ...], tools: tuple[dict[str, Any], ...]) -> tuple[Message, ...]:
     """The messages with the tools in front, in words, for a model that has no format of its own for them."""
     listed = "\n".join(json.dumps(tool["function"], ensure_ascii=False) for tool in tools)
-    said = f"{CALL}\n{listed}"
+    instruction = f"{CALL}\n{listed}"
     if messages[0].role == "system":
-        first = msgspec.structs.replace(messages[0], content=f"{said}\n\n{messages[0].content}")
+        first = msgspec.structs.replace(messages[0], content=f"{instruction}\n\n{messages[0].content}")
         return (first, *messages[1:])
-    return (Message(role="system", content=said), *messages)
+    return (Message(role="system", content=instruction), *messages)
 
 
 def _lost(messages: tuple[Message, ...], text: str) -> Message | None:

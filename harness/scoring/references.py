@@ -76,12 +76,12 @@ def _none_of(
     text: str, value: Any, labels: tuple[str, ...], values: Mapping[str, str], classes: tuple[str, ...]
 ) -> str:
     keys = f"{', '.join(values)} nor of " if values else ""
-    said = f"'{text.strip()[:SHOWN]}' is none of {keys}{', '.join(labels)}"
+    message = f"'{text.strip()[:SHOWN]}' is none of {keys}{', '.join(labels)}"
     if _number(text) == -1:
-        return f"{said} (-1 marks a row whose label is not given out)"
+        return f"{message} (-1 marks a row whose label is not given out)"
     if isinstance(value, int) and 0 <= value < len(classes):
-        return f"{said}; the data set calls this class '{classes[value]}'"
-    return said
+        return f"{message}; the data set calls this class '{classes[value]}'"
+    return message
 
 
 def may_be_mapped(value: Any) -> bool:

@@ -123,13 +123,13 @@ def against_constant(
     better, worse = int((mine > theirs).sum()), int((mine < theirs).sum())
     kind: FindingKind
     if mine.mean() <= theirs.mean():
-        kind, said = "not better than constant", "is not better"
+        kind, phrase = "not better than constant", "is not better"
     elif single and harm_p(better, worse) > ALPHA:
-        kind, said = "not shown better than constant", "is not shown to be better"
+        kind, phrase = "not shown better than constant", "is not shown to be better"
     else:
         return None
     sentence = (
-        f"{name}: accuracy {100 * mine.mean():.1f} % {said} than always answering '{constant.label}' "
+        f"{name}: accuracy {100 * mine.mean():.1f} % {phrase} than always answering '{constant.label}' "
         f"({100 * theirs.mean():.1f} %)."
     )
     return _finding(kind, (name,), n, round(float(mine.sum())), sentence, constant.label)

@@ -40,22 +40,22 @@ def calibration_result(
     source = source or answers.source
     if source is None or not metric.proportion or metric.direction != "higher":
         return None
-    said = answers.confidence[source]
+    confidences = answers.confidence[source]
     judged = ~np.isnan(answers.values)
-    known = judged & ~np.isnan(said)
+    known = judged & ~np.isnan(confidences)
     if not known.any():
         return None
-    confidence, right = said[known], answers.values[known]
+    confidence, right = confidences[known], answers.values[known]
     units = np.broadcast_to(_units(rows)[:, None], known.shape)[known]
     groups = units if rows.groups is not None or answers.values.shape[1] > 1 else None
     inflation = _inflation(1 - right, groups)
-    ranked = np.where(np.isnan(said[judged]), -np.inf, said[judged])
+    ranked = np.where(np.isnan(confidences[judged]), -np.inf, confidences[judged])
     curve = coverage_curve(ranked, answers.values[judged], level, inflation)
     result = CalibrationResult(
         source=source,
         temperature=temperature if source == "label scores" else None,
         rows=int(known.sum()),
-        without=int((judged & np.isnan(said)).sum()),
+        without=int((judged & np.isnan(confidences)).sum()),
         caution=_caution(int(known.sum()), right),
         aurc=aurc(ranked, 1 - answers.values[judged]),
         error_rate=float(1 - answers.values[judged].mean()),

@@ -144,8 +144,8 @@ def _answers(stage: Stage, source: ConfidenceSource | None, kept: Codes, sign: f
     values = sign * stage.answers.values[kept].ravel()
     confidence = np.full(len(values), -np.inf)
     if source is not None:
-        said = stage.answers.confidence[source][kept].ravel()
-        confidence = np.where(np.isnan(said), -np.inf, said)
+        confidences = stage.answers.confidence[source][kept].ravel()
+        confidence = np.where(np.isnan(confidences), -np.inf, confidences)
     prices: Array | None = stage.answers.prices[kept].ravel()
     if stage.price is not None:
         prices = np.full(len(values), stage.price)
@@ -244,8 +244,8 @@ def _cautions(question: Question, data: CascadeRows, kept: int) -> list[str]:
     found = []
     trained, lacking = len(question.left_out), len(question.rows) - kept
     if lacking:
-        said = f"{lacking:,} of {len(question.rows):,} rows are left out: not every stage has answered them"
-        found.append(f"{said}, or one was trained on them." if trained else f"{said}.")
+        sentence = f"{lacking:,} of {len(question.rows):,} rows are left out: not every stage has answered them"
+        found.append(f"{sentence}, or one was trained on them." if trained else f"{sentence}.")
     if any(stage.prices is None for stage in data.stages):
         found.append(_price_sentence(question))
     if any(s.source == "agreement" or (s.source is None and s.answers.source == "agreement") for s in question.stages):

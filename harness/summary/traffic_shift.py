@@ -60,17 +60,17 @@ class ShiftReport(Record, frozen=True, kw_only=True, omit_defaults=False):
 
     def sentences(self) -> list[str]:
         """The report in sentences."""
-        said = [_described(one) for one in self.sets]
-        said += [_told(shift) for shift in self.shifts]
+        sentences = [_described(one) for one in self.sets]
+        sentences += [_told(shift) for shift in self.shifts]
         for figure in self.figures:
             name = figure.metric.replace("_", " ")
-            said.append(
+            sentences.append(
                 f"{figure.backend}: {name} {_percent(figure.evaluated)} on the evaluated rows, "
                 f"{_percent(figure.traffic)} reweighted to the traffic."
             )
         if self.effective_rows is not None:
-            said.append(f"The weighted rows say as much as {self.effective_rows:,.0f} unweighted ones.")
-        return said
+            sentences.append(f"The weighted rows say as much as {self.effective_rows:,.0f} unweighted ones.")
+        return sentences
 
 
 def _percent(value: Estimate) -> str:

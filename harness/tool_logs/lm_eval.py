@@ -112,9 +112,9 @@ def _answers(lines: list[dict[str, Any]], chat: bool, chooses: bool) -> Iterator
 
 def _reference(target: Any, choices: tuple[str, ...]) -> str:
     """The right answer; of a choice its text, which the log names by its number (as text)."""
-    said = as_text(target)
-    numbered = said.isdecimal() and said not in choices and int(said) < len(choices)
-    return choices[int(said)] if numbered else said
+    text = as_text(target)
+    numbered = text.isdecimal() and text not in choices and int(text) < len(choices)
+    return choices[int(text)] if numbered else text
 
 
 def _arguments(line: dict[str, Any]) -> list[list[Any]]:

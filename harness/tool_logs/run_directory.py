@@ -190,10 +190,10 @@ def _write(
     log = RunLog.create(path, manifest, zip(rows.samples, rows.requests, strict=True))
     for backend, evaluation in backends.items():
         _answer(log, backend, evaluation, rows, metrics)
-    said = tuple(dict.fromkeys([r for e in backends.values() for r in e.remarks] + remarks))
-    write_findings(path, Findings(remarks=said))
+    all_remarks = tuple(dict.fromkeys([r for e in backends.values() for r in e.remarks] + remarks))
+    write_findings(path, Findings(remarks=all_remarks))
     log.write_summary(summarise(log, metrics))
-    return ImportedRun(path, task_name, tuple(backends), len(rows.samples), said)
+    return ImportedRun(path, task_name, tuple(backends), len(rows.samples), all_remarks)
 
 
 def _backend_names(evaluations: list[LoggedEvaluation], name: str | None) -> dict[str, LoggedEvaluation]:
@@ -209,7 +209,7 @@ def _backend_names(evaluations: list[LoggedEvaluation], name: str | None) -> dic
 def _common_metrics(backends: dict[str, LoggedEvaluation]) -> tuple[tuple[Metric, ...], list[str]]:
     """Metrics that every model's log has; a rate only where it is one in all of them."""
     found = {name: evaluation.checked_metrics() for name, evaluation in backends.items()}
-    remarks = [f"{name}: {remark}" for name, (_, said) in found.items() for remark in said]
+    remarks = [f"{name}: {remark}" for name, (_, of_run) in found.items() for remark in of_run]
     tables = [{m.name: m for m in metrics} for metrics, _ in found.values()]
     common = []
     for name, metric in tables[0].items():

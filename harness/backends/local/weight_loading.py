@@ -109,7 +109,7 @@ def resolve_placement(
         dtype = _best_dtype(chosen, stored)
     if quantization == "nf4":
         try:
-            import bitsandbytes  # noqa: F401  (transformers needs it; better said now than while loading)
+            import bitsandbytes  # noqa: F401  (transformers needs it; reported now rather than while loading)
         except ImportError:
             raise UsageError(
                 'quantization = "nf4" (as set, or as the adapter was trained) needs bitsandbytes: '

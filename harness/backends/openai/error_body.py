@@ -104,10 +104,10 @@ def _words(value: Any, depth: int) -> str:
 def _located(value: Any) -> str:
     if not isinstance(value, dict):
         return value.strip() if isinstance(value, str) else ""
-    said = next((value[k] for k in ("msg", "message", "error") if isinstance(value.get(k), str)), "")
+    message = next((value[k] for k in ("msg", "message", "error") if isinstance(value.get(k), str)), "")
     loc = value.get("loc")
     place = ".".join(str(part) for part in loc if isinstance(part, str | int)) if isinstance(loc, list) else ""
-    return f"{place}: {said}" if place and said else said
+    return f"{place}: {message}" if place and message else message
 
 
 def _word(value: Any) -> str:

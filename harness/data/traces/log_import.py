@@ -94,7 +94,7 @@ class LogImport(Record, frozen=True, kw_only=True, omit_defaults=False):
     def sentences(self) -> list[str]:
         """The report in words."""
         left = ", ".join(f"{reason} {count:,}" for reason, count in self.left_out.items())
-        said = [
+        lines = [
             f"{count_noun(self.records, 'record')}, {count_noun(self.calls, 'call')} of "
             f"{', '.join(f'{model} ({count:,})' for model, count in self.models.items())}",
             f"left out: {left} ({LEFT_OUT} has them)" if left else "left out: none",
@@ -105,18 +105,18 @@ class LogImport(Record, frozen=True, kw_only=True, omit_defaults=False):
         ]
         found = ", ".join(f"{kind} {count:,}" for kind, count in self.personal_data.items()) or "none found"
         how = " (masked)" if self.masked else " (--mask replaces it)" if self.personal_data else ""
-        said.append(f"personal data: {found}{how}")
+        lines.append(f"personal data: {found}{how}")
         if self.system:
-            said.append(f"system prompt: the same in every call ({len(self.system):,} characters), now in task.toml")
+            lines.append(f"system prompt: the same in every call ({len(self.system):,} characters), now in task.toml")
         elif self.system_prompts > 1:
-            said.append(f"system prompt: {self.system_prompts:,} different ones, kept with the rows")
+            lines.append(f"system prompt: {self.system_prompts:,} different ones, kept with the rows")
         if self.labels:
-            said.append(
+            lines.append(
                 f"answers: {len(self.labels)} labels ({', '.join(self.labels[:8])}{', ..' * (len(self.labels) > 8)})"
             )
         facts = {"usage": "usage", "latency_s": "latency", "cost_usd": "cost"}
         logged = ", ".join(f"{name} {self.recorded.get(key, 0):,}" for key, name in facts.items())
-        return [*said, f"recorded answers with {logged}", *self.remarks]
+        return [*lines, f"recorded answers with {logged}", *self.remarks]
 
 
 class StoredCall(Record, frozen=True, kw_only=True):
@@ -192,7 +192,7 @@ class _Importer:
         with (
             spool.open("wb") as calls,
             left.open("wb") as rest,
-            warnings.catch_warnings(record=True, category=DataWarning) as said,
+            warnings.catch_warnings(record=True, category=DataWarning) as caught,
         ):
             warnings.simplefilter("always", DataWarning)
             for number, found, raw in self._found():
@@ -204,7 +204,7 @@ class _Importer:
                     calls.write(encoder.encode(stored) + b"\n")
         if not len(self.places):
             self._refuse_nothing()
-        self.remarks = [str(one.message) for one in said]
+        self.remarks = [str(one.message) for one in caught]
         report, task = self._write(spool)
         spool.unlink()
         if not self.left_out:
