@@ -14,6 +14,7 @@ from harness.cli.options import (
     quiet_anyway,
     quiet_option,
     seed_option,
+    share_option,
     task_option,
 )
 from harness.cli.output import print_json
@@ -56,15 +57,7 @@ def check(task: str, data: str | None, as_json: bool) -> None:
 @data.command()
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--out", metavar="DIR", required=True, type=click.Path(path_type=Path), help="Folder for the rows.")
-@click.option(
-    "--test",
-    "share",
-    metavar="SHARE",
-    type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
-    default=0.2,
-    show_default=True,
-    help="Share of the rows that become test rows.",
-)
+@share_option("rows")
 @click.option(
     "--by",
     type=click.Choice(["random", "group", "time"]),

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from harness.cli.options import json_option, quiet_anyway, seed_option
+from harness.cli.options import json_option, quiet_anyway, seed_option, share_option
 from harness.cli.output import print_json
 
 FORMS = ("openai-chat", "openai-stored", "langfuse", "otel", "csv")
@@ -29,15 +29,7 @@ def _column_options(function: Any) -> Any:
     type=click.Choice(["time", "session", "random"]),
     help="How test rows are chosen (default: the latest, where the log has times).",
 )
-@click.option(
-    "--test",
-    "share",
-    metavar="SHARE",
-    type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
-    default=0.2,
-    show_default=True,
-    help="Share of the calls that become test rows.",
-)
+@share_option("calls")
 @click.option("--mask", is_flag=True, help="Replace e-mail addresses, telephone and card numbers.")
 @click.option("--delimiter", metavar="C", help="What separates the values of a CSV file.")
 @_column_options

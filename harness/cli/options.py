@@ -37,6 +37,13 @@ def run_option(name: str, *, required: bool = False) -> Callable[[F], F]:
     return click.option(extra.get("flag", f"--{name.replace('_', '-')}"), name, **attributes)
 
 
+def share_option(what: str) -> Callable[[F], F]:
+    """`--test SHARE`, the share of the rows (or calls) of a file that become test rows."""
+    share = click.FloatRange(min=0, max=1, min_open=True, max_open=True)
+    text = f"Share of the {what} that become test rows."
+    return click.option("--test", "share", metavar="SHARE", type=share, default=0.2, show_default=True, help=text)
+
+
 def run_options(*names: str) -> Callable[[F], F]:
     """The flags of these fields of RunOptions, in this order."""
 

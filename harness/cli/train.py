@@ -129,15 +129,19 @@ def train(
         print_json(record) if as_json else click.echo(text)
         return None
     if launch is not None:
-        dispatch.need_local()
-        words = same_command(without=("launch", "num_processes"))
-        from harness.adapters.launch import launch as launch_processes
-
-        return launch_processes(words, num_processes)
+        return _launch_processes(num_processes)
     if num_processes is not None:
         raise UsageError("--num-processes goes with --launch accelerate.")
     _train_and_report(options, sweeps, seeds, Console(stderr=True, quiet=quiet), as_json)
     return None
+
+
+def _launch_processes(count: int | None) -> int:
+    """Run this command in several processes and return their exit code."""
+    from harness.adapters import dispatch, launch
+
+    dispatch.need_local()
+    return launch.launch(same_command(without=("launch", "num_processes")), count)
 
 
 def _train_and_report(

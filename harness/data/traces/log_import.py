@@ -10,6 +10,7 @@ import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
 
@@ -22,8 +23,8 @@ from harness.data.shared_text import SharedText
 from harness.data.traces import langfuse_logs, log_file, openai_logs, otel_logs
 from harness.data.traces.call import Found, LeftOut, LoggedCall, Turn
 from harness.data.traces.log_file import LogRecord, read_json_log, read_table_log
-from harness.data.traces.sides import Places, Split, assign_sides
-from harness.data.traces.task_of_log import AnswerKinds, write_task
+from harness.data.traces.sides import Places, Sides, Split, assign_sides
+from harness.data.traces.task_of_log import AnswerKinds, LogTask, write_task
 from harness.errors import DataError, UsageError
 from harness.hashing import digest
 from harness.records import Record
@@ -319,31 +320,7 @@ class _Importer:
             model=self.models.most_common(1)[0][0],
             tools=next(iter(self.tools.values()), ()),
         )
-        counts: Counter[str] = Counter()
-        near = _NearSample(sides.counts, self.options.seed)
-        encoder, decoder = msgspec.json.Encoder(), msgspec.json.Decoder(StoredCall)
-        names = {
-            name: (self.out / name).open("wb") for name in ("train.jsonl", "test.jsonl", RECORDING, LEFT_OUT + ".2")
-        }
-        try:
-            with spool.open("rb") as lines:
-                for position, line in enumerate(lines):
-                    call = decoder.decode(line)
-                    if bool(call.calls) != (kind == "calls"):
-                        what = "an answer that calls a tool" if call.calls else "an answer without a call of a tool"
-                        self._leave_out(names[LEFT_OUT + ".2"], call.number, LeftOut(what), b"")
-                        continue
-                    side = sides.of[position]
-                    if side == "removed":
-                        counts[side] += 1
-                        continue
-                    counts[side] += 1
-                    names[f"{side}.jsonl"].write(encoder.encode(task.row(call)) + b"\n")
-                    names[RECORDING].write(encoder.encode(task.recorded(call)) + b"\n")
-                    near.add(side, call)
-        finally:
-            for file in names.values():
-                file.close()
+        counts, near = self._write_rows(spool, sides, task, kind)
         self._join_left_out()
         compared, similar = near.found()
         remarks = [*self.remarks, *sides.remarks, *task.remarks]
@@ -369,6 +346,31 @@ class _Importer:
             ),
             task,
         )
+
+    def _write_rows(self, spool: Path, sides: Sides, task: LogTask, kind: str) -> tuple[Counter[str], "_NearSample"]:
+        """Write rows and recording call by call; the rows of each side, and the sample for near duplicates."""
+        counts: Counter[str] = Counter()
+        near = _NearSample(sides.counts, self.options.seed)
+        encoder, decoder = msgspec.json.Encoder(), msgspec.json.Decoder(StoredCall)
+        with ExitStack() as opened, spool.open("rb") as lines:
+            files = {
+                name: opened.enter_context((self.out / name).open("wb"))
+                for name in ("train.jsonl", "test.jsonl", RECORDING, LEFT_OUT + ".2")
+            }
+            for position, line in enumerate(lines):
+                call = decoder.decode(line)
+                if bool(call.calls) != (kind == "calls"):
+                    what = "an answer that calls a tool" if call.calls else "an answer without a call of a tool"
+                    self._leave_out(files[LEFT_OUT + ".2"], call.number, LeftOut(what), b"")
+                    continue
+                side = sides.of[position]
+                counts[side] += 1
+                if side == "removed":
+                    continue
+                files[f"{side}.jsonl"].write(encoder.encode(task.row(call)) + b"\n")
+                files[RECORDING].write(encoder.encode(task.recorded(call)) + b"\n")
+                near.add(side, call)
+        return counts, near
 
     def _join_left_out(self) -> None:
         second = self.out / (LEFT_OUT + ".2")
