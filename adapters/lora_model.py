@@ -12,7 +12,7 @@ from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_t
 from harness.adapters.recipe import Recipe
 from harness.backends.local.base_files import BaseFiles
 from harness.backends.local.model_loading import model_loading
-from harness.backends.local.weight_loading import DTYPES, LOAD_ERRORS, Placement, first_line, quantized
+from harness.backends.local.weight_loading import LOAD_ERRORS, Placement, first_line, quantized, read_weights
 from harness.errors import UsageError
 
 NO_TOKEN = -1
@@ -25,21 +25,14 @@ def load_base(files: BaseFiles, placement: Placement, recipe: Recipe, labels: tu
 
     Raises UsageError where they cannot be loaded.
     """
-    options: dict[str, Any] = {
-        "dtype": DTYPES[placement.dtype],
-        "attn_implementation": placement.attention,
-        "use_safetensors": True,
-        "local_files_only": True,
-        "trust_remote_code": False,
-        **quantized(recipe.quantization, placement),
-    }
+    options: dict[str, Any] = quantized(recipe.quantization, placement)
     kind: Any = transformers.AutoModelForCausalLM
     if recipe.objective == "head":
         kind = transformers.AutoModelForSequenceClassification
         options["num_labels"] = len(labels)
     try:
         with model_loading():
-            model = kind.from_pretrained(str(files.folder), **options)
+            model = read_weights(files, placement, kind, **options)
     except LOAD_ERRORS as error:
         raise UsageError(f"base model {files.name} cannot be loaded: {first_line(error)}.") from error
     model.config.use_cache = False

@@ -16,7 +16,14 @@ from harness.backends.local.architecture import best_attention, stored_dtype
 from harness.backends.local.base_files import BaseFiles, find_base
 from harness.backends.local.engine import LocalEngine
 from harness.backends.local.model_loading import model_loading
-from harness.backends.local.weight_loading import DTYPES, LOAD_ERRORS, first_line, load_tokenizer, resolve_placement
+from harness.backends.local.weight_loading import (
+    DTYPES,
+    LOAD_ERRORS,
+    first_line,
+    load_tokenizer,
+    read_weights,
+    resolve_placement,
+)
 from harness.errors import UsageError
 from harness.peft_folder import WEIGHTS
 from harness.prompting.chat_rendering import Renderer
@@ -89,15 +96,8 @@ def _load(folder: Path, manifest: AdapterManifest, files: BaseFiles) -> Any:
     try:
         with model_loading(), quiet_peft(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that the head is new is the point: the adapter brings it
-            model: Any = kind.from_pretrained(
-                str(files.folder),
-                dtype=torch.float32,
-                attn_implementation=placement.attention,
-                use_safetensors=True,
-                local_files_only=True,
-                trust_remote_code=False,
-                **({"num_labels": len(manifest.labels)} if head else {}),
-            )
+            labels = {"num_labels": len(manifest.labels)} if head else {}
+            model = read_weights(files, placement, kind, dtype=torch.float32, **labels)
             model.to(placement.device)
             return PeftModel.from_pretrained(model, str(folder)).eval()
     except LOAD_ERRORS as error:

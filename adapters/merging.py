@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 import torch
-import transformers
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
@@ -20,12 +19,12 @@ from harness.backends.local.base_files import BaseFiles, find_base
 from harness.backends.local.engine import LocalEngine
 from harness.backends.local.model_loading import model_loading
 from harness.backends.local.weight_loading import (
-    DTYPES,
     LOAD_ERRORS,
     choose_tokenizer,
     embedding_rows,
     first_line,
     load_tokenizer,
+    read_weights,
     resolve_placement,
 )
 from harness.data.rows import EMBEDDED, DataSource
@@ -105,13 +104,7 @@ def _load_tuned(folder: Path, manifest: AdapterManifest, files: BaseFiles, width
     placement = resolve_placement("auto", "auto", best_attention(files), "none", None)
     try:
         with model_loading(), quiet_peft(), peft_readable(folder) as readable:
-            model: Any = transformers.AutoModelForCausalLM.from_pretrained(
-                str(files.folder),
-                dtype=DTYPES[placement.dtype],
-                attn_implementation=placement.attention,
-                use_safetensors=True,
-                local_files_only=True,
-            )
+            model = read_weights(files, placement)
             if width is not None:
                 model.resize_token_embeddings(width, mean_resizing=False)
             model.to(placement.device)

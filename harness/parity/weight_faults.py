@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
-import transformers
 from torch import Tensor, nn
 
 from harness.backends.local.architecture import best_attention
@@ -13,7 +12,13 @@ from harness.backends.local.base_files import find_base
 from harness.backends.local.engine import LocalEngine
 from harness.backends.local.lora_weights import BASE, AdapterSet
 from harness.backends.local.model_loading import model_loading
-from harness.backends.local.weight_loading import DTYPES, LOAD_ERRORS, first_line, load_tokenizer, resolve_placement
+from harness.backends.local.weight_loading import (
+    LOAD_ERRORS,
+    first_line,
+    load_tokenizer,
+    read_weights,
+    resolve_placement,
+)
 from harness.errors import UsageError
 from harness.metrics import Estimate
 from harness.parity.answered_rows import AnsweredRow
@@ -182,14 +187,7 @@ class FaultSimulator:
         try:
             self.tokenizer = load_tokenizer(files)
             with model_loading():
-                model: Any = transformers.AutoModelForCausalLM.from_pretrained(
-                    str(files.folder),
-                    dtype=DTYPES[placement.dtype],
-                    attn_implementation=placement.attention,
-                    use_safetensors=True,
-                    local_files_only=True,
-                    trust_remote_code=False,
-                )
+                model = read_weights(files, placement)
             self._model: Any = model.to(placement.device).eval()
         except LOAD_ERRORS as error:
             raise UsageError(f"base model {base} cannot be loaded: {first_line(error)}.") from error

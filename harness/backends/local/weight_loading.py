@@ -143,6 +143,25 @@ def _best_dtype(device: str, stored: str | None) -> str:
     return "bfloat16"
 
 
+def read_weights(files: BaseFiles, placement: Placement, kind: Any = None, **more: Any) -> Any:
+    """The weights of a base as a model, in the type and with the attention of `placement`, on the CPU.
+
+    kind: a class of transformers, by default `AutoModelForCausalLM`. more: further arguments of its `from_pretrained`.
+    Reads safetensors of this folder only: no pickle, no code of a model, no network. Raises one of LOAD_ERRORS.
+    """
+    return (kind or transformers.AutoModelForCausalLM).from_pretrained(
+        str(files.folder),
+        **{
+            "dtype": DTYPES[placement.dtype],
+            "attn_implementation": placement.attention,
+            "use_safetensors": True,
+            "local_files_only": True,
+            "trust_remote_code": False,
+            **more,
+        },
+    )
+
+
 def load(files: BaseFiles, placement: Placement) -> LoadedModel:
     """Tokenizer and weights. Raises BackendStopped with a sentence where they cannot be loaded."""
     if placement.threads:
@@ -150,15 +169,7 @@ def load(files: BaseFiles, placement: Placement) -> LoadedModel:
     try:
         tokenizer = load_tokenizer(files)
         with model_loading():
-            model: Any = transformers.AutoModelForCausalLM.from_pretrained(
-                str(files.folder),
-                dtype=DTYPES[placement.dtype],
-                attn_implementation=placement.attention,
-                use_safetensors=True,
-                local_files_only=True,
-                trust_remote_code=False,
-                **quantized(placement.quantization, placement),
-            )
+            model = read_weights(files, placement, **quantized(placement.quantization, placement))
             if placement.quantization == "none":
                 model = model.to(placement.device)
     except LOAD_ERRORS as error:
