@@ -1,10 +1,14 @@
 """Bench's local inference against lm-evaluation-harness and plain transformers, whole processes side by side.
 
-    python benchmarks/local.py --data agnews/test.csv --peer-python venv-lmeval/bin/python
+    python benchmarks/local.py --data agnews/test.csv --peer-python LMEVAL/bin/python
+    python benchmarks/local.py --data agnews/test.csv --peer-python LMEVAL/bin/python --base SMOLLM2 --rows 60
+    python benchmarks/local.py --data agnews/test.csv --vllm-python VLLM/bin/python --base SMOLLM2 --table vllm
 
 `--data` is AG News' own CSV (class, title, description); `--peer-python` an interpreter that has lm-eval and
 these packages. Models are made here: Llama architecture, random weights (speed needs no others), a tokenizer
-trained on the rows. Contestants run in processes of their own, in interleaved pairs; printed are medians,
+trained on the rows. With `--base` a model folder takes their place, and every contestant applies its chat template; the
+table `agreement` then holds Bench's labels, and the token sequences that were scored, against lm-eval's in one type.
+Contestants run in processes of their own, in interleaved pairs; printed are medians,
 the ratio of medians, the smallest and largest ratio of a pair, and whether the answers agree row by row. Peers run at
 the batch size that is best for them; what `bench run` does besides (scoring, log, summary: 0.04 ms a row) is left out.
 On a CUDA card: `python -m benchmarks.gpu`.
@@ -26,6 +30,8 @@ from typing import Any
 from local_models import INSTRUCTION, LABELS, Made, make, make_writers, prompt
 
 HERE = Path(__file__).parent
+TABLES = ("choose", "shots", "generate", "head", "adapters")
+REAL_TABLES = ("agreement", "vllm")
 
 
 @dataclass(frozen=True)
@@ -122,14 +128,14 @@ def differing(ours: Ran, theirs: Ran) -> list[int]:
 
 
 class Benchmark:
-    """The five tables; every one can be run alone."""
+    """The tables; every one can be run alone."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
         self.rows = read_rows(args.data)
         texts = [text for _, text in self.rows]
         words = [*texts, *[f" {label}" for label in LABELS for _ in range(99)], INSTRUCTION]
-        self.made: Made = make(args.work, args.model, words, len(LABELS))
+        self.made: Made = Made(args.base, args.base) if args.base else make(args.work, args.model, words, len(LABELS))
 
     def job(self, kind: str, rows: int, *, shots: int = 0, batch: int = 64) -> dict[str, Any]:
         """A job over the first rows (shots are taken from the end)."""
@@ -145,16 +151,21 @@ class Benchmark:
             "max_tokens": 8,
             "batch": batch,
             "threads": self.args.threads,
+            "dtype": self.args.peer_dtype,
         }
 
     def python_of(self, peer: str) -> str:
         """The interpreter that has a peer."""
-        return self.args.peer_python if peer == "lm-eval" else sys.executable
+        return str({"lm-eval": self.args.peer_python, "vllm": self.args.vllm_python}.get(peer, sys.executable))
 
-    def best_batch(self, kind: str, peer: str, rows: int = 200) -> int:
-        """The batch size with which a peer needs the least CPU time, of four, on the first rows."""
+    def best_batch(self, kind: str, peer: str) -> int:
+        """The batch size with which a peer needs the least CPU time, of those asked for, on the first rows."""
+        if len(self.args.batches) == 1:
+            return int(self.args.batches[0])
+        rows = self.args.search_rows
         rans = {
-            b: run(self.python_of(peer), peer, self.job(kind, rows, batch=b), self.args.threads) for b in (1, 4, 16, 64)
+            b: run(self.python_of(peer), peer, self.job(kind, rows, batch=b), self.args.threads)
+            for b in self.args.batches
         }
         print(f"\n{peer}'s CPU s by batch size: " + ", ".join(f"{b}: {ran.cpu_s:.2f}" for b, ran in rans.items()))
         return min(rans, key=lambda b: rans[b].cpu_s)
@@ -206,10 +217,14 @@ class Benchmark:
         from local_contestants import near_ties
 
         rows = self.args.rows[0]
-        job = self.job("generate", rows, batch=self.best_batch("generate", "lm-eval"))
-        ours, theirs = self.fight(f"generate, 8 new tokens, {rows} rows", job, "lm-eval", 2.0)
+        batch = self.best_batch("generate", "lm-eval")
+        job = self.job("generate", rows, batch=batch)
+        title = f"generate, 8 new tokens, {rows} rows, lm-eval at batch {batch}"
+        ours, theirs = self.fight(title, job, "lm-eval", 2.0)
         odd = differing(ours, theirs)
         print(f"texts that differ from lm-eval's: {len(odd)} of {rows}")
+        if self.args.base:
+            return
         few = self.job("generate", min(rows, 200), batch=1)
         ours, theirs = self.fight(
             "generate, against model.generate row by row, 200 rows", few, "generate", 1.0, pairs=1
@@ -219,10 +234,38 @@ class Benchmark:
         print(f"texts that differ from model.generate's: {len(alone)} of {len(few['prompts'])}")
         print(f"differing rows without a near-tie (1e-4) on their path: {len({*odd, *alone} - set(close))}")
 
+    def agreement(self) -> None:
+        """Labels, and the token sequences that were scored, of Bench and lm-eval on the same rows; not timed."""
+        rows = self.args.rows[0]
+        job = self.job("choose", rows, batch=self.best_batch("choose", "lm-eval")) | {"sequences": True}
+        ours = run(sys.executable, "bench", job, self.args.threads)
+        theirs = run(self.python_of("lm-eval"), "lm-eval", job, self.args.threads)
+        pairs = list(zip(ours.said["sequences"], theirs.said["sequences"], strict=True))
+        print(f"\n### agreement with lm-eval in {self.args.peer_dtype}, {rows} rows")
+        print(f"rows of which the same token sequences were scored: {sum(a == b for a, b in pairs)} of {rows}")
+        odd = differing(ours, theirs)
+        print(f"labels that differ: {len(odd)} of {rows}: {[(n, self.margin(theirs, n)) for n in odd]}")
+
+    def margin(self, ran: Ran, row: int) -> float:
+        """By how much a peer's best label leads its second, in nats."""
+        best, second, *_ = sorted(ran.said["scores"][row], reverse=True)
+        return round(best - second, 4)
+
+    def vllm(self) -> None:
+        """Eight new tokens against vLLM in one process, its start counted, and apart."""
+        rows = self.args.rows[0]
+        title = f"generate, 8 new tokens, {rows} rows, vLLM ({self.args.peer_dtype})"
+        bout = Bout(title, self.job("generate", rows), "vllm", 2.0, self.args.pairs)
+        ours, theirs = compare(bout, self.python_of("vllm"), self.args.threads)
+        report(bout, ours, theirs)
+        answering = [median([r.said["answering_cpu_s"] for r in rans]) for rans in (ours, theirs)]
+        print(f"CPU s of answering alone: bench {answering[0]:.2f}, vllm {answering[1]:.2f}")
+        print(f"texts that differ: {len(differing(ours[-1], theirs[-1]))} of {rows}")
+
     def head(self) -> None:
         """Classification head against the pipeline at its best batch size."""
         rows = self.args.rows[0]
-        best = self.best_batch("head", "pipeline", rows)
+        best = self.best_batch("head", "pipeline")
         ours, theirs = self.fight(
             f"head, {rows} rows, pipeline at batch {best}", self.job("head", rows, batch=best), "pipeline", 1.5
         )
@@ -255,20 +298,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="AG News CSV (class, title, description)")
     parser.add_argument("--peer-python", help="interpreter that has lm-eval")
+    parser.add_argument("--vllm-python", help="interpreter that has vLLM")
+    parser.add_argument("--base", type=Path, help="a model folder, in place of the models made here")
+    parser.add_argument(
+        "--peer-dtype", default="float32", help="what lm-eval and vLLM compute in; auto: their own choice"
+    )
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 16, 64], help="a peer's batch sizes to try")
+    parser.add_argument("--search-rows", type=int, default=200, help="rows on which the best batch size is looked for")
     parser.add_argument("--model", choices=["8m", "100m"], default="8m")
     parser.add_argument("--rows", type=int, nargs="+", default=[1000, 5600])
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--table", choices=["choose", "shots", "generate", "head", "adapters", "all"], default="all")
+    parser.add_argument("--table", choices=[*TABLES, *REAL_TABLES, "all"], default="all")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "bench-local-models")
     args = parser.parse_args()
-    if args.peer_python is None and args.table not in ("head", "adapters"):
+    tables = [args.table] if args.table != "all" else ["choose", "generate"] if args.base else list(TABLES)
+    if args.peer_python is None and {"choose", "shots", "generate", "agreement"} & set(tables):
         parser.error("--peer-python is needed to compare with lm-eval")
+    if args.base is None and args.table in REAL_TABLES:
+        parser.error(f"--table {args.table} needs --base")
     benchmark = Benchmark(args)
-    print(f"model {args.model}, {args.threads} threads, {time.strftime('%Y-%m-%d')}")
-    for table in ("choose", "shots", "generate", "head", "adapters"):
-        if args.table in (table, "all"):
-            getattr(benchmark, table)()
+    print(
+        f"model {args.base or args.model}, {args.threads} threads, peer {args.peer_dtype}, {time.strftime('%Y-%m-%d')}"
+    )
+    for table in tables:
+        getattr(benchmark, table)()
 
 
 if __name__ == "__main__":

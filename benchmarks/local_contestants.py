@@ -2,9 +2,11 @@
 
     python benchmarks/local_contestants.py CONTESTANT JOB.json OUT.json
 
-Contestants: bench, lm-eval, generate (transformers, row by row), pipeline (transformers, classification).
+Contestants: bench, lm-eval, vllm, generate (transformers, row by row), pipeline (transformers, classification).
 A job: {"kind": "choose" | "generate" | "head", "base", "adapter", "prompts", "texts", "labels",
-"max_tokens", "batch", "threads"}, for bench also "adapters": folders asked at the same time as the base.
+"max_tokens", "batch", "threads", "dtype" (the peer's)}, for bench also "adapters": folders asked at the same time as
+the base. Where the base has a chat template, everybody applies it. With "sequences" bench and lm-eval also tell what
+they scored: for each row and label the token ids of the prompt and label.
 """
 
 import asyncio
@@ -69,11 +71,15 @@ def bench(job: Job) -> Answer:
         )
         backend = LocalBackend("bench", settings, "bench", context)
         await backend.check(RunRequirements(task="bench", rows=len(requests), labels=labels))
+        begun = time.process_time()
         found = {int(c.id): c async for c in backend.stream(each(), folder)}
         counters = backend.counters()
+        answering = time.process_time() - begun
         texts = [found[n].text for n in range(len(requests))]
         closing.append(backend)
-        return {"answers": texts, "tokens": counters["computed_tokens"], "counters": counters}
+        said: Answer = {"answers": texts, "tokens": counters["computed_tokens"], "counters": counters}
+        said["answering_cpu_s"] = answering
+        return said | ({"sequences": bench_sequences(job)} if job.get("sequences") else {})
 
     closing: list[LocalBackend] = []
 
@@ -88,6 +94,24 @@ def bench(job: Job) -> Answer:
         return answers[0]
 
     return asyncio.run(all_handles())
+
+
+def bench_sequences(job: Job) -> list[list[list[int]]]:
+    """Token ids of each row's prompt with each label, as `choose` scores them."""
+    from transformers import AutoTokenizer
+
+    from harness.prompting.chat_rendering import Renderer
+    from harness.records import Message
+
+    renderer = Renderer(AutoTokenizer.from_pretrained(job["base"]))
+    labels = [renderer.encode_answer(label) for label in job["labels"]]
+    texts = [renderer.text((Message(role="user", content=prompt),)) for prompt in job["prompts"]]
+    return [[[*ids, *label] for label in labels] for ids in renderer.encode(texts)]
+
+
+def has_template(base: str) -> bool:
+    """Whether a model folder holds a chat template."""
+    return (Path(base) / "chat_template.jinja").is_file()
 
 
 def lm_eval(job: Job) -> Answer:
@@ -121,7 +145,7 @@ def lm_eval(job: Job) -> Answer:
         | kind
         | {"metric_list": [{"metric": metric, "aggregation": aggregation, "higher_is_better": True}]}
     )
-    model = HFLM(pretrained=job["base"], dtype="float32", batch_size=job["batch"], device="cpu")
+    model = HFLM(pretrained=job["base"], dtype=job["dtype"], batch_size=job["batch"], device="cpu")
     tokens = 0
     call = model._model_call
 
@@ -131,14 +155,48 @@ def lm_eval(job: Job) -> Answer:
         return call(inps, **kwargs)
 
     model._model_call = counted
-    result = simple_evaluate(model, tasks=[task], log_samples=True, bootstrap_iters=0, verbosity="ERROR")
+    scored: dict[str, list[list[int]]] = {}
+    if job.get("sequences"):
+        score = model._loglikelihood_tokens
+
+        def noted(requests: Any, *rest: Any, **kwargs: Any) -> Any:
+            for (context, _), prompt, continuation in requests:
+                scored.setdefault(context, []).append([*prompt, *continuation])
+            return score(requests, *rest, **kwargs)
+
+        model._loglikelihood_tokens = noted
+    chat = has_template(job["base"])
+    result = simple_evaluate(
+        model, tasks=[task], log_samples=True, bootstrap_iters=0, verbosity="ERROR", apply_chat_template=chat
+    )
     samples = sorted(result["samples"]["bench"], key=lambda s: s["doc_id"])
+    said: Answer = {"tokens": tokens}
+    if scored:
+        said["sequences"] = [scored[s["arguments"][0][0]] for s in samples]
     if job["kind"] == "choose":
         scores = [[float(r[0]) for r in s["filtered_resps"]] for s in samples]
-        answers = [job["labels"][row.index(max(row))] for row in scores]
+        said |= {"answers": [job["labels"][row.index(max(row))] for row in scores], "scores": scores}
     else:
-        answers = [s["filtered_resps"][0] for s in samples]
-    return {"answers": answers, "tokens": tokens}
+        said["answers"] = [s["filtered_resps"][0] for s in samples]
+    return said
+
+
+def vllm(job: Job) -> Answer:
+    """vLLM's own class for many prompts at once, in this process, without compilation."""
+    os.environ |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1"}
+    os.environ |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_CPU_KVCACHE_SPACE": "1"}
+    from vllm import LLM, SamplingParams
+
+    model = LLM(job["base"], dtype=job["dtype"], max_model_len=1024, enforce_eager=True, seed=0)
+    settings = SamplingParams(temperature=0, max_tokens=job["max_tokens"])
+    begun = time.process_time()
+    if has_template(job["base"]):
+        asked = [[{"role": "user", "content": prompt}] for prompt in job["prompts"]]
+        outputs = model.chat(asked, settings, use_tqdm=False)
+    else:
+        outputs = model.generate(job["prompts"], settings, use_tqdm=False)
+    answering = time.process_time() - begun
+    return {"answers": [o.outputs[0].text for o in outputs], "answering_cpu_s": answering}
 
 
 def generate(job: Job) -> Answer:
@@ -200,7 +258,7 @@ def near_ties(job: Job, rows: list[int], within: float) -> list[int]:
     return close
 
 
-CONTESTANTS = {"bench": bench, "lm-eval": lm_eval, "generate": generate, "pipeline": pipeline}
+CONTESTANTS = {"bench": bench, "lm-eval": lm_eval, "vllm": vllm, "generate": generate, "pipeline": pipeline}
 
 
 def main() -> None:

@@ -1,22 +1,27 @@
 """The same training by Bench, by TRL's SFTTrainer as its documentation shows it, and padded to 128 tokens.
 
     python -m benchmarks.training --data DATA/agnews --rows 480 --pairs 5
-    python -m benchmarks.training --data DATA/agnews --base SMOLLM2 --objectives shared,grouped --batch 8 --rows 96
+    python -m benchmarks.training --data DATA/agnews --base SMOLLM2 --objectives peers --batch 8 --rows 96 \\
+        --trl-python TRL/bin/python --before-python BEFORE/bin/python
     python -m benchmarks.training --device cuda --width 2048 --layers 16 --rows 20000      # Llama 3.2 1B's shape
 
 Same rows, base weights, LoRA, optimiser, batch and order-free epoch; nobody computes activations twice (TRL would by
 default, to save memory). Each contender runs in a process of its own,
 interleaved. Comparisons: `answer` (prompt and topic; against TRL's default settings), `grouped` (against TRL with rows
 grouped by length), `packed` (against TRL's best-fit packing, as many tokens a step as a batch of rows has), `shared`
-(shared prefixes against Bench's own padded batches) and `head` (a classification head on the text; against the AG News
-article's padding to 128). Reported: seconds of the training alone (wall, and CPU seconds, which a busy machine disturbs
+(shared prefixes against Bench's own padded batches), `head` (a classification head on the text; against the AG News
+article's padding to 128), `peers` (against TRL grouped, TRL packed, and the trainer of an earlier commit of Bench, in
+one round) and `bf16` (against TRL grouped and packed under its bf16 autocast, which a processor without such
+instructions emulates). Reported: seconds of the training alone (wall, and CPU seconds, which a busy machine disturbs
 less), rows a second, peak memory of the training, tokens computed (and their ratio to the fewest possible: the prefix
 of a micro-batch once, and each row's own tokens), and the loss on rows that none trained on, computed by one function.
-TRL is no dependency of Bench: install it, or leave its comparisons out of --objectives.
+TRL is no dependency of Bench: `--trl-python` names an interpreter that has both, `--before-python` one in which the
+earlier commit (dc00f7c) is installed; or leave their comparisons out of --objectives.
 """
 
 import argparse
 import functools
+import importlib
 import json
 import resource
 import statistics
@@ -36,7 +41,18 @@ PAIRS = {
     "packed": ("bench-answer", "trl-packed"),
     "shared": ("bench-answer", "bench-padded"),
     "head": ("bench-head", "padded-head"),
+    "peers": ("bench-answer", "trl-grouped", "trl-packed", "bench-before"),
+    "bf16": ("bench-answer", "trl-grouped-bf16", "trl-packed-bf16"),
 }
+SHARING = ("bench-answer", "bench-padded", "bench-head")
+"""Contenders that know how few tokens their batches could compute."""
+MOVED = {
+    "harness.task_loading": "harness.asking.plan",
+    "harness.adapters.trainer": "harness.adapters.loop",
+    "harness.adapters.training_examples": "harness.adapters.examples",
+    "harness.prompting.chat_rendering": "harness.prompting.rendering",
+}
+"""Modules by today's name, and as commit dc00f7c has them."""
 
 
 def texts(data: str, rows: int) -> tuple[list[Any], list[Any]]:
@@ -130,7 +146,7 @@ def bench_trainer(args: argparse.Namespace, out: str, head: bool, shares: bool =
     return trainer
 
 
-def trl_trainer(args: argparse.Namespace, out: str, head: bool, way: str = "random") -> Any:
+def trl_trainer(args: argparse.Namespace, out: str, head: bool, way: str = "random", bf16: bool = False) -> Any:
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
@@ -146,7 +162,7 @@ def trl_trainer(args: argparse.Namespace, out: str, head: bool, way: str = "rand
         for row in rows:
             row["prompt"] = [{"role": "user", "content": row["prompt"]}]
             row["completion"] = [{"role": "assistant", "content": row["completion"].strip()}]
-    settings = common(out, args)
+    settings = common(out, args) | ({"bf16": True} if bf16 else {})
     if way == "packed":
         packs = {"per_device_train_batch_size": 1, "packing": True, "max_length": PACKED_TOKENS * args.batch}
         settings |= packs
@@ -195,9 +211,21 @@ MAKERS = {
     "bench-padded": functools.partial(bench_trainer, shares=False),
     "trl-grouped": functools.partial(trl_trainer, way="grouped"),
     "trl-packed": functools.partial(trl_trainer, way="packed"),
+    "trl-grouped-bf16": functools.partial(trl_trainer, way="grouped", bf16=True),
+    "trl-packed-bf16": functools.partial(trl_trainer, way="packed", bf16=True),
+    "bench-before": bench_trainer,
     "bench-head": bench_trainer,
     "padded-head": padded_trainer,
 }
+
+
+def use_earlier_modules() -> None:
+    """Let the modules of commit dc00f7c answer to the names that they have today."""
+    for now, then in MOVED.items():
+        sys.modules[now] = importlib.import_module(then)
+    examples = sys.modules["harness.adapters.training_examples"]
+    vars(examples)["collate"] = functools.partial(vars(examples)["collate"], pad=0)
+    vars(sys.modules["harness.task_loading"])["build_request"] = vars(sys.modules["harness.task_loading"])["ask"]
 
 
 def held_out_loss(model: Any, tokenizer: Any, held: list[Any], head: bool) -> float:
@@ -232,6 +260,8 @@ def one(name: str, args: argparse.Namespace) -> dict[str, float]:
     if args.device == "cpu":
         torch.set_num_threads(1)
     head = name.endswith("head")
+    if name == "bench-before":
+        use_earlier_modules()
     with tempfile.TemporaryDirectory() as out:
         trainer = MAKERS[name](args, out, head)
         computed: list[int] = []
@@ -252,7 +282,7 @@ def one(name: str, args: argparse.Namespace) -> dict[str, float]:
         "peak_mib": peak / 2**20,
         "loss": loss,
     }
-    return found | {"tokens": sum(computed), "fewest": fewest_tokens(trainer) if name.startswith("bench-") else 0}
+    return found | {"tokens": sum(computed), "fewest": fewest_tokens(trainer) if name in SHARING else 0}
 
 
 def fewest_tokens(trainer: Any) -> int:
@@ -280,6 +310,8 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--objectives", default="answer,packed,head")
+    parser.add_argument("--trl-python", default=sys.executable, help="interpreter that has TRL and Bench")
+    parser.add_argument("--before-python", help="interpreter that has Bench at commit dc00f7c")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
@@ -289,31 +321,43 @@ def main() -> None:
         compare(objective, args)
 
 
+def run(name: str, args: argparse.Namespace) -> dict[str, float]:
+    """One contender in a process of its own, with the interpreter that has it."""
+    python = args.trl_python if name.startswith("trl") else sys.executable
+    command = [python, "-m", "benchmarks.training", "--one", name]
+    if name == "bench-before":  # by its path: the folder of this checkout would hide the earlier modules
+        command = [args.before_python, __file__, "--one", name]
+    for key in ("data", "rows", "base", "batch", "dropout", "width", "layers", "device"):
+        command += [f"--{key}", str(getattr(args, key))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{name} did not finish: {done.stderr.strip().splitlines()[-1]}")
+    said: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    print(f"    {name}: {json.dumps(said)}", file=sys.stderr, flush=True)
+    return said
+
+
 def compare(objective: str, args: argparse.Namespace) -> None:
-    """One objective: every contender `--pairs` times, interleaved."""
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in PAIRS[objective]}
-    for _ in range(args.pairs):
-        for name in found:
-            command = [sys.executable, "-m", "benchmarks.training", "--one", name]
-            for key in ("data", "rows", "base", "batch", "dropout", "width", "layers", "device"):
-                command += [f"--{key}", str(getattr(args, key))]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                print(f"{name} did not finish: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
-                return
-            found[name].append(json.loads(done.stdout.splitlines()[-1]))
+    """One objective: every contender `--pairs` times, interleaved, and in turns of either direction."""
+    found: dict[str, list[dict[str, float]]] = {
+        name: [] for name in PAIRS[objective] if name != "bench-before" or args.before_python
+    }
+    for turn in range(args.pairs):
+        for name in list(found)[:: 1 if turn % 2 == 0 else -1]:
+            found[name].append(run(name, args))
     for name, runs in found.items():
         middle = {key: statistics.median(r[key] for r in runs) for key in runs[0]}
         print(
-            f"{name:13} {middle['wall_s']:7.1f} s wall {middle['cpu_s']:7.1f} s CPU "
+            f"{name:16} {middle['wall_s']:7.1f} s wall {middle['cpu_s']:7.1f} s CPU "
             f"{middle['rows_per_cpu_s']:7.2f} rows/CPU s {middle['peak_mib']:7.0f} MiB "
             f"{middle['tokens']:8.0f} tokens  held-out loss {middle['loss']:.4f}"
             + (f"  tokens / fewest {middle['tokens'] / middle['fewest']:.3f}" if middle["fewest"] else "")
         )
-    ours, other = found.values()
-    for what in ("wall_s", "cpu_s"):
-        ratios = sorted(o[what] / b[what] for b, o in zip(ours, other, strict=True))
-        print(f"  ratio of {what}: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+    ours, *others = found
+    for other in others:
+        for what in ("wall_s", "cpu_s"):
+            ratios = sorted(o[what] / b[what] for b, o in zip(found[ours], found[other], strict=True))
+            print(f"  {other}, ratio of {what}: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
 
 
 if __name__ == "__main__":
