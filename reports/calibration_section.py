@@ -1,13 +1,11 @@
 """What confidences are worth, for the report: reliability, accuracy against the share kept, and the figures behind."""
 
-from collections.abc import Callable, Mapping
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from collections.abc import Mapping
 
 from harness.confidence_results import CalibrationResult
 from harness.metrics import Estimate
-from harness.reports.svg_charts import INK, MUTED, Chart, Look, draw, label, looks
+from harness.reports.plot import DOTTED, MUTED, Band, Curve, Legend, Look, Plot, label, looks
+from harness.reports.svg_charts import Chart
 from harness.reports.table_model import Grid, TableCell, TableColumn
 from harness.results import Summary
 from harness.summary.stored_verdict import by_rank
@@ -90,53 +88,40 @@ def calibration_charts(summary: Summary) -> list[Chart]:
 
 
 def _reliability(found: Mapping[str, CalibrationResult], seen: Mapping[str, Look], grid: Grid) -> Chart:
-    def paint(ax: Axes) -> None:
-        ax.plot([0, 100], [0, 100], color=MUTED, lw=1, ls=":")
-        for name, one in found.items():
-            xs, ys = [100 * b.confidence for b in one.bins], [100 * b.accuracy for b in one.bins]
-            look = seen[name]
-            ax.plot(xs, ys, color=look.colour, ls=look.dash, marker=look.marker, ms=4, label=label(name))
-        ax.set_xlabel("mean confidence, %")
-        ax.set_ylabel("right, %")
-
+    plot, panel = Plot.single(5.4, 3.5)
+    panel.add(Curve([0, 100], [0, 100], MUTED, 1, DOTTED))
+    for name, one in found.items():
+        xs, ys = [100 * b.confidence for b in one.bins], [100 * b.accuracy for b in one.bins]
+        look = seen[name]
+        panel.add(Curve(xs, ys, look.colour, dash=look.dash, marker=look.marker, size=4, named=label(name)))
+    panel.x.label, panel.y.label = "mean confidence, %", "right, %"
+    panel.legend = Legend("upper left")
     return Chart(
         name="reliability",
         title="Reliability",
         caption="Rows in bins of equally many, by confidence; on the dotted line the confidence is the share right.",
         grid=grid,
-        figure=_figure(paint),
+        plot=plot,
     )
 
 
 def _coverage(found: Mapping[str, CalibrationResult], seen: Mapping[str, Look], grid: Grid) -> Chart:
-    def paint(ax: Axes) -> None:
-        for name, one in found.items():
-            look, xs = seen[name], [100 * p.share for p in one.coverage]
-            ax.fill_between(
-                xs, [100 * p.low for p in one.coverage], [100 * p.high for p in one.coverage],
-                color=look.colour, alpha=0.12, lw=0,
-            )  # fmt: skip
-            ax.plot(xs, [100 * p.accuracy for p in one.coverage], color=look.colour, ls=look.dash, label=label(name))
-        ax.set_xlabel("share kept, the most confident first, %")
-        ax.set_ylabel("right, of those kept, %")
-
+    plot, panel = Plot.single(5.4, 3.5)
+    for name, one in found.items():
+        look, xs = seen[name], [100 * p.share for p in one.coverage]
+        lows, highs = [100 * p.low for p in one.coverage], [100 * p.high for p in one.coverage]
+        panel.add(Band(xs, lows, highs, look.colour, opacity=0.12))
+        ys = [100 * p.accuracy for p in one.coverage]
+        panel.add(Curve(xs, ys, look.colour, dash=look.dash, named=label(name)))
+    panel.x.label, panel.y.label = "share kept, the most confident first, %", "right, of those kept, %"
+    panel.legend = Legend("lower left")
     return Chart(
         name="coverage",
         title="Accuracy against the share kept",
         caption="The band holds at all shares together (95 %): what it says of a share may be chosen by looking at it.",
         grid=grid,
-        figure=_figure(paint),
+        plot=plot,
     )
-
-
-def _figure(paint: Callable[[Axes], None]) -> Figure:
-    def painted(figure: Figure) -> None:
-        ax = figure.add_subplot()
-        paint(ax)
-        ax.tick_params(length=0, which="both")
-        ax.legend(loc="lower left" if ax.get_xlabel().startswith("share") else "upper left", labelcolor=INK)
-
-    return draw((5.4, 3.5), painted)
 
 
 def calibration_cautions(found: Mapping[str, CalibrationResult]) -> list[str]:

@@ -12,7 +12,6 @@ from harness.metrics import Metric
 from harness.reports.cascade_section import cascade_chart, cascade_grid
 from harness.reports.cascade_sentence import cascade_details, cascade_sentence
 from harness.reports.jinja_env import render
-from harness.reports.svg_charts import save
 from harness.reports.terminal_table import new_table
 from harness.runs.run_log import RunLog
 from harness.summary.cascade_analysis import Question, rows_beyond_first
@@ -30,6 +29,8 @@ def write_cascade(log: RunLog, question: Question, result: CascadeResult, out: P
     chart = cascade_chart(result, metric)
     if out.suffix.lower() in (".svg", ".png"):
         chart = chart._replace(name=out.stem)
+        from harness.reports.chart_files import save  # matplotlib, which pages do without
+
         written = save(chart, out.parent)
         for path in written:
             if path != out and path.suffix != out.suffix.lower():

@@ -1,13 +1,11 @@
 """A cascade as a table and as a chart: what each threshold keeps, costs and gives."""
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
 from harness.confidence_results import CascadePoint, CascadeResult
 from harness.metrics import Metric, title
 from harness.reports.cascade_sentence import confidence_text, share_text
 from harness.reports.leaderboard_rows import money_cell
-from harness.reports.svg_charts import INK, MUTED, SERIES, Chart, draw, label, scale_axis
+from harness.reports.plot import MUTED, SERIES, Curve, Panel, Plot, Words, label
+from harness.reports.svg_charts import Chart
 from harness.reports.table_model import Grid, TableCell, TableColumn
 from harness.text_format import NOT_APPLICABLE, is_share, listing, money, number, seconds, unit
 from harness.text_sanitize import visible_line
@@ -72,38 +70,33 @@ def cascade_chart(result: CascadeResult, metric: Metric) -> Chart:
     def effort(point: CascadePoint) -> float:
         return point.cost_per_1000 if priced and point.cost_per_1000 is not None else 100 * point.shares[-1]
 
-    def paint(figure: Figure) -> None:
-        ax = figure.add_subplot()
-        xs = [effort(point) for point in result.points]
-        ax.plot(xs, [scale * point.value for point in result.points], color=SERIES[0], lw=1.8)
-        if result.chosen is not None:
-            ax.plot([effort(result.chosen)], [scale * result.chosen.value], "o", color=SERIES[1], ms=8)
-            ax.annotate("certified", (effort(result.chosen), scale * result.chosen.value), (8, -12),
-                        textcoords="offset points", color=INK)  # fmt: skip
-        _alone(ax, result, scale, priced)
-        ax.set_xlabel(axis)
-        ax.set_ylabel(f"{title(metric.name)} {unit(metric)}".rstrip())
-        ax.margins(x=0.12, y=0.15)
-        if priced:
-            scale_axis(ax.xaxis, [x for x in xs if x > 0] if min(xs, default=0) > 0 else xs, money)
-        ax.tick_params(length=0, which="both")
-
+    plot, panel = Plot.single(7.0, 3.8)
+    xs = [effort(point) for point in result.points]
+    panel.add(Curve(xs, [scale * point.value for point in result.points], SERIES[0], 1.8))
+    if result.chosen is not None:
+        x, y = effort(result.chosen), scale * result.chosen.value
+        panel.add(Curve([x], [y], SERIES[1], width=0, marker="o", size=8), Words("certified", x, y, shift=(8, -12)))
+    _alone(panel, result, scale, priced)
+    panel.x.label, panel.y.label = axis, f"{title(metric.name)} {unit(metric)}".rstrip()
+    panel.x.margin, panel.y.margin = 0.12, 0.15
+    if priced:
+        panel.x.scale(xs, money)
     point = "The dot is the certified operating point, on the rows that certified it; " if result.chosen else ""
     return Chart(
         name="cascade",
         title=f"Cascade of {listing(names)}",
         caption=f"{point}the line is the cascade at every threshold, on all rows; diamonds are the stages alone.",
         grid=cascade_grid(result, metric),
-        figure=draw((7.0, 3.8), paint),
+        plot=plot,
     )
 
 
-def _alone(ax: Axes, result: CascadeResult, scale: int, priced: bool) -> None:
+def _alone(panel: Panel, result: CascadeResult, scale: int, priced: bool) -> None:
     """The stages asked alone, where their place on the axis is known."""
     last = len(result.stages) - 1
     for k, stage in enumerate(result.stages):
         x = stage.cost_per_1000 if priced else 100.0 * (k == last)
         if x is None or stage.value.value is None or (not priced and 0 < k < last):
             continue
-        ax.plot([x], [scale * stage.value.value], "D", color=MUTED, ms=6)
-        ax.annotate(label(stage.name), (x, scale * stage.value.value), (8, 6), textcoords="offset points", color=INK)
+        y = scale * stage.value.value
+        panel.add(Curve([x], [y], MUTED, width=0, marker="D"), Words(label(stage.name), x, y, shift=(8, 6)))

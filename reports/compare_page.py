@@ -4,8 +4,6 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from harness.files import write_whole
 from harness.gating.compare_runs import ComparedBackend, RunComparison, RunDifference
 from harness.metrics import Metric, title
@@ -21,10 +19,11 @@ from harness.reports.compare_table import (
 )
 from harness.reports.explorer_payload import pack
 from harness.reports.jinja_env import render
+from harness.reports.plot import MUTED, SERIES, Curve, Plot, Rule, label
 from harness.reports.row_selection import MOST_ROWS, PARTLY, RIGHT, WRONG, rows_that, select_rows
 from harness.reports.row_table import ReportRows
 from harness.reports.run_page import SCRIPTS, rows_context
-from harness.reports.svg_charts import INK, MUTED, SERIES, Chart, draw, label, quiet_axes
+from harness.reports.svg_charts import Chart
 from harness.reports.table_model import Grid, TableCell, TableColumn
 from harness.results import PairResult
 from harness.runs.run_log import RunLog
@@ -98,25 +97,21 @@ def _chart(found: RunComparison, metrics: Mapping[str, Metric]) -> Chart | None:
     if not pairs:
         return None
 
-    def paint(figure: Figure) -> None:
-        ax = figure.add_subplot()
-        ax.axvline(0, color=MUTED, lw=1)
-        for y, pair in enumerate(pairs):
-            d = pair.difference
-            colour = MUTED if pair.verdict == EVEN else SERIES[0]
-            if d.low is not None and d.high is not None:
-                ax.plot([100 * d.low, 100 * d.high], [y, y], color=colour, lw=1.8, solid_capstyle="butt")
-            hollow = pair.verdict == EVEN
-            ax.plot([100 * (d.value or 0.0)], [y], "o", color=colour, mfc="none" if hollow else colour, ms=6)
-        names = [title(p.metric) for p in pairs]
-        if len(found.sides) > 1:
-            sides = {side_name(x): x.backend for x, _ in found.sides}
-            names = [f"{label(sides[p.a])}: {n}" for p, n in zip(pairs, names, strict=True)]
-        ax.set_yticks(range(len(pairs)), names, color=INK)
-        ax.set_ylim(len(pairs) - 0.5, -0.5)
-        ax.set_xlabel("A - B, points")
-        quiet_axes(ax, "x")
-
+    plot, panel = Plot.single(9.5, 0.8 + 0.3 * len(pairs))
+    panel.add(Rule(0))
+    for y, pair in enumerate(pairs):
+        d, even = pair.difference, pair.verdict == EVEN
+        colour = MUTED if even else SERIES[0]
+        if d.low is not None and d.high is not None:
+            panel.whisker((100 * d.low, 100 * d.high), y, colour)
+        panel.add(Curve([100 * (d.value or 0.0)], [y], colour, width=0, marker="o", hollow=even))
+    names = [title(p.metric) for p in pairs]
+    if len(found.sides) > 1:
+        sides = {side_name(x): x.backend for x, _ in found.sides}
+        names = [f"{label(sides[p.a])}: {n}" for p, n in zip(pairs, names, strict=True)]
+    panel.y.list_names(names)
+    panel.y.grid = False
+    panel.x.label = "A - B, points"
     rows = tuple(
         (
             TableCell(text=title(p.metric)),
@@ -137,7 +132,7 @@ def _chart(found: RunComparison, metrics: Mapping[str, Metric]) -> Chart | None:
         caption="Each point is a difference on the common rows, its line the 95 % interval; hollow and grey where "
         "the difference is not significant.",
         grid=Grid(caption="Differences", columns=columns, rows=rows),
-        figure=draw((9.5, 0.8 + 0.3 * len(pairs)), paint),
+        plot=plot,
     )
 
 

@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Mapping
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
 from harness.metrics import Metric, title
 from harness.money.break_even import CostQualityPoint, at_utilisation, break_even, pareto, total_cost
 from harness.reports.leaderboard_rows import figure as figure_cell
 from harness.reports.leaderboard_rows import heading
-from harness.reports.svg_charts import INK, MUTED, Chart, draw, label, looks, scale_axis
+from harness.reports.plot import DOTTED, INK, MUTED, Band, Curve, Panel, Plot, Words, label, looks
+from harness.reports.svg_charts import Chart
 from harness.reports.table_model import Grid, TableCell, TableColumn
 from harness.results import Summary
 from harness.summary.stored_verdict import by_rank, headline_metric, stored_verdict
@@ -62,27 +60,19 @@ def _against(
     frontier = pareto({n: CostQualityPoint(p.price, sign * p.worth) for n, p in places.items()})
     seen = looks(list(summary.backends))
     scale = 100 if is_share(metric) else 1
-
-    def paint(figure: Figure) -> None:
-        ax = figure.add_subplot()
-        ax.plot(
-            [places[n].price for n in frontier], [scale * places[n].worth for n in frontier], color=MUTED, lw=1, ls=":"
-        )
-        for i, (n, place) in enumerate(places.items()):
-            found = summary.backends[n].metrics[metric.name]
-            if found.low is not None and found.high is not None:
-                ax.plot([place.price] * 2, [scale * found.low, scale * found.high], color=seen[n].colour, lw=1.8)
-            ax.plot([place.price], [scale * place.worth], seen[n].marker, color=seen[n].colour, ms=7)
-            # labels of neighbours are on different sides of their points
-            ax.annotate(
-                label(n), (place.price, scale * place.worth), (8, -12 if i % 2 else 6), textcoords="offset points"
-            )
-        ax.margins(x=0.18, y=0.12)
-        ax.set_xlabel(axis)
-        ax.set_ylabel(heading(metric).title)
-        scale_axis(ax.xaxis, [p.price for p in places.values()], form)
-        ax.tick_params(length=0, which="both")
-
+    plot, panel = Plot.single(5.4, 3.5)
+    panel.add(Curve([places[n].price for n in frontier], [scale * places[n].worth for n in frontier], MUTED, 1, DOTTED))
+    for i, (n, place) in enumerate(places.items()):
+        found = summary.backends[n].metrics[metric.name]
+        x, y, look = place.price, scale * place.worth, seen[n]
+        if found.low is not None and found.high is not None:
+            panel.add(Curve([x, x], [scale * found.low, scale * found.high], look.colour, 1.8))
+        panel.add(Curve([x], [y], look.colour, width=0, marker=look.marker, size=7))
+        # labels of neighbours are on different sides of their points
+        panel.add(Words(label(n), x, y, shift=(8, -12 if i % 2 else 6)))
+    panel.x.label, panel.y.label = axis, heading(metric).title
+    panel.x.margin, panel.y.margin = 0.18, 0.12
+    panel.x.scale([p.price for p in places.values()], form)
     left_out = [visible_line(n) for n in summary.backends if n not in places]
     note = f" Not shown: {listing(left_out)} ({absent})." if left_out else ""
     rows = tuple(_row(summary, metric, n, form(p.price), n in frontier) for n, p in places.items())
@@ -94,7 +84,7 @@ def _against(
         caption=f"{worth[0].upper()}{worth[1:]} with its 95 % interval. The dotted line joins those that no other "
         f"beats in both (the Pareto frontier): {best}.{note}",
         grid=Grid(caption=f"Quality against {word}", columns=_columns(axis, metric), rows=rows),
-        figure=draw((5.4, 3.5), paint),
+        plot=plot,
     )
 
 
@@ -143,28 +133,25 @@ def volume(summary: Summary, rented: set[str]) -> Chart | None:
     top = 20 * max(known, default=50_000.0)
     volumes = [top * 10 ** (-k / 20) for k in range(60, -1, -1)]  # three decades, the break-even points well inside
     seen = looks(list(summary.backends))
-
-    def paint(figure: Figure) -> None:
-        ax = figure.add_subplot()
-        busy, idle = (
-            [total_cost(training, at_utilisation(price, s), v) or 0.0 for v in volumes] for s in (shares[0], shares[-1])
-        )
-        ax.plot(volumes, busy, color=seen[pair[0]].colour, lw=2.0)
-        _name(ax, label(pair[0]), volumes[-1], busy[-1], INK)
-        if len(shares) > 1:
-            ax.fill_between(volumes, busy, idle, color=seen[pair[0]].colour, alpha=0.15, lw=0)
-            if idle[-1] > APART * busy[-1]:
-                _name(ax, f"used {shares[-1]:.0%}", volumes[-1], idle[-1], MUTED)
-        theirs = [total_cost(other.training, rival, v) or 0.0 for v in volumes]
-        ax.plot(volumes, theirs, color=seen[pair[1]].colour, lw=2.0, ls=seen[pair[1]].dash)
-        _name(ax, label(pair[1]), volumes[-1], theirs[-1], INK)
-        for point in known:
-            ax.plot([point], [total_cost(None, rival, point) or 0.0], "o", ms=6, color=INK, mfc="none")
-        scale_axis(ax.xaxis, volumes, lambda v: f"{v:,.0f}")
-        scale_axis(ax.yaxis, [min(busy + theirs), max(idle + theirs)], money)
-        ax.set_xlabel("answers")
-        ax.set_ylabel("USD, training included")
-        ax.tick_params(length=0, which="both")
+    plot, panel = Plot.single(5.4, 3.5)
+    busy, idle = (
+        [total_cost(training, at_utilisation(price, s), v) or 0.0 for v in volumes] for s in (shares[0], shares[-1])
+    )
+    panel.add(Curve(volumes, busy, seen[pair[0]].colour, 2.0))
+    _name(panel, label(pair[0]), volumes[-1], busy[-1], INK)
+    if len(shares) > 1:
+        panel.add(Band(volumes, busy, idle, seen[pair[0]].colour, opacity=0.15))
+        if idle[-1] > APART * busy[-1]:
+            _name(panel, f"used {shares[-1]:.0%}", volumes[-1], idle[-1], MUTED)
+    theirs = [total_cost(other.training, rival, v) or 0.0 for v in volumes]
+    panel.add(Curve(volumes, theirs, seen[pair[1]].colour, 2.0, seen[pair[1]].dash))
+    _name(panel, label(pair[1]), volumes[-1], theirs[-1], INK)
+    for point in known:
+        at = total_cost(None, rival, point) or 0.0
+        panel.add(Curve([point], [at], INK, width=0, marker="o", hollow=True))
+    panel.x.scale(volumes, lambda v: f"{v:,.0f}")
+    panel.y.scale([min(busy + theirs), max(idle + theirs)], money)
+    panel.x.label, panel.y.label = "answers", "USD, training included"
 
     first = points[1.0]
     said = f"Training breaks even after {rounded(first)} answers" if first else "Training never breaks even"
@@ -175,7 +162,7 @@ def volume(summary: Summary, rented: set[str]) -> Chart | None:
         title="Cost against volume",
         caption=f"{said} at the list price of {visible_line(pair[1])}.{idle_says if len(shares) > 1 else ''}{rings}",
         grid=_grid(pair, points, price),
-        figure=draw((5.4, 3.5), paint),
+        plot=plot,
     )
 
 
@@ -199,6 +186,6 @@ def _grid(pair: tuple[str, str], points: dict[float, float | None], price: float
     )
 
 
-def _name(ax: Axes, text: str, x: float, y: float, colour: str) -> None:
+def _name(panel: Panel, text: str, x: float, y: float, colour: str) -> None:
     """Write a curve's name at its end."""
-    ax.annotate(text, (x, y), (4, 0), textcoords="offset points", va="center", size=8, color=colour)
+    panel.add(Words(text, x, y, shift=(4, 0), rise="middle", colour=colour, size=8))

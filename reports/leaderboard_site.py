@@ -1,15 +1,11 @@
 """The leaderboard as a static site: pages, history of candidates, badges and a Markdown table."""
 
 import re
-import warnings
 from collections.abc import Callable, Iterable
-from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from markupsafe import Markup
-from matplotlib.font_manager import FontProperties
-from matplotlib.textpath import TextToPath
 
 from harness.files import write_whole
 from harness.gating.gate_result import WORDS
@@ -20,6 +16,7 @@ from harness.reports.exports import markdown_table, markdown_text
 from harness.reports.jinja_env import environment, render
 from harness.reports.leaderboard_runs import run_facts
 from harness.reports.run_page import write_report
+from harness.reports.svg_canvas import text_width
 from harness.reports.svg_charts import Chart
 from harness.reports.table_model import Grid
 from harness.reports.trend_chart import trend
@@ -33,24 +30,16 @@ COLOURS = {"good": "#0a6640", "bad": "#a8321a", "even": "#6b4d00", "": "#3a4a5c"
 """Of the right half, 5:1 or more against white text: by the gate's verdict, the last where there is none."""
 
 TONES = {"pass": "good", "unchanged": "good", "inconclusive": "even", "fail": "bad", "incomparable": "bad"}
+FONT_SIZE = 11
+"""Pixels, of DejaVu Sans (as wide as Verdana)."""
 PADDING = 12
 """Pixels beside and between the two texts."""
-
-
-@cache
-def _width(text: str) -> float:
-    """Pixels of a text in the badge's font, 11 px DejaVu Sans (as wide as Verdana)."""
-    font = FontProperties(family="DejaVu Sans", size=11)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the reader's own font will have it
-        width, _, _ = TextToPath().get_text_width_height_descent(text, font, ismath=False)
-    return float(width)
 
 
 def badge(left: str, right: str, tone: str = "") -> str:
     """A badge as SVG: what is measured on the left, the figure on the right. tone: a key of COLOURS."""
     left, right = visible_line(left, 60), visible_line(right, 60)
-    sizes = [round(_width(text), 1) for text in (left, right)]
+    sizes = [round(text_width(text, FONT_SIZE), 1) for text in (left, right)]
     page = environment().get_template("badge.svg.j2")
     return Markup(page.render(left=left, right=right, sizes=sizes, padding=PADDING, colour=COLOURS[tone]))
 

@@ -1,15 +1,27 @@
 """Charts of a run: metric intervals, latency distribution, format errors and confusion matrices."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from harness.metrics import Estimate, Metric
 from harness.reports.leaderboard_rows import figure as figure_cell
 from harness.reports.leaderboard_rows import heading, main_metrics
-from harness.reports.svg_charts import INK, MUTED, SERIES, Chart, Look, draw, label, looks, quiet_axes, scale_axis
+from harness.reports.plot import (
+    MUTED,
+    SERIES,
+    SMALL,
+    Axis,
+    Bars,
+    Curve,
+    Legend,
+    Look,
+    Panel,
+    Plot,
+    Shades,
+    Words,
+    label,
+    looks,
+)
+from harness.reports.svg_charts import Chart
 from harness.reports.table_model import MOST_COLUMNS, Grid, TableCell, TableColumn
 from harness.results import Summary
 from harness.runs.run_log import RunLog
@@ -23,18 +35,13 @@ def intervals(summary: Summary) -> Chart:
     names = by_rank(summary)
     metrics = main_metrics(summary)
     seen = looks(list(summary.backends))
-
-    def paint(figure: Figure) -> None:
-        panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
-        for ax, metric in zip(panels, metrics, strict=True):
-            for y, name in enumerate(names):
-                _whisker(ax, summary.backends[name].metrics.get(metric.name), metric, y, seen[name])
-            ax.set_title(heading(metric).title)
-            quiet_axes(ax, "x")
-            ax.set_ylim(len(names) - 0.5, -0.5)
-        panels[0].set_yticks(range(len(names)), [label(n) for n in names])
-        figure.subplots_adjust(wspace=0.12)
-
+    panels = []
+    for metric in metrics:
+        panel = Panel(title=heading(metric).title, y=Axis(grid=False))
+        panel.y.list_names([label(n) for n in names])
+        for y, name in enumerate(names):
+            _whisker(panel, summary.backends[name].metrics.get(metric.name), metric, y, seen[name])
+        panels.append(panel)
     rows = tuple(
         (TableCell(text=visible_line(n)), *(figure_cell(summary.backends[n].metrics, m) for m in metrics))
         for n in names
@@ -46,20 +53,18 @@ def intervals(summary: Summary) -> Chart:
         caption="Each point is a measured value, its line the 95 % interval; intervals that overlap may still differ, "
         "the paired tests decide.",
         grid=Grid(caption="Figures with intervals", columns=columns, rows=rows),
-        figure=draw((11.4, 0.75 + 0.34 * len(names)), paint),
+        plot=Plot(11.4, 0.75 + 0.34 * len(names), panels),
     )
 
 
-def _whisker(ax: Axes, found: Estimate | None, metric: Metric, y: float, look: Look) -> None:
+def _whisker(panel: Panel, found: Estimate | None, metric: Metric, y: float, look: Look) -> None:
     if found is None or found.value is None:
-        ax.annotate(
-            "n/a", (0.5, y), xycoords=("axes fraction", "data"), color=MUTED, va="center", ha="center", size=8.5
-        )
+        panel.add(Words("n/a", 0.5, y, anchor="middle", rise="middle", colour=MUTED, size=SMALL, shares=(True, False)))
         return
     scale = 100 if is_share(metric) else 1
     if found.low is not None and found.high is not None:
-        ax.plot([scale * found.low, scale * found.high], [y, y], color=look.colour, lw=1.8, solid_capstyle="butt")
-    ax.plot([scale * found.value], [y], look.marker, color=look.colour, ms=6)
+        panel.whisker((scale * found.low, scale * found.high), y, look.colour)
+    panel.add(Curve([scale * found.value], [y], look.colour, width=0, marker=look.marker))
 
 
 POINTS = 160
@@ -89,21 +94,15 @@ def latency(times: Mapping[str, Sequence[float]]) -> Chart | None:
         return None
     seen = looks(list(times))
     how = "one request at a time"
-
-    def paint(figure: Figure) -> None:
-        ax = figure.add_subplot()
-        for name, values in times.items():
-            x, y = steps(values)
-            ax.step(
-                x, [100 * v for v in y], where="post", color=seen[name].colour, ls=seen[name].dash, label=label(name)
-            )
-        ax.set_ylim(0, 101)
-        ax.set_xlabel(f"seconds until the answer, {how}")
-        ax.set_ylabel("% of answers")
-        scale_axis(ax.xaxis, [v for values in times.values() for v in (values[0], values[-1])], seconds)
-        ax.tick_params(length=0, which="both")
-        ax.legend(loc="lower right", labelcolor=INK)
-
+    plot, panel = Plot.single(5.4, 3.5)
+    for name, values in times.items():
+        x, y = steps(values)
+        look = seen[name]
+        panel.add(Curve(x, [100 * v for v in y], look.colour, dash=look.dash, stepped=True, named=label(name)))
+    panel.y.low, panel.y.high = 0, 101
+    panel.x.label, panel.y.label = f"seconds until the answer, {how}", "% of answers"
+    panel.x.scale([v for values in times.values() for v in (values[0], values[-1])], seconds)
+    panel.legend = Legend("lower right")
     rows = tuple(
         (
             TableCell(text=visible_line(name)),
@@ -122,7 +121,7 @@ def latency(times: Mapping[str, Sequence[float]]) -> Chart | None:
             columns=(TableColumn(title="backend", numeric=False), *(TableColumn(title=h) for h in headings)),
             rows=rows,
         ),
-        figure=draw((5.4, 3.5), paint),
+        plot=plot,
     )
 
 
@@ -138,22 +137,17 @@ def format_errors(summary: Summary) -> Chart | None:
     kinds = sorted({k for n in names for k in summary.backends[n].format_errors})
     if not kinds:
         return None
-
-    def paint(figure: Figure) -> None:
-        ax = figure.add_subplot()
-        left = [0] * len(names)
-        for i, kind in enumerate(kinds):
-            widths = [summary.backends[n].format_errors.get(kind, 0) for n in names]
-            hatch = ("", "///", "...", "xxx", "---")[i // len(SERIES) % 5]
-            look: Any = {"color": SERIES[i % len(SERIES)], "hatch": hatch, "label": label(kind), "height": 0.6}
-            ax.barh(range(len(names)), widths, left=left, **look)
-            left = [a + b for a, b in zip(left, widths, strict=True)]
-        ax.set_yticks(range(len(names)), [label(n) for n in names])
-        ax.set_ylim(len(names) - 0.5, -0.5)
-        ax.set_xlabel("answers")
-        quiet_axes(ax, "x")
-        ax.legend(loc="upper left", bbox_to_anchor=(0, -0.28), ncols=3, handlelength=1, columnspacing=1.2)
-
+    plot, panel = Plot.single(5.4, 1.0 + 0.36 * len(names))
+    left = [0] * len(names)
+    for i, kind in enumerate(kinds):
+        widths = [summary.backends[n].format_errors.get(kind, 0) for n in names]
+        paler = 0.6 ** (i // len(SERIES))
+        panel.add(Bars(left, widths, range(len(names)), SERIES[i % len(SERIES)], label(kind), paler))
+        left = [a + b for a, b in zip(left, widths, strict=True)]
+    panel.y.list_names([label(n) for n in names])
+    panel.y.grid = False
+    panel.x.label = "answers"
+    panel.legend = Legend("below", columns=3)
     columns = (TableColumn(title="backend", numeric=False), *(TableColumn(title=visible_line(k)) for k in kinds))
     rows = tuple(
         (
@@ -169,7 +163,7 @@ def format_errors(summary: Summary) -> Chart | None:
         title="Format errors by kind",
         caption=f"Answers that could not be read strictly; each counts as wrong in every metric of quality.{note}",
         grid=Grid(caption="Format errors by kind", columns=columns, rows=rows),
-        figure=draw((5.4, 1.0 + 0.36 * len(names)), paint),
+        plot=plot,
     )
 
 
@@ -179,21 +173,16 @@ def confusion(summary: Summary, name: str) -> Chart | None:
     if table is None or len(table.labels) > MOST_COLUMNS:
         return None
     shares = [[v / (sum(row) or 1) for v in row] for row in table.counts]
-
-    def paint(figure: Figure) -> None:
-        ax = figure.add_subplot()
-        ax.imshow(shares, cmap="Blues", vmin=0, vmax=1.6)
-        for i, row in enumerate(table.counts):
-            for j, v in enumerate(row):
-                ax.annotate(count(v), (j, i), ha="center", va="center", color=INK, size=8.5)
-        ax.set_xticks(range(len(table.answers)), [label(a) for a in table.answers], rotation=30, ha="right")
-        ax.set_yticks(range(len(table.labels)), [label(a) for a in table.labels])
-        ax.set_xlabel("answer")
-        ax.set_ylabel("reference")
-        ax.grid(visible=False)
-        ax.tick_params(length=0)
-
     side = 1.2 + 0.55 * len(table.answers)
+    plot, panel = Plot.single(side + 0.6, side)
+    panel.square = True
+    panel.add(Shades(shares))
+    for i, row in enumerate(table.counts):
+        panel.add(*(Words(count(v), j, i, anchor="middle", rise="middle", size=SMALL) for j, v in enumerate(row)))
+    panel.x = Axis("answer", ticks=range(len(table.answers)), names=[label(a) for a in table.answers], slanted=True)
+    panel.y.list_names([label(a) for a in table.labels])
+    panel.y.label = "reference"
+    panel.x.grid = panel.y.grid = False
     headings = (
         TableColumn(title="reference", numeric=False),
         *(TableColumn(title=visible_line(a)) for a in table.answers),
@@ -207,5 +196,5 @@ def confusion(summary: Summary, name: str) -> Chart | None:
         title=f"What {visible_line(name)} answered",
         caption="Rows are references, columns answers; shaded by the share of the row.",
         grid=Grid(caption=f"Confusion of {visible_line(name)}", columns=headings, rows=rows),
-        figure=draw((side + 0.6, side), paint),
+        plot=plot,
     )

@@ -34,7 +34,7 @@ from harness.reports.row_table import (
     wrong_answers,
 )
 from harness.reports.run_charts import confusion, format_errors, intervals, latency, probe_times
-from harness.reports.svg_charts import Chart, save
+from harness.reports.svg_charts import Chart
 from harness.reports.table_model import Grid
 from harness.reports.verdict_section import rank_warnings, verdict_card, verdict_section
 from harness.results import Summary
@@ -186,4 +186,6 @@ def write_plots(log: RunLog, folder: Path) -> list[Path]:
     """Write each picture as SVG and PNG and say where; confusion matrices are pictures here, tables on the page."""
     summary = summary_of(log)
     drawn = [*charts(log, summary), *(c for n in by_rank(summary) if (c := confusion(summary, n)) is not None)]
+    from harness.reports.chart_files import save  # matplotlib, which pages do without
+
     return [path for chart in drawn for path in save(chart, folder)]

@@ -7,12 +7,26 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from harness.adapter_group import Candidate, Group
 from harness.metrics import title
-from harness.reports.svg_charts import INK, MUTED, SERIES, Chart, draw, label, looks, quiet_axes
+from harness.reports.plot import (
+    DOTTED,
+    INK,
+    MUTED,
+    SERIES,
+    SMALL,
+    Columns,
+    Curve,
+    Legend,
+    Panel,
+    Plot,
+    Rule,
+    Words,
+    label,
+    looks,
+)
+from harness.reports.svg_charts import Chart
 from harness.reports.table_model import Grid, TableCell, TableColumn
 from harness.text_format import plural
 from harness.text_sanitize import visible_line
@@ -33,20 +47,16 @@ def lengths(found: Lengths | None) -> Chart | None:
     heights, _ = np.histogram(tokens, bins=edges, weights=counts)
     drawn = found.room <= NEAR * tokens.max()
 
-    def paint(figure: Figure) -> None:
-        ax = figure.add_subplot()
-        ax.stairs(heights, edges, fill=True, color=SERIES[0], lw=0)
-        if drawn:
-            ax.axvline(found.room, color=MUTED, lw=1, ls=":")
-            ax.annotate(
-                f"at most {found.room:,}", (found.room, 1), xycoords=("data", "axes fraction"), xytext=(-4, -2),
-                textcoords="offset points", ha="right", va="top", color=INK, size=8.5,
-            )  # fmt: skip
-        ax.set_xlabel("tokens of prompt and answer")
-        ax.set_ylabel("rows")
-        ax.grid(visible=False, axis="x")
-        ax.tick_params(length=0)
-
+    plot, panel = Plot.single(5.4, 3.1)
+    panel.add(Columns(edges, heights.tolist(), SERIES[0]))
+    if drawn:
+        limit = f"at most {found.room:,}"
+        panel.add(
+            Rule(found.room, dash=DOTTED),
+            Words(limit, found.room, 1, (-4, -2), anchor="end", rise="top", size=SMALL, shares=(False, True)),
+        )
+    panel.x.label, panel.y.label = "tokens of prompt and answer", "rows"
+    panel.x.grid = False
     middle = int(tokens[np.searchsorted(np.cumsum(counts), counts.sum() / 2)])
     limit = f"a row may have {found.room:,}" + ("" if drawn else ", far to the right of this chart")
     rows = tuple(
@@ -61,7 +71,7 @@ def lengths(found: Lengths | None) -> Chart | None:
         grid=Grid(
             caption="Rows by length", columns=(TableColumn(title="tokens"), TableColumn(title="rows")), rows=rows
         ),
-        figure=draw((5.4, 3.1), paint),
+        plot=plot,
     )
 
 
@@ -120,17 +130,12 @@ def spread(group: Group) -> Chart | None:
     if sum(t.score is not None for c in shown for t in c.trainings) < 2:
         return None
 
-    def paint(figure: Figure) -> None:
-        ax = figure.add_subplot()
-        for y, candidate in enumerate(shown):
-            _line(ax, candidate, y, group.chosen)
-        names = [label(_named(c), 44) for c in shown]
-        ax.set_yticks(range(len(shown)), names)
-        ax.set_ylim(len(shown) - 0.5, -0.5)
-        ax.set_xlabel(title(group.metric))
-        ax.margins(x=0.06)
-        quiet_axes(ax, "x")
-
+    plot, panel = Plot.single(11.4, 0.9 + 0.34 * len(shown))
+    for y, candidate in enumerate(shown):
+        _line(panel, candidate, y, group.chosen)
+    panel.y.list_names([label(_named(c), 44) for c in shown])
+    panel.y.grid = False
+    panel.x.label, panel.x.margin = title(group.metric), 0.06
     left_out = len(group.candidates) - len(shown)
     note = f" {plural(left_out, 'candidate')} not shown." if left_out else ""
     whisker = (
@@ -143,19 +148,20 @@ def spread(group: Group) -> Chart | None:
         title=f"{title(group.metric)[0].upper()}{title(group.metric)[1:]} of every training",
         caption=f"Each dot is one training on the same validation rows; the ring is the chosen one.{whisker}{note}",
         grid=candidates(group),
-        figure=draw((11.4, 0.9 + 0.34 * len(shown)), paint),
+        plot=plot,
     )
 
 
-def _line(ax: Axes, candidate: Candidate, y: int, chosen: str) -> None:
+def _line(panel: Panel, candidate: Candidate, y: int, chosen: str) -> None:
     if candidate.mean is not None and candidate.low is not None and candidate.high is not None:
-        ax.plot([candidate.low, candidate.high], [y, y], color=MUTED, lw=1.4, solid_capstyle="butt")
-        ax.plot([candidate.mean], [y], "|", color=INK, ms=13, mew=1.6)
+        panel.whisker((candidate.low, candidate.high), y, MUTED, width=1.4)
+        panel.add(Curve([candidate.mean], [y], INK, width=0, marker="|", size=13, mark_width=1.6))
     for training in candidate.trainings:
         if training.score is not None:
-            ax.plot([training.score], [y], "o", color=SERIES[0], ms=5)
+            at = [training.score], [y]
+            panel.add(Curve(*at, SERIES[0], width=0, marker="o", size=5))
             if training.adapter == chosen:
-                ax.plot([training.score], [y], "o", mfc="none", mec=SERIES[1], mew=1.6, ms=10)
+                panel.add(Curve(*at, SERIES[1], width=0, marker="o", size=10, hollow=True, mark_width=1.6))
 
 
 def _named(candidate: Candidate) -> str:
@@ -206,9 +212,6 @@ def _points(lines: list[dict[str, Any]], key: str) -> Points:
     return dict(sorted(found.items()))
 
 
-WIDE = (5.4, 3.1)
-
-
 def losses(history: History, kept: int | None) -> Chart | None:
     """Training and validation loss; None where fewer than two were noted."""
     curves = {"training": history.loss, "validation": history.validation_loss}
@@ -248,41 +251,27 @@ def _curves(name: str, heading: str, caption: str, curves: Mapping[str, Points],
     seen = looks(list(curves))
     mark = kept if kept is not None and any(kept in points for points in curves.values()) else None
 
-    def paint(figure: Figure) -> None:
-        ax = figure.add_subplot()
-        if mark is not None:
-            _mark(ax, mark)
-        for curve, points in curves.items():
-            look = seen[curve]
-            marker = look.marker if len(points) <= 20 else None
-            ax.plot(
-                list(points), list(points.values()), color=look.colour, ls=look.dash, lw=1.6, marker=marker, ms=4,
-                label=label(curve),
-            )  # fmt: skip
-        ax.set_xlabel("step")
-        ax.grid(visible=False, axis="x")
-        ax.tick_params(length=0, which="both")
-        ax.set_ylim(bottom=0 if name == "rate" else None)
-        ax.margins(x=0.02, y=0.1)
-        if len(curves) > 1:
-            ax.legend(loc="upper left", bbox_to_anchor=(0, -0.17), ncols=3, labelcolor=INK)
-
+    plot, panel = Plot.single(5.4, 3.1)
+    if mark is not None:
+        kept_words = Words("kept", mark, 1, (0, 2), "middle", colour=MUTED, size=SMALL, shares=(False, True))
+        panel.add(Rule(mark, dash=DOTTED), kept_words)
+    for curve, points in curves.items():
+        look = seen[curve]
+        marker = look.marker if len(points) <= 20 else ""
+        xs, ys = list(points), list(points.values())
+        panel.add(Curve(xs, ys, look.colour, 1.6, look.dash, marker, 4, named=label(curve)))
+    panel.x.label, panel.x.grid = "step", False
+    panel.x.margin, panel.y.margin = 0.02, 0.1
+    panel.y.low = 0 if name == "rate" else None
+    panel.legend = Legend("below", columns=3) if len(curves) > 1 else None
     note = f" The dotted line marks the checkpoint that was kept (step {mark:,})." if mark is not None else ""
     return Chart(
         name=name,
         title=heading,
         caption=caption + note,
         grid=_grid(heading, curves),
-        figure=draw(WIDE, paint),
+        plot=plot,
     )
-
-
-def _mark(ax: Axes, step: int) -> None:
-    ax.axvline(step, color=MUTED, lw=1, ls=":")
-    ax.annotate(
-        "kept", (step, 1), xycoords=("data", "axes fraction"), xytext=(0, 2), textcoords="offset points", ha="center",
-        va="bottom", color=MUTED, size=8.5,
-    )  # fmt: skip
 
 
 def _grid(heading: str, curves: Mapping[str, Points]) -> Grid:

@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
 from harness.metrics import Estimate, Metric, title
 from harness.reports.leaderboard_rows import figure as figure_cell
 from harness.reports.leaderboard_rows import heading
-from harness.reports.svg_charts import INK, MUTED, Chart, Look, draw, label, looks
+from harness.reports.plot import DOTTED, Curve, Legend, Look, Panel, Plot, Rule, label, looks
+from harness.reports.svg_charts import Chart
 from harness.reports.table_model import Grid, TableCell, TableColumn
 from harness.results import Summary
 from harness.runs.run_log import Manifest
@@ -34,22 +32,16 @@ def trend(task: str, runs: Sequence[tuple[Manifest, Summary]]) -> Chart | None:
     names = list(dict.fromkeys(n for _, s in mine for n in s.backends))
     breaks = [i for i in range(1, len(mine)) if _key(mine[i][0]) != _key(mine[i - 1][0])]
     seen = looks(names)
-
-    def paint(figure: Figure) -> None:
-        ax = figure.add_subplot()
-        for name in names:
-            _curve(ax, _points(mine, name, metric), breaks, metric, seen[name], label(name))
-        for i in breaks:
-            ax.axvline(i - 0.5, color=MUTED, lw=1, ls=":")
-        step = -(-len(mine) // MOST_NAMES)
-        ticks = list(range(0, len(mine), step))
-        ax.set_xticks(ticks, [moment(mine[i][1].created) or label(mine[i][1].run, 12) for i in ticks])
-        ax.set_xlim(-0.5, len(mine) - 0.5)
-        ax.set_ylabel(heading(metric).title)
-        ax.grid(visible=False, axis="x")
-        ax.tick_params(length=0)
-        ax.legend(loc="upper left", bbox_to_anchor=(0, -0.12), ncols=4, labelcolor=INK)
-
+    plot, panel = Plot.single(10.5, 3.8)
+    for name in names:
+        _curve(panel, _points(mine, name, metric), breaks, metric, seen[name], label(name))
+    panel.add(*(Rule(i - 0.5, dash=DOTTED) for i in breaks))
+    step = -(-len(mine) // MOST_NAMES)
+    panel.x.ticks = range(0, len(mine), step)
+    panel.x.names = [moment(mine[i][1].created) or label(mine[i][1].run, 12) for i in panel.x.ticks]
+    panel.x.low, panel.x.high, panel.x.grid = -0.5, len(mine) - 0.5, False
+    panel.y.label = heading(metric).title
+    panel.legend = Legend("below", columns=4)
     note = " A dotted line marks where rows or prompts changed: across it figures cannot be compared." if breaks else ""
     columns = (TableColumn(title="run", numeric=False), *(TableColumn(title=visible_line(n)) for n in names))
     rows = tuple(
@@ -64,7 +56,7 @@ def trend(task: str, runs: Sequence[tuple[Manifest, Summary]]) -> Chart | None:
         title=f"{visible_line(task)}: {title(metric.name)} over time",
         caption=f"{heading(metric).title} of each run with its 95 % interval, oldest on the left.{note}",
         grid=Grid(caption=f"{visible_line(task)}: {heading(metric).title} by run", columns=columns, rows=rows),
-        figure=draw((10.5, 3.8), paint),
+        plot=plot,
     )
 
 
@@ -83,12 +75,13 @@ def _points(runs: Sequence[tuple[Manifest, Summary]], name: str, metric: Metric)
     return found
 
 
-def _curve(ax: Axes, points: list[Point], breaks: list[int], metric: Metric, look: Look, name: str) -> None:
+def _curve(panel: Panel, points: list[Point], breaks: list[int], metric: Metric, look: Look, name: str) -> None:
     scale = 100 if is_share(metric) else 1
     for i, e in points:
         if e.low is not None and e.high is not None:
-            ax.plot([i, i], [scale * e.low, scale * e.high], color=look.colour, lw=1.2, alpha=0.7)
+            panel.add(Curve([i, i], [scale * e.low, scale * e.high], look.colour, 1.2, opacity=0.7))
     for start, end in zip([0, *breaks], [*breaks, 10**9], strict=True):
         part = [(i, scale * (e.value or 0.0)) for i, e in points if start <= i < end]
-        ax.plot([i for i, _ in part], [v for _, v in part], color=look.colour, ls=look.dash, marker=look.marker, ms=5)
-    ax.plot([], [], color=look.colour, ls=look.dash, marker=look.marker, ms=5, label=name)
+        xs, ys = [i for i, _ in part], [v for _, v in part]
+        panel.add(Curve(xs, ys, look.colour, dash=look.dash, marker=look.marker, size=5))
+    panel.add(Curve([], [], look.colour, dash=look.dash, marker=look.marker, size=5, named=name))

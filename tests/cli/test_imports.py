@@ -19,7 +19,7 @@ HEAVY = (
     *("datasketch", "tiktoken", "altair"),
 )
 STATISTICS = {"numpy", "scipy"}
-PAGES = {"numpy", "matplotlib", "jinja2"}
+PAGES = {"numpy", "jinja2"}
 
 ACTIONS: list[tuple[str, set[str]]] = [
     ("list tasks", set()),

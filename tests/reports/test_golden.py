@@ -1,7 +1,7 @@
 """The pages and tables of a small stored run, word for word.
 
 After a change that is meant: BENCH_GOLDEN=update python -m pytest tests/reports/test_golden.py, and read the diff.
-Pictures are left out (matplotlib's versions differ in the last digit), as are our own style and scripts.
+Pictures are left out (tests/reports/test_plot.py has them), as are our own style and scripts.
 """
 
 import io
