@@ -12,18 +12,16 @@ from harness.backend import RunContext, capabilities_of
 from harness.data.contamination import Findings
 from harness.errors import ExitCode, InterruptedRunError, UnreachableError, UsageError
 from harness.execution.backend_setup import existing_path, make_backends, resumed_tables
-from harness.execution.embedding_similarity import compute_similarity, require_open_answers, unavailable_reason
 from harness.execution.event_loop import run_coroutine
 from harness.execution.executor import Observer, run_backends
 from harness.execution.preflight import check_servers, find_overlaps, refuse_contaminated
 from harness.execution.run_plan import RunPlan, plan_resume, plan_run
-from harness.gating.early_stopping import KIND as EARLY_STOP
 from harness.money.prices import Budget
 from harness.records import BackendIdentity
 from harness.results import Summary
 from harness.run_options import RunKeywords, RunOptions
 from harness.runs.object_storage import is_url, local_folder
-from harness.runs.run_log import RunLog, write_embedding_scores
+from harness.runs.run_log import EARLY_STOP, RunLog, write_embedding_scores
 from harness.runs.storage_mirror import Mirror
 from harness.settings import Settings, load_settings
 from harness.summary.verdict_settings import named_backends, verdict_terms
@@ -182,6 +180,8 @@ def _ask_and_summarise(
             f"interrupted; what was answered is kept: continue with `bench run --resume {plan.path}`."
         ) from None
     if plan.manifest.embedding is not None:
+        from harness.execution.embedding_similarity import compute_similarity  # loads what local models need
+
         write_embedding_scores(log.path, compute_similarity(log, plan.manifest.embedding, observer.status))
     from harness.summary.summarise import summarise
 
@@ -204,6 +204,8 @@ def _with_embedding(plan: RunPlan, model: str | None, observer: Observer) -> Run
     model = model or plan.manifest.embedding
     if model is None:
         return plan
+    from harness.execution.embedding_similarity import require_open_answers, unavailable_reason
+
     require_open_answers(plan.task)
     missing = unavailable_reason(model)
     if missing:

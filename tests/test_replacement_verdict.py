@@ -8,11 +8,10 @@ import pytest
 
 from harness.data.contamination import Findings, Overlap, write_findings
 from harness.errors import UsageError
-from harness.gating.early_stopping import KIND as EARLY_STOP
 from harness.metrics import ACCURACY, FORMAT_ERROR_RATE, Metric
 from harness.records import BackendIdentity
 from harness.results import ReplacementVerdict, Summary, VerdictTerms
-from harness.runs.run_log import Session
+from harness.runs.run_log import EARLY_STOP, Session
 from harness.settings import Settings
 from harness.statistics.posterior import probability_of_loss_below
 from harness.statistics.tango import tango_interval

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -21,13 +21,15 @@ from harness.data.contamination import Findings, write_findings
 from harness.errors import BackendStopped, BenchError, IncompleteRunError
 from harness.execution.event_loop import on_interrupt
 from harness.execution.run_plan import RunPlan
-from harness.gating.early_stopping import EarlyStop
 from harness.records import BackendIdentity, Completion, LogLine, Request, Row
 from harness.runs.backend_log import SegmentWriter
 from harness.runs.log_lines import LogWriter
 from harness.runs.run_log import RunLog, Session
 from harness.task import Task, score_of
 from harness.text_format import utc_text
+
+if TYPE_CHECKING:
+    from harness.gating.early_stopping import EarlyStop
 
 SAME_ERRORS = 3
 """A backend is asked no more after so many errors of one kind; after the first where it has not answered yet."""
@@ -144,7 +146,7 @@ class _BackendSession:
     rows: Sequence[Row]
     observer: Observer
     stopping: asyncio.Event
-    early: EarlyStop | None = None
+    early: "EarlyStop | None" = None
     in_flight: dict[tuple[str, int], Row] = field(default_factory=dict)
 
     async def feed(self, keys: Iterable[tuple[int, int]]) -> AsyncIterator[Request]:
@@ -262,7 +264,7 @@ async def run_backends(
     probers: dict[str, Backend],
     observer: Observer,
     inspect: Callable[[dict[str, BackendIdentity]], Findings],
-    early: EarlyStop | None = None,
+    early: "EarlyStop | None" = None,
 ) -> RunLog:
     """Check every backend, open the run directory, probe latencies (alone), then ask all rows of all at once.
 
@@ -306,7 +308,7 @@ async def run_backends(
     return log
 
 
-def _observe_earlier_answers(log: RunLog, early: EarlyStop, names: list[str]) -> None:
+def _observe_earlier_answers(log: RunLog, early: "EarlyStop", names: list[str]) -> None:
     """What earlier sessions have answered counts; what ended in an error is sent again."""
     for name in names:
         for line in log.backend_log(name).each_last():

@@ -22,11 +22,9 @@ from harness.gating.sequential_checks import (
 )
 from harness.metrics import Metric
 from harness.records import LogLine, Record, Row, Score
+from harness.runs.run_log import EARLY_STOP
 from harness.statistics.confidence_sequence import Decision
 from harness.summary.outcomes import HAS_NO_FORMAT, Array, Codes, row_value
-
-KIND = "early_stop"
-"""The kind under which a session notes that it stopped early."""
 
 LOOK_EVERY = 1.02
 """The next look comes when so many times the rows are known: a look costs time in proportion to the rows."""
@@ -209,7 +207,10 @@ class EarlyStop:
         names = list(self._known) if backend == self._within else [backend]
         found = [f"{name}: {made[0]} after {made[1]} rows" for name in names if (made := self._decisions[name])]
         margin = f"{self.terms.metric} within {self.terms.margin:g} of {self.terms.reference}"
-        return {"kind": KIND, "message": f"the answer is known ({margin}; {', '.join(found)}), of {self._rows} rows."}
+        return {
+            "kind": EARLY_STOP,
+            "message": f"the answer is known ({margin}; {', '.join(found)}), of {self._rows} rows.",
+        }
 
 
 def _applies(check: SequentialCheck, mine: str, theirs: str) -> bool:

@@ -11,7 +11,6 @@ from harness.data.contamination import read_findings
 from harness.data.record_store import SpooledRecords
 from harness.data.sampling import fingerprint, order_version
 from harness.errors import IncompleteRunError, UsageError, did_you_mean
-from harness.gating.early_stopping import KIND as EARLY_STOP
 from harness.gating.early_stopping import EarlyStopTerms
 from harness.gating.gate_result import ArmInfo
 from harness.gating.row_ids import RowIds
@@ -19,7 +18,7 @@ from harness.hashing import digest_each
 from harness.metrics import Metric
 from harness.records import BackendIdentity, Row
 from harness.results import BackendResult, Latency, Summary, is_tuned_model
-from harness.runs.run_log import RunLog
+from harness.runs.run_log import EARLY_STOP, RunLog
 from harness.statistics.confidence_sequence import LEVEL as WATCHED_LEVEL
 from harness.statistics.multiple_testing import selection_level
 from harness.statistics.noninferiority import LEVEL

@@ -122,6 +122,10 @@ class Manifest(Record, frozen=True, kw_only=True, omit_defaults=False):
     options: dict[str, Any] = {}
 
 
+EARLY_STOP = "early_stop"
+"""The kind under which a session notes that its backend stopped early: the question was answered."""
+
+
 class Session(Record, frozen=True, kw_only=True):
     """One uninterrupted stretch of work of one backend, as noted when it ended (a killed one leaves none).
 

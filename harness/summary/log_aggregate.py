@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.confidence_results import StageShare
-from harness.gating.early_stopping import KIND as EARLY_STOP
 from harness.metrics import Metric
 from harness.records import BackendIdentity, LogLine, Usage
 from harness.results import CostResult, Latency, Load, ServerResult
-from harness.runs.run_log import RunLog, Session
+from harness.runs.run_log import EARLY_STOP, RunLog, Session
 from harness.summary.answer_columns import AnswersBuilder, Hashes, new_hashes, row_metric, text_hash
 from harness.summary.outcomes import OutcomeBuilder
 

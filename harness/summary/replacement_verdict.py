@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 import msgspec
 import numpy as np
 
-from harness.gating.early_stopping import KIND as EARLY_STOP
 from harness.gating.gate_settings import Terms
 from harness.gating.pairing import fill_missing
 from harness.gating.sequential_checks import ArmValues, RowLayout, asked_end, checks_of_terms, evaluate_sequentially
 from harness.metrics import Estimate, Metric
 from harness.results import BackendResult, LossPosterior, ReplacementVerdict, VerdictOutcome, VerdictTerms
+from harness.runs.run_log import EARLY_STOP
 from harness.statistics.confidence_sequence import LEVEL as WATCHED_LEVEL
 from harness.statistics.confidence_sequence import confidence_sequence
 from harness.statistics.multiple_testing import selection_level

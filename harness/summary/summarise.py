@@ -14,7 +14,6 @@ from harness.results import BackendResult, ClassResult, Confusion, PairResult, R
 from harness.runs.run_log import Manifest, RunLog, read_likeness
 from harness.summary.answer_columns import BackendAnswers, Hashes
 from harness.summary.answer_findings import answer_findings, constant_answer
-from harness.summary.cascade_of_run import best_cascade, with_calibration
 from harness.summary.estimates import confusion_record, counted_results, estimate_all, slice_estimates
 from harness.summary.log_aggregate import Tally, tally_of
 from harness.summary.outcomes import Outcomes, RowTable
@@ -57,7 +56,12 @@ def summarise(
     places = ranks(headline, pairs, results)
     verdict = _verdict(manifest, headline, rows, outcomes, results, findings, pairs)
     signs = answer_findings(manifest.backends, metrics, rows, outcomes, hashes)
-    results = with_calibration(results, answers, metrics, rows, manifest.backends)
+    cascade = None
+    if any(a.source is not None for a in answers.values()):  # loaded only where answers carry a confidence
+        from harness.summary.cascade_of_run import best_cascade, with_calibration
+
+        results = with_calibration(results, answers, metrics, rows, manifest.backends)
+        cascade = best_cascade(manifest, verdict, metrics, rows, answers, results, findings)
     resolved = alone_detectable(headline, results) if verdict is None else verdict.detectable
     return Summary(
         run=manifest.id,
@@ -82,7 +86,7 @@ def summarise(
         + findings.remarks
         + (likeness.remarks if likeness is not None else ()),
         slices=slice_estimates(metrics, rows, outcomes),
-        cascade=best_cascade(manifest, verdict, metrics, rows, answers, results, findings),
+        cascade=cascade,
     )
 
 

@@ -4,11 +4,10 @@ import math
 
 import numpy as np
 
-from harness.gating.early_stopping import KIND as EARLY_STOP
 from harness.gating.gate_settings import DEFAULT_FORMAT_MARGIN, DEFAULT_MARGIN
 from harness.metrics import ACCURACY, FORMAT_ERROR_RATE, Metric
 from harness.results import AnswerFinding, BackendResult, PairResult
-from harness.runs.run_log import Manifest
+from harness.runs.run_log import EARLY_STOP, Manifest
 from harness.statistics.proportions import two_shares_p
 from harness.statistics.rows_needed import least_rows_to_pass
 from harness.summary.outcomes import HAS_NO_FORMAT, Outcomes
