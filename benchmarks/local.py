@@ -235,13 +235,14 @@ class Benchmark:
         print(f"differing rows without a near-tie (1e-4) on their path: {len({*odd, *alone} - set(close))}")
 
     def agreement(self) -> None:
-        """Labels, and the token sequences that were scored, of Bench and lm-eval on the same rows; not timed."""
+        """Labels, and the token sequences that were scored, of Bench and lm-eval on the same rows; one run each."""
         rows = self.args.rows[0]
         job = self.job("choose", rows, batch=self.best_batch("choose", "lm-eval")) | {"sequences": True}
         ours = run(sys.executable, "bench", job, self.args.threads)
         theirs = run(self.python_of("lm-eval"), "lm-eval", job, self.args.threads)
         pairs = list(zip(ours.said["sequences"], theirs.said["sequences"], strict=True))
         print(f"\n### agreement with lm-eval in {self.args.peer_dtype}, {rows} rows")
+        print(f"CPU s, what was scored written down besides: bench {ours.cpu_s:.1f}, lm-eval {theirs.cpu_s:.1f}")
         print(f"rows of which the same token sequences were scored: {sum(a == b for a, b in pairs)} of {rows}")
         odd = differing(ours, theirs)
         print(f"labels that differ: {len(odd)} of {rows}: {[(n, self.margin(theirs, n)) for n in odd]}")

@@ -3,16 +3,20 @@
     python benchmarks/scale.py rows --rows 100000 1000000 5000000
     python benchmarks/scale.py workers --workers 1 2 4
 
-`rows` asks synthetic rows of a recording and shows rows/s million by million, and peak memory; `workers`
-(scale_workers.py) feeds Ray workers whose work is a sleep.
+`rows` asks synthetic rows of a recording and shows rows/s million by million, and peak memory; then, of each verb that
+reads such a run (`report`, `compare` with itself, `baseline accept`, `gate` against that baseline), seconds and peak
+memory of its process. `workers` (scale_workers.py) feeds Ray workers whose work is a sleep.
 
 Rows, recording and run lie in --work (5,000,000 rows: about 8 GB), which is removed afterwards.
 """
 
 import argparse
 import json
+import os
 import random
 import shutil
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -92,6 +96,8 @@ def print_rows(sizes: list[int], work: Path | None) -> None:
         try:
             record(folder, size)
             print(json.dumps(measure(folder, size)), flush=True)
+            for verb in READERS:
+                print(json.dumps(measure_reader(folder, verb)), flush=True)
         finally:
             shutil.rmtree(folder)
 
@@ -134,6 +140,33 @@ def measure(folder: Path, size: int) -> dict[str, object]:
         "rows_per_s": round(size / (ended - started)),
         "peak_mb": round(peak() / 2**20),
         "accuracy": summary.backends["recorded"].metrics["accuracy"].value,
+    }
+
+
+READERS = (
+    ("report", "run", "--out", "page.html", "--quiet"),
+    ("compare", "run", "run"),
+    ("baseline", "accept", "run", "--out", "main.json"),
+    ("gate", "run", "--baseline", "main.json"),
+)
+"""Verbs that read a run, in the folder of which it is a part."""
+
+
+def measure_reader(folder: Path, words: tuple[str, ...]) -> dict[str, object]:
+    """Seconds of the processor and by the clock, and peak memory, MB, of one verb in a process of its own."""
+    command = [sys.executable, "-c", "from harness.cli.main import main; main()", *words]
+    started = time.perf_counter()
+    with (folder / "said").open("wb") as said:
+        process = subprocess.Popen(command, cwd=folder, stdout=said, stderr=said)
+        _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(f"bench {' '.join(words)} failed:\n{(folder / 'said').read_text('utf-8', 'replace')[-2000:]}")
+    return {
+        "verb": " ".join(words[:2] if words[0] == "baseline" else words[:1]),
+        "wall_s": round(time.perf_counter() - started, 1),
+        "cpu_s": round(usage.ru_utime + usage.ru_stime, 1),
+        "peak_mb": round(usage.ru_maxrss / 1024),
+        "page_mb": round((folder / "page.html").stat().st_size / 1e6, 1) if words[0] == "report" else None,
     }
 
 
