@@ -115,7 +115,7 @@ class Words(NamedTuple):
     """A text at a place, `shift` points to the right of it and above it.
 
     x, y: data, or where `shares` says so a share of the panel's width and height (from below). anchor, rise: which part
-    of the text stands there.
+    of the text is at that place.
     """
 
     text: str
