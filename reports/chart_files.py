@@ -3,7 +3,7 @@
 import io
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -105,7 +105,7 @@ def _panel(ax: Axes, panel: Panel) -> None:
 
 
 def _axis(drawn: DrawnAxis, axis: Axis, panel: Panel, upright: bool) -> None:
-    letter = "y" if upright else "x"
+    letter: Literal["x", "y"] = "y" if upright else "x"
     drawn.axes.set(**{f"{letter}scale": "log" if axis.log else "linear", f"{letter}label": axis.label})
     low, high = ends(axis, panel.marks, upright)
     drawn.axes.set(**{f"{letter}lim": (low, high)})

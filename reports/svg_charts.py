@@ -167,8 +167,8 @@ def _y_axis(canvas: Canvas, axis: Axis, scale: Scale, box: Box, named: bool) -> 
             widest = max(widest, text_width(text, SMALL))
     canvas.line([(box.left, box.bottom), (box.left, box.top)], LINE, 0.8)
     if axis.label and named:
-        at = box.left - PAD - widest - PAD, (box.top + box.bottom) / 2
-        canvas.text(axis.label, at, size=SMALL, colour=MUTED, anchor="middle", turn=90)
+        middle = box.left - PAD - widest - PAD, (box.top + box.bottom) / 2
+        canvas.text(axis.label, middle, size=SMALL, colour=MUTED, anchor="middle", turn=90)
 
 
 def _curve(canvas: Canvas, mark: Curve, x: Scale, y: Scale) -> None:
