@@ -5,7 +5,7 @@ import shlex
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -22,6 +22,9 @@ from harness.prompting.chat_rendering import Renderer
 from harness.records import Message, Record, Request
 from harness.task_loading import build_request, load_rows, load_task
 from harness.text_sanitize import is_path
+
+if TYPE_CHECKING:
+    from harness.adapters.merged_model import MergedModel
 
 Target = Literal["merged", "gguf", "ollama", "vllm", "sglang"]
 TARGETS: tuple[Target, ...] = ("merged", "gguf", "ollama", "vllm", "sglang")
@@ -199,18 +202,11 @@ def _export_merged(
     requests: list[Request],
     lora: bool,
 ) -> ExportManifest:
-    from harness.adapters.gguf_export import require_quantizer, write_lora, write_model
-    from harness.adapters.gguf_weights import architecture_of, load_gguf
-    from harness.adapters.merged_model import merge_model, save_model
+    """The merged model as a folder, a GGUF file, or a GGUF file with its Modelfile."""
+    from harness.adapters.merged_model import merge_model
 
     if to != "merged":
-        load_gguf()  # before minutes of work
-        require_quantizer(quantization)
-        from transformers import AutoConfig
-
-        from harness.backends.local.base_files import find_base
-
-        architecture_of(AutoConfig.from_pretrained(str(find_base(manifest.base_spec).folder), local_files_only=True))
+        _require_gguf(manifest, quantization)
     merged = merge_model(folder, manifest, requests)
     described = msgspec.structs.replace(
         _described(manifest, to),
@@ -220,35 +216,66 @@ def _export_merged(
         merged=MergeCheck(rows=merged.asked, equal=merged.equal) if merged.asked else None,
     )
     if to == "merged":
-        save_model(merged, aside)
-        words = ["vllm", "serve", str(out.absolute()), "--served-model-name", manifest.id, "--port", "8000"]
-        head = manifest.objective == "head"
-        return msgspec.structs.replace(
-            described,
-            serve=shlex.join([*words, *(["--runner", "pooling"] if head else [])]),
-            backend=_backend(manifest.id, 8000, ['decode = "head"'] if head else []),
-        )
-    name = f"{manifest.id}-lora.gguf" if lora else f"{manifest.id}-{quantization}.gguf"
+        words, extra = _save_folder(merged, aside, out)
+        return msgspec.structs.replace(described, serve=shlex.join(words), backend=_backend(manifest.id, 8000, extra))
+    name, words = _save_gguf(folder, merged, aside, out, quantization, lora)
+    port = 8080
+    if to == "ollama":
+        _save_modelfile(merged, aside / "Modelfile", name, requests)
+        words, port = ["ollama", "create", manifest.id, "-f", str(out.absolute() / "Modelfile")], 11434
+    else:
+        words += ["--port", str(port)]
+    return msgspec.structs.replace(described, serve=shlex.join(words), backend=_backend(manifest.id, port))
+
+
+def _require_gguf(manifest: AdapterManifest, quantization: Quantization) -> None:
+    """Raises, before minutes of work, where a GGUF file of this adapter cannot be written here."""
+    from transformers import AutoConfig
+
+    from harness.adapters.gguf_export import require_quantizer
+    from harness.adapters.gguf_weights import architecture_of, load_gguf
+    from harness.backends.local.base_files import find_base
+
+    load_gguf()
+    require_quantizer(quantization)
+    architecture_of(AutoConfig.from_pretrained(str(find_base(manifest.base_spec).folder), local_files_only=True))
+
+
+def _save_folder(merged: "MergedModel", aside: Path, out: Path) -> tuple[list[str], list[str]]:
+    """A Hugging Face folder; vLLM's command for it, and what its backend's table needs besides."""
+    from harness.adapters.merged_model import save_model
+
+    save_model(merged, aside)
+    words = ["vllm", "serve", str(out.absolute()), "--served-model-name", merged.manifest.id, "--port", "8000"]
+    if merged.manifest.objective == "head":
+        return [*words, "--runner", "pooling"], ['decode = "head"']
+    return words, []
+
+
+def _save_gguf(
+    folder: Path, merged: "MergedModel", aside: Path, out: Path, quantization: Quantization, lora: bool
+) -> tuple[str, list[str]]:
+    """One GGUF file: its name, and llama-server's command for it but for the port."""
+    from harness.adapters.gguf_export import write_lora, write_model
+
+    made = merged.manifest.id
     if lora:
+        name = f"{made}-lora.gguf"
         write_lora(folder, merged, aside / name)
         words = ["llama-server", "-m", "BASE.gguf", "--lora", str(out.absolute() / name)]
     else:
+        name = f"{made}-{quantization}.gguf"
         write_model(merged, aside / name, quantization)
         words = ["llama-server", "-m", str(out.absolute() / name)]
-    port = 8080
-    words += ["--alias", manifest.id, "--jinja", "--ctx-size", str(_context(merged.model.config)), "--port", str(port)]
-    if to == "ollama":
-        longest = max((request.max_tokens for request in requests), default=256)
-        text = modelfile(
-            name,
-            merged.renderer,
-            stop_texts(merged.tokenizer, merged.end_tokens()),
-            _context(merged.model.config),
-            longest,
-        )
-        write_whole(aside / "Modelfile", text.encode())
-        words, port = ["ollama", "create", manifest.id, "-f", str(out.absolute() / "Modelfile")], 11434
-    return msgspec.structs.replace(described, serve=shlex.join(words), backend=_backend(manifest.id, port))
+    return name, [*words, "--alias", made, "--jinja", "--ctx-size", str(_context(merged.model.config))]
+
+
+def _save_modelfile(merged: "MergedModel", path: Path, gguf: str, requests: list[Request]) -> None:
+    """Ollama's Modelfile beside a GGUF file."""
+    longest = max((request.max_tokens for request in requests), default=256)
+    stops = stop_texts(merged.tokenizer, merged.end_tokens())
+    text = modelfile(gguf, merged.renderer, stops, _context(merged.model.config), longest)
+    write_whole(path, text.encode())
 
 
 def _context(config: Any) -> int:

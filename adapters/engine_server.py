@@ -194,11 +194,15 @@ def _wait(launch: Launch, process: "subprocess.Popen[bytes]", log: Path, wait_s:
 
 
 def answers(base_url: str) -> bool:
-    """Whether a server lists its models, or says that it knows no such list: it is there."""
+    """Whether a server has its model at hand: it lists its models, or knows no such list, and does not say that it is
+    not healthy yet (llama.cpp lists the model while it is still loading it)."""
     import httpx2
 
+    root = base_url.removesuffix("/v1")
     try:
         answer = httpx2.get(f"{base_url}/models", timeout=2.0, trust_env=False)
+        if httpx2.get(f"{root}/health", timeout=2.0, trust_env=False).status_code == 503:
+            return False
     except httpx2.HTTPError:
         return False
     if answer.status_code in (404, 405):

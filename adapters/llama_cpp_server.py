@@ -1,12 +1,15 @@
 """llama.cpp's own HTTP server from the package xllamacpp: `python -m harness.adapters.llama_cpp_server --model F ..`.
 
-Takes the flags of `llama-server` that `bench serve` uses, for machines without that program.
+Takes the flags of `llama-server` that `bench serve` uses, for machines without that program; one thread for each CPU
+that the process may use, as there.
 """
 
 import argparse
 import signal
 import threading
 from typing import Any
+
+from harness import hardware
 
 
 def main() -> None:
@@ -19,7 +22,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--ctx-size", type=int, default=8192)
     parser.add_argument("--parallel", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=hardware.usable_cores())
     parser.add_argument("--chat-template", default="")
     given = parser.parse_args()
     import xllamacpp

@@ -11,10 +11,13 @@ from harness._moved import install as _install_moved_modules
 
 if TYPE_CHECKING:
     from harness.adapter_manifest import AdapterManifest
+    from harness.adapters.adapter_export import ExportManifest
     from harness.api import cascade, compare, gate, load_run, report, resume, run
     from harness.backend import Backend, RunContext, RunRequirements
     from harness.confidence_results import CascadeResult
     from harness.data.rows import DataRow, DataSource, HubDataset, open_rows
+    from harness.deployment.parity_result import ParityResult
+    from harness.deployment_api import export_adapter, parity
     from harness.errors import (
         BackendStopped,
         BenchError,
@@ -78,11 +81,14 @@ if TYPE_CHECKING:
 
 _MODULES: dict[str, tuple[str, ...]] = {
     "harness.adapter_manifest": ("AdapterManifest",),
+    "harness.adapters.adapter_export": ("ExportManifest",),
     "harness.api": ("cascade", "compare", "gate", "load_run", "report", "resume", "run"),
     "harness.training_api": ("Adapter", "train"),
     "harness.backend": ("Backend", "RunContext", "RunRequirements"),
     "harness.confidence_results": ("CascadeResult",),
     "harness.data.rows": ("DataRow", "DataSource", "HubDataset", "open_rows"),
+    "harness.deployment.parity_result": ("ParityResult",),
+    "harness.deployment_api": ("export_adapter", "parity"),
     "harness.errors": (
         *("BackendStopped", "BenchError", "DataError", "ExitCode", "IncompleteRunError", "InterruptedRunError"),
         *("MissingExtraError", "NotComparableError", "NotFoundError", "SettingsError", "StorageError"),
@@ -137,6 +143,7 @@ __all__ = [
     "DataSource",
     "Estimate",
     "ExitCode",
+    "ExportManifest",
     "Failure",
     "GateResult",
     "HubDataset",
@@ -152,6 +159,7 @@ __all__ = [
     "NotComparableError",
     "NotFoundError",
     "PairResult",
+    "ParityResult",
     "Record",
     "ReplacementVerdict",
     "Request",
@@ -178,11 +186,13 @@ __all__ = [
     "build_request",
     "cascade",
     "compare",
+    "export_adapter",
     "gate",
     "load_rows",
     "load_run",
     "load_task",
     "open_rows",
+    "parity",
     "report",
     "resume",
     "run",

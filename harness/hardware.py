@@ -49,7 +49,7 @@ def hardware() -> dict[str, Any]:
         "os": f"{platform.system()} {platform.release()}",
         "machine": platform.machine(),
         "cpu": _cpu_name(),
-        "cores": _usable_cores(),
+        "cores": usable_cores(),
         "gpus": _gpus(),
     }
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
@@ -65,7 +65,8 @@ def git_commit() -> str | None:
     return f"{commit}-dirty" if _output(["git", "status", "--porcelain", "--untracked-files=no"]) else commit
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
+    """CPUs that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

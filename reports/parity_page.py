@@ -6,9 +6,9 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
+from harness.deployment.parity_result import ParityCheck, ParityResult, ParitySide, points
 from harness.files import write_whole
-from harness.metrics import Estimate, Metric, title
-from harness.parity.parity_result import ParityCheck, ParityResult, ParitySide
+from harness.metrics import Estimate, title
 from harness.reports.jinja_env import render
 from harness.reports.table_model import Grid, TableCell, TableColumn
 from harness.reports.terminal_table import new_table
@@ -16,7 +16,6 @@ from harness.text_format import NOT_APPLICABLE, count, money, seconds
 from harness.text_sanitize import private_texts, visible_line, without_private
 
 TONES = {"alike": "good", "not alike": "bad", "not shown yet": "even"}
-SHARE = Metric(name="share")
 
 
 def share(value: Estimate) -> str:
@@ -24,18 +23,6 @@ def share(value: Estimate) -> str:
     if value.value is None or value.low is None or value.high is None:
         return NOT_APPLICABLE
     return f"{100 * value.value:.1f} % [{100 * value.low:.1f}, {100 * value.high:.1f}]"
-
-
-def points(value: float) -> str:
-    """A difference of shares in points, with its sign."""
-    return f"{100 * value:+.1f}"
-
-
-def interval(check: ParityCheck) -> str:
-    """`[-1.2, +0.4]` in points; "" where the rows bound nothing."""
-    if check.low is None or check.high is None:
-        return ""
-    return f"[{points(check.low)}, {points(check.high)}]"
 
 
 def metrics_table(result: ParityResult) -> Grid:
@@ -54,14 +41,13 @@ def metrics_table(result: ParityResult) -> Grid:
 
 
 def _metric_row(check: ParityCheck) -> tuple[TableCell, ...]:
-    verdict = check.no_verdict or check.verdict
     return (
         TableCell(text=title(check.metric), below="" if check.gated else "shown only"),
         TableCell(text=f"{100 * check.reference:.1f}"),
         TableCell(text=f"{100 * check.served:.1f}"),
-        TableCell(text=points(check.difference), note=interval(check)),
+        TableCell(text=points(check.difference), note=check.interval),
         TableCell(text=check.method),
-        TableCell(text=verdict, tone=TONES[check.verdict] if check.gated else ""),
+        TableCell(text=check.no_verdict or check.verdict, tone=TONES[check.verdict] if check.gated else ""),
     )
 
 
@@ -188,8 +174,8 @@ def print_parity(result: ParityResult, console: Console) -> None:
             title(check.metric),
             f"{100 * check.reference:.1f}",
             f"{100 * check.served:.1f}",
-            f"{points(check.difference)} {interval(check)}".strip(),
-            (check.no_verdict or check.verdict) if check.gated else "",
+            f"{points(check.difference)} {check.interval}".strip(),
+            check.outcome,
         )
     console.print(table)
     for finding in result.findings:

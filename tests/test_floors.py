@@ -28,10 +28,10 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("backends", ("backend", "backends")),
     (
         "execution",
-        ("execution", "judging", "parity", "runner", "label_audit", "synthetic_data", "tool_logs"),
+        ("deployment", "execution", "judging", "runner", "label_audit", "synthetic_data", "tool_logs"),
     ),
     ("tasks, adapters, reports", ("adapters", "reports", "tasks")),
-    ("entry points", ("__main__", "api", "api_arguments", "cli", "pytest_plugin", "training_api")),
+    ("entry points", ("__main__", "api", "api_arguments", "cli", "deployment_api", "pytest_plugin", "training_api")),
 )
 """The layers from the lowest to the highest, each with its packages and modules of `harness`."""
 

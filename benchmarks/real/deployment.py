@@ -1,11 +1,13 @@
 """Deployed copies of a real adapter against the adapter itself, and ten ways to break a deployment, by `bench parity`.
 
-    python -m benchmarks.real.deployment ADAPTER DATA --work FOLDER                  # the copies
-    python -m benchmarks.real.deployment ADAPTER DATA --work FOLDER --part faults    # the ten ways, on llama.cpp
+    python -m benchmarks.real.deployment ADAPTER DATA --work FOLDER
+    python -m benchmarks.real.deployment ADAPTER DATA --work FOLDER --only merged,vllm-lora,rank-cut
 
 ADAPTER writes its answers; DATA is a folder with its test rows. Everything is an ordinary `bench` command, printed
-before it runs; exports that lie in FOLDER are used again. Wants `python -m benchmarks.real.environments light`; the
-copies on vLLM are left out where it is not installed. The reference is the adapter in float32.
+before it runs; exports that lie in FOLDER are used again, and the tables are of all results that lie there. Wants
+`python -m benchmarks.real.environments light`; the copies on vLLM are left out where it is not installed. The reference
+is the adapter in float32. The merged weights are rounded to bfloat16 and computed with in float32, also by vLLM: CPUs
+without bfloat16 instructions are five times as slow in it.
 """
 
 import argparse
@@ -16,7 +18,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,8 +26,8 @@ from benchmarks.real import environments, servers
 from harness.adapter_manifest import AdapterManifest, read_manifest, weights_digest, write_manifest
 from harness.adapters.engine_server import Launch, free_port, running
 from harness.adapters.serving import for_vllm
+from harness.deployment.parity_result import ParityResult
 from harness.files import read_record
-from harness.parity.parity_result import ParityResult
 from harness.peft_folder import WEIGHTS
 from harness.reports.parity_page import share
 
@@ -33,21 +35,23 @@ WAIT_S = 900.0
 
 
 class Copy(NamedTuple):
-    """A deployed copy: the lines of its backend, and what of the result is expected ("" for a faithful copy)."""
+    """A copy that is asked of a server. lines: added to the backend's table; expected: the fault that parity must name
+    ("" for a faithful copy)."""
 
     name: str
-    table: str
+    lines: str = ""
     expected: str = ""
 
 
 class Workbench:
     """Runs `bench` in one folder with a workspace of its own, one thread, offline; prints each command."""
 
-    def __init__(self, adapter: Path, data: Path, folder: Path, rows: int) -> None:
-        self.adapter, self.data, self.folder, self.rows = adapter.resolve(), data.resolve(), folder.resolve(), rows
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, adapter: Path, data: Path, folder: Path, rows: int, fault_rows: int) -> None:
+        self.adapter, self.data, self.folder = adapter.resolve(), data.resolve(), folder.resolve()
+        self.rows, self.fault_rows = rows, fault_rows
+        self.results = self.folder / "results"
+        self.results.mkdir(parents=True, exist_ok=True)
         self.manifest = read_manifest(self.adapter)
-        self.results: list[tuple[Copy, ParityResult]] = []
 
     def bench(self, *words: str, codes: tuple[int, ...] = (0,)) -> None:
         """Run a command; stops the program where it ends with another code."""
@@ -70,55 +74,111 @@ class Workbench:
             self.bench("adapter", "export", str(adapter), *words, "--out", str(out), "--rows", "0")
         return out
 
-    def compare(self, copy: Copy) -> None:
-        """The parity of one running copy."""
+    def compare(self, copy: Copy, table: str) -> None:
+        """The parity of one running copy, kept under its name."""
         reference = f'[backends.here]\nkind = "local"\nadapter = "{self.adapter}"\ndtype = "float32"\n\n'
-        (self.folder / "bench.toml").write_text(reference + f"[backends.{copy.name}]\n{copy.table}\n", "utf-8")
+        lines = f"{reference}[backends.{copy.name}]\n{table}{copy.lines}\n"
+        (self.folder / "bench.toml").write_text(lines, "utf-8")
         words = ["parity", "here", "--served", copy.name, "--task", self.manifest.task, "--data", str(self.data)]
-        words += ["--rows", str(self.rows), "--out", str(self.folder / f"{copy.name}.html"), "--latency-probe", "0"]
+        words += ["--rows", str(self.fault_rows if copy.expected else self.rows)]
+        words += ["--out", str(self.folder / f"{copy.name}.html"), "--latency-probe", "0"]
         before = set((self.folder / "home" / "parity").glob(f"{copy.name}-*"))
         self.bench(*words, codes=(0, 1))
         (run,) = set((self.folder / "home" / "parity").glob(f"{copy.name}-*")) - before
-        self.results.append((copy, read_record(run / "parity.json", ParityResult, "parity result")))
+        shutil.copyfile(run / "parity.json", self.results / f"{copy.name}.json")
+
+    def table(self, copies: list[Copy]) -> str:
+        """One row a copy that has a result, in Markdown."""
+        lines = [
+            "| copy | verdict | equal answers | headline metric, points | named |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        for copy in copies:
+            path = self.results / f"{copy.name}.json"
+            if path.is_file():
+                lines.append(row(copy, read_record(path, ParityResult, "parity result")))
+        return "\n".join(lines) + "\n"
+
+
+def row(copy: Copy, result: ParityResult) -> str:
+    """A row of the table: what was found, and whether it is what was expected."""
+    first = result.checks[0]
+    span = "" if first.low is None or first.high is None else f" [{100 * first.low:+.1f}, {100 * first.high:+.1f}]"
+    named = ", ".join(f"{one.kind} ({one.level})" for one in result.findings) or "-"
+    caught = "" if not copy.expected else " (expected)" if copy.expected in named else f" (not: {copy.expected})"
+    return (
+        f"| {copy.name} | {result.verdict} | {share(result.agreement)} | {100 * first.difference:+.1f}{span} "
+        f"| {named}{caught} |"
+    )
+
+
+class Server(NamedTuple):
+    """What is started once, as a context that gives the backend's table, and the copies that are asked of it."""
+
+    copies: tuple[Copy, ...]
+    start: Callable[[Workbench], AbstractContextManager[str]]
+
+
+def llama_cpp(quantization: str, words: str = "", change: "Change | None" = None) -> Callable[..., Any]:
+    """llama.cpp over a GGUF file of the adapter, or of a changed copy of it. words: added to its command."""
 
     @contextmanager
-    def llama_cpp(self, gguf: Path, *words: str) -> Iterator[str]:
-        """The table of a llama.cpp server over one file."""
+    def start(bench: Workbench) -> Iterator[str]:
+        name, source = f"gguf-{quantization}", bench.adapter
+        if change is not None:
+            source = changed_adapter(bench, change)
+            name = f"{name}-{change.__name__}"
+        folder = bench.export(source, name, "--to", "gguf", "--quantization", quantization)
         port = free_port()
-        command = (sys.executable, "-m", "harness.adapters.llama_cpp_server", "--model", str(gguf), "--alias", "copy")
-        launch = Launch((*command, "--port", str(port), "--parallel", "4", *words), "copy", port)
+        command = [sys.executable, "-m", "harness.adapters.llama_cpp_server", "--alias", "copy", "--port", str(port)]
+        command += ["--model", str(next(folder.glob("*.gguf"))), "--parallel", "4"]
+        command += shlex.split(words.replace("NO_SYSTEM", shlex.quote(no_system(bench)))) if words else []
+        launch = Launch(tuple(command), "copy", port)
         with running(launch, WAIT_S):
             yield f'kind = "openai"\nmodel = "copy"\nbase_url = "{launch.base_url}"\nconcurrency = 4\ntimeout_s = 300\n'
 
-
-def gguf_of(folder: Path) -> Path:
-    """The one GGUF file of an export."""
-    return next(folder.glob("*.gguf"))
+    return start
 
 
-def faithful_copies(bench: Workbench) -> None:
-    """GGUF of three types, the merged model in bfloat16, and vLLM with LoRA and merged."""
-    for quantization in ("f16", "q8_0", "q4_0"):
-        words = ("--to", "gguf", "--quantization", quantization)
-        with bench.llama_cpp(gguf_of(bench.export(bench.adapter, f"gguf-{quantization}", *words))) as table:
-            bench.compare(Copy(f"llamacpp-{quantization}", table))
+@contextmanager
+def merged_here(bench: Workbench) -> Iterator[str]:
+    """The merged model by the local backend."""
     merged = bench.export(bench.adapter, "merged", "--to", "merged")
-    bench.compare(Copy("merged-bfloat16", f'kind = "local"\nmodel = "{merged}"\ndtype = "bfloat16"\n'))
-    if environments.missing("vllm") is not None:
-        return
+    yield f'kind = "local"\nmodel = "{merged}"\ndtype = "float32"\n'
+
+
+@contextmanager
+def vllm_merged(bench: Workbench) -> Iterator[str]:
+    """The merged model on vLLM."""
+    merged = bench.export(bench.adapter, "merged", "--to", "merged")
+    with servers.vllm_command(f"vllm serve {shlex.quote(str(merged))} --served-model-name copy", WAIT_S) as server:
+        yield f'{vllm_table(server)}model = "copy"\n'
+
+
+@contextmanager
+def vllm_lora(bench: Workbench) -> Iterator[str]:
+    """The adapter beside its base on vLLM, by the command of `bench adapter check --for vllm`; copies name their
+    model."""
     serving = for_vllm(bench.adapter, 64)
     assert serving.command is not None, "vLLM serves what this recipe trains"
-    plain = f"vllm serve {shlex.quote(str(merged))} --served-model-name merged"
-    for name, line, model in (("vllm-lora", serving.command, bench.manifest.id), ("vllm-merged", plain, "merged")):
-        with servers.vllm_command(line, dtype="bfloat16") as server:
-            url = f'base_url = "{server.base_url}"\nconcurrency = 4\ntimeout_s = 300\n'
-            bench.compare(Copy(name, f'kind = "openai"\nmodel = "{model}"\n{url}'))
+    with servers.vllm_command(serving.command, WAIT_S) as server:
+        yield vllm_table(server)
 
 
-def changed_adapter(bench: Workbench, name: str, change: Callable[[dict[str, Any]], None]) -> Path:
+def vllm_table(server: servers.Server) -> str:
+    """The backend's table but for its model."""
+    return f'kind = "openai"\nbase_url = "{server.base_url}"\nconcurrency = 8\ntimeout_s = 300\n'
+
+
+Change = Callable[[dict[str, Any]], None]
+
+
+def changed_adapter(bench: Workbench, change: Change) -> Path:
     """A copy of the adapter with other weights, and a manifest that names them."""
+    import msgspec
     from safetensors.torch import load_file, save_file
 
+    name = f"adapter-{change.__name__}"
     folder = bench.folder / name
     if folder.exists():
         return folder
@@ -128,8 +188,6 @@ def changed_adapter(bench: Workbench, name: str, change: Callable[[dict[str, Any
     save_file(weights, folder / WEIGHTS)
     manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
     manifest |= {"id": name, "adapter_sha256": weights_digest(folder)}
-    import msgspec
-
     write_manifest(folder, msgspec.convert(manifest, AdapterManifest))
     return folder
 
@@ -158,43 +216,6 @@ def another_revision(weights: dict[str, Any]) -> None:
             value += 0.35 * value.std() * torch.randn_like(value)
 
 
-FAULTS = (
-    ("adapter-not-applied", without_adapter, "", "", "adapter not applied"),
-    ("rank-cut", half_rank, "", "", "reduced rank"),
-    ("other-revision", another_revision, "", "", "other weights"),
-    ("wrong-template", None, "--chat-template {%for m in messages%}[{{m['content']}}]{%endfor%}", "", "chat template"),
-    ("system-dropped", None, "--chat-template NO_SYSTEM", "", "system prompt"),
-    ("short-context", None, "--ctx-size 384", "", "truncation"),
-    ("no-end-token", None, "", "extra_body = { ignore_eos = true }", "end token"),
-    ("temperature", None, "", "extra_body = { temperature = 0.7 }", "sampling"),
-)
-"""Name, change of the adapter, words of the server, lines of the backend, and what parity must name. The two others are
-the base asked instead of the adapter (vLLM lists both) and another quantisation (Q4_0, among the copies)."""
-
-
-def broken_copies(bench: Workbench) -> None:
-    """Each fault on llama.cpp with f16 weights; and on vLLM, where it is installed, the base that is asked."""
-    whole = bench.export(bench.adapter, "gguf-f16", "--to", "gguf")
-    for name, change, words, lines, expected in FAULTS:
-        source = whole
-        if change is not None:
-            source = bench.export(changed_adapter(bench, f"adapter-{name}", change), f"gguf-{name}", "--to", "gguf")
-        flags = shlex.split(words.replace("NO_SYSTEM", shlex.quote(no_system(bench)))) if words else []
-        with bench.llama_cpp(gguf_of(source), *flags) as table:
-            bench.compare(Copy(name, f"{table}{lines}\n", expected))
-    with bench.llama_cpp(
-        gguf_of(bench.export(bench.adapter, "gguf-q4_0", "--to", "gguf", "--quantization", "q4_0"))
-    ) as t:
-        bench.compare(Copy("quantised", t, "quantisation"))
-    serving = for_vllm(bench.adapter, 64)
-    if environments.missing("vllm") is None and serving.command is not None:
-        with ExitStack() as stack:
-            server = stack.enter_context(servers.vllm_command(serving.command))
-            lines = f'base_url = "{server.base_url}"\nconcurrency = 4\ntimeout_s = 300\n'
-            base = bench.manifest.base_spec
-            bench.compare(Copy("base-asked", f'kind = "openai"\nmodel = "{base}"\n{lines}', "base asked"))
-
-
 def no_system(bench: Workbench) -> str:
     """The base's chat template without the system turn that it writes of itself."""
     from harness.adapters.gguf_export import template_of
@@ -205,40 +226,73 @@ def no_system(bench: Workbench) -> str:
     return template.replace("loop.first and messages[0]['role'] != 'system'", "false")
 
 
-def markdown(results: list[tuple[Copy, ParityResult]]) -> str:
-    """One row a copy."""
-    lines = [
-        "| copy | verdict | equal answers | headline metric, points | named |",
-        "| --- | --- | --- | --- | --- |",
+BARE_TEMPLATE = "--chat-template {%for m in messages%}[{{m['content']}}]{%endfor%}"
+
+
+def all_servers(bench: Workbench) -> list[Server]:
+    """The faithful copies: the merged model, GGUF on llama.cpp, and vLLM with LoRA and merged; and ten ways to break a
+    deployment, on llama.cpp but for the two that only vLLM makes without an error."""
+    adapter, base = f'model = "{bench.manifest.id}"', f'model = "{bench.manifest.base_spec}"'
+    cut = f"{adapter}\nextra_body = {{ truncate_prompt_tokens = 100 }}"
+    return [
+        Server((Copy("llamacpp-q8_0"),), llama_cpp("q8_0")),
+        Server((Copy("merged"),), merged_here),
+        Server(
+            (
+                Copy("vllm-lora", adapter),
+                Copy("base-asked", base, "base asked"),
+                Copy("short-context", cut, "truncation"),
+            ),
+            vllm_lora,
+        ),
+        Server(
+            (
+                Copy("llamacpp-f16"),
+                Copy("no-end-token", "extra_body = { ignore_eos = true }", "end token"),
+                Copy("temperature", "extra_body = { temperature = 0.7 }", "sampling"),
+            ),
+            llama_cpp("f16"),
+        ),
+        Server((Copy("adapter-not-applied", "", "adapter not applied"),), llama_cpp("f16", "", without_adapter)),
+        Server((Copy("wrong-template", "", "chat template"),), llama_cpp("f16", BARE_TEMPLATE)),
+        Server((Copy("system-dropped", "", "system prompt"),), llama_cpp("f16", "--chat-template NO_SYSTEM")),
+        Server((Copy("quantised-q4_0", "", "quantisation"),), llama_cpp("q4_0")),
+        Server((Copy("rank-cut", "", "reduced rank"),), llama_cpp("f16", "", half_rank)),
+        Server((Copy("other-revision", "", "other weights"),), llama_cpp("f16", "", another_revision)),
+        Server((Copy("vllm-merged"),), vllm_merged),
     ]
-    for copy, result in results:
-        first = result.checks[0]
-        span = "" if first.low is None or first.high is None else f" [{100 * first.low:+.1f}, {100 * first.high:+.1f}]"
-        named = ", ".join(f"{one.kind} ({one.level})" for one in result.findings) or "-"
-        caught = "" if not copy.expected else " (expected)" if copy.expected in named else f" (not: {copy.expected})"
-        lines.append(
-            f"| {copy.name} | {result.verdict} | {share(result.agreement)} | {100 * first.difference:+.1f}{span} "
-            f"| {named}{caught} |"
-        )
-    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
-    """Run one part and print its table."""
+    """Ask all copies, or some, and print the tables of all results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("adapter", type=Path)
     parser.add_argument("data", type=Path)
     parser.add_argument("--work", type=Path, required=True, help="folder for exports, answers and the tables")
-    parser.add_argument("--part", choices=["copies", "faults"], default="copies")
-    parser.add_argument("--rows", type=int, default=1000)
+    parser.add_argument("--only", default="", help="names of copies, with commas")
+    parser.add_argument("--rows", type=int, default=1000, help="rows that a faithful copy is asked")
+    parser.add_argument("--fault-rows", type=int, default=60, help="rows that a broken copy is asked")
     options = parser.parse_args()
     if sentence := environments.missing("llamacpp"):
         parser.error(sentence)
-    bench = Workbench(options.adapter, options.data, options.work, options.rows)
-    (faithful_copies if options.part == "copies" else broken_copies)(bench)
-    table = markdown(bench.results)
-    (bench.folder / f"{options.part}.md").write_text(table, "utf-8")
-    print(table, flush=True)
+    bench = Workbench(options.adapter, options.data, options.work, options.rows, options.fault_rows)
+    part = all_servers(bench)
+    known = [copy for server in part for copy in server.copies]
+    only = [word for word in options.only.split(",") if word] or [copy.name for copy in known]
+    for unknown in set(only) - {copy.name for copy in known}:
+        parser.error(f"no copy '{unknown}': choose from {', '.join(copy.name for copy in known)}")
+    for server in part:
+        chosen = [copy for copy in server.copies if copy.name in only]
+        on_vllm = server.start in (vllm_lora, vllm_merged)
+        if not chosen or (on_vllm and environments.missing("vllm") is not None):
+            continue
+        with server.start(bench) as table:
+            for copy in chosen:
+                bench.compare(copy, table)
+    for name, faulty in (("copies", False), ("faults", True)):
+        table = bench.table([copy for copy in known if bool(copy.expected) is faulty])
+        (bench.folder / f"{name}.md").write_text(table, "utf-8")
+        print(table, flush=True)
 
 
 if __name__ == "__main__":

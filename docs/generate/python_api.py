@@ -30,14 +30,18 @@ SECTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "Verbs": (
         "Functions that do what the verbs of the command line do, and return an object instead of printing. They can "
         "be called where an event loop is running, as in a notebook.",
-        ("run", "resume", "load_run", "compare", "gate", "cascade", "report", "train"),
+        (
+            *("run", "resume", "load_run", "compare", "gate", "cascade", "report", "train"),
+            *("export_adapter", "parity"),
+        ),
     ),
-    "Runs and adapters": ("", ("Run", "RunLog", "Manifest", "Adapter", "AdapterManifest")),
+    "Runs and adapters": ("", ("Run", "RunLog", "Manifest", "Adapter", "AdapterManifest", "ExportManifest")),
     "Results": (
-        "Records of `summary.json` and `gate.json`; the [schemas](../run-directory.md) describe the files.",
+        "Records of `summary.json`, `gate.json` and `parity.json`; the [schemas](../run-directory.md) "
+        "describe the files.",
         (
             *("Summary", "BackendResult", "Estimate", "PairResult", "ReplacementVerdict"),
-            *("RunComparison", "GateResult", "CheckResult", "CascadeResult"),
+            *("RunComparison", "GateResult", "CheckResult", "CascadeResult", "ParityResult"),
         ),
     ),
     "Tasks": (

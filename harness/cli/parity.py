@@ -77,7 +77,7 @@ def parity(
 
     from harness.cli.output import print_json
     from harness.cli.run_display import observed
-    from harness.parity.parity_run import ParityOptions, run_parity
+    from harness.deployment.parity_run import ParityOptions, run_parity
     from harness.settings import load_settings
     from harness.workspace import Workspace
 

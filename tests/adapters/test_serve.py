@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,33 @@ def test_an_engine_is_waited_for_and_ended_with_the_block() -> None:
     with running(launch(SERVER, str(port)), wait_s=60) as process:
         assert process.poll() is None
     assert process.poll() is not None
+
+
+LOADING = """
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+asked = []
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        asked.append(self.path)
+        loaded = asked.count("/health") > 3
+        self.send_response(503 if self.path == "/health" and not loaded else 200)
+        self.end_headers()
+        self.wfile.write(b'{"loaded": true}' if loaded else b'{"loaded": false}')
+
+    def log_message(self, *_):
+        pass
+
+HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+def test_an_engine_that_lists_its_model_while_loading_it_is_waited_for() -> None:
+    here = launch(LOADING, str(free_port()))
+    with running(here, wait_s=60), urllib.request.urlopen(f"{here.base_url}/models") as answer:
+        assert answer.read() == b'{"loaded": true}'
 
 
 def test_an_engine_that_ends_is_reported_with_its_last_words() -> None:

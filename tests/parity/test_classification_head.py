@@ -16,8 +16,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer  # no
 
 from harness.adapter_manifest import find_adapter  # noqa: E402
 from harness.adapters.adapter_export import export_adapter  # noqa: E402
-from harness.parity.parity_result import ParityResult  # noqa: E402
-from harness.parity.parity_run import ParityOptions, run_parity  # noqa: E402
+from harness.deployment.parity_result import ParityResult  # noqa: E402
+from harness.deployment.parity_run import ParityOptions, run_parity  # noqa: E402
 from harness.settings import load_settings  # noqa: E402
 from harness.workspace import Workspace  # noqa: E402
 from tests.support.tiny_llama import make_adapter, make_base, sentences  # noqa: E402

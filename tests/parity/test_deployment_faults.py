@@ -9,9 +9,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the `local` extra")
 
+from harness.deployment.parity_result import ParityResult  # noqa: E402
+from harness.deployment.parity_run import ParityOptions, run_parity  # noqa: E402
 from harness.errors import UsageError  # noqa: E402
-from harness.parity.parity_result import ParityResult  # noqa: E402
-from harness.parity.parity_run import ParityOptions, run_parity  # noqa: E402
 from harness.settings import load_settings  # noqa: E402
 from harness.workspace import Workspace  # noqa: E402
 from tests.support.served_model import Deployment, serve  # noqa: E402

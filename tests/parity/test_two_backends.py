@@ -6,11 +6,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.parity.answered_rows import AnsweredRow, words
-from harness.parity.metric_checks import logprob_drift
-from harness.parity.parity_result import ParityResult
-from harness.parity.prompt_lengths import NO_SYSTEM, prompt_finding, prompt_lengths
-from harness.parity.server_facts import read_models
+from harness.deployment.answered_rows import AnsweredRow, words
+from harness.deployment.metric_checks import logprob_drift
+from harness.deployment.parity_result import ParityResult
+from harness.deployment.prompt_lengths import NO_SYSTEM, prompt_finding, prompt_lengths
+from harness.deployment.server_facts import read_models
 from harness.records import Completion, LogLine, Message, Request, Row, Sample
 from tests.support.command import bench
 from tests.support.openai_server import OpenAIServer

@@ -76,9 +76,10 @@ def test_the_version_is_that_of_the_installed_package() -> None:
     assert harness.__version__ == version("bench-harness")
 
 
-@pytest.mark.parametrize("verb", ["run", "train", "compare", "gate", "report"])
+@pytest.mark.parametrize("verb", ["run", "train", "compare", "gate", "report", "parity", "adapter export"])
 def test_a_function_takes_the_options_of_its_verb_with_the_same_defaults(verb: str) -> None:
-    command, function = commands()[verb], inspect.signature(getattr(harness, verb))
+    name = {"adapter export": "export_adapter"}.get(verb, verb)
+    command, function = commands()[verb], inspect.signature(getattr(harness, name))
     options = {RENAMED.get(str(p.name), str(p.name)): p for p in command.params if p.name not in PRINTING}
     options = {name: option for name, option in options.items() if name not in ELSEWHERE.get(verb, set())}
     names = set(function.parameters)

@@ -11,7 +11,7 @@ from docs.generate.python_api import python_api_page, sections
 from docs.generate.signatures import signature_of, type_text
 from harness import Run, run, user_message
 
-VERBS = ("run", "resume", "load_run", "compare", "gate", "report", "train")
+VERBS = ("run", "resume", "load_run", "compare", "gate", "report", "train", "export_adapter", "parity")
 RECORDS = [name for name in harness.__all__ if isinstance(getattr(harness, name), type(msgspec.Struct))]
 
 

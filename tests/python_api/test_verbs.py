@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from harness import (
     GateResult,
     IncompleteRunError,
     NotComparableError,
+    ParityResult,
     Run,
     RunComparison,
     Settings,
@@ -21,6 +23,7 @@ from harness import (
     compare,
     gate,
     load_run,
+    parity,
     report,
     resume,
     run,
@@ -83,6 +86,37 @@ def test_compare_pairs_two_runs_row_by_row(finished: tuple[Run, Path], tmp_path:
     assert (tmp_path / "page.html").read_text("utf-8").startswith("<!DOCTYPE html>")
     html = found._repr_html_()
     assert "<table>" in html and "<td>accuracy</td>" in html and "common rows" in html
+
+
+def test_parity_judges_a_copy_and_writes_its_page_also_within_a_running_event_loop(tmp_path: Path) -> None:
+    recorded = recorded_settings(tmp_path).backends
+    settings = Settings(backends={**recorded, "copy": recorded["right"]})
+
+    async def cell(served: str, **options: Any) -> ParityResult:
+        return parity(
+            *("right", served), task="agnews", data=tmp_path / "rows.jsonl", rows=ROWS, latency_probe=0,
+            config=settings, workspace=tmp_path / "ws", **options,
+        )  # fmt: skip
+
+    found = asyncio.run(cell("worse", out=tmp_path / "page.html"))
+    assert (found.verdict, found.exit_code, found.margin) == ("not alike", 1, 0.01)
+    assert found.different == ROWS // WRONG_EVERY
+    folder = Path(found.served.run)
+    assert folder.parent == tmp_path / "ws" / "parity"
+    assert json.loads((folder / "parity.json").read_text())["verdict"] == "not alike"
+    assert "Not alike: other weights answer" in (tmp_path / "page.html").read_text("utf-8")
+    assert repr(found).splitlines()[0] == f"Parity agnews: worse against right, {ROWS} rows"
+    assert found.headline in repr(found) and "equal answers 80.0 [" in repr(found)
+    html = found._repr_html_()
+    assert "<td>accuracy</td><td>100.0</td><td>80.0</td><td>-20.0 [" in html
+    assert "<td>fault: other weights</td>" in html
+    few = asyncio.run(cell("copy", on_inconclusive="block"))
+    assert (few.verdict, few.exit_code) == ("not shown yet", 5)
+    wide = asyncio.run(cell("copy", run=few.served.run, margin=30))
+    assert (wide.verdict, wide.served.run) == ("alike", few.served.run), "its answers are judged again"
+    assert (Path(few.served.run) / "parity.html").is_file()
+    with pytest.raises(UsageError, match="compared with itself"):
+        asyncio.run(cell("right"))
 
 
 def test_report_writes_what_the_suffix_says(finished: tuple[Run, Path], tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from harness.adapters import engine_server
+from harness.deployment.parity_result import ParityResult
 from harness.files import read_record
-from harness.parity.parity_result import ParityResult
 from tests.real.cli import bench
 from tests.real.conftest import need
 

@@ -19,11 +19,11 @@ from harness.backends.local.weight_loading import (
     read_weights,
     resolve_placement,
 )
+from harness.deployment.answered_rows import AnsweredRow
+from harness.deployment.parity_result import ParityFinding
+from harness.deployment.server_facts import ServedModelFacts
 from harness.errors import UsageError
 from harness.metrics import Estimate
-from harness.parity.answered_rows import AnsweredRow
-from harness.parity.parity_result import ParityFinding
-from harness.parity.server_facts import ServedModelFacts
 from harness.prompting.chat_rendering import Renderer
 from harness.records import Completion, Request
 

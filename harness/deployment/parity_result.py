@@ -2,9 +2,11 @@
 
 from typing import Literal
 
-from harness.metrics import Estimate
+from harness.metrics import Estimate, Metric, title
 from harness.records import Record
 from harness.statistics.equivalence import Equivalence
+from harness.text_format import count_noun, figure_of
+from harness.text_sanitize import html_table, visible_line
 
 SCHEMA = 1
 
@@ -27,6 +29,14 @@ lost a part of its rank. quantisation: the weights are rounded to fewer bits. ot
 the differences."""
 
 Level = Literal["fault", "note"]
+
+SHARE = Metric(name="share")
+"""A share of rows."""
+
+
+def points(value: float) -> str:
+    """A difference of shares in points, with its sign."""
+    return f"{100 * value:+.1f}"
 
 
 class ParitySide(Record, frozen=True, kw_only=True, omit_defaults=False):
@@ -80,6 +90,16 @@ class ParityCheck(Record, frozen=True, kw_only=True, omit_defaults=False):
     p: float | None = None
     needed_rows: int | None = None
     no_verdict: str = ""
+
+    @property
+    def interval(self) -> str:
+        """`[-1.2, +0.4]` in points; "" where the rows bound nothing."""
+        return "" if self.low is None or self.high is None else f"[{points(self.low)}, {points(self.high)}]"
+
+    @property
+    def outcome(self) -> str:
+        """The verdict, or why there is none; "" for a metric on which the verdict does not rest."""
+        return (self.no_verdict or self.verdict) if self.gated else ""
 
 
 class ParityFinding(Record, frozen=True, kw_only=True, omit_defaults=False):
@@ -168,3 +188,23 @@ class ParityResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     examples: tuple[DifferentRow, ...] = ()
     needed_rows: int | None = None
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        sides = visible_line(f"{self.served.backend} against {self.reference.backend}")
+        lines = [f"Parity {visible_line(self.task)}: {sides}, {count_noun(self.rows, 'row')}", self.headline]
+        lines += [f"{one.level}: {one.sentence}" for one in self.findings if one.sentence not in self.headline]
+        return "\n  ".join([*lines, f"equal answers {figure_of(self.agreement, SHARE, named=False)}"])
+
+    def _repr_html_(self) -> str:
+        header = ["", "reference %", "served %", "difference, points", "verdict"]
+        metrics = [
+            [
+                *(title(check.metric), f"{100 * check.reference:.1f}", f"{100 * check.served:.1f}"),
+                *(f"{points(check.difference)} {check.interval}".rstrip(), check.outcome),
+            ]
+            for check in self.checks
+        ]
+        shown = html_table(self.headline, [header, *metrics])
+        equal = ["equal answers", figure_of(self.agreement, SHARE, named=False)]
+        found = [[f"{one.level}: {one.kind}", one.sentence] for one in self.findings]
+        return shown + html_table(f"{count_noun(self.rows, 'row')} of {self.task}", [equal, *found])

@@ -13,6 +13,14 @@ from harness import runner
 from harness.adapter_manifest import AdapterManifest, find_adapter, read_manifest, weights_digest
 from harness.backend import RunContext
 from harness.data.rows import EMBEDDED
+from harness.deployment.answer_faults import context_finding, end_token_finding, sampling_finding
+from harness.deployment.answered_rows import AnsweredRows, ask_requests, join
+from harness.deployment.metric_checks import answered_label_score, logprob_drift
+from harness.deployment.parity_evaluation import Evidence, OnInconclusive, evaluate_parity
+from harness.deployment.parity_result import ParityFinding, ParityResult
+from harness.deployment.prompt_lengths import prompt_finding, prompt_lengths, usual_mistakes
+from harness.deployment.server_facts import ServedModelFacts, ask_models
+from harness.deployment.weight_faults import Explanation, rows_to_ask, weight_finding
 from harness.errors import NotFoundError, UsageError, did_you_mean
 from harness.execution.backend_setup import make_backends
 from harness.execution.event_loop import run_coroutine
@@ -21,14 +29,6 @@ from harness.execution.preflight import check_servers
 from harness.files import write_json
 from harness.hashing import digest
 from harness.money.prices import Budget
-from harness.parity.answer_faults import context_finding, end_token_finding, sampling_finding
-from harness.parity.answered_rows import AnsweredRows, ask_requests, join
-from harness.parity.metric_checks import answered_label_score, logprob_drift
-from harness.parity.parity_evaluation import Evidence, OnInconclusive, evaluate_parity
-from harness.parity.parity_result import ParityFinding, ParityResult
-from harness.parity.prompt_lengths import prompt_finding, prompt_lengths, usual_mistakes
-from harness.parity.server_facts import ServedModelFacts, ask_models
-from harness.parity.weight_faults import Explanation, rows_to_ask, weight_finding
 from harness.records import BackendIdentity
 from harness.runs.run_log import RunLog
 from harness.settings import Settings
@@ -322,7 +322,7 @@ class _Run:
                 "faults of the weights are simulated for local references of whole weights that generate answers."
             )
         elif changed or drifting:
-            from harness.parity.weight_faults import FaultSimulator
+            from harness.deployment.weight_faults import FaultSimulator
 
             simulator = FaultSimulator(
                 identity.model,

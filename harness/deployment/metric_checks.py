@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
+from harness.deployment.answered_rows import AnsweredRow
+from harness.deployment.parity_result import LogProbDrift, ParityCheck
 from harness.metrics import Metric
-from harness.parity.answered_rows import AnsweredRow
-from harness.parity.parity_result import LogProbDrift, ParityCheck
 from harness.records import Completion
 from harness.runs.run_log import RunLog
 from harness.statistics.equivalence import equivalence_verdict, rows_for_equal_means, rows_for_equivalence

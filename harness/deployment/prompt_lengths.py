@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from harness.deployment.parity_result import ParityFinding, PromptLengths
 from harness.errors import UsageError
-from harness.parity.parity_result import ParityFinding, PromptLengths
 from harness.prompting.chat_rendering import Renderer
 from harness.records import Message, Request
 from harness.text_format import count_noun

@@ -4,11 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
-from harness.errors import ExitCode
-from harness.metrics import Metric, title
-from harness.parity.answered_rows import AnsweredRows, Split, different_row, words
-from harness.parity.metric_checks import metric_checks
-from harness.parity.parity_result import (
+from harness.deployment.answered_rows import AnsweredRows, Split, different_row, words
+from harness.deployment.metric_checks import metric_checks
+from harness.deployment.parity_result import (
     LogProbDrift,
     ParityCheck,
     ParityFinding,
@@ -16,6 +14,8 @@ from harness.parity.parity_result import (
     ParitySide,
     PromptLengths,
 )
+from harness.errors import ExitCode
+from harness.metrics import Metric, title
 from harness.results import BackendResult
 from harness.runs.run_log import RunLog
 from harness.statistics.equivalence import Equivalence

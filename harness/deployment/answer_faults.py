@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from harness.parity.answered_rows import AnsweredRow, AnsweredRows
-from harness.parity.parity_result import ParityFinding
+from harness.deployment.answered_rows import AnsweredRow, AnsweredRows
+from harness.deployment.parity_result import ParityFinding
 from harness.records import Completion
 from harness.text_format import count_noun
 

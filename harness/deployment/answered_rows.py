@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.backend import RunContext, RunRequirements
+from harness.deployment.parity_result import DifferentRow
 from harness.errors import BackendStopped, BenchError, IncompleteRunError, NotComparableError
 from harness.execution.backend_setup import make_backends
 from harness.metrics import Estimate
-from harness.parity.parity_result import DifferentRow
 from harness.records import Completion, Key, LogLine, Request, Row
 from harness.runs.run_log import RunLog
 from harness.statistics.clustered import clustered_mean
