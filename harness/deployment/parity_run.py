@@ -322,7 +322,7 @@ class _Run:
                 "faults of the weights are simulated for local references of whole weights that generate answers."
             )
         elif changed or drifting:
-            from harness.deployment.weight_faults import FaultSimulator
+            from harness.deployment.simulated_faults import FaultSimulator
 
             simulator = FaultSimulator(
                 identity.model,

@@ -1,6 +1,8 @@
 """`bench parity` between two backends of any kind: verdicts, exit codes, JSON and the page."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -10,10 +12,14 @@ from harness.deployment.answered_rows import AnsweredRow, words
 from harness.deployment.metric_checks import logprob_drift
 from harness.deployment.parity_result import ParityResult
 from harness.deployment.prompt_lengths import NO_SYSTEM, prompt_finding, prompt_lengths
-from harness.deployment.server_facts import read_models
+from harness.deployment.server_facts import ServedModelFacts, read_models
+from harness.deployment.weight_faults import weight_finding
+from harness.metrics import Estimate
 from harness.records import Completion, LogLine, Message, Request, Row, Sample
+from harness.statistics.proportions import wilson
 from tests.support.command import bench
 from tests.support.openai_server import OpenAIServer
+from tests.support.processes import ROOT
 
 ROWS = 40
 
@@ -62,6 +68,11 @@ def test_one_server_under_two_names_is_alike(work: Path, capfd: pytest.CaptureFi
     assert found.headline == "Alike: accuracy and format errors differ by less than 10 points."
     page = (Path(found.served.run) / "parity.html").read_text("utf-8")
     assert found.headline in page and "Reference and served copy" in page
+
+
+def test_two_servers_are_compared_without_pytorch() -> None:
+    code = "import sys; sys.modules.update(torch=None, transformers=None); import harness.deployment.parity_run"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 def test_too_few_rows_say_how_many_would_do(work: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -118,6 +129,24 @@ def test_cut_prompts_are_told_from_another_template() -> None:
     finding = prompt_finding(expected, longer, lengths)
     assert finding is not None and finding.kind == "chat template" and "+7 tokens" in finding.sentence
     assert prompt_lengths(expected, [0] * 8, {}) is None, "a server that counts nothing"
+
+
+@pytest.mark.parametrize(
+    ("bits", "equal", "kind"),
+    [
+        (8.5, 97, "quantisation"),
+        (8.5, 80, "other weights"),
+        (4.6, 80, "quantisation"),
+        (16.0, 97, None),
+        (16.0, 80, "other weights"),
+    ],
+)
+def test_eight_bits_do_not_explain_what_four_bits_do(bits: float, equal: int, kind: str | None) -> None:
+    low, high = wilson(equal, 100, 0.95)
+    agreement = Estimate(value=equal / 100, low=low, high=high, n=100)
+    finding = weight_finding([], ServedModelFacts(bits=bits), "m", agreement, prompts_known=True)
+    assert (None if finding is None else finding.kind) == kind
+    assert finding is None or finding.level == ("fault" if kind == "other weights" else "note")
 
 
 def test_a_servers_own_account_of_a_model_is_read() -> None:
