@@ -230,35 +230,36 @@ BARE_TEMPLATE = "--chat-template {%for m in messages%}[{{m['content']}}]{%endfor
 
 
 def all_servers(bench: Workbench) -> list[Server]:
-    """The faithful copies: the merged model, GGUF on llama.cpp, and vLLM with LoRA and merged; and ten ways to break a
-    deployment, on llama.cpp but for the two that only vLLM makes without an error."""
+    """The faithful copies: the merged model, GGUF on llama.cpp, and vLLM with LoRA and merged; and ways to break a
+    deployment, on llama.cpp with Q8_0 weights, but for those that only vLLM makes."""
     adapter, base = f'model = "{bench.manifest.id}"', f'model = "{bench.manifest.base_spec}"'
     cut = f"{adapter}\nextra_body = {{ truncate_prompt_tokens = 100 }}"
     return [
-        Server((Copy("llamacpp-q8_0"),), llama_cpp("q8_0")),
-        Server((Copy("merged"),), merged_here),
+        Server(
+            (
+                Copy("llamacpp-q8_0"),
+                Copy("no-end-token", "extra_body = { ignore_eos = true }", "end token"),
+                Copy("temperature", "extra_body = { temperature = 0.7 }", "sampling"),
+            ),
+            llama_cpp("q8_0"),
+        ),
+        Server((Copy("adapter-not-applied", "", "adapter not applied"),), llama_cpp("q8_0", "", without_adapter)),
+        Server((Copy("wrong-template", "", "chat template"),), llama_cpp("q8_0", BARE_TEMPLATE)),
+        Server((Copy("system-dropped", "", "system prompt"),), llama_cpp("q8_0", "--chat-template NO_SYSTEM")),
+        Server((Copy("short-context", "", "truncation"),), llama_cpp("q8_0", "--ctx-size 512")),
+        Server((Copy("rank-cut", "", "reduced rank"),), llama_cpp("q8_0", "", half_rank)),
+        Server((Copy("other-revision", "", "other weights"),), llama_cpp("q8_0", "", another_revision)),
+        Server((Copy("quantised-q4_0", "", "quantisation"),), llama_cpp("q4_0")),
         Server(
             (
                 Copy("vllm-lora", adapter),
                 Copy("base-asked", base, "base asked"),
-                Copy("short-context", cut, "truncation"),
+                Copy("prompts-cut", cut, "truncation"),
             ),
             vllm_lora,
         ),
-        Server(
-            (
-                Copy("llamacpp-f16"),
-                Copy("no-end-token", "extra_body = { ignore_eos = true }", "end token"),
-                Copy("temperature", "extra_body = { temperature = 0.7 }", "sampling"),
-            ),
-            llama_cpp("f16"),
-        ),
-        Server((Copy("adapter-not-applied", "", "adapter not applied"),), llama_cpp("f16", "", without_adapter)),
-        Server((Copy("wrong-template", "", "chat template"),), llama_cpp("f16", BARE_TEMPLATE)),
-        Server((Copy("system-dropped", "", "system prompt"),), llama_cpp("f16", "--chat-template NO_SYSTEM")),
-        Server((Copy("quantised-q4_0", "", "quantisation"),), llama_cpp("q4_0")),
-        Server((Copy("rank-cut", "", "reduced rank"),), llama_cpp("f16", "", half_rank)),
-        Server((Copy("other-revision", "", "other weights"),), llama_cpp("f16", "", another_revision)),
+        Server((Copy("llamacpp-f16"),), llama_cpp("f16")),
+        Server((Copy("merged"),), merged_here),
         Server((Copy("vllm-merged"),), vllm_merged),
     ]
 
@@ -271,7 +272,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for exports, answers and the tables")
     parser.add_argument("--only", default="", help="names of copies, with commas")
     parser.add_argument("--rows", type=int, default=1000, help="rows that a faithful copy is asked")
-    parser.add_argument("--fault-rows", type=int, default=60, help="rows that a broken copy is asked")
+    parser.add_argument("--fault-rows", type=int, default=48, help="rows that a broken copy is asked")
     options = parser.parse_args()
     if sentence := environments.missing("llamacpp"):
         parser.error(sentence)
