@@ -119,7 +119,7 @@ class Server(NamedTuple):
     start: Callable[[Workbench], AbstractContextManager[str]]
 
 
-def llama_cpp(quantization: str, words: str = "", change: "Change | None" = None) -> Callable[..., Any]:
+def llama_cpp(quantization: str, *words: str, change: "Change | None" = None) -> Callable[..., Any]:
     """llama.cpp over a GGUF file of the adapter, or of a changed copy of it. words: added to its command."""
 
     @contextmanager
@@ -132,7 +132,7 @@ def llama_cpp(quantization: str, words: str = "", change: "Change | None" = None
         port = free_port()
         command = [sys.executable, "-m", "harness.adapters.llama_cpp_server", "--alias", "copy", "--port", str(port)]
         command += ["--model", str(next(folder.glob("*.gguf"))), "--parallel", "4"]
-        command += shlex.split(words.replace("NO_SYSTEM", shlex.quote(no_system(bench)))) if words else []
+        command += [no_system(bench) if word == NO_SYSTEM else word for word in words]
         launch = Launch(tuple(command), "copy", port)
         with running(launch, WAIT_S):
             yield f'kind = "openai"\nmodel = "copy"\nbase_url = "{launch.base_url}"\nconcurrency = 4\ntimeout_s = 300\n'
@@ -216,6 +216,10 @@ def another_revision(weights: dict[str, Any]) -> None:
             value += 0.35 * value.std() * torch.randn_like(value)
 
 
+NO_SYSTEM = "NO_SYSTEM"
+"""Stands for the template of `no_system`."""
+
+
 def no_system(bench: Workbench) -> str:
     """The base's chat template without the system turn that it writes of itself."""
     from harness.adapters.gguf_export import template_of
@@ -226,7 +230,8 @@ def no_system(bench: Workbench) -> str:
     return template.replace("loop.first and messages[0]['role'] != 'system'", "false")
 
 
-BARE_TEMPLATE = "--chat-template {%for m in messages%}[{{m['content']}}]{%endfor%}"
+BARE_TEMPLATE = "{%for m in messages%}[{{m['content']}}]{%endfor%}"
+"""Prompts without the marks of the turns."""
 
 
 def all_servers(bench: Workbench) -> list[Server]:
@@ -243,18 +248,18 @@ def all_servers(bench: Workbench) -> list[Server]:
             ),
             llama_cpp("q8_0"),
         ),
-        Server((Copy("adapter-not-applied", "", "adapter not applied"),), llama_cpp("q8_0", "", without_adapter)),
-        Server((Copy("wrong-template", "", "chat template"),), llama_cpp("q8_0", BARE_TEMPLATE)),
-        Server((Copy("system-dropped", "", "system prompt"),), llama_cpp("q8_0", "--chat-template NO_SYSTEM")),
-        Server((Copy("short-context", "", "truncation"),), llama_cpp("q8_0", "--ctx-size 512")),
-        Server((Copy("rank-cut", "", "reduced rank"),), llama_cpp("q8_0", "", half_rank)),
-        Server((Copy("other-revision", "", "other weights"),), llama_cpp("q8_0", "", another_revision)),
+        Server((Copy("adapter-not-applied", "", "adapter not applied"),), llama_cpp("q8_0", change=without_adapter)),
+        Server((Copy("wrong-template", "", "chat template"),), llama_cpp("q8_0", "--chat-template", BARE_TEMPLATE)),
+        Server((Copy("system-dropped", "", "system prompt"),), llama_cpp("q8_0", "--chat-template", NO_SYSTEM)),
+        Server((Copy("short-context", "", "truncation"),), llama_cpp("q8_0", "--ctx-size", "512")),
+        Server((Copy("rank-cut", "", "reduced rank"),), llama_cpp("q8_0", change=half_rank)),
+        Server((Copy("other-revision", "", "other weights"),), llama_cpp("q8_0", change=another_revision)),
         Server((Copy("quantised-q4_0", "", "quantisation"),), llama_cpp("q4_0")),
         Server(
             (
-                Copy("vllm-lora", adapter),
                 Copy("base-asked", base, "base asked"),
                 Copy("prompts-cut", cut, "truncation"),
+                Copy("vllm-lora", adapter),
             ),
             vllm_lora,
         ),
