@@ -165,7 +165,7 @@ def contamination_note(folder: Path) -> str:
         return ""
     return (
         "contamination unknown: the rows it was trained on are not at hand; name them "
-        f"(bench adapter import {folder} --trained-on FILE, or --trained-on FILE where it is run)."
+        f"(`bench adapter import {folder} --trained-on FILE`, or --trained-on FILE where it is run)."
     )
 
 

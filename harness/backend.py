@@ -41,7 +41,8 @@ class RunContext:
     shared: objects that several backends of the run use together, by key (one local engine per base model).
     progress: told (backend, done, total) while answers are made out of sight (a batch at a provider).
     task: as it was typed (a file or a name): what an advice names. config: the settings file.
-    remark: told a sentence for people during a run (a worker was lost, a server joined).
+    remark: told a sentence for people during a run (a worker was lost, a server joined). status: told what is done
+    while nothing is answered (a model is loaded).
     """
 
     workspace: Workspace
@@ -54,6 +55,7 @@ class RunContext:
     remark: Callable[[str], None] = lambda text: None
     task: str | None = None
     config: Path | None = None
+    status: Callable[[str], None] = lambda text: None
 
 
 BackendOption = Literal["adapter", "trained_on", "base", "batch", "executor", "workers"]

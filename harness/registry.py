@@ -135,6 +135,9 @@ def find(group: str, word: str) -> Any:
             ) from error
     target, colon, attribute = word.rpartition(":")
     if not colon:
+        file = Path(f"{word}.toml")
+        if what == "task" and file.is_file():
+            raise NotFoundError(f"no task '{word}' is registered; the file beside you is --task ./{file}.")
         raise NotFoundError(f"no {what} '{word}'{did_you_mean(word, registered)}.")
     module = _from_file(Path(target), what) if target.endswith(".py") else _from_package(target, what)
     try:

@@ -57,6 +57,7 @@ def run(
         use_cache=asked.use_cache,
         progress=observer.batch_progress,
         remark=observer.remark,
+        status=observer.status,
         task=asked.task,
         config=settings.path,
     )
@@ -127,6 +128,7 @@ def resume(
         task=plan.manifest.task_spec,
         progress=observer.batch_progress,
         remark=observer.remark,
+        status=observer.status,
     )
     tables = resumed_tables(plan.manifest, settings or load_settings())
     try:

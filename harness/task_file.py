@@ -13,7 +13,7 @@ from harness.data.conversations import asked_turns, inputs_of, messages_of, read
 from harness.data.label_sets import labels_of_file, labels_of_rows
 from harness.data.row import DataRow, is_missing, kind_of
 from harness.data.rows import HUB, DataSource, HubDataset, open_rows, split_files
-from harness.errors import DataError, SettingsError, did_you_mean
+from harness.errors import DataError, SettingsError, UsageError, did_you_mean
 from harness.prompting.templates import PromptTemplate, named_in_prompt
 from harness.records import Completion, Request, Sample, Score
 from harness.scoring.answer_reading import parsed_json
@@ -125,6 +125,16 @@ class FileTask:
         """Every row as the data holds it, columns under our names, with what is made of it."""
         for row in self._rows(source):
             yield row, self._sample(row, source.split, labelled=True)
+
+    def row_problems(self, source: DataSource) -> list[str]:
+        """Why rows of a split cannot be read, a sentence each; raises UsageError where the file itself cannot."""
+        found = []
+        for row in self._rows(source):
+            try:
+                self._sample(row, source.split, labelled=True)
+            except UsageError as error:
+                found.append(str(error))
+        return found
 
     def _is_labelled(self, row: DataRow) -> bool:
         if self.file.messages and not self.file.reference:

@@ -4,6 +4,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from harness.prompting.templates import named_in_prompt
 from harness.scoring.field_rules import read_date
 from harness.scoring.number_form import read_number
 from harness.task_loading import collect_data_warnings
+from harness.text_format import count_noun
 
 LOOKED_AT = 2_000
 """Rows by which columns are guessed."""
@@ -157,6 +159,8 @@ def _rules(values: list[Any]) -> dict[str, str]:
 
 
 TEST_SHARE = 0.2
+SHOWN = 5
+"""Doubtful labels that are named."""
 
 
 class GuessedTask(NamedTuple):
@@ -183,9 +187,62 @@ def guessed_task(source: Path, folder: str) -> GuessedTask:
             split_rows(lambda: open_rows(DataSource(location=str(source))), aside, TEST_SHARE, "random", None, 0)
         train, test = ((aside / f"{split}.jsonl").read_text("utf-8") for split in ("train", "test"))
         guess = guess_columns(open_rows(DataSource(location=str(aside), split="train")), str(source))
+    left_out = 0
+    if guess.form not in ("conversation", "multi-label"):  # there, nothing is a right answer
+        (train, without), (test, more) = (_complete(text, guess) for text in (train, test))
+        left_out = without + more
     counts = {"train": train.count("\n"), "test": test.count("\n")}
-    all_remarks = (*dict.fromkeys(remarks), *sentences_of_guess(guess, counts, split=not source.is_dir()))
-    return GuessedTask(task_of_guess(guess, folder), train, test, all_remarks)
+    all_remarks = [*dict.fromkeys(remarks), *sentences_of_guess(guess, counts, split=not source.is_dir())]
+    if left_out:
+        empty = " or ".join([f"in '{guess.answer}'", "in " + " and ".join(f"'{name}'" for name in guess.texts)])
+        all_remarks.append(f"left out: {count_noun(left_out, 'row')} without a value {empty}.")
+    if guess.form == "label":
+        labels = Counter(value_text(row[guess.answer]) or "" for row in map(_row, _lines(train + test)))
+        all_remarks += doubtful_labels(labels, guess.answer)
+    return GuessedTask(task_of_guess(guess, folder), train, test, tuple(all_remarks))
+
+
+def _row(line: str) -> dict[str, Any]:
+    return msgspec.json.decode(line, type=dict[str, Any])
+
+
+def _complete(lines: str, guess: Guess) -> tuple[str, int]:
+    """The lines whose rows have a right answer and a text, and how many lack one."""
+    rows = _lines(lines)
+    kept = [line for line in rows if _has_both(_row(line), guess)]
+    return "".join(f"{line}\n" for line in kept), len(rows) - len(kept)
+
+
+def _lines(text: str) -> list[str]:
+    """Lines of JSON; a text may hold characters that str.splitlines takes for the end of a line."""
+    return [line for line in text.split("\n") if line]
+
+
+def _has_both(row: dict[str, Any], guess: Guess) -> bool:
+    def given(name: str) -> bool:
+        value = row.get(name)
+        return not is_missing(value) and (not isinstance(value, str) or bool(value.strip()))
+
+    return given(guess.answer) and any(map(given, guess.texts))
+
+
+RARE = 0.1
+"""A label that is spelled almost like another is doubtful where it has at most this share of the other's rows."""
+
+
+def doubtful_labels(counts: Counter[str], column: str) -> list[str]:
+    """A sentence for the labels that may be another label, misspelled: written in another case, or rare and close."""
+    doubts = []
+    for label, rows in sorted(counts.items()):
+        others = [name for name, own in counts.items() if own > rows or (own == rows and name < label)]
+        same = [name for name in others if name.strip().casefold() == label.strip().casefold()]
+        close = get_close_matches(label, [name for name in others if rows <= RARE * counts[name]], n=1, cutoff=0.8)
+        if found := [*same, *close]:
+            doubts.append(f"'{label}' ({count_noun(rows, 'row')}) is like '{found[0]}' ({counts[found[0]]:,})")
+    if not doubts:
+        return []
+    more = f"; and {len(doubts) - SHOWN} more" if len(doubts) > SHOWN else ""
+    return [f"labels of '{column}' that may be misspelled: {'; '.join(doubts[:SHOWN])}{more}. Each counts as a label."]
 
 
 def task_of_guess(guess: Guess, folder: str) -> str:
@@ -214,7 +271,7 @@ def task_of_guess(guess: Guess, folder: str) -> str:
 def sentences_of_guess(guess: Guess, counts: dict[str, int], *, split: bool) -> list[str]:
     """What was guessed, for people to check."""
     sentences = [f"rows: {counts['train']:,} for training and {counts['test']:,} for evaluation"
-            + (", split at random (bench data split splits by group or time)." if split else ".")]  # fmt: skip
+            + (", split at random (`bench data split` splits by group or time)." if split else ".")]  # fmt: skip
     if guess.form == "conversation":
         return [*sentences, f"the column '{guess.answer}' holds conversations; their last turn is the right answer."]
     labels = f" with {guess.labels} labels" if guess.labels else ""

@@ -12,7 +12,7 @@ from harness.metrics import Metric
 from harness.reports.cascade_section import cascade_chart, cascade_grid
 from harness.reports.cascade_sentence import cascade_details, cascade_sentence
 from harness.reports.jinja_env import render
-from harness.reports.terminal_table import new_table
+from harness.reports.terminal_table import TerminalColumn, fitting_table, no_room
 from harness.runs.run_log import RunLog
 from harness.summary.cascade_analysis import Question, rows_beyond_first
 from harness.text_sanitize import visible_line
@@ -66,11 +66,14 @@ def print_cascade(result: CascadeResult, metric: Metric, console: Console) -> No
     for line in cascade_details(result, metric):
         console.print(Text(line))
     console.print()
-    grid, table = cascade_grid(result, metric), new_table()
-    for column in grid.columns:
-        table.add_column(column.title, justify="right" if column.numeric else "left")
-    for row in grid.rows:
-        table.add_row(*(Text(cell.text) for cell in row))
+    grid = cascade_grid(result, metric)
+    columns = [
+        TerminalColumn(column.title, [Text(row[n].text) for row in grid.rows], column.numeric, folds=not column.numeric)
+        for n, column in enumerate(grid.columns)
+    ]
+    table, hidden = fitting_table(columns, console.width, kept=2)
     console.print(table)
+    if hidden:
+        console.print(Text(no_room(hidden), style="dim"))
     for caution in result.cautions:
         console.print(Text(f"! {caution}", style="yellow"))

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from harness.gating.compare_runs import ComparedBackend, RunComparison
 from harness.metrics import Metric, title
-from harness.reports.terminal_table import new_table
+from harness.reports.terminal_table import TerminalColumn, fitting_table, no_room
 from harness.results import PairResult
 from harness.runs.run_log import RunLog
 from harness.summary.candidate_history import model_name
@@ -19,6 +19,7 @@ from harness.text_format import difference, number, plural, unit
 from harness.text_sanitize import visible_line
 
 EVEN = NO_DIFFERENCE
+HEADINGS = ("metric", "A", "B", "A - B, 95 %", "p, Holm", "verdict")
 
 
 def side_name(side: ComparedBackend) -> str:
@@ -109,14 +110,15 @@ def print_comparison(found: RunComparison, log: RunLog, console: Console) -> Non
             console.print(Text(line))
         names = (f"{letter} = {side_name(side)} ({side.model})" for letter, side in (("A", x), ("B", y)))
         console.print(Text("\n" + "\n".join(map(visible_line, names))))
-        table = new_table()
-        table.add_column("metric", overflow="fold", max_width=24)
-        for heading in ("A", "B", "A - B, 95 %", "p, Holm"):
-            table.add_column(heading, justify="right", no_wrap=True)
-        table.add_column("")
-        for pair in pairs_by_change(found, x, y, metrics):
-            table.add_row(*_row(pair, x, y, metrics[pair.metric]))
+        rows = [_row(pair, x, y, metrics[pair.metric]) for pair in pairs_by_change(found, x, y, metrics)]
+        columns = [
+            TerminalColumn(heading, [row[n] for row in rows], numeric=n in (1, 2, 3, 4), folds=n == 0)
+            for n, heading in enumerate(HEADINGS)
+        ]
+        table, hidden = fitting_table(columns, console.width, kept=4)
         console.print(table)
+        if hidden:
+            console.print(Text(no_room(hidden), style="dim"))
     if any(pair.verdict == EVEN for pair in found.pairs):
         console.print(Text("= no significant difference", style="dim"))
     for line in differences_in_words(found):

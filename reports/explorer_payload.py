@@ -44,17 +44,19 @@ def pack(
     book: ReportRows,
     who: Mapping[str, BackendFacts],
     learned: Mapping[str, list[int]] | None = None,
+    apart: Mapping[str, list[int]] | None = None,
     limit: int = LIMIT,
 ) -> ExplorerPayload:
     """Columns of all rows; the texts of as many as fit into `limit` bytes.
 
     who: what each backend of the book is. learned: backend -> positions of rows that are also among those its
-    adapter was trained on.
+    adapter was trained on. apart: backend -> positions of rows that a parity check found answered differently.
     """
+    marks = {"learned": learned or {}, "apart": apart or {}}
     order: Sequence[int] | None = None
     keep = len(book)
     while True:
-        data = _encode(_payload(book, who, learned or {}, None if keep == len(book) else set((order or [])[:keep])))
+        data = _encode(_payload(book, who, marks, None if keep == len(book) else set((order or [])[:keep])))
         if len(data) <= limit or keep == 0:
             rows = len(book) if book.selection is None else book.selection.rows
             return ExplorerPayload(data, keep, len(book), rows)
@@ -89,7 +91,10 @@ def _encode(payload: dict[str, Any]) -> str:
 
 
 def _payload(
-    book: ReportRows, who: Mapping[str, BackendFacts], learned: Mapping[str, list[int]], keep: set[int] | None
+    book: ReportRows,
+    who: Mapping[str, BackendFacts],
+    marks: Mapping[str, Mapping[str, list[int]]],
+    keep: set[int] | None,
 ) -> dict[str, Any]:
     places = book.own, book.frame_codes
     labelled = all(len(text) <= SHORT for text in book.references.values) and len(book.references.values) <= FEW
@@ -112,7 +117,7 @@ def _payload(
                 "name": visible(name),
                 "decode": visible(who[name].decode),
                 "model": visible(who[name].model),
-                "learned": learned.get(name, []),
+                **{mark: rows.get(name, []) for mark, rows in marks.items()},
                 **_answers(answers, keep),
             }
             for name, answers in book.answers.items()

@@ -11,7 +11,7 @@ from harness.files import write_whole
 from harness.metrics import Estimate, title
 from harness.reports.jinja_env import render
 from harness.reports.table_model import Grid, TableCell, TableColumn
-from harness.reports.terminal_table import new_table
+from harness.reports.terminal_table import TerminalColumn, fitting_table, no_room
 from harness.text_format import NOT_APPLICABLE, count, money, seconds
 from harness.text_sanitize import private_texts, visible_line, without_private
 
@@ -166,18 +166,17 @@ def print_parity(result: ParityResult, console: Console) -> None:
     for name, text in facts(result):
         console.print(Text(f"{name}: {text}"))
     console.print(Text(_times(result)))
-    table = new_table()
-    for heading in ("metric", "reference", "served", "difference, points", "verdict"):
-        table.add_column(heading, justify="left" if heading in ("metric", "verdict") else "right")
-    for check in result.checks:
-        table.add_row(
-            title(check.metric),
-            f"{100 * check.reference:.1f}",
-            f"{100 * check.served:.1f}",
-            f"{points(check.difference)} {check.interval}".strip(),
-            check.outcome,
-        )
+    columns = [
+        TerminalColumn("metric", [title(check.metric) for check in result.checks], numeric=False, folds=True),
+        TerminalColumn("reference", [f"{100 * check.reference:.1f}" for check in result.checks]),
+        TerminalColumn("served", [f"{100 * check.served:.1f}" for check in result.checks]),
+        TerminalColumn("difference, points", [f"{points(c.difference)} {c.interval}".strip() for c in result.checks]),
+        TerminalColumn("verdict", [check.outcome for check in result.checks], numeric=False, folds=True),
+    ]
+    table, hidden = fitting_table(columns, console.width, kept=4)
     console.print(table)
+    if hidden:
+        console.print(Text(no_room(hidden), style="dim"))
     for finding in result.findings:
         style = "red" if finding.level == "fault" else "yellow"
         console.print(Text(f"{finding.level}: {finding.sentence}", style=style))

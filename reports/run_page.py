@@ -10,6 +10,7 @@ from harness.data.contamination import read_findings
 from harness.data.leakage_groups import RowGroupsBuilder
 from harness.files import write_whole
 from harness.judging.answer_pairs import JUDGEMENTS, read_judgements
+from harness.deployment.parity_result import read_parity
 from harness.reports import (
     calibration_section,
     cascade_section,
@@ -22,6 +23,7 @@ from harness.reports.cost_charts import against_latency, against_price, volume
 from harness.reports.explorer_payload import ExplorerPayload, pack
 from harness.reports.exports import summary_of
 from harness.reports.jinja_env import render
+from harness.reports.parity_page import facts, metrics_table
 from harness.reports.row_selection import select_rows
 from harness.reports.row_table import (
     Frame,
@@ -79,6 +81,7 @@ def _context(log: RunLog, summary: Summary, redact: bool) -> dict[str, Any]:
     identities = log.manifest.backends
     deciding, verdict = headline_metric(summary), stored_verdict(summary)
     others = tuple(m for m in summary.metrics if m.name != deciding.name)
+    parity = read_parity(log.path)
     book = None if redact else ReportRows.of(log, by_rank(summary), select_rows(log, by_rank(summary)))
     parts = _parts(log, book)
     prompts, kinds = most_frequent(parts)
@@ -109,6 +112,9 @@ def _context(log: RunLog, summary: Summary, redact: bool) -> dict[str, Any]:
         "rows": None if book is None else _rows(log, summary, book),
         "calibration": _calibration(summary),
         "cascade": _cascade(summary),
+        "parity": None
+        if parity is None
+        else {"result": parity, "metrics": metrics_table(parity), "facts": facts(parity)},
     }
 
 
@@ -170,10 +176,15 @@ def _preferences(log: RunLog) -> list[Grid]:
 def _rows(log: RunLog, summary: Summary, book: ReportRows) -> dict[str, Any]:
     overlaps = read_findings(log.path).overlaps
     learned = {name: list(found.rows) for name, found in overlaps.items() if name in book.answers}
+    parity = read_parity(log.path)
+    apart = {parity.served.backend: list(parity.different_rows)} if parity is not None else {}
     if book.selection is not None:
         places = book.selection.places()
-        learned = {name: [places[n] for n in rows if n in places] for name, rows in learned.items()}
-    return rows_context(book, pack(book, summary.backends, learned))
+        learned, apart = (
+            {name: [places[n] for n in rows if n in places] for name, rows in marked.items()}
+            for marked in (learned, apart)
+        )
+    return rows_context(book, pack(book, summary.backends, learned, apart))
 
 
 def rows_context(book: ReportRows, packed: ExplorerPayload) -> dict[str, Any]:

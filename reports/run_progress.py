@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.records import LogLine
-from harness.text_format import count, money, plural, rate, seconds
+from harness.text_format import UNKNOWN, count, money, plural, rate, seconds
 from harness.text_sanitize import visible_line
 
 PLAIN_EVERY_S = 5.0
@@ -53,8 +53,10 @@ class _State:
         return (self.total - self.done) / speed if speed else None
 
     def price(self) -> str:
-        """Cost so far; "unknown" where no answer had a price, "+" where only some had."""
-        return money(self.cost) + ("+" if self.unpriced and self.cost is not None else "")
+        """Cost so far; "unknown" where no answer that cost anything had a price, "+" where only some had."""
+        if self.unpriced:
+            return f"{money(self.cost)}+" if self.cost else UNKNOWN
+        return money(self.cost)
 
 
 REDRAWN_EVERY_S = 0.25
@@ -129,7 +131,7 @@ class RunProgress:
         if isinstance(self._live, NotebookTable):
             return
         for name in self._states:
-            self._print(name)
+            self._print(name, ended=True)
 
     def on_line(self, backend: str, line: LogLine) -> None:
         """Count one line that was just appended to a backend's log."""
@@ -164,7 +166,7 @@ class RunProgress:
         if isinstance(self._live, NotebookTable):
             self._live.refresh()
 
-    def _print(self, name: str) -> None:
+    def _print(self, name: str, *, ended: bool = False) -> None:
         state = self._states[name]
         state.printed = self._clock()
         share = f" ({state.done / state.total:.0%})" if state.total else ""
@@ -176,7 +178,7 @@ class RunProgress:
         if state.elsewhere:
             parts.append(f"{count(state.elsewhere)} answered at the provider")
         parts.append(f"cost {state.price()}")
-        if state.done < state.total and state.left_s is not None:
+        if state.done < state.total and state.left_s is not None and not ended:
             parts.append(f"{seconds(state.left_s)} left")
         self._console.print(f"{visible_line(name)}: {', '.join(parts)}", markup=False, highlight=False, soft_wrap=True)
 

@@ -141,7 +141,7 @@ MOST_WARNINGS = 4
 
 ANSWERS: dict[VerdictOutcome, tuple[str, str]] = {
     "within margin": ("Yes", "good"),
-    "unchanged": ("Yes", "good"),
+    "unchanged": ("Not shown yet", "even"),
     "not shown": ("Not shown yet", "even"),
     "worse": ("Not shown yet", "even"),
     "beyond margin": ("No", "bad"),
@@ -208,18 +208,32 @@ class RankedWarnings(Record, frozen=True, kw_only=True):
 
 def verdict_card(summary: Summary, verdict: ReplacementVerdict, metric: Metric) -> VerdictCard:
     """The card of a stored verdict."""
-    answer, tone = ANSWERS[verdict.outcome]
+    question, answer = question_and_answer(verdict)
     sides = summary.backends[verdict.candidate], summary.backends[verdict.incumbent]
     return VerdictCard(
-        question=visible_line(f"Can {verdict.candidate} replace {verdict.incumbent}?", 300),
+        question=question,
         answer=answer,
-        tone=tone,
+        tone=_answer(verdict)[1],
         loss=_loss(verdict, metric),
         savings=_savings(*sides),
         cost=_cost(verdict, *sides),
         latency=_latency(*sides),
         chart=_chart(verdict, metric),
     )
+
+
+def question_and_answer(verdict: ReplacementVerdict) -> tuple[str, str]:
+    """ "Can small replace big?", and "Yes", "No", "Not shown yet" or why there is no answer."""
+    question = f"Can {verdict.candidate} replace {verdict.incumbent}?"
+    return visible_line(question, 300), _answer(verdict)[0]
+
+
+def _answer(verdict: ReplacementVerdict) -> tuple[str, str]:
+    """The answer and its tone. Rows that never differ say yes only where there are enough of them for the margin."""
+    high, margin = verdict.loss.high, verdict.margin
+    if verdict.outcome == "unchanged" and high is not None and margin is not None and high <= margin:
+        return ANSWERS["within margin"]
+    return ANSWERS[verdict.outcome]
 
 
 def rank_warnings(warnings: Sequence[str], verdict: ReplacementVerdict | None) -> RankedWarnings:
@@ -313,7 +327,7 @@ def _chart(verdict: ReplacementVerdict, metric: Metric) -> MarginChart | None:
     def place(at: float) -> float:
         return round(100 * (at - start) / width, 2)
 
-    bounds = f"{_signed(value, metric)} [{_signed(low, metric)}, {_signed(high, metric)}]"
+    bounds = f"{_signed(value, metric)} [{_plain(low, metric)}, {_plain(high, metric)}]"
     return MarginChart(
         zero=place(0.0),
         margin=None if margin is None else place(margin),
@@ -323,6 +337,11 @@ def _chart(verdict: ReplacementVerdict, metric: Metric) -> MarginChart | None:
         label=f"{bounds} {'points' if metric.in_points else metric.unit}".rstrip(),
         margin_label="" if margin is None else f"margin {_signed(margin, metric)}",
     )
+
+
+def _plain(value: float, metric: Metric) -> str:
+    """The end of an interval: a sign only below 0, as in every table."""
+    return _signed(value, metric).removeprefix("+")
 
 
 def _signed(value: float, metric: Metric) -> str:

@@ -185,9 +185,8 @@ class LocalBackend:
         )
         if s.executor == "ray":
             return RayExecutor(spec, s.window, s.ray, context.shared, context.remark)
-        return InProcessExecutor(
-            spec, s.window, context.shared, (lambda text: None) if context.probing else context.remark
-        )
+        remark = (lambda text: None) if context.probing else context.remark
+        return InProcessExecutor(spec, s.window, context.shared, remark, context.status)
 
     def _quantization(self) -> str:
         """As set, else what the adapter was trained on; the run says where an adapter is asked on other weights."""
@@ -284,7 +283,7 @@ class LocalBackend:
         if not self.context.probing:
             self.context.remark(
                 f"{self.name}: the adapter does not name its labels; they are taken in the task's order: "
-                f"{', '.join(requirements.labels)} (bench adapter import PATH --labels A,B sets another)."
+                f"{', '.join(requirements.labels)} (`bench adapter import PATH --labels A,B` sets another)."
             )
 
     async def stream(self, requests: AsyncIterator[Request], state_dir: Path) -> AsyncIterator[Completion]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from harness.cli.options import json_option, quiet_anyway
+from harness.cli.options import PageFile, json_option, quiet_anyway
 from harness.cli.output import print_json
 from harness.cli.shell_completion import adapters, tasks
 from harness.errors import ExitCode, UsageError
@@ -137,7 +137,7 @@ def pull(source: str, as_json: bool) -> None:
 @click.option(
     "--out",
     metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PageFile(),
     help="Output file (default: report.html next to the weights).",
 )
 @click.option("--redact", is_flag=True, help="Leave out all rows and answers, for sharing.")

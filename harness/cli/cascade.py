@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.options import json_option, quiet_option
+from harness.cli.options import PageFile, json_option, quiet_option
 from harness.cli.shell_completion import runs
 from harness.errors import UsageError
 from harness.text_format import listing, split_names
@@ -48,7 +48,7 @@ SOURCES = ("label scores", "mean log-probability", "least log-probability", "tas
 @click.option(
     "--out",
     metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PageFile(".svg", ".png"),
     help="Also write a page (.html) or the chart (.svg, .png).",
 )
 @json_option

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.options import json_option, quiet_option
+from harness.cli.options import PageFile, json_option, quiet_option
 from harness.cli.shell_completion import runs
 
 
@@ -17,7 +17,7 @@ from harness.cli.shell_completion import runs
 @click.option(
     "--out",
     metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PageFile(),
     help="Also write the comparison as a page.",
 )
 @click.option("--redact", is_flag=True, help="Omit rows and answers from the page, for sharing.")

@@ -36,22 +36,26 @@ data.add_command(import_calls)
 @data_option
 @json_option
 @quiet_anyway
-def check(task: str, data: str | None, as_json: bool) -> None:
+def check(task: str, data: str | None, as_json: bool) -> int:
     """Check rows: duplicates, invalid targets, shared rows.
+
+    Exit code 2: rows that `bench run` or `bench train` would refuse.
 
     \b
     bench data check --task persona-json --data rows/
     """
-
+    from harness.errors import ExitCode
     from harness.execution.data_report import report_data
     from harness.task_loading import load_task
 
     report = report_data(load_task(task), data)
     if as_json:
         print_json(report)
-        return
-    for sentence in report.sentences():
-        click.echo(sentence)
+    else:
+        for sentence in report.sentences():
+            click.echo(sentence)
+    unreadable = any(split.problems for split in report.splits.values())
+    return ExitCode.USAGE if unreadable else ExitCode.DONE
 
 
 @data.command()

@@ -43,7 +43,10 @@ def _term(flag: str, help_text: str) -> Callable[[F], F]:
 @click.option("--markdown", "markdown_file", metavar="FILE", type=click.Path(path_type=Path), help="Write Markdown.")
 @click.option("--junit", "junit_file", metavar="FILE", type=click.Path(path_type=Path), help="Write JUnit XML.")
 @click.option(
-    "--out", metavar="FILE", type=click.Path(path_type=Path), help="Output folder of gate.json (default: RUN)."
+    "--out",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where the result is written (default: gate.json in RUN, where `bench leaderboard` finds it).",
 )
 @config_option
 @json_option

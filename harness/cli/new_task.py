@@ -2,6 +2,7 @@
 
 import re
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -79,8 +80,22 @@ def new_task(
         click.echo(str(out / path))
     if quiet:
         return
-    click.echo(f"next: python -m pytest {out / f'test_{_module(name)}.py'}")
-    click.echo(f"then: bench run --task {spec} --backends gpt4")
+    steps = [f"bench data check --task {spec}", f"bench run --task {spec} --backends {_backends_here()}"]
+    if find_spec("pytest") is not None:
+        steps.insert(0, f"python -m pytest {out / f'test_{_module(name)}.py'}")
+    for word, step in zip(("next", *["then"] * len(steps)), steps, strict=False):
+        click.echo(f"{word}: {step}")
+
+
+def _backends_here() -> str:
+    """The backends that bench.toml of this folder defines, for the command to type next; without any, the API's."""
+    from harness.settings import builtin_backends, load_settings
+
+    try:
+        own = [name for name in load_settings().backends if name not in builtin_backends()]
+    except UsageError:  # of bench.toml, which is not this verb's business
+        own = []
+    return ",".join(own[:2]) or "gpt4"
 
 
 def task_spec(name: str, kind: str) -> str:

@@ -14,6 +14,28 @@ from harness.run_options import RunOptions
 F = TypeVar("F", bound=Callable[..., Any])
 QUIET = "No progress, no remarks; results and errors only."
 
+PAGES = (".html", ".htm")
+
+
+class PageFile(click.Path):
+    """The file of a page: a name with another suffix is refused before anything is computed. extra: suffixes of
+    charts that the verb writes too."""
+
+    def __init__(self, *extra: str) -> None:
+        super().__init__(path_type=Path, dir_okay=False)
+        self.suffixes = (*PAGES, *extra)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path. Fails for a suffix that says something else than what would be written."""
+        path = super().convert(value, param, ctx)
+        if Path(path).suffix.lower() not in self.suffixes:
+            from harness.text_format import listing
+
+            names = listing([suffix for suffix in self.suffixes if suffix != ".htm"], "or")
+            self.fail(f"'{value}': a page is written, so take a name that ends in {names}.", param, ctx)
+        return path
+
+
 _COMPLETIONS = {"tasks": tasks, "backends": backends}
 
 

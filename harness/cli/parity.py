@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from harness.cli.options import config_option, json_option, quiet_option
+from harness.cli.options import PageFile, config_option, json_option, quiet_option
 from harness.cli.shell_completion import adapters, backends, runs, tasks
 
 
@@ -46,7 +46,7 @@ from harness.cli.shell_completion import adapters, backends, runs, tasks
 @click.option(
     "--out",
     metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PageFile(),
     help="Output file of the page (default: parity.html beside the answers).",
 )
 @click.option("--redact", is_flag=True, help="Omit rows and answers from the page, for sharing.")

@@ -162,7 +162,9 @@ def _settings(example: QuickstartExample, adapter: str, url: str) -> Any:
 def _next_steps(log: "RunLog", real: bool) -> list[str]:
     """The next commands; with an API key set, the cost of a GPT run (nothing is spent here)."""
     steps = [] if real else ["next, a pretrained model on the same rows, in minutes: bench quickstart --real"]
-    steps.append("next, rows of your own: bench new-task NAME, then bench train, bench run and bench gate")
+    steps.append(
+        "next, rows of your own: bench new-task NAME --from FILE.csv, then bench train, bench run and bench gate"
+    )
     if not os.environ.get("OPENAI_API_KEY"):
         return steps
     model, usd = _gpt_cost(log)

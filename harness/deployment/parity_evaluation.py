@@ -89,6 +89,7 @@ def evaluate_parity(
         drift=evidence.drift,
         different=len(different),
         examples=tuple(different_row(one, evidence.split) for one in (different or texts)[:EXAMPLES]),
+        different_rows=tuple(one.row.n for one in different),
         needed_rows=needed,
         notes=tuple(evidence.notes),
     )

@@ -1,6 +1,9 @@
 """The records of `parity.json`: agreement, differences of the metrics, findings, and the verdict over all of them."""
 
+from pathlib import Path
 from typing import Literal
+
+import msgspec
 
 from harness.metrics import Estimate, Metric, title
 from harness.records import Record
@@ -9,6 +12,8 @@ from harness.text_format import count_noun, figure_of
 from harness.text_sanitize import html_table, visible_line
 
 SCHEMA = 1
+FILE = "parity.json"
+"""In the run directory of the served copy."""
 
 FindingKind = Literal[
     "adapter not applied",
@@ -93,8 +98,8 @@ class ParityCheck(Record, frozen=True, kw_only=True, omit_defaults=False):
 
     @property
     def interval(self) -> str:
-        """`[-1.2, +0.4]` in points; "" where the rows bound nothing."""
-        return "" if self.low is None or self.high is None else f"[{points(self.low)}, {points(self.high)}]"
+        """`[-1.2, 0.4]` in points; "" where the rows bound nothing."""
+        return "" if self.low is None or self.high is None else f"[{100 * self.low:.1f}, {100 * self.high:.1f}]"
 
     @property
     def outcome(self) -> str:
@@ -165,7 +170,8 @@ class ParityResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     (0.01: one point). reference, served: the sides. agreement: share of rows with equal answers (as parsed, else as
     texts); texts: share of rows with equal texts. checks: the metrics. findings: what explains the differences.
     prompts: tokens of the prompts, None where a side does not count them. drift: None where no log-probabilities are
-    known. different: how many rows were answered differently; examples: some of them. notes: what was not looked at.
+    known. different: how many rows were answered differently; examples: some of them; different_rows: positions of
+    all of them in the run of the served copy. notes: what was not looked at.
     needed_rows: rows in all that would probably decide, None where none are needed or none would.
     """
 
@@ -188,6 +194,7 @@ class ParityResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     examples: tuple[DifferentRow, ...] = ()
     needed_rows: int | None = None
     notes: tuple[str, ...] = ()
+    different_rows: tuple[int, ...] = ()
 
     def __repr__(self) -> str:
         sides = visible_line(f"{self.served.backend} against {self.reference.backend}")
@@ -208,3 +215,11 @@ class ParityResult(Record, frozen=True, kw_only=True, omit_defaults=False):
         equal = ["equal answers", figure_of(self.agreement, SHARE, named=False)]
         found = [[f"{one.level}: {one.kind}", one.sentence] for one in self.findings]
         return shown + html_table(f"{count_noun(self.rows, 'row')} of {self.task}", [equal, *found])
+
+
+def read_parity(folder: Path) -> ParityResult | None:
+    """The result beside a served copy's answers; None where there is none, or one of another version."""
+    try:
+        return msgspec.json.decode((folder / FILE).read_bytes(), type=ParityResult)
+    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+        return None

@@ -17,7 +17,7 @@ from harness.deployment.answer_faults import context_finding, end_token_finding,
 from harness.deployment.answered_rows import AnsweredRows, ask_requests, join
 from harness.deployment.metric_checks import answered_label_score, logprob_drift
 from harness.deployment.parity_evaluation import Evidence, OnInconclusive, evaluate_parity
-from harness.deployment.parity_result import ParityFinding, ParityResult
+from harness.deployment.parity_result import FILE, ParityFinding, ParityResult
 from harness.deployment.prompt_lengths import prompt_finding, prompt_lengths, usual_mistakes
 from harness.deployment.server_facts import ServedModelFacts, ask_models
 from harness.deployment.weight_faults import Explanation, rows_to_ask, weight_finding
@@ -37,8 +37,6 @@ from harness.workspace import Workspace
 
 ADAPTER = "adapter"
 """The name of the reference where an adapter is named, not a backend."""
-
-RESULT = "parity.json"
 
 AGAIN = 16
 """Rows that the served copy is sent again, each REPEATS times."""
@@ -112,7 +110,7 @@ def run_parity(
         served = run.ask_served()
     known = run.ask_reference(served)
     result = run.compare(known, served)
-    write_json(served.path / RESULT, result)
+    write_json(served.path / FILE, result)
     return result, served.path
 
 

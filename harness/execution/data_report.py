@@ -1,6 +1,7 @@
 """Reports on a data set before it is used: sizes, repeats and bad targets; and traffic against evaluated rows."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from harness.summary.traffic_shift import (
     reweighted,
 )
 from harness.task import Task, invalid_targets
-from harness.task_loading import build_request, load_rows, load_task, read_rows
+from harness.task_loading import build_request, collect_data_warnings, load_rows, load_task, read_rows
 from harness.text_format import agreeing, count_noun
 from harness.text_normalization import comparable_text
 
@@ -33,7 +34,7 @@ LISTED = 5
 
 class SplitReport(Record, frozen=True, kw_only=True, omit_defaults=False):
     """One split: rows, rows with different inputs, groups (rows without one count each), references of a closed set,
-    what its reader left out; or, in `missing`, why it cannot be read."""
+    what its reader left out; or, in `missing`, why it cannot be read, and in `problems` what is wrong row by row."""
 
     rows: int = 0
     distinct: int = 0
@@ -42,6 +43,7 @@ class SplitReport(Record, frozen=True, kw_only=True, omit_defaults=False):
     fingerprint: str = ""
     remarks: tuple[str, ...] = ()
     missing: str = ""
+    problems: tuple[str, ...] = ()
 
 
 class DataReport(Record, frozen=True, kw_only=True, omit_defaults=False):
@@ -64,6 +66,10 @@ class DataReport(Record, frozen=True, kw_only=True, omit_defaults=False):
         """The report in words."""
         lines = []
         for name, split in self.splits.items():
+            if split.problems:
+                lines.append(f"{name}: {count_noun(len(split.problems), 'row')} cannot be read:")
+                lines += _first(split.problems)
+                continue
             if split.missing:
                 lines.append(f"{name}: {split.missing}")
                 continue
@@ -75,9 +81,7 @@ class DataReport(Record, frozen=True, kw_only=True, omit_defaults=False):
             lines += split.remarks
         if self.invalid_targets:
             lines.append(f"{len(self.invalid_targets)} of {self.splits[TRAIN].rows} training targets are invalid:")
-            lines += [f"  {row}: {kind}" for row, kind in list(self.invalid_targets.items())[:LISTED]]
-            if len(self.invalid_targets) > LISTED:
-                lines.append(f"  and {len(self.invalid_targets) - LISTED} more (--json lists them all)")
+            lines += _first([f"{row}: {kind}" for row, kind in self.invalid_targets.items()])
         test = self.splits[TEST]
         if test.rows and test.fingerprint == self.splits[TRAIN].fingerprint:
             lines.append(
@@ -95,19 +99,27 @@ class DataReport(Record, frozen=True, kw_only=True, omit_defaults=False):
         return lines
 
 
+def _first(lines: Sequence[str]) -> list[str]:
+    """The first of many findings, and how many more there are."""
+    more = len(lines) - LISTED
+    rest = [f"  and {more} more (--json lists them all)"] if more > 0 else []
+    return [*(f"  {line}" for line in lines[:LISTED]), *rest]
+
+
 def report_data(task: Task, location: str | None) -> DataReport:
-    """Look at both splits. Raises UsageError where neither can be read."""
+    """Look at both splits. Raises UsageError where neither can be read and no row is to blame."""
     rows: dict[str, list[Sample]] = {}
     splits: dict[str, SplitReport] = {}
     for name in (TRAIN, TEST):
         try:
             found, remarks = read_rows(task, DataSource(location=location, split=name))
         except UsageError as error:
-            splits[name] = SplitReport(missing=str(error))
+            problems = _row_problems(task, DataSource(location=location, split=name))
+            splits[name] = SplitReport(missing=str(error), problems=problems)
             continue
         rows[name] = found
         splits[name] = _split(task, found, remarks)
-    if not rows:
+    if not rows and not any(split.problems for split in splits.values()):
         raise DataError(splits[TEST].missing)
     report = DataReport(task=task.name, splits=splits, invalid_targets=invalid_targets(task, rows.get(TRAIN, [])))
     if len(rows) < len(splits):
@@ -126,6 +138,19 @@ def report_data(task: Task, location: str | None) -> DataReport:
         shared_distinct=len({int(asked.exact[n]) for n in overlap.exact}),
         touching=sum(any(comparable_text(text) in known for text in own) for own in texts[TEST]),
     )
+
+
+def _row_problems(task: Task, source: DataSource) -> tuple[str, ...]:
+    """Every row of a task file's data that cannot be read; nothing where it is not the rows that are wrong."""
+    from harness.task_file import FileTask  # brings jinja2 and jsonschema
+
+    if not isinstance(task, FileTask):
+        return ()
+    try:
+        with collect_data_warnings():
+            return tuple(task.row_problems(source))
+    except UsageError:
+        return ()
 
 
 def _split(task: Task, rows: list[Sample], remarks: list[str]) -> SplitReport:

@@ -28,6 +28,10 @@ def show(result: GateResult, console: Console) -> None:
         console.print(Text(f"! {one_line(line, 400)}", style="yellow"))
     for line in result.notes:
         console.print(Text(one_line(line, 400), style="dim"))
+    if result.verdict == "inconclusive" and result.exit_code == 0:
+        console.print(
+            Text("exit code 0: what is inconclusive does not block, unless --on-inconclusive block.", style="dim")
+        )
     style = STYLES.get(result.verdict, "bold red")
     console.print(Text(one_line(result.headline, 600), style=style))
 
@@ -143,7 +147,7 @@ def _diagnostics(result: GateResult) -> str:
     ]
     for d in result.diagnostics:
         where = f"{markdown_cell(d.column)}: {markdown_cell(d.value)}"
-        figures = f"{100 * d.candidate:.2f} % | {100 * d.reference:.2f} % | {d.p_corrected:.3g}"
+        figures = f"{100 * d.candidate:.1f} % | {100 * d.reference:.1f} % | {d.p_corrected:.3g}"
         lines.append(f"| {markdown_cell(d.backend)} | {where} | {d.rows:,} | {figures} |")
     return "\n".join([*lines, "", "</details>", ""])
 

@@ -5,6 +5,7 @@ import msgspec
 from harness.gating.gate_result import WORDS, CheckResult, GateResult
 from harness.gating.gate_settings import COST, ERRORS
 from harness.statistics.rows_needed import two_digits
+from harness.text_format import money, seconds
 
 SCOPES = {"all": "", "clean": " (rows not trained on)", "first": " (first baseline)"}
 """What follows a figure's name where the check does not look at all rows and the last baseline."""
@@ -20,11 +21,11 @@ def headline(result: GateResult) -> str:
         checks = "the 1 check" if len(counted) == 1 else f"all {len(counted)} checks"
         worse = [check for check in counted if check.shown_worse]
         though = "".join(f", though {check.backend} is {worse_by(check)} of {check.metric}" for check in worse[:1])
-        return f"{word}{though}: {checks}, {result.rows} row{'' if result.rows == 1 else 's'}."
+        return f"{word}{though}: {checks}, {plural(result.rows, 'row')}."
     if result.verdict == "unchanged":
         limits = [check for check in counted if check.verdict == "pass"]
         kept = f" {'The 1 other check passes' if len(limits) == 1 else f'The {len(limits)} other checks pass'}."
-        answers = f"all {result.rows} answers are" if result.rows != 1 else "the 1 answer is"
+        answers = f"all {result.rows:,} answers are" if result.rows != 1 else "the 1 answer is"
         return f"{word}: {answers} the same text as in the reference.{kept if limits else ''}"
     worst = [check for check in counted if check.verdict == result.verdict]
     if not worst:
@@ -34,16 +35,33 @@ def headline(result: GateResult) -> str:
 
 
 def figure(check: CheckResult, value: float | None) -> str:
-    """A figure in its unit: shares as percent, money in USD, seconds, else four digits."""
+    """A figure in its unit, as in tables and pages: shares as percent, money in USD, seconds, else three digits."""
     if value is None:
         return "-"
     if check.metric == COST:
-        return f"${value:.4g}"
+        return money(value)
     if check.metric.startswith("latency"):
-        return f"{value:.3g} s"
-    if check.metric == ERRORS or _is_share(check):
-        return f"{100 * value:.2f} %"
-    return f"{value:.4g}"
+        return seconds(value)
+    return f"{_number(check, value)}{_percent(check)}"
+
+
+def _percent(check: CheckResult) -> str:
+    return " %" if check.metric == ERRORS or _is_share(check) else ""
+
+
+def _number(check: CheckResult, value: float, sign: str = "") -> str:
+    """One decimal of a percentage, else three significant digits; one more where a bound would read like its limit."""
+    value += 0.0  # never -0.0
+    limits = [abs(limit) for limit in (check.margin, check.limit) if limit is not None]
+    figures = [abs(v) for v in (check.candidate, check.difference, check.low, check.high) if v is not None]
+    percent = bool(_percent(check))
+
+    def shown(number: float, more: int) -> str:
+        text = f"{100 * number:{sign}.{1 + more}f}" if percent else f"{number:{sign}.{3 + more}g}"
+        return text.removeprefix("-") if text.strip("-0.") == "" else text
+
+    alike = any(v != limit and shown(v, 0) == shown(limit, 0) for v in figures for limit in limits)
+    return shown(value, int(alike))
 
 
 def _is_share(check: CheckResult) -> bool:
@@ -58,15 +76,17 @@ def change(check: CheckResult, value: float | None) -> str:
         return f"x {value:.3g}"
     if check.kind == "absolute":
         return figure(check, value)
-    value += 0.0  # never -0.0
-    return f"{100 * value:+.2f}" if _is_share(check) else f"{value:+.4g}"
+    return _number(check, value, "+")
 
 
 def interval(check: CheckResult) -> str:
-    """[low, high], or nothing where it is unbounded."""
+    """[low, high] without units, or nothing where it is unbounded."""
     if check.low is None or check.high is None:
         return ""
-    return f"[{change(check, check.low)}, {change(check, check.high)}]"
+    ends = (check.low, check.high)
+    if check.kind == "ratio" or check.metric == COST or check.metric.startswith("latency"):
+        return f"[{', '.join(change(check, end) for end in ends)}]"
+    return f"[{', '.join(_number(check, end) for end in ends)}]"
 
 
 def bound(check: CheckResult) -> str:
@@ -87,7 +107,10 @@ def sentence(check: CheckResult) -> CheckResult:
     if check.kind in ("paired", "sequential"):
         text = f"{change(check, check.difference)}{_span(check)} against a margin of {bound(check)}"
     else:
-        text = f"{figure(check, check.candidate)}{_span(check)} against a limit of {bound(check)}"
+        unit = _percent(check)
+        text = (
+            f"{figure(check, check.candidate).removesuffix(unit)}{_span(check)}{unit} against a limit of {bound(check)}"
+        )
     return msgspec.structs.replace(check, sentence=f"{text}{_harm(check)}{_shown_worse(check)}{_needed(check)}.")
 
 

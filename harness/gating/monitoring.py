@@ -44,7 +44,7 @@ class MonitorResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     """The series. alarm: id of the run after which the error budget allowed the alarm; None: no alarm.
 
     promise: what is monitored, in words. alpha: probability of any false alarm. margin, at_least: the promise, one of
-    both.
+    both. in_points: whether figures are shares of 1, shown in per cent.
     """
 
     task: str
@@ -57,6 +57,7 @@ class MonitorResult(Record, frozen=True, kw_only=True, omit_defaults=False):
     reference: str | None = None
     margin: float | None = None
     at_least: float | None = None
+    in_points: bool = True
 
 
 def monitor_runs(
@@ -94,6 +95,7 @@ def monitor_runs(
         candidate=candidate,
         reference=reference,
         metric=measured.name,
+        in_points=measured.in_points,
         margin=margin,
         at_least=at_least,
         promise=_promise(candidate, reference, measured, margin, at_least),

@@ -92,7 +92,7 @@ def draw_shots(
     if len(shots) < count:
         raise UsageError(
             f"--shots {count}: only {len(shots)} training rows share no text with the evaluated rows and have a valid "
-            "target (bench data check says more)."
+            "target (`bench data check` says more)."
         )
     return shots
 

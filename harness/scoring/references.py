@@ -4,6 +4,7 @@ import ast
 import json
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
+from difflib import get_close_matches
 from typing import Any
 
 import regex
@@ -14,6 +15,9 @@ from harness.scoring.label_parsing import spelled_label
 from harness.text_normalization import canonical_text, comparable_text
 
 SHOWN = 60
+LISTED = 24
+"""Labels that a message lists; of more it says how many there are."""
+
 """Most characters of a value that a sentence repeats."""
 
 LONGEST_NUMBER = 30
@@ -76,7 +80,10 @@ def _none_of(
     text: str, value: Any, labels: tuple[str, ...], values: Mapping[str, str], classes: tuple[str, ...]
 ) -> str:
     keys = f"{', '.join(values)} nor of " if values else ""
-    message = f"'{text.strip()[:SHOWN]}' is none of {keys}{', '.join(labels)}"
+    known = ", ".join(labels) if len(labels) <= LISTED else f"the {len(labels)} labels"
+    near = get_close_matches(text.strip(), labels, n=1)
+    guess = f" (did you mean '{near[0]}'?)" if near else ""
+    message = f"'{text.strip()[:SHOWN]}'{guess} is none of {keys}{known}"
     if _number(text) == -1:
         return f"{message} (-1 marks a row whose label is not given out)"
     if isinstance(value, int) and 0 <= value < len(classes):

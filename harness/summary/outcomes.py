@@ -268,7 +268,7 @@ class OutcomeBuilder:
             if name in shares and ((means < 0) | (means > 1)).any():
                 raise UsageError(
                     f"the metric {name} has values from {np.nanmin(means):g} to {np.nanmax(means):g}, and its task "
-                    "says that each is 0 or 1: give the Metric proportion=False, then use `bench run --resume`."
+                    "says that each is 0 or 1: give the Metric proportion=False, then use `bench run --resume last`."
                 )
             values.keep(name, means)
         answered = (self._answers != NOT_ANSWERED).sum(axis=1)
@@ -290,7 +290,7 @@ def _refuse_outside(metric: Metric, values: Array) -> None:
         raise UsageError(
             f"the metric {metric.name} has values from {np.nanmin(values):g} to {np.nanmax(values):g}, and its task "
             f"says that they lie from {low:g} to {high:g}: correct low and high of the Metric, then continue with "
-            "`bench run --resume`."
+            "`bench run --resume last`."
         )
 
 

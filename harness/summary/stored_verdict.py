@@ -144,11 +144,11 @@ def verdict_sentence(verdict: ReplacementVerdict, metric: Metric, label: str = "
     """One sentence. label: what the rows must be read with ("embedded sample")."""
     v = verdict
     if v.loss.high is None:
-        why = " ".join(v.remarks) or f"{_rows(v, label)} cannot bound the difference in {title(v.metric)}."
+        why = _one_sentence(v.remarks) or f"{_rows(v, label)} cannot bound the difference in {title(v.metric)}."
         return f"No bound on the loss from {v.incumbent} to {v.candidate}: {why}"
     on = f"({_level(v)}, {_rows(v, label)})"
     if v.outcome == "incomplete":
-        return f"{_at_most(v, metric)} {on}; no verdict: {' '.join(v.remarks)}"
+        return f"{_at_most(v, metric)} {on}; no verdict: {_one_sentence(v.remarks)}"
     if v.outcome == "beyond margin":
         return f"{_at_least(v, metric)} {on}: beyond the margin of {_margin(v, metric)}."
     if v.outcome == "worse":
@@ -164,6 +164,11 @@ def verdict_sentence(verdict: ReplacementVerdict, metric: Metric, label: str = "
     least = v.loss.low
     though = f", though shown to be worse (by at least {lower_bound(least, metric)})" if least and least > SMALL else ""
     return f"{bound}: within the margin of {_margin(v, metric)}{though}."
+
+
+def _one_sentence(remarks: tuple[str, ...]) -> str:
+    """Remarks in one sentence; they begin with names, which have no capitals."""
+    return "; ".join(remark.removesuffix(".") for remark in remarks) + ("." if remarks else "")
 
 
 def verdict_details(verdict: ReplacementVerdict, metric: Metric) -> list[str]:

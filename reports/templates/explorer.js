@@ -39,6 +39,7 @@
       backend.texts.codes = Int32Array.from(backend.texts.codes);
       backend.kinds.codes = Int32Array.from(backend.kinds.codes);
       backend.learned = new Set(backend.learned);
+      backend.apart = new Set(backend.apart);
     }
     return read;
   }
@@ -77,6 +78,7 @@
       lost: (row) => wrong(mine, row) && other.verdict[row] === RIGHT,
       both: (row) => wrong(mine, row) && wrong(other, row),
       learned: some((b, row) => b.learned.has(row)),
+      apart: some((b, row) => b.apart.has(row)),
     }[show];
   }
 
@@ -417,7 +419,9 @@
       byId("x-columns").append(label);
     }
     byId("x-sure-label").hidden = !data.backends.some((b) => b.confidence);
-    if (!data.backends.some((b) => b.learned.size)) byId("x-show").querySelector('[value="learned"]').remove();
+    for (const mark of ["learned", "apart"]) {
+      if (!data.backends.some((b) => b[mark].size)) byId("x-show").querySelector(`[value="${mark}"]`).remove();
+    }
     if (data.backends.length < 2) byId("x-show").querySelector('[value="flipped"]').remove();
     byId("x-show").value = byId("explorer").dataset.show || "all";
     arrange();

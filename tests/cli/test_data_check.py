@@ -44,6 +44,27 @@ def test_a_missing_split_is_told_and_both_missing_is_an_error(tmp_path: Path) ->
         check("--task", "qqp", "--data", str(tmp_path / "nowhere"))
 
 
+def test_every_row_that_cannot_be_read_is_listed_with_the_nearest_label(tmp_path: Path) -> None:
+    rows = [{"text": f"text {n}", "label": ("good", "bad")[n % 2]} for n in range(20)]
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    rows[2]["label"], rows[4]["label"], rows[6]["text"] = "godo", "", " "
+    for row in rows[10:14]:
+        row["label"] = "fine"
+    (tmp_path / "rows" / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = 'prompt = "{{ text }}: good or bad?"\nreference = "label"\nlabels = ["good", "bad"]\ndata = "rows"\n'
+    (tmp_path / "mine.toml").write_text(task)
+    done = CliRunner().invoke(data, ["check", "--task", str(tmp_path / "mine.toml")], standalone_mode=False)
+    assert done.return_value == 2
+    assert "test: 7 rows cannot be read:" in done.output
+    assert "test.jsonl:3: label 'godo' (did you mean 'good'?) is none of good, bad." in done.output
+    assert "test.jsonl:5: label is empty." in done.output and "test.jsonl:7: text is empty." in done.output
+    assert "and 2 more (--json lists them all)" in done.output
+    found = json.loads(check("--task", str(tmp_path / "mine.toml"), "--json"))
+    assert len(found["splits"]["test"]["problems"]) == 7
+    assert found["splits"]["train"]["rows"] == 20
+
+
 @needs_shared("persona")
 def test_the_published_persona_data_is_told_as_it_is() -> None:
     said = check("--task", "persona-json", "--data", str(SHARED / "persona"))

@@ -2,7 +2,8 @@
 
 import ast
 import re
-from collections.abc import Iterator
+import shlex
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import click
@@ -21,7 +22,11 @@ NAMED = re.compile(
 
 def texts(path: Path) -> Iterator[tuple[int, str]]:
     """The string literals of a file with their lines; what an f-string fills in is a placeholder."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+    parts_of_others = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in nodes:
+        if id(node) in parts_of_others:
+            continue
         if isinstance(node, ast.JoinedStr):
             parts = (p.value if isinstance(p, ast.Constant) else PLACEHOLDER for p in node.values)
             yield node.lineno, "".join(map(str, parts))
@@ -37,7 +42,7 @@ def commands() -> dict[str, str]:
             for line, text in texts(path):
                 for match in NAMED.finditer(text.replace("\\\n", " ")):
                     command = next(filter(None, match.groups()))
-                    for one in re.split(r"&&|\|\||;| #", command):
+                    for one in re.split(r"&&|\|| > |;| #", command):
                         if one.strip().startswith("bench "):
                             found.setdefault(one.strip(" .,:"), f"{path.relative_to(ROOT)}:{line}")
     return found
@@ -48,7 +53,9 @@ COMMANDS = commands()
 
 def problem(command: str) -> str | None:
     """What cannot be typed of a command; None: nothing."""
-    words = meant([word.strip(",;") for word in command.split()[1:]])
+    lexer = shlex.shlex(command, posix=True, punctuation_chars="")
+    lexer.whitespace_split, lexer.commenters = True, ""
+    words = meant([word.strip(",;") for word in lexer][1:])
     here: click.Command = cli
     context = click.Context(cli, info_name="bench")
     while isinstance(here, click.Group):
@@ -62,7 +69,25 @@ def problem(command: str) -> str | None:
     known = {"--help", "--version", *(o for p in here.params for o in (*p.opts, *p.secondary_opts))}
     words = words[: words.index("--")] if "--" in words else words  # what follows is another program's
     unknown = [word for word in words if re.fullmatch(r"--[a-z][a-z-]*", word) and word not in known]
-    return f"no option {unknown[0]}" if unknown else None
+    if unknown:
+        return f"no option {unknown[0]}"
+    if isinstance(here, click.Group) or any(word in ("..", "...", "--help", "--version") for word in words):
+        return None  # the rest is for the reader to fill in
+    try:
+        values, extra, _ = here.make_parser(context).parse_args(words)
+    except click.UsageError as error:  # an option without its value
+        return error.format_message()
+    choices = {p.name: p.type.choices for p in here.params if isinstance(p.type, click.Choice)}
+    odd = [
+        str(values[n]) for n in choices if isinstance(values.get(n), str) and not _may_be(str(values[n]), choices[n])
+    ]
+    extra = [word for word in extra if word.strip(PLACEHOLDER)]  # options that a message fills in, or not
+    return f"'{(extra or odd)[0]}' has no place" if extra or odd else None
+
+
+def _may_be(value: str, choices: Collection[str]) -> bool:
+    """Whether a value is one of the choices, or a placeholder in capitals."""
+    return value in choices or f"{value}s" in choices or value.isupper()
 
 
 def test_messages_name_commands() -> None:
@@ -72,7 +97,14 @@ def test_messages_name_commands() -> None:
 
 @pytest.mark.parametrize(
     ("command", "said"),
-    [("bench tran --task X", "no verb 'tran'"), ("bench run --tsk X", "no option --tsk"), ("bench data split X", None)],
+    [
+        ("bench tran --task X", "no verb 'tran'"),
+        ("bench run --tsk X", "no option --tsk"),
+        ("bench data split X", None),
+        ("bench run --task", "Option '--task' requires an argument."),
+        ("bench report a b", "'b' has no place"),
+        ("bench new-task x --kind tomli", "'tomli' has no place"),
+    ],
 )
 def test_a_command_that_cannot_be_typed_is_found(command: str, said: str | None) -> None:
     assert problem(command) == said

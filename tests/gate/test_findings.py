@@ -30,7 +30,7 @@ def test_a_pass_that_is_a_proven_loss_says_so(tmp_path: Path) -> None:
     assert (result.verdict, check.shown_worse) == ("pass", True)
     assert check.low is not None and check.high is not None and check.high < 0
     assert result.headline.startswith("PASS, though a is shown to be worse by ")
-    assert result.headline.endswith(" points of accuracy: the 1 check, 1500 rows.")
+    assert result.headline.endswith(" points of accuracy: the 1 check, 1,500 rows.")
     assert f"shown to be worse by {-100 * check.high:.2g} to {-100 * check.low:.2g} points" in check.sentence
 
 

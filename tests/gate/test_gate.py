@@ -22,7 +22,7 @@ def test_an_equal_candidate_with_other_errors_passes(tmp_path: Path) -> None:
     assert (result.verdict, result.exit_code) == ("pass", ExitCode.DONE)
     assert check.low is not None and -0.02 < check.low < 0 < (check.high or 0)
     assert check.differing == 150 and check.rows == ROWS
-    assert result.headline == "PASS: the 1 check, 1500 rows."
+    assert result.headline == "PASS: the 1 check, 1,500 rows."
     assert "1,500 rows in common, 150 of them with another accuracy" in result.resolution
 
 

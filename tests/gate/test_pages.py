@@ -2,12 +2,13 @@
 
 import xml.etree.ElementTree as ET
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import pytest
 
 from harness.gating.ci_outputs import COMMENT_BYTES, MARKER, annotations, junit_xml, markdown
+from harness.gating.formatting import sentence
 from harness.gating.gate_result import CheckResult, Diagnostic, Flip, GateResult
 from harness.records import BackendIdentity
 from harness.text_sanitize import markdown_cell, one_line, xml_text
@@ -42,6 +43,28 @@ def _result(*checks: CheckResult, flips: tuple[Flip, ...] = (), **fields: object
 
 def _flip(text: str) -> Flip:
     return Flip(backend="a", id="1f", expected="World", answered=text, text=text)
+
+
+def test_figures_are_written_as_in_every_table_unless_a_bound_would_read_like_its_margin() -> None:
+    def finding(low: float, **changes: Any) -> str:
+        fields = {
+            "unit": "points",
+            "candidate": 0.9667,
+            "difference": 0.0167,
+            "low": low,
+            "high": 0.0911,
+            "sentence": "",
+            **changes,
+        }
+        return sentence(msgspec.structs.replace(_check(), verdict="pass", **fields)).sentence
+
+    assert finding(-0.0541) == "+1.7 [-5.4, 9.1] against a margin of 2 points."
+    assert finding(-0.01996) == "+1.67 [-2.00, 9.11] against a margin of 2 points."
+    rate = {"kind": "absolute", "metric": "format_error_rate", "margin": None, "limit": 0.02, "candidate": 0.0}
+    assert finding(0.0, high=0.0295, **rate) == "0.0 [0.0, 2.9] % against a limit of 2.0 %."
+    price = {"kind": "ratio", "metric": "cost_per_1000", "unit": "", "margin": None, "limit": 0.5, "candidate": 0.034}
+    shown = finding(0.08, high=0.09, **price)
+    assert shown == "$0.034 [x 0.08, x 0.09] against a limit of x 0.5."
 
 
 @pytest.mark.parametrize("text", EVIL)
@@ -106,8 +129,8 @@ def test_the_page_of_a_real_gate_names_everything_once(tmp_path: Path) -> None:
     result = judged(tmp_path, run, baseline)
     page = markdown(result)
     assert page.count(MARKER) == 1
-    assert "❌ Bench gate: FAIL: a: accuracy against the reference: -10.00 \\[-" in page
-    assert "| 80.00 % | 90.00 % |" in page
+    assert "❌ Bench gate: FAIL: a: accuracy against the reference: -10.0 \\[-" in page
+    assert "| 80.0 % | 90.0 % |" in page
     assert "2 points" in page and "1,500" in page
     assert markdown(result) == page
     assert msgspec.json.decode(msgspec.json.encode(result), type=GateResult) == result

@@ -20,7 +20,7 @@ def test_format_errors_are_gated_by_their_upper_bound(tmp_path: Path) -> None:
     assert check.verdict == "inconclusive" and check.candidate == 0
     assert check.high == pytest.approx(0.0295, abs=1e-4)
     assert check.needed_rows == 149
-    assert "0.00 % [0.00 %, 2.95 %] against a limit of 2.00 %; about 49 more rows (149 in all)" in check.sentence
+    assert "0.0 [0.0, 3.0] % against a limit of 2.0 %; about 49 more rows (149 in all)" in check.sentence
 
 
 def test_a_lower_limit_holds_for_metrics_where_more_is_better(tmp_path: Path) -> None:

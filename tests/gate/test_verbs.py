@@ -35,7 +35,7 @@ def test_accept_then_gate(tmp_path: Path, place: Path, capsys: pytest.CaptureFix
     assert "wrote topics-baseline.json: 1500 rows of a" in capsys.readouterr().out
     assert bench("gate", str(candidate.path), "--baseline", "topics-baseline.json") == 0
     shown = capsys.readouterr().out
-    assert shown.rstrip().endswith("PASS: all 2 checks, 1500 rows.")
+    assert shown.rstrip().endswith("PASS: all 2 checks, 1,500 rows.")
     assert "a margin of" in shown and "Bench's defaults" in shown
     saved = decode_schema((candidate.path / "gate.json").read_bytes(), GateResult, SCHEMA, "gate.json")
     assert saved.verdict == "pass"

@@ -254,6 +254,14 @@ def test_the_event_loop_stays_free_while_the_model_works(
     assert heard and all(heard), "the loop went on while the model was at work"
 
 
+def test_what_is_loaded_is_said_once_and_before_the_first_answer(base: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    context = RunContext(workspace=Workspace(tmp_path), status=said.append)
+    for decode in ("choose", "generate"):  # two backends over one base share its weights
+        asyncio.run(ask_in(context, news_requests(2), model=str(base), decode=decode, threads=1))
+    assert said[0].startswith(f"loading {base.name} (") and said[0].endswith(" MB) on cpu")
+
+
 def test_weights_that_cannot_be_loaded_stop_this_backend_with_a_sentence(tmp_path: Path) -> None:
     base = make_base(tmp_path / "odd")
     config = (base / "config.json").read_text().replace('"hidden_size": 32', '"hidden_size": 48')

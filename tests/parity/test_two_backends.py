@@ -1,5 +1,6 @@
 """`bench parity` between two backends of any kind: verdicts, exit codes, JSON and the page."""
 
+import html
 import json
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from harness.deployment.server_facts import ServedModelFacts, read_models
 from harness.deployment.weight_faults import weight_finding
 from harness.metrics import Estimate
 from harness.records import Completion, LogLine, Message, Request, Row, Sample
+from harness.reports.run_page import write_report
+from harness.runs.run_log import RunLog
 from harness.statistics.proportions import wilson
 from tests.support.command import bench
 from tests.support.openai_server import OpenAIServer
@@ -96,6 +99,13 @@ def test_another_model_is_not_alike(work: Path, server: OpenAIServer, capfd: pyt
     assert found.checks[0].difference == -0.25 and found.checks[0].verdict == "not alike"
     assert found.examples[0].reference_token == "good" and found.examples[0].served_token == "bad"
     assert found.examples[0].id not in (work / "page.html").read_text("utf-8"), "a redacted page shows no row"
+    log = RunLog.open(Path(found.served.run))
+    lines = log.lines("worse").items()
+    assert found.different_rows == tuple(sorted(key.n for key, line in lines if line.score and not line.score.correct))
+    report = html.unescape(write_report(log, work / "report.html").read_text("utf-8"))
+    assert "Parity with right" in report and found.headline in report
+    (log.path / "parity.json").write_text('{"schema": 99}')
+    assert "Parity with" not in write_report(log, work / "report.html").read_text("utf-8"), "of another version"
 
 
 @pytest.mark.parametrize(

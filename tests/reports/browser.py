@@ -28,7 +28,8 @@ def chromium(profile: Path, *, size: str = "1280,900", dark: bool = False) -> It
     options.binary_location = CHROMIUM
     flags = (
         "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-        "--disable-component-update --disable-sync --hide-scrollbars"
+        "--disable-component-update --disable-sync --hide-scrollbars "
+        "--force-prefers-reduced-motion"  # no smooth scrolling: a click meets what it was meant for
     )
     for flag in (*flags.split(), f"--user-data-dir={profile}", f"--window-size={size}"):
         options.add_argument(flag)

@@ -10,9 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from harness.files import write_json
 from harness.gating.compare_runs import compare_two_runs
 from harness.gating.evaluate import GateSource
 from harness.judging.votes import VoteFile
+from harness.deployment.parity_result import ParityResult, ParitySide
 from harness.records import Key
 from harness.reports.compare_page import write_compare
 from harness.reports.exports import summary_of
@@ -21,6 +23,7 @@ from harness.reports.run_page import write_report
 from harness.reports.run_server import RunServer
 from harness.reports.training_page import write_training_report
 from harness.reports.voting_page import write_voting
+from harness.results import Estimate
 from harness.runs.run_log import RunLog
 from harness.summary.stored_verdict import by_rank
 from tests.reports.browser import AXE, chromium, complaints, eventually, open_rows
@@ -134,6 +137,23 @@ def test_rows_are_filtered_by_answer_and_length(driver: Any, page: Path, log: Ru
         assert status(driver) == f"{mine} of 500 rows" and mine > 50
         found += mine
     assert found == 500
+
+
+def test_rows_that_a_parity_check_found_different_are_filtered(driver: Any, log: RunLog, tmp_path: Path) -> None:
+    shutil.copytree(log.path, tmp_path / "run")
+    share = Estimate(value=0.994, low=0.98, high=0.998, n=500)
+    result = ParityResult(
+        verdict="not shown yet", exit_code=0, headline="Not shown yet.", task="agnews", rows=500, margin=0.01,
+        reference=ParitySide(backend="adapter", kind="local", model="m"),
+        served=ParitySide(backend="llama-ft", kind="openai", model="m"),
+        agreement=share, texts=share, different=3, different_rows=(4, 77, 400),
+    )  # fmt: skip
+    write_json(tmp_path / "run" / "parity.json", result)
+    open_rows(driver, write_report(RunLog.open(tmp_path / "run"), tmp_path / "report.html"))
+    select(driver, "x-show", "apart")
+    assert status(driver) == "3 of 500 rows"
+    assert driver.execute_script("return document.querySelector('#x-detail h3').textContent").startswith("Row 4 ·")
+    assert complaints(driver) == []
 
 
 def test_a_row_is_copied_as_a_line_of_a_data_file(driver: Any, page: Path, log: RunLog) -> None:
@@ -302,7 +322,7 @@ def test_a_training_report_opens_without_a_complaint_whatever_the_rows_say(drive
     first = "return document.querySelector('#group tbody th').textContent"
     heading = driver.find_element("css selector", "#group thead th:nth-child(3) button")
     assert driver.execute_script(first) == "1"
-    driver.execute_script("arguments[0].click()", heading)  # it may still be scrolling into sight
+    heading.click()
     assert driver.execute_script(first) == "2"
 
 

@@ -26,7 +26,7 @@ def book(log: RunLog) -> ReportRows:
 
 
 def test_every_row_answer_and_verdict_is_there(log: RunLog, summary: Summary, book: ReportRows) -> None:
-    rows = unpack(pack(book, summary.backends, {"llama-ft": [3]}))
+    rows = unpack(pack(book, summary.backends, {"llama-ft": [3]}, {"gpt4": [1, 2]}))
     assert rows["ids"] == [r.sample.id for r in log.rows()]
     gpt4 = next(b for b in rows["backends"] if b["name"] == "gpt4")
     for key, line in log.lines("gpt4").items():
@@ -34,6 +34,7 @@ def test_every_row_answer_and_verdict_is_there(log: RunLog, summary: Summary, bo
         text = gpt4["texts"]["values"][gpt4["texts"]["codes"][key.n]]
         assert text == (line.text if line.error is None else line.error.message)
     assert rows["backends"][0]["learned"] == [3]
+    assert gpt4["apart"] == [1, 2] and rows["backends"][0]["apart"] == []
 
 
 def test_thoughts_stand_beside_the_answers_of_kept_rows(log: RunLog, summary: Summary, book: ReportRows) -> None:

@@ -24,6 +24,13 @@ def test_every_outcome_has_one_answer(outcome: str, answer: str) -> None:
     assert verdict_card(duel(), verdict(outcome, -0.01, 0.01), ACCURACY).answer == answer
 
 
+@pytest.mark.parametrize(("bound", "answer"), [(0.02, "Yes"), (0.021, "Not shown yet"), (0.731, "Not shown yet")])
+def test_rows_that_never_differ_say_yes_only_where_they_bound_the_loss(bound: float, answer: str) -> None:
+    card = verdict_card(duel(), verdict("unchanged", -0.01, bound), ACCURACY)
+    assert card.answer == answer
+    assert card.tone == ("good" if answer == "Yes" else "even")
+
+
 def test_a_loss_is_rounded_up_and_a_gain_down() -> None:
     loss = verdict_card(duel(), verdict("not shown", -0.01, 0.02001), ACCURACY).loss
     assert (loss.value, loss.note) == ("2.1 points", "95 % sure; margin 2 points")
@@ -63,7 +70,7 @@ def test_the_chart_keeps_margin_zero_and_interval_in_order() -> None:
     assert chart is not None and chart.margin is not None
     assert 0 < chart.low < chart.margin < chart.zero < chart.high < 100
     assert chart.low < chart.value < chart.high
-    assert chart.label == "-1.0 [-3.0, +1.0] points"
+    assert chart.label == "-1.0 [-3.0, 1.0] points"
     assert verdict_card(duel(), verdict("no bound", -0.01, 0.01), ACCURACY).chart is not None
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.backends.local.base_files import BaseFiles
@@ -11,6 +12,7 @@ from harness.records import Completion, Request
 if TYPE_CHECKING:
     from harness.backends.local.decode_job import DecodeJob
     from harness.backends.local.engine import LocalEngine
+    from harness.backends.local.model import LoadedModel
     from harness.backends.local.weight_loading import Placement
 
 
@@ -18,10 +20,15 @@ class InProcessExecutor:
     """Handles on one base in one placement share one engine (`shared`); its weights load with the first rows."""
 
     def __init__(
-        self, spec: ModelSpec, window: int, shared: dict[Any, Any], remark: Callable[[str], None] = lambda text: None
+        self,
+        spec: ModelSpec,
+        window: int,
+        shared: dict[Any, Any],
+        remark: Callable[[str], None] = lambda text: None,
+        status: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._spec = spec
-        self._remark = remark
+        self._remark, self._status = remark, status
         self._window = window
         self._shared = shared
         self._base: tuple[BaseFiles, Placement] | None = None
@@ -40,7 +47,6 @@ class InProcessExecutor:
         """Share the engine that holds this base, or make it. Raises UsageError where its template does not fit."""
         from harness.backends.local.decode_job import check_template, make_job
         from harness.backends.local.engine import LocalEngine
-        from harness.backends.local.weight_loading import load
 
         assert self._base is not None, "find comes before open"
         base, placement = self._base
@@ -50,9 +56,18 @@ class InProcessExecutor:
             key = ("local engine", base.folder.resolve(), placement)
             self._engine = self._shared.get(key)
             if self._engine is None:
-                self._engine = self._shared[key] = LocalEngine(lambda: load(base, placement))
+                self._engine = self._shared[key] = LocalEngine(lambda: self._load(base, placement))
             self._engine.open()
         self._job = make_job(settings, placement)
+
+    def _load(self, base: BaseFiles, placement: "Placement") -> "LoadedModel":
+        """The weights; what is loaded is said first, as it may take minutes."""
+        from harness.backends.local.weight_loading import load
+
+        size = sum(file.stat().st_size for file in base.weights) / 1e6
+        amount = f"{size:,.0f} MB" if size < 10_000 else f"{size / 1000:,.0f} GB"
+        self._status(f"loading {Path(base.name).name} ({amount}) on {placement.device}")
+        return load(base, placement)
 
     async def stream(self, requests: AsyncIterator[Request]) -> AsyncIterator[Completion]:
         """Windows of the requests, each sorted by length into batches in the engine's own thread."""
