@@ -1,8 +1,9 @@
 """The tables behind the leaderboard: pairs, classes, confusions, format errors, slices."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from harness.metrics import Estimate, Metric, title
+from harness.records import Record
 from harness.reports.leaderboard_rows import figure, heading, main_metrics
 from harness.reports.table_model import MOST_COLUMNS, Grid, TableCell, TableColumn
 from harness.results import ClassResult, Confusion, PairResult, ServerResult, Summary
@@ -15,6 +16,10 @@ if TYPE_CHECKING:  # the module of votes loads scipy, and few runs have votes
 
 
 MOST_CONFUSIONS = 40
+SHORT_LIST = 8
+"""Confusions in the list beside a heat map, and beside a matrix."""
+FEW_LABELS = 6
+"""Labels of a matrix that has room for them written out."""
 
 
 def pairs(summary: Summary, metrics: tuple[Metric, ...]) -> Grid:
@@ -114,10 +119,8 @@ def _class_row(label: str, name: str, found: ClassResult, *, fields: bool) -> tu
 
 
 def confusion(name: str, table: Confusion) -> Grid:
-    """Rows are references, columns answers; shaded by the share of the row, so that rare labels show too. Of many
-    labels the most frequent confusions are listed instead."""
-    if len(table.labels) > MOST_COLUMNS:
-        return _commonest(name, table)
+    """Rows are references, columns answers; shaded by the share of the row, so that rare labels show too."""
+    none = "·" if len(table.labels) > FEW_LABELS else "0"
     columns = (
         TableColumn(title="reference", numeric=False),
         *(TableColumn(title=visible_line(a)) for a in table.answers),
@@ -127,7 +130,9 @@ def confusion(name: str, table: Confusion) -> Grid:
         total = sum(counts)
         cells = [
             TableCell(
-                text=count(v), heat=round(9 * v / total) if total and v else None, tone="good" if a == label else ""
+                text=count(v) if v else none,
+                heat=round(9 * v / total) if total and v else None,
+                tone="good" if a == label else "",
             )
             for a, v in zip(table.answers, counts, strict=True)
         ]
@@ -135,8 +140,8 @@ def confusion(name: str, table: Confusion) -> Grid:
     return Grid(caption=f"What {visible_line(name)} answered", columns=columns, rows=tuple(rows))
 
 
-def _commonest(name: str, table: Confusion) -> Grid:
-    """Wrong answers by how many rows they have."""
+def _commonest(name: str, table: Confusion, most: int) -> Grid:
+    """Wrong answers by how many rows they have, `most` of them."""
     found = [
         (v, label, answer, v / sum(counts))
         for label, counts in zip(table.labels, table.counts, strict=True)
@@ -151,7 +156,7 @@ def _commonest(name: str, table: Confusion) -> Grid:
             TableCell(text=count(v), sort=v),
             TableCell(text=f"{100 * share:.1f}", sort=share),
         )
-        for v, label, answer, share in found[:MOST_CONFUSIONS]
+        for v, label, answer, share in found[:most]
     )
     columns = (
         TableColumn(title="reference", numeric=False),
@@ -160,14 +165,69 @@ def _commonest(name: str, table: Confusion) -> Grid:
         TableColumn(title="of the reference %"),
     )
     shown = f", the most frequent {len(rows)} of {len(found):,}" if len(found) > len(rows) else ""
-    caption = f"What {visible_line(name)} confused ({len(table.labels)} labels{shown})"
+    caption = f"What {visible_line(name)} confused{shown}"
     return Grid(caption=caption, columns=columns, rows=rows, sortable=True)
 
 
-def confusions(summary: Summary) -> list[Grid]:
-    """One confusion table per backend that has one, best first."""
+class HeatCell(NamedTuple):
+    """One square of a heat map: column, row, its share of the row, and what it stands for ("" on the diagonal)."""
+
+    x: int
+    y: int
+    share: float
+    title: str
+
+
+class ConfusionView(Record, frozen=True, kw_only=True):
+    """How the confusions of one backend are shown.
+
+    matrix: a table of counts; None for more than MOST_COLUMNS labels, of which `squares` are a map of `width` answers
+    by `height` references. dense: turned headings, small cells. top: the most frequent confusions; None where a small
+    matrix shows them all.
+    """
+
+    caption: str
+    matrix: Grid | None = None
+    dense: bool = False
+    squares: tuple[HeatCell, ...] = ()
+    width: int = 0
+    height: int = 0
+    top: Grid | None = None
+
+
+def confusions(summary: Summary) -> list[ConfusionView]:
+    """The confusions of each backend that has some, best first."""
     tables = ((n, summary.backends[n].confusion) for n in by_rank(summary))
-    return [confusion(n, table) for n, table in tables if table is not None]
+    return [_confusion_view(n, table) for n, table in tables if table is not None]
+
+
+def _confusion_view(name: str, table: Confusion) -> ConfusionView:
+    caption = f"What {visible_line(name)} answered"
+    labels = len(table.labels)
+    if labels <= FEW_LABELS:
+        return ConfusionView(caption=caption, matrix=confusion(name, table))
+    if labels <= MOST_COLUMNS:
+        top = _commonest(name, table, SHORT_LIST)
+        return ConfusionView(caption=caption, matrix=confusion(name, table), dense=True, top=top if top.rows else None)
+    return ConfusionView(
+        caption=f"{caption}: {labels} labels",
+        squares=_squares(table),
+        width=len(table.answers),
+        height=labels,
+        top=_commonest(name, table, MOST_CONFUSIONS),
+    )
+
+
+def _squares(table: Confusion) -> tuple[HeatCell, ...]:
+    """Every cell that holds rows, as its share of the reference's rows; those off the diagonal are named."""
+    found = []
+    for y, (label, counts) in enumerate(zip(table.labels, table.counts, strict=True)):
+        total = sum(counts)
+        for x, (answer, v) in enumerate(zip(table.answers, counts, strict=True)):
+            if v:
+                words = f"{visible_line(label)} answered as {visible_line(answer)}: {count(v)} of {count(total)}"
+                found.append(HeatCell(x, y, v / total, "" if answer == label else words))
+    return tuple(found)
 
 
 def format_errors(summary: Summary) -> Grid | None:

@@ -30,10 +30,13 @@ for (const box of document.querySelectorAll(".wide")) {
   const sign = document.createElement("p");
   sign.className = "out-of-sight no-print";
   sign.hidden = true;
-  box.before(sign);
+  const place = document.createElement("div"); // both in one, as a grid of tables counts its children
+  place.className = "with-sign";
+  box.replaceWith(place);
+  place.append(sign, box);
   const look = () => {
-    const place = box.getBoundingClientRect();
-    const hidden = [...head.rows[0].cells].filter((cell) => cell.getBoundingClientRect().right > place.right + 1).length;
+    const edge = box.getBoundingClientRect().right + 1;
+    const hidden = [...head.rows[0].cells].filter((cell) => cell.getBoundingClientRect().right > edge).length;
     sign.hidden = hidden === 0;
     sign.textContent = `${hidden} more column${hidden === 1 ? "" : "s"} to the right →`;
   };
