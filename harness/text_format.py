@@ -109,6 +109,13 @@ def seconds(value: float | None) -> str:
     return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min"
 
 
+def p_value(p: float | None) -> str:
+    """`0.012`, `< 0.001`, `1`: two significant digits; "-" where no test was made."""
+    if p is None:
+        return "-"
+    return "< 0.001" if p < 0.001 else f"{p:.2g}"
+
+
 def moment(created: str) -> str:
     """An ISO time as `2026-01-02 03:04`: two runs of one day are two."""
     return created[:16].replace("T", " ")

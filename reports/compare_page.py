@@ -28,7 +28,7 @@ from harness.reports.table_model import Grid, TableCell, TableColumn
 from harness.results import PairResult
 from harness.runs.run_log import RunLog
 from harness.summary.candidate_history import model_name
-from harness.text_format import count, difference, is_share, number
+from harness.text_format import count, difference, is_share, number, p_value
 from harness.text_sanitize import private_texts, visible, visible_line, without_private
 
 
@@ -84,7 +84,7 @@ def _row(pair: PairResult, x: ComparedBackend, y: ComparedBackend, metric: Metri
         *(TableCell(text=number(side.figures[pair.metric], metric)) for side in (x, y)),
         TableCell(text=value or "n/a", note=span),
         *(TableCell(text="-" if n is None else count(n)) for n in (pair.only_a, pair.only_b)),
-        TableCell(text="-" if pair.p_holm is None else f"{pair.p_holm:.4f}" if pair.p_holm >= 0.0001 else "< 0.0001"),
+        TableCell(text=p_value(pair.p_holm)),
         TableCell(text="; ".join(t for t in (pair.difference.method, pair.p_method) if t)),
         TableCell(text=verdict_word(pair), tone="even" if pair.verdict == EVEN else "good"),
     )

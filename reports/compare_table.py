@@ -15,7 +15,7 @@ from harness.runs.run_log import RunLog
 from harness.summary.candidate_history import model_name
 from harness.summary.stored_verdict import NO_DIFFERENCE, verdict_details, verdict_sentence
 from harness.summary.verdict_settings import DEFAULT_SOURCE
-from harness.text_format import difference, number, plural, unit
+from harness.text_format import difference, number, p_value, plural, unit
 from harness.text_sanitize import visible_line
 
 EVEN = NO_DIFFERENCE
@@ -148,7 +148,11 @@ def _cut(text: str) -> str:
 
 def _row(pair: PairResult, x: ComparedBackend, y: ComparedBackend, metric: Metric) -> tuple[Text, ...]:
     figures = (number(side.figures[pair.metric], metric) for side in (x, y))
-    p = "-" if pair.p_holm is None else f"{pair.p_holm:.2g}" if pair.p_holm >= 0.0001 else "< 0.0001"
     verdict = "=" if pair.verdict == EVEN else _capital(pair.verdict)
     name = f"{title(pair.metric)} {unit(metric)}".rstrip()
-    return tuple(map(Text, (name, *figures, " ".join(difference(pair, 1, metric)).strip() or "n/a", p, verdict)))
+    return tuple(
+        map(
+            Text,
+            (name, *figures, " ".join(difference(pair, 1, metric)).strip() or "n/a", p_value(pair.p_holm), verdict),
+        )
+    )

@@ -8,7 +8,7 @@ from harness.reports.leaderboard_rows import figure, heading, main_metrics
 from harness.reports.table_model import MOST_COLUMNS, Grid, TableCell, TableColumn
 from harness.results import ClassResult, Confusion, PairResult, ServerResult, Summary
 from harness.summary.stored_verdict import by_rank
-from harness.text_format import count, difference, listing
+from harness.text_format import count, difference, listing, p_value
 from harness.text_sanitize import visible_line
 
 if TYPE_CHECKING:  # the module of votes loads scipy, and few runs have votes
@@ -64,7 +64,7 @@ def _pair_row(pair: PairResult, metric: Metric) -> tuple[TableCell, ...]:
 def _p(value: float | None) -> TableCell:
     if value is None:
         return TableCell(text="-")
-    return TableCell(text="< 0.0001" if value < 0.0001 else f"{value:.4f}", sort=value)
+    return TableCell(text=p_value(value), sort=value)
 
 
 def classes(summary: Summary) -> Grid | None:

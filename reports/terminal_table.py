@@ -15,7 +15,19 @@ from harness.reports.leaderboard_rows import constant_name, latency_cells, train
 from harness.reports.verdict_section import question_and_answer, verdict_section
 from harness.results import Summary
 from harness.summary.stored_verdict import by_rank, ranking, stored_verdict
-from harness.text_format import NOT_APPLICABLE, count, estimate, listing, moment, money, number, plural, rate, unit
+from harness.text_format import (
+    NOT_APPLICABLE,
+    count,
+    estimate,
+    listing,
+    moment,
+    money,
+    number,
+    p_value,
+    plural,
+    rate,
+    unit,
+)
 from harness.text_sanitize import visible_line
 
 SHOWN = 3
@@ -241,7 +253,7 @@ def print_monitor(result: MonitorResult, console: Console) -> None:
             if result.reference
             else []
         ),
-        TerminalColumn("p so far", ["< 0.001" if run.p < 0.001 else f"{run.p:.3f}" for run in runs]),
+        TerminalColumn("p so far", [p_value(run.p) for run in runs]),
         TerminalColumn("new rows", [count(run.rows) for run in runs]),
         TerminalColumn("repeated", [count(run.repeated) for run in runs]),
         TerminalColumn("time", [moment(run.created) for run in runs], numeric=False),

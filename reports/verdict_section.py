@@ -18,7 +18,7 @@ from harness.summary.stored_verdict import (
     verdict_details,
     verdict_sentence,
 )
-from harness.text_format import difference, figure_of, money, plural, rounded, seconds
+from harness.text_format import difference, figure_of, money, p_value, plural, rounded, seconds
 from harness.text_sanitize import visible_line
 
 
@@ -87,7 +87,7 @@ def _p(pair: PairResult) -> str:
     if p is None:
         return ""
     corrected = " after Holm" if pair.p_holm is not None and pair.p_holm != pair.p else ""
-    return f" (p {'< 0.001' if p < 0.001 else f'{p:.2g}'}{corrected})"
+    return f" (p {p_value(p)}{corrected})"
 
 
 def _excludes_zero(pair: PairResult) -> bool:

@@ -138,7 +138,7 @@ def headline(
     name, sign = title(worst.metric), "+" if worst.difference >= 0 else "-"
     figure = f"{name} {sign}{100 * abs(worst.difference):.1f} points"
     if worst.low is not None and worst.high is not None:
-        figure += f" [{100 * worst.low:+.1f}, {100 * worst.high:+.1f}]"
+        figure += f" [{100 * worst.low:.1f}, {100 * worst.high:.1f}]"
     if verdict == "not alike":
         return f"Not alike: {figure}, margin {points}."
     rows = "" if needed is None else f"; about {two_digits(needed)} rows would probably show it"

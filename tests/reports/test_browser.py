@@ -14,11 +14,12 @@ from harness.files import write_json
 from harness.gating.compare_runs import compare_two_runs
 from harness.gating.evaluate import GateSource
 from harness.judging.votes import VoteFile
-from harness.deployment.parity_result import ParityResult, ParitySide
+from harness.deployment.parity_result import DifferentRow, ParityCheck, ParityResult, ParitySide
 from harness.records import Key
 from harness.reports.compare_page import write_compare
 from harness.reports.exports import summary_of
 from harness.reports.leaderboard_site import write_leaderboard
+from harness.reports.parity_page import write_parity
 from harness.reports.run_page import write_report
 from harness.reports.run_server import RunServer
 from harness.reports.training_page import write_training_report
@@ -139,16 +140,25 @@ def test_rows_are_filtered_by_answer_and_length(driver: Any, page: Path, log: Ru
     assert found == 500
 
 
-def test_rows_that_a_parity_check_found_different_are_filtered(driver: Any, log: RunLog, tmp_path: Path) -> None:
-    shutil.copytree(log.path, tmp_path / "run")
+def parity_result() -> ParityResult:
+    """A parity check of llama-ft that found three rows answered differently."""
     share = Estimate(value=0.994, low=0.98, high=0.998, n=500)
-    result = ParityResult(
+    check = ParityCheck(
+        metric="accuracy", gated=True, rows=500, reference=0.95, served=0.946, difference=-0.004, low=-0.012, high=0.004,
+        level=0.9, method="Tango 90 %", margin=0.01, verdict="not shown yet",
+    )  # fmt: skip
+    return ParityResult(
         verdict="not shown yet", exit_code=0, headline="Not shown yet.", task="agnews", rows=500, margin=0.01,
         reference=ParitySide(backend="adapter", kind="local", model="m"),
         served=ParitySide(backend="llama-ft", kind="openai", model="m"),
-        agreement=share, texts=share, different=3, different_rows=(4, 77, 400),
+        agreement=share, texts=share, different=3, different_rows=(4, 77, 400), checks=(check,),
+        examples=(DifferentRow(id="r4", expected="World", reference="World", served="Sports"),),
     )  # fmt: skip
-    write_json(tmp_path / "run" / "parity.json", result)
+
+
+def test_rows_that_a_parity_check_found_different_are_filtered(driver: Any, log: RunLog, tmp_path: Path) -> None:
+    shutil.copytree(log.path, tmp_path / "run")
+    write_json(tmp_path / "run" / "parity.json", parity_result())
     open_rows(driver, write_report(RunLog.open(tmp_path / "run"), tmp_path / "report.html"))
     select(driver, "x-show", "apart")
     assert status(driver) == "3 of 500 rows"
@@ -262,22 +272,28 @@ def serious_faults(driver: Any) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("dark", [False, True])
 def test_axe_finds_no_serious_fault_in_a_report(page: Path, tmp_path: Path, dark: bool) -> None:
     with chromium(tmp_path / "profile", dark=dark) as driver:
+        driver.set_script_timeout(120)
         open_rows(driver, page)
         assert serious_faults(driver) == []
 
 
-def test_axe_finds_no_serious_fault_in_the_other_pages(driver: Any, log: RunLog, tmp_path: Path) -> None:
+@pytest.mark.parametrize("dark", [False, True])
+def test_axe_finds_no_serious_fault_in_the_other_pages(log: RunLog, tmp_path: Path, dark: bool) -> None:
     source = GateSource.of_run(log)
     found = compare_two_runs(source, source, "llama-ft", "gpt4")
     site = write_leaderboard([log, log], tmp_path / "site", redact=True).paths
     pages = [
         write_compare(found, log, log, tmp_path / "c.html"),
         write_voting(log, "gpt4", "gpt35", tmp_path / "v.html"),
+        write_parity(parity_result(), tmp_path / "p.html"),
+        write_training_report(trained_adapter(tmp_path / "adapter", "plain words")),
     ]
-    for other in (*pages, *(path for path in site if path.name in ("index.html", "trend.html"))):
-        driver.get(other.as_uri())
-        assert serious_faults(driver) == [], other.name
-        assert complaints(driver) == []
+    with chromium(tmp_path / "profile", dark=dark) as driver:
+        driver.set_script_timeout(120)
+        for other in (*pages, *(path for path in site if path.name in ("index.html", "trend.html"))):
+            driver.get(other.as_uri())
+            assert serious_faults(driver) == [], other.name
+            assert complaints(driver) == []
 
 
 def test_votes_are_cast_by_keyboard_and_saved_as_a_file(driver: Any, log: RunLog, tmp_path: Path) -> None:
