@@ -144,8 +144,8 @@ def parity_result() -> ParityResult:
     """A parity check of llama-ft that found three rows answered differently."""
     share = Estimate(value=0.994, low=0.98, high=0.998, n=500)
     check = ParityCheck(
-        metric="accuracy", gated=True, rows=500, reference=0.95, served=0.946, difference=-0.004, low=-0.012, high=0.004,
-        level=0.9, method="Tango 90 %", margin=0.01, verdict="not shown yet",
+        metric="accuracy", gated=True, rows=500, reference=0.95, served=0.946, difference=-0.004,
+        low=-0.012, high=0.004, level=0.9, method="Tango 90 %", margin=0.01, verdict="not shown yet",
     )  # fmt: skip
     return ParityResult(
         verdict="not shown yet", exit_code=0, headline="Not shown yet.", task="agnews", rows=500, margin=0.01,
