@@ -38,7 +38,7 @@ def write_cascade(log: RunLog, question: Question, result: CascadeResult, out: P
         return out
     page = render(
         "cascade.html.j2",
-        scripts=(),
+        scripts=("tables.js",),
         result=result,
         task=visible_line(log.manifest.task),
         sentence=cascade_sentence(result, metric),

@@ -144,6 +144,7 @@ def write_parity(result: ParityResult, out: Path, *, redact: bool = False) -> Pa
     shown = msgspec.structs.replace(result, examples=()) if redact else result
     page = render(
         "parity.html.j2",
+        scripts=("tables.js",),
         result=shown,
         facts=facts(shown),
         metrics=metrics_table(shown),

@@ -1,7 +1,7 @@
 """`bench estimate`: estimate the cost and duration of a run."""
 
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
@@ -16,6 +16,9 @@ from harness.cli.output import print_json
 from harness.money.cost_estimate import CostEstimate
 from harness.run_options import RunKeywords, RunOptions
 from harness.text_format import split_names
+
+if TYPE_CHECKING:
+    from harness.reports.terminal_table import TerminalColumn
 
 NOTES = (
     "in, out: tokens; cost: answers as long as the reference answers (rows without one: as max_tokens allows); "
@@ -60,7 +63,15 @@ def estimate(
     if as_json:
         print_json(found)
     people = Console(stderr=as_json, quiet=as_json and quiet)
-    people.print(_table(found))
+    from rich.text import Text
+
+    from harness.reports.terminal_table import fitting_table, no_room
+
+    table, hidden = fitting_table(_columns(found), people.width, kept=2)
+    people.print(f"{found[0].requests:,} requests a backend, USD", markup=False, highlight=False)
+    people.print(table)
+    if hidden:
+        people.print(Text(no_room(hidden), style="dim"))
     if not quiet:
         remarks = [f"{one.backend}: {remark}." for one in found for remark in one.remarks]
         notes = NOTES if any(one.approximate for one in found) else NOTES.split(" ~")[0]
@@ -69,28 +80,24 @@ def estimate(
         people.print(notes, markup=False, highlight=False)
 
 
-def _table(found: list[CostEstimate]) -> object:
-    from rich.table import Table
+def _columns(found: list[CostEstimate]) -> "list[TerminalColumn]":
+    """The figures that decide first, so that a narrow terminal leaves out the tokens."""
     from rich.text import Text
 
-    table = Table(
-        title=f"{found[0].requests:,} requests a backend, USD", title_justify="left", box=None, padding=(0, 1, 0, 0)
-    )
-    for heading in ("backend", "model"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("in", "out", "cost", "at most", "batch", "time"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for one in found:
-        mark = "~" if one.approximate else ""
-        table.add_row(
-            Text(one.backend),
-            Text(one.model),
-            f"{mark}{one.prompt_tokens:,}",
-            f"{mark}{one.answer_tokens:,}",
-            *(_usd(cost, mark) for cost in (one.cost, one.most_cost, one.batch_cost)),
-            _time(one.seconds),
-        )
-    return table
+    from harness.reports.terminal_table import TerminalColumn
+
+    mark = ["~" if one.approximate else "" for one in found]
+    marked = list(zip(mark, found, strict=True))
+    return [
+        TerminalColumn("backend", [Text(one.backend) for one in found], numeric=False, folds=True),
+        TerminalColumn("cost", [_usd(one.cost, sign) for sign, one in marked]),
+        TerminalColumn("at most", [_usd(one.most_cost, sign) for sign, one in marked]),
+        TerminalColumn("batch", [_usd(one.batch_cost, sign) for sign, one in marked]),
+        TerminalColumn("time", [_time(one.seconds) for one in found]),
+        TerminalColumn("in", [f"{sign}{one.prompt_tokens:,}" for sign, one in marked]),
+        TerminalColumn("out", [f"{sign}{one.answer_tokens:,}" for sign, one in marked]),
+        TerminalColumn("model", [Text(one.model) for one in found], numeric=False, folds=True),
+    ]
 
 
 def _usd(cost: float | None, mark: str) -> str:

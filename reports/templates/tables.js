@@ -23,6 +23,20 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
   });
 }
 
+// On a narrow screen a chart is scrolled, too.
+for (const figure of document.querySelectorAll("figure")) {
+  const sign = document.createElement("p");
+  sign.className = "out-of-sight no-print";
+  sign.textContent = "the chart goes on to the right →";
+  sign.hidden = true;
+  figure.before(sign);
+  const look = () => {
+    sign.hidden = figure.scrollLeft + figure.clientWidth >= figure.scrollWidth - 2;
+  };
+  figure.addEventListener("scroll", () => requestAnimationFrame(look), { passive: true });
+  new ResizeObserver(look).observe(figure);
+}
+
 // A table that is wider than its place says how many columns are out of sight.
 for (const box of document.querySelectorAll(".wide")) {
   const head = box.querySelector("thead");
