@@ -27,8 +27,8 @@ class PageFile(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The path. Fails for a suffix that says something else than what would be written."""
-        path = super().convert(value, param, ctx)
-        if Path(path).suffix.lower() not in self.suffixes:
+        path = Path(str(super().convert(value, param, ctx)))
+        if path.suffix.lower() not in self.suffixes:
             from harness.text_format import listing
 
             names = listing([suffix for suffix in self.suffixes if suffix != ".htm"], "or")

@@ -14,6 +14,7 @@ from harness.files import write_json
 from harness.gating.compare_runs import compare_two_runs
 from harness.gating.evaluate import GateSource
 from harness.judging.votes import VoteFile
+from harness.metrics import Estimate
 from harness.deployment.parity_result import DifferentRow, ParityCheck, ParityResult, ParitySide
 from harness.records import Key
 from harness.reports.compare_page import write_compare
@@ -24,7 +25,6 @@ from harness.reports.run_page import write_report
 from harness.reports.run_server import RunServer
 from harness.reports.training_page import write_training_report
 from harness.reports.voting_page import write_voting
-from harness.results import Estimate
 from harness.runs.run_log import RunLog
 from harness.summary.stored_verdict import by_rank
 from tests.reports.browser import AXE, chromium, complaints, eventually, open_rows
@@ -190,6 +190,10 @@ def test_on_a_phone_the_metric_is_in_sight_and_hidden_columns_are_counted(page: 
         assert phone.execute_script(ends) <= 390
         sign = "return [...document.querySelectorAll('.out-of-sight')].find(p => !p.hidden)?.textContent"
         eventually(lambda: "to the right" in (phone.execute_script(sign) or ""))
+        open_rows(phone, page)
+        rows = "return document.querySelectorAll('#x-list .row').length"
+        assert phone.execute_script("return document.getElementById('x-list').clientHeight") > 200
+        eventually(lambda: phone.execute_script(rows) > 3)
 
 
 def test_a_deep_link_opens_its_row(driver: Any, page: Path, log: RunLog) -> None:
