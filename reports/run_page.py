@@ -8,9 +8,9 @@ from markupsafe import Markup
 
 from harness.data.contamination import read_findings
 from harness.data.leakage_groups import RowGroupsBuilder
+from harness.deployment.parity_result import read_parity
 from harness.files import write_whole
 from harness.judging.answer_pairs import JUDGEMENTS, read_judgements
-from harness.deployment.parity_result import read_parity
 from harness.reports import (
     calibration_section,
     cascade_section,

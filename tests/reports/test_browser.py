@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from harness.deployment.parity_result import DifferentRow, ParityCheck, ParityResult, ParitySide
 from harness.files import write_json
 from harness.gating.compare_runs import compare_two_runs
 from harness.gating.evaluate import GateSource
 from harness.judging.votes import VoteFile
 from harness.metrics import Estimate
-from harness.deployment.parity_result import DifferentRow, ParityCheck, ParityResult, ParitySide
 from harness.records import Key
 from harness.reports.compare_page import write_compare
 from harness.reports.exports import summary_of
