@@ -35,10 +35,8 @@ def summarise(
     """
     manifest = log.manifest
     rows = RowTable.of(log.rows(), manifest.labels)
-    metrics = task_metrics if manifest.labels else tuple(m for m in task_metrics if m.kind != "confusion")
     likeness = read_likeness(log.path)
-    if likeness is not None:  # behind the headline, before what is shown only where there is room
-        metrics = (*metrics[:1], *likeness.metrics, *metrics[1:])
+    metrics = _metrics_of(manifest, task_metrics, likeness.metrics if likeness is not None else ())
     findings = read_findings(log.path)
     outcomes: dict[str, Outcomes] = {}
     results: dict[str, BackendResult] = {}
@@ -88,6 +86,15 @@ def summarise(
         slices=slice_estimates(metrics, rows, outcomes),
         cascade=cascade,
     )
+
+
+def _metrics_of(manifest: Manifest, of_task: tuple[Metric, ...], likeness: tuple[Metric, ...]) -> tuple[Metric, ...]:
+    """The metrics of a run in the order in which they are shown, the headline first.
+
+    likeness: of open answers to their references; behind the headline, before what is shown only where there is room.
+    """
+    found = of_task if manifest.labels else tuple(m for m in of_task if m.kind != "confusion")
+    return (*found[:1], *likeness, *found[1:])
 
 
 def _verdict(

@@ -141,7 +141,7 @@ NAMES: dict[str, tuple[str, ...]] = {
 """Names of columns, in the order of trust; compared without case, blanks and hyphens."""
 
 
-class Columns(NamedTuple):
+class CallColumns(NamedTuple):
     """Which column holds what; None where there is none."""
 
     found: dict[str, str]
@@ -152,7 +152,7 @@ class Columns(NamedTuple):
         return None if column is None else fields.get(column)
 
 
-def columns_of(names: Iterable[str], given: dict[str, str]) -> Columns:
+def columns_of(names: Iterable[str], given: dict[str, str]) -> CallColumns:
     """Guess the columns; `given` names some. Raises UsageError where input or output is not found."""
     plain = {name.casefold().replace(" ", "_").replace("-", "_"): name for name in names}
     found = dict(given)
@@ -167,10 +167,10 @@ def columns_of(names: Iterable[str], given: dict[str, str]) -> Columns:
         if what not in found:
             listed = ", ".join(plain.values())
             raise UsageError(f"no column is called like an {what}: name it with --{what} COLUMN (columns: {listed}).")
-    return Columns(found)
+    return CallColumns(found)
 
 
-def read_row(fields: dict[str, Any], columns: Columns) -> Iterator[Found]:
+def read_row(fields: dict[str, Any], columns: CallColumns) -> Iterator[Found]:
     """The call of a row."""
     asked = turns_of(decoded(_text(columns.value(fields, "input"))))
     answer = answer_of(decoded(_text(columns.value(fields, "output"))))
