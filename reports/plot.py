@@ -1,4 +1,4 @@
-"""Plots as data: marks on axes, in the style of all pages. A painter makes a picture of one: `svg_charts` SVG for a page,
+"""Plots as data: marks on axes. A painter makes a picture of one: `svg_charts` SVG for a page,
 `chart_files` files for papers.
 
 Sizes of plots are inches, of lines, markers and texts points; a dash pattern counts in widths of its line.

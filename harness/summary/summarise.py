@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import msgspec
 import numpy as np
 
+from harness.confidence_results import CascadeResult
 from harness.data.contamination import Findings, Overlap, read_findings
 from harness.metrics import ACCURACY, Metric
 from harness.results import BackendResult, ClassResult, Confusion, PairResult, ReplacementVerdict, Summary, VerdictTerms
@@ -54,12 +55,7 @@ def summarise(
     places = ranks(headline, pairs, results)
     verdict = _verdict(manifest, headline, rows, outcomes, results, findings, pairs)
     signs = answer_findings(manifest.backends, metrics, rows, outcomes, hashes)
-    cascade = None
-    if any(a.source is not None for a in answers.values()):  # loaded only where answers carry a confidence
-        from harness.summary.cascade_of_run import best_cascade, with_calibration
-
-        results = with_calibration(results, answers, metrics, rows, manifest.backends)
-        cascade = best_cascade(manifest, verdict, metrics, rows, answers, results, findings)
+    results, cascade = _with_confidence(manifest, verdict, metrics, rows, answers, results, findings)
     resolved = alone_detectable(headline, results) if verdict is None else verdict.detectable
     return Summary(
         run=manifest.id,
@@ -95,6 +91,24 @@ def _metrics_of(manifest: Manifest, of_task: tuple[Metric, ...], likeness: tuple
     """
     found = of_task if manifest.labels else tuple(m for m in of_task if m.kind != "confusion")
     return (*found[:1], *likeness, *found[1:])
+
+
+def _with_confidence(
+    manifest: Manifest,
+    verdict: ReplacementVerdict | None,
+    metrics: tuple[Metric, ...],
+    rows: RowTable,
+    answers: dict[str, BackendAnswers],
+    results: dict[str, BackendResult],
+    findings: Findings,
+) -> tuple[dict[str, BackendResult], CascadeResult | None]:
+    """The results with their calibration, and the best cascade; neither where no answer carries a confidence."""
+    if not any(a.source is not None for a in answers.values()):
+        return results, None
+    from harness.summary.cascade_of_run import best_cascade, with_calibration  # loaded only where it is used
+
+    calibrated = with_calibration(results, answers, metrics, rows, manifest.backends)
+    return calibrated, best_cascade(manifest, verdict, metrics, rows, answers, calibrated, findings)
 
 
 def _verdict(
