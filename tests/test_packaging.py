@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -40,6 +41,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert built.returncode == 0, built.stderr
     assert list(out.glob("*.tar.gz"))
     return out / built.stdout.splitlines()[-1]
+
+
+def test_every_folder_of_modules_is_named_as_a_package() -> None:
+    folders = {str(Path(path).parent) for path in tracked(*ROOMS) if path.endswith(".py") and (ROOT / path).is_file()}
+    room = {folder: folder.split("/", 1)[0] for folder in folders}
+    wanted = {folder.replace(room[folder], ROOMS[room[folder]], 1).replace("/", ".") for folder in folders}
+    named = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["packages"]
+    assert set(named) == wanted
 
 
 @pytest.mark.slow
