@@ -130,7 +130,7 @@ def test_the_terminal_cuts_no_word_of_the_verdict_at_80_columns(found: RunCompar
     for name in ("accuracy %", "format errors, lenient %"):
         assert sum(line.startswith(name) for line in lines) <= 1
     accuracy = next(line for line in lines if line.startswith("accuracy %"))
-    assert re.search(r"\+2\d\.\d \[\d+\.\d, \d+\.\d\]  +< 0\.0001  A better$", accuracy.rstrip())
+    assert re.search(r"\+2\d\.\d \[\d+\.\d, \d+\.\d\]  +< 0\.001  A better$", accuracy.rstrip())
 
 
 def test_rows_without_an_answer_have_not_flipped(tmp_path: Path) -> None:
