@@ -18,7 +18,6 @@ Code that calls Bench from Python catches the narrowest class that it means; eve
 """
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from enum import IntEnum
 
 
@@ -119,6 +118,8 @@ class BackendStopped(BenchError):  # noqa: N818  (an event of a run, not a failu
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """A clause naming the nearest choice, then all of them: `; did you mean 'x'? (known: x, y)`."""
+    from difflib import get_close_matches  # not for every start of `bench`
+
     known = sorted(choices)
     near = get_close_matches(name, known, n=1, cutoff=0.5)
     guess = f"; did you mean '{near[0]}'?" if near else ""

@@ -87,8 +87,6 @@ def _library_roots() -> tuple[Path, ...]:
 @lru_cache(maxsize=1)
 def _plugins() -> frozenset[str]:
     """Top-level packages of plugins that are installed."""
-    from importlib.metadata import entry_points
-
     modules = {entry.module.partition(".")[0] for group in GROUPS for entry in entry_points(group=group)}
     return frozenset(modules - {"harness"})
 

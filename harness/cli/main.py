@@ -13,7 +13,6 @@ import click
 from click.shell_completion import CompletionItem
 
 from harness.errors import BenchError, ExitCode, did_you_mean
-from harness.registry import fault_of_users_code
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -195,6 +194,8 @@ def _run(argv: list[str]) -> int:
                 "" if error.filename is None else f"{error.filename}: "
             )  # a disk, a permission, a folder that was removed
             return _tell(f"{where}{error.strerror}. What was written before is still there.", ExitCode.USAGE)
+        from harness.registry import fault_of_users_code  # importlib.metadata: a third of the start of `bench`
+
         fault = fault_of_users_code(error)
         if fault is not None:
             return _tell(f"{fault}. The error is in that file, not in Bench.", ExitCode.USAGE)

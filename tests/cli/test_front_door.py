@@ -16,7 +16,10 @@ from harness.runs.run_log import RunLog
 from tests.support.processes import BENCH
 from tests.support.synthetic_run import synthetic_run
 
-HEAVY = ("torch", "pandas", "openai", "transformers", "datasets", "numpy", "scipy", "sklearn", "matplotlib", "aiohttp")
+HEAVY = (
+    *("torch", "pandas", "openai", "transformers", "datasets", "numpy", "scipy", "sklearn", "matplotlib", "aiohttp"),
+    "importlib.metadata",
+)
 
 
 def bench(*args: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
