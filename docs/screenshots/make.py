@@ -67,7 +67,7 @@ def of_made_up_rows(folder: Path) -> None:
     shoot(report, "report")
     shoot(report, "report-dark", dark=True)
     shoot(report, "rows", rows=True, size="1280,950")
-    shoot(folder / "terminal.html", "terminal", size="720,900")
+    shoot(folder / "terminal.html", "terminal", size="720,1120")
 
 
 def main(runs: list[str]) -> None:
@@ -75,9 +75,9 @@ def main(runs: list[str]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         if runs:
             site = write_leaderboard([RunLog.open(Path(run)) for run in runs], Path(scratch), redact=True).paths
-            shoot(site[0], "leaderboard", size="1480,1290")
+            shoot(site[0], "leaderboard", size="1480,1480")
             page = write_report(RunLog.open(Path(runs[0])), Path(scratch) / "verdict.html", redact=True)
-            shoot(page, "verdict", size="1100,500")
+            shoot(page, "verdict", size="1100,650")
         else:
             of_made_up_rows(Path(scratch))
 
