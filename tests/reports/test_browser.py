@@ -70,7 +70,7 @@ def test_a_report_opens_without_a_complaint_and_sorts_by_its_headings(driver: An
     assert driver.execute_script(first) == "llama-ft"
     heading = driver.find_element("css selector", ".leading thead th:nth-child(4) button")
     heading.click()
-    assert driver.execute_script(first) == "llama-base"
+    assert driver.execute_script(first) == "always 'Business'"  # the least macro-F1
     assert driver.execute_script("return arguments[0].parentElement.ariaSort", heading) == "ascending"
     heading.click()
     assert driver.execute_script(first) == "llama-ft"
