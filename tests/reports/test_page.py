@@ -26,7 +26,7 @@ def page(log: RunLog, tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_the_answer_stands_first(page: str) -> None:
     body = page[page.index("<body>") :]
     first = re.search(r"<h1>(.*?)</h1>", body)
-    assert first is not None and "more accurate than gpt4 (95 %, " in first.group(1)
+    assert first is not None and "more accurate than gpt4 (95\N{NO-BREAK SPACE}%, " in first.group(1)
     assert body.index("<h1>") < body.index("<table")
 
 
