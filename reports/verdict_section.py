@@ -162,8 +162,8 @@ class CardFigure(Record, frozen=True, kw_only=True):
 class Savings(Record, frozen=True, kw_only=True):
     """What the candidate saves.
 
-    each: USD saved a request (negative: it costs more). volume: requests a month of the first display. text: the
-    savings at that volume.
+    each: USD saved a request (negative: it costs more). volume: requests a month of the first display. text: what is
+    saved, or what it costs more, at that volume.
     """
 
     each: float
@@ -284,15 +284,13 @@ def _savings(own: BackendResult, other: BackendResult) -> Savings | None:
     if own.cost.per_1000 is None or other.cost.per_1000 is None:
         return None
     each = (other.cost.per_1000 - own.cost.per_1000) / 1000
-    return Savings(each=each, volume=VOLUME, text=_signed_money(each * VOLUME))
-
-
-def _signed_money(usd: float) -> str:
-    return money(usd) if usd >= 0 else f"-{money(-usd)}"
+    return Savings(each=each, volume=VOLUME, text=money(abs(each) * VOLUME))
 
 
 def _cost(verdict: ReplacementVerdict, own: BackendResult, other: BackendResult) -> CardFigure:
-    title = "Saved a month"
+    prices = own.cost.per_1000, other.cost.per_1000
+    dearer = prices[0] is not None and prices[1] is not None and prices[0] > prices[1]
+    title = "Costs more a month" if dearer else "Saved a month"
     unpriced = [n for n, r in ((verdict.candidate, own), (verdict.incumbent, other)) if r.cost.per_1000 is None]
     if unpriced:
         name = visible_line(unpriced[0])

@@ -12,6 +12,6 @@
     const text = size >= 0.095 || size === 0
       ? size.toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 })
       : size.toPrecision(2);
-    shown.textContent = `${usd < 0 ? "-" : ""}$${text}`;
+    shown.textContent = `$${text}`; // the heading says whether it is saved or spent
   });
 })();

@@ -45,7 +45,8 @@ def test_savings_follow_both_prices_and_an_unknown_price_names_its_key() -> None
     assert card.savings.text == "$39.00"
     assert card.cost.note == "training $12.00 once, paid back after 31,000 requests"
     dearer = verdict_card(duel(per_1000=(0.40, 0.01)), verdict("within margin", -0.01, 0.01), ACCURACY)
-    assert dearer.savings is not None and dearer.savings.text == "-$39.00"
+    assert dearer.savings is not None and dearer.savings.text == "$39.00"
+    assert (card.cost.title, dearer.cost.title) == ("Saved a month", "Costs more a month")
     unknown = verdict_card(duel(per_1000=(0.01, None)), verdict("within margin", -0.01, 0.01), ACCURACY)
     assert unknown.savings is None
     assert (unknown.cost.value, unknown.cost.note) == ("unknown", "set price in [backends.gpt4] of bench.toml")
