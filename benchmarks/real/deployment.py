@@ -251,7 +251,6 @@ def all_servers(bench: Workbench) -> list[Server]:
         Server((Copy("adapter-not-applied", "", "adapter not applied"),), llama_cpp("q8_0", change=without_adapter)),
         Server((Copy("wrong-template", "", "chat template"),), llama_cpp("q8_0", "--chat-template", BARE_TEMPLATE)),
         Server((Copy("system-dropped", "", "system prompt"),), llama_cpp("q8_0", "--chat-template", NO_SYSTEM)),
-        Server((Copy("short-context", "", "truncation"),), llama_cpp("q8_0", "--ctx-size", "512")),
         Server((Copy("rank-cut", "", "reduced rank"),), llama_cpp("q8_0", change=half_rank)),
         Server((Copy("other-revision", "", "other weights"),), llama_cpp("q8_0", change=another_revision)),
         Server((Copy("quantised-q4_0", "", "quantisation"),), llama_cpp("q4_0")),

@@ -82,6 +82,11 @@ class AnsweredRow:
         return self.reference.text.strip() == self.served.text.strip()
 
     @property
+    def served_correct(self) -> bool:
+        """Whether the served answer is right."""
+        return self.served.score is not None and bool(self.served.score.correct)
+
+    @property
     def equal(self) -> bool:
         """Whether both gave the same answer: as parsed, or the same text where one could not be parsed."""
         mine, theirs = (None if line.score is None else line.score.answer for line in (self.reference, self.served))

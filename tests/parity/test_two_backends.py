@@ -4,7 +4,10 @@ import html
 import json
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -106,6 +109,43 @@ def test_another_model_is_not_alike(work: Path, server: OpenAIServer, capfd: pyt
     assert "Parity with right" in report and found.headline in report
     (log.path / "parity.json").write_text('{"schema": 99}')
     assert "Parity with" not in write_report(log, work / "report.html").read_text("utf-8"), "of another version"
+
+
+class SamplingHandler(BaseHTTPRequestHandler):
+    """Right answers under the seed 0 of a run, and those that other seeds draw."""
+
+    def do_GET(self) -> None:
+        self._send({"object": "list", "data": [{"id": "m", "object": "model"}]})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        row, seed = int(body["messages"][-1]["content"].split()[-1].strip(".")), body["seed"]
+        text = ("good", "bad")[(row + (seed > 3)) % 2]
+        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+        usage = {"prompt_tokens": 9, "completion_tokens": 1}
+        self._send({"id": "1", "object": "chat.completion", "model": "m", "choices": [choice], "usage": usage})
+
+    def _send(self, content: dict[str, Any]) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(json.dumps(content).encode())
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_a_server_that_samples_is_found_behind_a_fixed_seed(work: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), SamplingHandler) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        copy = f'kind = "openai"\nmodel = "m"\nbase_url = "http://127.0.0.1:{web.server_port}/v1"\n'
+        recorded = '[backends.direct]\nkind = "replay"\npath = "right.jsonl"\n'
+        (work / "bench.toml").write_text(f"{recorded}\n[backends.proxied]\n{copy}")
+        found = parity(capfd, "--margin", "10", code=1)
+        web.shutdown()
+    assert found.agreement.value == 1.0, "one seed, one answer"
+    assert [finding.kind for finding in found.findings] == ["sampling"]
+    assert "8 requests of 8 sent again at temperature 0 got another answer" in found.findings[0].sentence
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,6 @@ class ServedModel:
             with torch.no_grad():
                 deployment.change(self.model)
         self._lock = threading.Lock()
-        torch.manual_seed(1)
 
     def answer(self, body: dict[str, Any]) -> dict[str, Any]:
         """One chat completion."""
@@ -74,6 +73,7 @@ class ServedModel:
         text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         prompt = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         prompt = prompt if d.context is None else prompt[-d.context :]
+        torch.manual_seed(body["seed"])
         temperature = body["temperature"] if d.temperature is None else d.temperature
         ends = [self.tokenizer.eos_token_id, *self.tokenizer.convert_tokens_to_ids(["<|turn|>"])]
         out = self.model.generate(
