@@ -3,8 +3,8 @@
     python -m benchmarks.int8_weights --base SMOLLM2 --data agnews/test.csv --rows 100 [--adapter FOLDER]
 
 Each way runs in a process of its own, on one thread: greedy answers of 8 tokens in batches of 8 sorted by length, under
-the base's chat template. CPU seconds are those of answering; loading and quantising are printed beside them. --adapter is
-merged into the base first. Equal answers decide whether Bench could offer it.
+the base's chat template. CPU seconds are those of answering; loading and quantising are printed beside them.
+--adapter is merged into the base first. Equal answers decide whether Bench could offer it.
 """
 
 import argparse
