@@ -29,11 +29,11 @@ def _told() -> int:
     spec = find_spec("harness")
     where = None if spec is None else spec.origin or next(iter(spec.submodule_search_locations or ()), None)
     if where is None:
-        said = "Bench's package 'harness' is not installed: python -m pip install bench-harness."
+        message = "Bench's package 'harness' is not installed: python -m pip install bench-harness."
     else:
-        said = (
+        message = (
             f"{where} shadows Bench's own package 'harness': "
             "rename it, or take its folder out of the current folder or PYTHONPATH."
         )
-    print(f"bench: {said}", file=sys.stderr)
+    print(f"bench: {message}", file=sys.stderr)
     return 2
