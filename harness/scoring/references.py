@@ -81,7 +81,7 @@ def _none_of(
 ) -> str:
     keys = f"{', '.join(values)} nor of " if values else ""
     known = ", ".join(labels) if len(labels) <= LISTED else f"the {len(labels)} labels"
-    near = get_close_matches(text.strip(), labels, n=1)
+    near = get_close_matches(text.strip(), labels, n=1) if _number(text) is None else []  # -1 is no misspelt 1
     guess = f" (did you mean '{near[0]}'?)" if near else ""
     message = f"'{text.strip()[:SHOWN]}'{guess} is none of {keys}{known}"
     if _number(text) == -1:
