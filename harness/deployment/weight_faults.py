@@ -1,5 +1,6 @@
 """From simulated faults and a server's own words to the cause of differences in the weights."""
 
+import functools
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
@@ -116,37 +117,30 @@ def weight_finding(
 
 def _named(best: Explanation, facts: ServedModelFacts | None, asked_model: str) -> ParityFinding:
     fault, told = best.fault, f"{best.explained:,} of {best.different:,} differing answers are those of"
+    finding = functools.partial(ParityFinding, count=best.explained, rows=best.different)
     if fault.kind == "adapter not applied":
         if facts is not None and facts.adapters and facts.parent is None and asked_model not in facts.adapters:
-            return ParityFinding(
+            return finding(
                 kind="base asked",
                 level="fault",
-                count=best.explained,
-                rows=best.different,
                 sentence=f"the base is asked instead of the adapter: {told} the base alone, and '{asked_model}' is the "
                 f'base in the server\'s list. Set model = "{facts.adapters[0]}".',
             )
-        return ParityFinding(
+        return finding(
             kind="adapter not applied",
             level="fault",
-            count=best.explained,
-            rows=best.different,
             sentence=f"the adapter is not applied: {told} the base alone. Load it (vLLM: --enable-lora "
             "--lora-modules), ask by its name, or serve the merged model.",
         )
     if fault.kind == "reduced rank":
-        return ParityFinding(
+        return finding(
             kind="reduced rank",
             level="fault",
-            count=best.explained,
-            rows=best.different,
             sentence=f"the adapter is served with {fault.size}: {told} that rank. Raise the server's largest rank "
             "(vLLM: --max-lora-rank), or export the adapter again.",
         )
-    return ParityFinding(
+    return finding(
         kind="quantisation",
         level="note",
-        count=best.explained,
-        rows=best.different,
         sentence=f"the served weights seem to be rounded to {fault.size}: {told} such weights.",
     )

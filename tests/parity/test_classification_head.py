@@ -1,10 +1,8 @@
 """A classification head, exported and served as vLLM serves it, answers as the local head; a broken one does not."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from harness.deployment.parity_result import ParityResult  # noqa: E402
 from harness.deployment.parity_run import ParityOptions, run_parity  # noqa: E402
 from harness.settings import load_settings  # noqa: E402
 from harness.workspace import Workspace  # noqa: E402
+from tests.support.json_server import json_server  # noqa: E402
 from tests.support.tiny_llama import make_adapter, make_base, sentences  # noqa: E402
 
 ROWS = 60
@@ -44,41 +43,11 @@ def classify_server(folder: Path, change: Callable[[Any], None]) -> Iterator[str
         found = {"index": 0, "label": model.config.id2label[best], "probs": probs, "num_classes": len(probs)}
         return {"object": "list", "data": [found], "usage": {"prompt_tokens": len(ids), "total_tokens": len(ids)}}
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
+    def answer(path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        return (200, classify(body)) if path == "/classify" else (404, {"error": {"message": "no such path"}})
 
-        def log_message(self, *_: Any) -> None:
-            """Quiet."""
-
-        def do_GET(self) -> None:
-            self._send(200, {"object": "list", "data": [{"id": "sorter"}]})
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            if self.path == "/classify":
-                self._send(200, classify(body))
-            else:
-                self._send(404, {"error": {"message": "no such path"}})
-
-        def _send(self, status: int, content: dict[str, Any]) -> None:
-            data = json.dumps(content).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/v1"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(5)
+    with json_server([{"id": "sorter"}], answer) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
