@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 STEPS = 1 << 16
-"""Probabilities that 16 bits tell apart."""
+"""Probabilities that 16 bits distinguish."""
 
 
 def keep_mask(shape: torch.Size, dropped: int) -> Tensor:

@@ -12,7 +12,7 @@ from harness.metrics import Estimate, title
 from harness.reports.jinja_env import render
 from harness.reports.table_model import Grid, TableCell, TableColumn
 from harness.reports.terminal_table import TerminalColumn, fitting_table, no_room
-from harness.text_format import NOT_APPLICABLE, count, money, seconds
+from harness.text_format import NOT_APPLICABLE, count, count_noun, money, seconds
 from harness.text_sanitize import private_texts, visible_line, without_private
 
 TONES = {"alike": "good", "not alike": "bad", "not shown yet": "even"}
@@ -128,9 +128,10 @@ def facts(result: ParityResult) -> list[tuple[str, str]]:
         )
     if result.drift is not None:
         d = result.drift
-        found.append(
-            ("log-probability", f"of the label differs by {d.mean:.3f} nats (at most {d.largest:.3f}) on {d.rows} rows")
-        )
+        words = f"of the answer differs by {d.mean:.3f} nats (at most {d.largest:.3f}) on {count_noun(d.rows, 'row')}"
+        if d.log_odds is not None and d.eight_bits is not None and d.four_bits is not None:
+            words += f"; log-odds by {d.log_odds:.2f}, by rounding to 8 bits {d.eight_bits:.2f}, to 4 {d.four_bits:.2f}"
+        found.append(("log-probability", words))
     return found
 
 

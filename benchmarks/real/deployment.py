@@ -2,12 +2,14 @@
 
     python -m benchmarks.real.deployment ADAPTER DATA --work FOLDER
     python -m benchmarks.real.deployment ADAPTER DATA --work FOLDER --only merged,vllm-lora,rank-cut
+    python -m benchmarks.real.deployment ADAPTER DATA --work FOLDER --moved-by OTHER --only other-revision
 
 ADAPTER writes its answers; DATA is a folder with its test rows. Everything is an ordinary `bench` command, printed
 before it runs; exports that lie in FOLDER are used again, and the tables are of all results that lie there. Wants
-`python -m benchmarks.real.environments light`; the copies on vLLM are left out where it is not installed. The reference
-is the adapter in float32. The merged weights are rounded to bfloat16 and computed with in float32, also by vLLM: CPUs
-without bfloat16 instructions are five times as slow in it.
+`python -m benchmarks.real.environments light`. OTHER is an adapter of the same base for another task: the base with it
+merged stands for a revision that was trained further. Without it that copy is left out, and without vLLM those on it.
+The reference is the adapter in float32. The merged weights are rounded to bfloat16 and computed with in float32, also
+by vLLM: CPUs without bfloat16 instructions are five times as slow in it.
 """
 
 import argparse
@@ -28,7 +30,7 @@ from harness.adapters.engine_server import Launch, free_port, running
 from harness.adapters.serving import for_vllm
 from harness.deployment.parity_result import ParityResult
 from harness.files import read_record
-from harness.peft_folder import WEIGHTS
+from harness.peft_folder import PEFT_CONFIG, WEIGHTS
 from harness.reports.parity_page import share
 
 WAIT_S = 900.0
@@ -46,9 +48,11 @@ class Copy(NamedTuple):
 class Workbench:
     """Runs `bench` in one folder with a workspace of its own, one thread, offline; prints each command."""
 
-    def __init__(self, adapter: Path, data: Path, folder: Path, rows: int, fault_rows: int) -> None:
+    def __init__(
+        self, adapter: Path, data: Path, folder: Path, rows: int, fault_rows: int, moved_by: Path | None = None
+    ) -> None:
         self.adapter, self.data, self.folder = adapter.resolve(), data.resolve(), folder.resolve()
-        self.rows, self.fault_rows = rows, fault_rows
+        self.rows, self.fault_rows, self.moved_by = rows, fault_rows, moved_by
         self.results = self.folder / "results"
         self.results.mkdir(parents=True, exist_ok=True)
         self.manifest = read_manifest(self.adapter)
@@ -170,7 +174,8 @@ def vllm_table(server: servers.Server) -> str:
     return f'kind = "openai"\nbase_url = "{server.base_url}"\nconcurrency = 8\ntimeout_s = 300\n'
 
 
-Change = Callable[[dict[str, Any]], None]
+Change = Callable[[dict[str, Any], dict[str, Any]], None]
+"""Changes an adapter's weights and its adapter_config.json in place."""
 
 
 def changed_adapter(bench: Workbench, change: Change) -> Path:
@@ -184,36 +189,48 @@ def changed_adapter(bench: Workbench, change: Change) -> Path:
         return folder
     shutil.copytree(bench.adapter, folder)
     weights = load_file(folder / WEIGHTS)
-    change(weights)
+    config = json.loads((folder / PEFT_CONFIG).read_text("utf-8"))
+    change(weights, config)
     save_file(weights, folder / WEIGHTS)
+    (folder / PEFT_CONFIG).write_text(json.dumps(config), "utf-8")
     manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
     manifest |= {"id": name, "adapter_sha256": weights_digest(folder)}
     write_manifest(folder, msgspec.convert(manifest, AdapterManifest))
     return folder
 
 
-def without_adapter(weights: dict[str, Any]) -> None:
+def without_adapter(weights: dict[str, Any], config: dict[str, Any]) -> None:
     """The base alone: an adapter that adds nothing."""
     for name in weights:
         if ".lora_B." in name:
             weights[name] = weights[name] * 0
 
 
-def half_rank(weights: dict[str, Any]) -> None:
+def half_rank(weights: dict[str, Any], config: dict[str, Any]) -> None:
     """The second half of the rank blanked."""
     for name, value in weights.items():
         if ".lora_B." in name:
             value[:, value.shape[1] // 2 :] = 0
 
 
-def another_revision(weights: dict[str, Any]) -> None:
-    """What the adapter adds is disturbed by as much as its own size, as on a base that has moved."""
-    import torch
+def on_base_moved_by(other: Path) -> Change:
+    """The adapter on a base into which another one of the same layers is merged: the sum of both, as one adapter."""
 
-    torch.manual_seed(0)
-    for name, value in weights.items():
-        if ".lora_B." in name:
-            value += value.std() * torch.randn_like(value)
+    def moved_base(weights: dict[str, Any], config: dict[str, Any]) -> None:
+        import torch
+        from safetensors.torch import load_file
+
+        added, its = load_file(other / WEIGHTS), json.loads((other / PEFT_CONFIG).read_text("utf-8"))
+        if added.keys() != weights.keys():
+            raise SystemExit(f"{other} adapts other layers.")
+        scale, its_scale = (c["lora_alpha"] / c["r"] for c in (config, its))
+        for name, value in weights.items():
+            more = added[name] * (its_scale / scale if ".lora_B." in name else 1.0)
+            weights[name] = torch.cat((value, more), dim=1 if ".lora_B." in name else 0).contiguous()
+        config["r"] += its["r"]
+        config["lora_alpha"] = scale * config["r"]
+
+    return moved_base
 
 
 NO_SYSTEM = "NO_SYSTEM"
@@ -238,6 +255,10 @@ def all_servers(bench: Workbench) -> list[Server]:
     """The faithful copies: the merged model, GGUF on llama.cpp, and vLLM with LoRA and merged; and ways to break a
     deployment, on llama.cpp with Q8_0 weights, but for those that only vLLM makes."""
     adapter, base = f'model = "{bench.manifest.id}"', f'model = "{bench.manifest.base_spec}"'
+    moved: list[Server] = []
+    if bench.moved_by is not None:
+        start = llama_cpp("q8_0", change=on_base_moved_by(bench.moved_by))
+        moved.append(Server((Copy("other-revision", "", "other weights"),), start))
     cut = f"{adapter}\nextra_body = {{ truncate_prompt_tokens = 100 }}"
     return [
         Server(
@@ -252,7 +273,7 @@ def all_servers(bench: Workbench) -> list[Server]:
         Server((Copy("wrong-template", "", "chat template"),), llama_cpp("q8_0", "--chat-template", BARE_TEMPLATE)),
         Server((Copy("system-dropped", "", "system prompt"),), llama_cpp("q8_0", "--chat-template", NO_SYSTEM)),
         Server((Copy("rank-cut", "", "reduced rank"),), llama_cpp("q8_0", change=half_rank)),
-        Server((Copy("other-revision", "", "other weights"),), llama_cpp("q8_0", change=another_revision)),
+        *moved,
         Server((Copy("quantised-q4_0", "", "quantisation"),), llama_cpp("q4_0")),
         Server(
             (
@@ -277,10 +298,11 @@ def main() -> None:
     parser.add_argument("--only", default="", help="names of copies, with commas")
     parser.add_argument("--rows", type=int, default=1000, help="rows that a faithful copy is asked")
     parser.add_argument("--fault-rows", type=int, default=48, help="rows that a broken copy is asked")
+    parser.add_argument("--moved-by", type=Path, help="another adapter of the base, for other-revision")
     options = parser.parse_args()
     if sentence := environments.missing("llamacpp"):
         parser.error(sentence)
-    bench = Workbench(options.adapter, options.data, options.work, options.rows, options.fault_rows)
+    bench = Workbench(options.adapter, options.data, options.work, options.rows, options.fault_rows, options.moved_by)
     part = all_servers(bench)
     known = [copy for server in part for copy in server.copies]
     only = [word for word in options.only.split(",") if word] or [copy.name for copy in known]

@@ -1,15 +1,12 @@
-"""Equivalence of the task's metrics on both sides, and the drift of their log-probabilities."""
+"""Equivalence of the task's metrics on both sides."""
 
 import math
-from collections.abc import Sequence
 
 import msgspec
 import numpy as np
 
-from harness.deployment.answered_rows import AnsweredRow
-from harness.deployment.parity_result import LogProbDrift, ParityCheck
+from harness.deployment.parity_result import ParityCheck
 from harness.metrics import Metric
-from harness.records import Completion
 from harness.runs.run_log import RunLog
 from harness.statistics.equivalence import equivalence_verdict, rows_for_equal_means, rows_for_equivalence
 from harness.statistics.multiple_testing import holm
@@ -74,22 +71,3 @@ def _needed(c: Comparison, margin: float) -> int | None:
     if not math.isfinite(c.variance) or not c.variance > 0:
         return None
     return rows_for_equal_means(margin, c.variance, c.gain)
-
-
-def answered_label_score(line: Completion) -> float | None:
-    """The log-probability of the answered label, where a server gave it."""
-    scores = line.label_scores or {}
-    return next((value for label, value in scores.items() if label == line.text.strip()), None)
-
-
-def logprob_drift(rows: Sequence[AnsweredRow], known: Sequence[Completion]) -> LogProbDrift | None:
-    """The drift over rows with equal texts. known: the reference's log-likelihoods of all labels, a row each.
-
-    None where no row has both.
-    """
-    gaps = []
-    for one, answer in zip(rows, known, strict=True):
-        mine, theirs = (answer.label_scores or {}).get(one.served.text.strip()), answered_label_score(one.served)
-        if mine is not None and theirs is not None:
-            gaps.append(abs(mine - theirs))
-    return LogProbDrift(rows=len(gaps), mean=sum(gaps) / len(gaps), largest=max(gaps)) if gaps else None

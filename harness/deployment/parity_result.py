@@ -154,12 +154,19 @@ class PromptLengths(Record, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class LogProbDrift(Record, frozen=True, kw_only=True, omit_defaults=False):
-    """Log-probability of the answered label: absolute difference between both sides, in nats, over rows with equal
-    answers."""
+    """Natural log-probability of the whole answer, by the served copy and by the reference, over rows with equal
+    answers.
+
+    mean, largest: of the absolute difference. log_odds: mean absolute difference of the answer's log-odds. eight_bits,
+    four_bits: the same between the reference and itself with weights rounded to so many bits; None where not simulated.
+    """
 
     rows: int
     mean: float
     largest: float
+    log_odds: float | None = None
+    eight_bits: float | None = None
+    four_bits: float | None = None
 
 
 class ParityResult(Record, frozen=True, kw_only=True, omit_defaults=False):

@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,14 @@ from harness.adapter_manifest import AdapterManifest, find_adapter, read_manifes
 from harness.backend import RunContext
 from harness.data.rows import EMBEDDED
 from harness.deployment.answer_faults import context_finding, end_token_finding, sampling_finding
-from harness.deployment.answered_rows import AnsweredRows, ask_requests, join
-from harness.deployment.metric_checks import answered_label_score, logprob_drift
+from harness.deployment.answered_rows import AnsweredRow, AnsweredRows, ask_requests, join
+from harness.deployment.likelihood_drift import TextLikelihood, drift_finding, measured_drift
 from harness.deployment.parity_evaluation import Evidence, OnInconclusive, evaluate_parity
 from harness.deployment.parity_result import FILE, ParityFinding, ParityResult
 from harness.deployment.prompt_lengths import prompt_finding, prompt_lengths, usual_mistakes
 from harness.deployment.server_facts import ServedModelFacts, ask_models
 from harness.deployment.weight_faults import Explanation, rows_to_ask, weight_finding
-from harness.errors import NotFoundError, UsageError, did_you_mean
+from harness.errors import BenchError, NotFoundError, UsageError, did_you_mean
 from harness.execution.backend_setup import make_backends
 from harness.execution.event_loop import run_coroutine
 from harness.execution.executor import Observer
@@ -29,7 +29,7 @@ from harness.execution.preflight import check_servers
 from harness.files import write_json
 from harness.hashing import digest
 from harness.money.prices import Budget
-from harness.records import BackendIdentity
+from harness.records import BackendIdentity, Completion
 from harness.runs.run_log import RunLog
 from harness.settings import Settings
 from harness.text_format import utc_now
@@ -45,8 +45,8 @@ REPEATS = 6
 OWN_KINDS = ("local", "replay", "sklearn")
 """Kinds of backends that Bench itself answers by: they do not sample."""
 
-DRIFT_ROWS = 50
-"""Rows whose label's log-probability is compared."""
+DRIFT_ROWS = 24
+"""Rows with equal answers that the served copy is sent again for the log-probabilities of its answers."""
 
 LEAST_ROWS = 10
 
@@ -315,43 +315,76 @@ class _Run:
     def _look_at_weights(
         self, rows: AnsweredRows, evidence: Evidence, reference: RunLog, served: RunLog, changed: bool
     ) -> None:
-        """Simulate faults of the weights where answers differ, and compare log-probabilities where they are known."""
+        """Simulate faults of the weights where answers differ, and compare the probabilities of equal answers."""
         identity = reference.manifest.backends[self.reference.name]
         asked = served.manifest.backends[self.options.served]
         facts = self._server_facts(served)
-        drifting = [one for one in rows.rows if one.texts_equal and answered_label_score(one.served) is not None][
-            :DRIFT_ROWS
-        ]
+        alike = [one for one in rows.rows if one.texts_equal and one.reference.text.strip()][:DRIFT_ROWS]
+        answers: list[Completion] = []
         explanations: list[Explanation] = []
         whole = identity.settings.get("quantization", "none") == "none"
         if identity.kind != "local" or identity.decode != "generate" or not whole:
             evidence.notes.append(
                 "faults of the weights are simulated for local references of whole weights that generate answers."
             )
-        elif changed or drifting:
-            from harness.deployment.simulated_faults import FaultSimulator
-
-            simulator = FaultSimulator(
-                identity.model,
-                self.reference.folder,
-                dtype=str(identity.settings.get("dtype", "auto")),
-                device=str(identity.settings.get("device", "auto")),
-                template=dict(identity.settings.get("template") or {}),
-            )
-            if drifting:
-                evidence.drift = logprob_drift(
-                    drifting, simulator.label_log_likelihoods([one.row.request for one in drifting])
-                )
-            chosen = rows_to_ask(rows.rows) if changed else []
-            if chosen:
-                self.observer.status(f"simulating faults on {len(chosen)} rows")
-                for fault, texts in simulator.answers([one.row.request for one in chosen]):
-                    explanations.append(Explanation(fault, chosen, texts))
-                    if explanations[-1].decisive:
-                        break
+        else:
+            if asked.kind == "openai" and alike:
+                answers = self._ask_log_probabilities(alike, served)
+            if changed or any(answer.token_logprobs for answer in answers):
+                explanations = self._simulate(identity, rows.rows if changed else (), alike, answers, evidence)
         closed = bool(rows.rows) and bool(rows.rows[0].row.request.labels)
         agreement = rows.share(lambda one: one.equal) if closed and changed else None
         evidence.add(weight_finding(explanations, facts, asked.model, agreement, evidence.prompts is not None))
+        if not evidence.faulty:
+            evidence.add(drift_finding(evidence.drift, facts))
+
+    def _simulate(
+        self,
+        identity: BackendIdentity,
+        rows: Sequence[AnsweredRow],
+        alike: Sequence[AnsweredRow],
+        answers: Sequence[Completion],
+        evidence: Evidence,
+    ) -> list[Explanation]:
+        """How far each simulated fault explains the answers to `rows`, until one does; and the drift on `alike`, rows
+        with equal answers, of the served copy's `answers`."""
+        from harness.deployment.simulated_faults import ROUNDED_BITS, FaultSimulator
+
+        simulator = FaultSimulator(
+            identity.model,
+            self.reference.folder,
+            dtype=str(identity.settings.get("dtype", "auto")),
+            device=str(identity.settings.get("device", "auto")),
+            template=dict(identity.settings.get("template") or {}),
+        )
+        known = alike if answers else ()
+        asked, texts = [one.row.request for one in known], [one.reference.text for one in known]
+        likelihoods: dict[int | None, list[TextLikelihood | None]] = {None: simulator.log_likelihoods(asked, texts)}
+        explanations: list[Explanation] = []
+        chosen = rows_to_ask(rows)
+        if chosen:
+            self.observer.status(f"simulating faults on {len(chosen)} rows")
+            for fault, found in simulator.answers([one.row.request for one in chosen]):
+                explanations.append(Explanation(fault, chosen, found))
+                if explanations[-1].decisive:
+                    return explanations
+        for bits in ROUNDED_BITS if asked else ():
+            simulator.round_weights(bits)
+            likelihoods[bits] = simulator.log_likelihoods(asked, texts)
+        evidence.drift = measured_drift(known, answers, likelihoods)
+        return explanations
+
+    def _ask_log_probabilities(self, rows: Sequence[AnsweredRow], served: RunLog) -> list[Completion]:
+        """The served copy's answers to some rows, asked once more for their log-probabilities; a server that gives
+        none, or fails, leaves the drift unknown."""
+        table = {**served.manifest.backend_settings[self.options.served], "logprobs": True}
+        requests = [one.row.request for one in rows]
+        try:
+            return run_coroutine(
+                ask_requests({self.options.served: table}, served.manifest.task, self._context(), requests)
+            )
+        except BenchError:
+            return []
 
     def _server_facts(self, served: RunLog) -> ServedModelFacts | None:
         """What one OpenAI-compatible server says of the model; a fleet, or OpenAI itself, is not asked."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from msgspec.structs import replace
 from torch import Tensor, nn
 
 from harness.backends.local.architecture import best_attention
@@ -24,14 +25,18 @@ from harness.backends.local.weight_loading import (
     read_weights,
     resolve_placement,
 )
+from harness.deployment.likelihood_drift import TextLikelihood
 from harness.deployment.weight_faults import Fault
 from harness.errors import UsageError
 from harness.prompting.chat_rendering import Renderer
-from harness.records import Completion, Request
+from harness.records import Request
 
 ADAPTER = "adapter"
 BLOCK = 32
 """Weights that share one scale, as in GGUF's Q8_0 and Q4_0 (ggml-quants.c: quantize_row_q8_0_ref, q4_0_ref)."""
+
+ROUNDED_BITS = (8, 4)
+"""Bits that weights are rounded to."""
 
 
 class FaultSimulator:
@@ -57,12 +62,19 @@ class FaultSimulator:
         self.renderer = Renderer(self.tokenizer, template)
         self._adapters = AdapterSet(self._model)
         self._engine = LocalEngine.from_live(self._model, self.tokenizer, template)
+        self._whole: list[tuple[Tensor, Tensor]] = []
         if folder is not None:
             self._adapters.activate(ADAPTER, folder)
 
-    def label_log_likelihoods(self, requests: Sequence[Request]) -> list[Completion]:
-        """Log-likelihoods of the labels, without any fault."""
-        return self._engine.answer(list(requests), decode="choose")
+    def log_likelihoods(self, requests: Sequence[Request], texts: Sequence[str]) -> list[TextLikelihood | None]:
+        """Of one answer to each request, as the model is now; None where it cannot be computed."""
+        asked = [replace(request, labels=(text,)) for request, text in zip(requests, texts, strict=True)]
+        found = self._engine.answer(asked, decode="choose") if asked else []
+        values = [(answer.label_scores or {}).get(text) for answer, text in zip(found, texts, strict=True)]
+        return [
+            None if value is None else TextLikelihood(value, answer.usage.completion_tokens)
+            for value, answer in zip(values, found, strict=True)
+        ]
 
     def answers(self, requests: Sequence[Request]) -> Iterator[tuple[Fault, list[str]]]:
         """Every fault with the texts that it would bring, one a request. The model is as it was afterwards, but for the
@@ -102,8 +114,14 @@ class FaultSimulator:
                 up.copy_(up_whole)
 
     def _rounded(self, requests: list[Request]) -> Iterator[tuple[Fault, list[str]]]:
-        """The merged weights, all matrices rounded to 8 and to 4 bits."""
-        with torch.no_grad():
+        for bits in ROUNDED_BITS:
+            self.round_weights(bits)
+            yield Fault("quantisation", f"{bits} bits"), self._texts(requests)
+
+    @torch.no_grad()
+    def round_weights(self, bits: int) -> None:
+        """Merge the adapter, and round all matrices to 8 or to 4 bits; there is no way back to the adapter."""
+        if not self._whole:
             for layer in self._layers():
                 weight = layer.base_layer.weight
                 weight.add_(layer.get_delta_weight(ADAPTER).to(weight.dtype))
@@ -115,11 +133,9 @@ class FaultSimulator:
                 if isinstance(m, nn.Linear | nn.Embedding) and ".lora_" not in name and m.weight.shape[-1] % BLOCK == 0
             ]
             shared = {id(weight): weight for weight in matrices}  # an output layer may be the embedding
-            whole = {key: weight.detach().clone() for key, weight in shared.items()}
-            for bits in (8, 4):
-                for key, weight in shared.items():
-                    weight.copy_(rounded(whole[key], bits))
-                yield Fault("quantisation", f"{bits} bits"), self._texts(requests)
+            self._whole = [(weight, weight.detach().clone()) for weight in shared.values()]
+        for weight, whole in self._whole:
+            weight.copy_(rounded(whole, bits))
 
 
 def first_rows(down: Tensor, up: Tensor, rank: int) -> tuple[Tensor, Tensor]:

@@ -24,7 +24,7 @@ RANK = 8
 class Scene:
     """A base, an adapter and rows, in a workspace of their own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, max_tokens: int = 12) -> None:
         torch.set_num_threads(1)
         self.folder = folder
         self.workspace = Workspace(folder / "home")
@@ -34,7 +34,7 @@ class Scene:
         (folder / "test.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
         (folder / "sections.toml").write_text(
             'system = "You sort news."\nprompt = "Which word fits?\\n\\n{{ text }}"\nreference = "label"\n'
-            'labels = ["court", "market"]\ndata = "test.jsonl"\nmax_tokens = 12\n',
+            f'labels = ["court", "market"]\ndata = "test.jsonl"\nmax_tokens = {max_tokens}\n',
             "utf-8",
         )
 
@@ -131,6 +131,37 @@ def test_a_broken_deployment_is_caught_and_named(scene: Scene, way: str) -> None
     assert result.exit_code == (1 if result.verdict == "not alike" else 0)
     assert result.different or result.texts.value != 1.0
     assert result.examples, "rows that differ are shown"
+
+
+def test_a_faithful_copy_does_not_drift(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, max_tokens=1)
+    result = scene.parity(Deployment(scene.base, scene.adapter, models=of_bits(16)))
+    assert result.findings == () and result.texts.value == 1.0
+    assert result.drift is not None and result.drift.log_odds is not None and result.drift.eight_bits is not None
+    assert result.drift.log_odds < 1e-3 < result.drift.eight_bits
+
+
+def surer(model: Any) -> None:
+    """The logits of another scale: the same answers, and other probabilities."""
+    model.get_base_model().model.norm.weight.mul_(1.05)
+
+
+def of_bits(bits: float) -> list[dict[str, Any]]:
+    return [{"id": "tuned", "meta": {"n_params": 1000, "size": round(125 * bits)}}]
+
+
+@pytest.mark.parametrize(("models", "kind"), [(of_bits(16), "other weights"), ([{"id": "tuned"}], "quantisation")])
+def test_other_weights_with_equal_answers_show_in_the_probabilities(
+    tmp_path: Path, models: list[dict[str, Any]], kind: str
+) -> None:
+    scene = Scene(tmp_path, max_tokens=1)  # a random model's longer texts are seldom its tokenizer's own tokens
+    result = scene.parity(Deployment(scene.base, scene.adapter, change=surer, models=models))
+    assert result.texts.value == 1.0
+    drift = result.drift
+    assert drift is not None and drift.log_odds is not None and drift.eight_bits and drift.four_bits
+    assert 4 * drift.eight_bits < drift.log_odds < 4 * drift.four_bits
+    assert [finding.kind for finding in result.findings] == [kind]
+    assert (result.verdict == "not alike") == (kind == "other weights")
 
 
 def test_a_faithful_deployment_has_no_finding(scene: Scene) -> None:

@@ -12,14 +12,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.deployment.answered_rows import AnsweredRow, words
-from harness.deployment.metric_checks import logprob_drift
+from harness.deployment.answered_rows import words
 from harness.deployment.parity_result import ParityResult
 from harness.deployment.prompt_lengths import NO_SYSTEM, prompt_finding, prompt_lengths
 from harness.deployment.server_facts import ServedModelFacts, read_models
 from harness.deployment.weight_faults import weight_finding
 from harness.metrics import Estimate
-from harness.records import Completion, LogLine, Message, Request, Row, Sample
 from harness.reports.run_page import write_report
 from harness.runs.run_log import RunLog
 from harness.statistics.proportions import wilson
@@ -209,22 +207,6 @@ def test_a_servers_own_account_of_a_model_is_read() -> None:
     for body in (b"", b"[]", b'{"data": 3}', b'{"data": [{"id": "m", "meta": {"n_params": 0, "size": "big"}}]}'):
         facts = read_models(body, "m")
         assert facts is None or facts.bits is None
-
-
-def test_log_probabilities_of_the_answered_label_are_compared() -> None:
-    request = Request(id="1", messages=(Message(role="user", content="?"),), labels=("good", "bad"))
-    row = Row(n=0, sample=Sample(id="1", inputs={}, reference="good", split="test"), request=request)
-    scores = ({"good": -0.3}, {"bad": -0.1}, None)
-    lines = [LogLine(id="1", n=0, text=" good", finish="stop", label_scores=known) for known in scores]
-    rows = [AnsweredRow(row, line, line) for line in lines]
-    own = [Completion(id="1", label_scores={"good": -0.25, "bad": -2.0})] * 3
-    drift = logprob_drift(rows, own)
-    assert drift is not None and (drift.rows, drift.mean, drift.largest) == (
-        1,
-        pytest.approx(0.05),
-        pytest.approx(0.05),
-    )
-    assert logprob_drift(rows[1:], own[1:]) is None
 
 
 def test_words_carry_their_blanks() -> None:

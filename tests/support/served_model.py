@@ -84,10 +84,18 @@ class ServedModel:
             **({"temperature": temperature} if temperature > 0 else {}),
             eos_token_id=ends if d.end else -1,
             pad_token_id=self.tokenizer.pad_token_id,
+            output_logits=True,
+            return_dict_in_generate=True,
         )
-        tokens = [int(t) for t in out[0, len(prompt) :]]
+        tokens = [int(t) for t in out.sequences[0, len(prompt) :]]
         stopped = d.end and bool(tokens) and tokens[-1] in ends
         content = self.tokenizer.decode(tokens, skip_special_tokens=True)
+        logprobs = {
+            "content": [
+                {"token": self.tokenizer.decode([token]), "logprob": float(row[0].log_softmax(-1)[token])}
+                for token, row in zip(tokens, out.logits, strict=True)
+            ]
+        }
         usage = {"prompt_tokens": len(prompt), "completion_tokens": len(tokens)}
         return {
             "id": "1",
@@ -99,6 +107,7 @@ class ServedModel:
                     "index": 0,
                     "message": {"role": "assistant", "content": content},
                     "finish_reason": "stop" if stopped else "length",
+                    **({"logprobs": logprobs} if body.get("logprobs") else {}),
                 }
             ],
             **({"usage": {**usage, "total_tokens": sum(usage.values())}} if d.usage else {}),
