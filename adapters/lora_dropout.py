@@ -46,7 +46,7 @@ class PackedDropout(nn.Dropout):
         dropped = round(self.p * STEPS)
         if not self.training or input.device.type != "cpu" or not 0 < dropped < STEPS:
             return super().forward(input)
-        result: Tensor = _Dropped.apply(input, dropped)
+        result: Tensor = _Dropped.apply(input, dropped)  # type: ignore[no-untyped-call]
         return result
 
 

@@ -1,6 +1,8 @@
 """Dropout whose masks are made of 16 bits an element."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,7 +50,7 @@ def test_a_seed_gives_the_same_masks_and_the_gradient_is_the_mask(shape: tuple[i
 def test_recomputed_activations_have_the_same_mask() -> None:
     layer, weights = PackedDropout(0.3), torch.randn(8, 8, requires_grad=True)
 
-    def loss(recompute: bool) -> torch.Tensor:
+    def loss(recompute: bool) -> Any:
         torch.manual_seed(5)
         x = torch.arange(64.0).view(8, 8)
         found = checkpoint(lambda w: layer(x @ w), weights, use_reentrant=False) if recompute else layer(x @ weights)
@@ -77,4 +79,5 @@ def test_layers_of_an_adapter_are_exchanged_and_its_configuration_stays(tmp_path
     found = [m for name, m in model.named_modules() if "lora_dropout." in name]
     assert found and all(type(m) is PackedDropout and m.p == 0.1 for m in found)
     assert not any(type(m) is nn.Dropout for m in found)
-    assert model.peft_config["default"].lora_dropout == 0.1
+    model.save_pretrained(str(tmp_path / "saved"))
+    assert json.loads((tmp_path / "saved" / "adapter_config.json").read_text("utf-8"))["lora_dropout"] == 0.1
