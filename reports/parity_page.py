@@ -130,7 +130,7 @@ def facts(result: ParityResult) -> list[tuple[str, str]]:
         d = result.drift
         words = f"of the answer differs by {d.mean:.3f} nats (at most {d.largest:.3f}) on {count_noun(d.rows, 'row')}"
         if d.log_odds is not None and d.eight_bits is not None and d.four_bits is not None:
-            words += f"; log-odds by {d.log_odds:.2f}, by rounding to 8 bits {d.eight_bits:.2f}, to 4 {d.four_bits:.2f}"
+            words += f"; log-odds by {d.log_odds:.2f} (rounding to 8 bits: {d.eight_bits:.2f}, to 4: {d.four_bits:.2f})"
         found.append(("log-probability", words))
     return found
 
