@@ -24,10 +24,14 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from harness.adapters import distributed
+from harness.adapters.last_layer import NeededColumns, last_layer
 from harness.adapters.training_examples import IGNORED, Example, as_items, collate
 from harness.backends.local.batching import is_out_of_memory
 from harness.backends.local.exactness import equal_up_to_rounding, short_window
 from harness.backends.local.kv_cache import shared_length
+
+UNGROUPED = torch.nn.Identity()
+"""Stands for an attention module whose key heads have one query head each."""
 
 IMPLEMENTATION = "bench_shared_prefix"
 """The name of the attention implementation; without a shared prefix it is transformers' sdpa."""
@@ -40,7 +44,8 @@ class Layout(NamedTuple):
     """Where the tokens of several rows lie in one sequence of `tokens` columns: `shared` ones, then each row's own.
 
     longest: own tokens of the longest row. columns: [rows * longest], the column of each row's tokens, any column where
-    a row has no more. places: [tokens - shared], where each own token lies among `columns`.
+    a row has no more. places: [tokens - shared], where each own token lies among `columns`. predicting: the columns
+    that predict a target, each once.
     """
 
     tokens: int
@@ -48,6 +53,7 @@ class Layout(NamedTuple):
     longest: int
     columns: Tensor
     places: Tensor
+    predicting: Tensor
 
     @property
     def rows(self) -> int:
@@ -103,6 +109,7 @@ def collate_shared(examples: Sequence[dict[str, Example]]) -> dict[str, Any]:
             "longest": longest,
             "columns": torch.tensor(columns),
             "places": torch.tensor(places),
+            "predicting": torch.tensor(sorted(set(targets))),
         },
     }
 
@@ -186,7 +193,7 @@ def _attend(
         first = states[:, :, :shared].expand(layout.rows, -1, -1, -1)
         return torch.cat([first, own(states)], dim=2)
 
-    first, _ = sdpa_attention_forward(
+    first = _attend_grouped(
         module,
         query[:, :, :shared],
         key[:, :, :shared],
@@ -194,11 +201,36 @@ def _attend(
         attention_mask[..., :shared, :shared],
         **options,
     )
-    rows, _ = sdpa_attention_forward(
+    rows = _attend_grouped(
         module, own(query), behind_shared(key), behind_shared(value), attention_mask[..., shared:, :], **options
     )
     packed = rows.flatten(0, 1).index_select(0, layout.places)
     return torch.cat([first, packed[None]], dim=1), None
+
+
+def _attend_grouped(
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, **options: Any
+) -> Tensor:
+    """transformers' sdpa; query heads that share a key head become further queries of it, so keys are not repeated.
+
+    query: [rows, heads, queries, head size]. key, value: [rows, key heads, keys, head size]. mask: [1, 1, queries,
+    keys]. Returns [rows, queries, heads, value size].
+    """
+    rows, heads, queries, size = query.shape
+    groups = heads // key.shape[1]
+    if groups == 1 or options.get("position_bias") is not None:
+        return sdpa_attention_forward(module, query, key, value, mask, **options)[0]
+    query = query.reshape(rows, key.shape[1], groups * queries, size)
+    options |= {"is_causal": False}  # the mask says so
+    out, _ = sdpa_attention_forward(UNGROUPED, query, key, value, mask.repeat(1, 1, groups, 1), **options)
+    split: Tensor = out.view(rows, groups, queries, key.shape[1], -1)
+    return split.permute(0, 2, 3, 1, 4).flatten(2, 3)
+
+
+def _predicting(options: dict[str, Any]) -> Tensor | None:
+    """The columns that predict a target, of the mask among a layer's arguments; None where there is no layout."""
+    layout: Layout | None = getattr(options.get("attention_mask"), LAYOUT, None)
+    return None if layout is None else layout.predicting
 
 
 def enable(model: Any) -> bool:
@@ -207,16 +239,26 @@ def enable(model: Any) -> bool:
     Two short rows are computed both ways: what transformers computes for a row alone decides, as for inference
     (`harness.backends.local.exactness`). Returns False, and leaves the model as it was, where the architecture does
     not take this attention (eager attention, recurrent layers, masks of its own) or its numbers would differ. Processes
-    that train together all do what process 0 has found.
+    that train together all do what process 0 has found. The last layer's feed-forward block computes the columns that
+    predict an answer only, under the same condition.
     """
     inner = _inner(model)
     if inner.config._attn_implementation != "sdpa" or not getattr(inner, "_supports_attention_backend", False):
         return False
     inner.set_attn_implementation(IMPLEMENTATION)
-    found = distributed.told(_is_exact(model) if distributed.rank() == 0 else False)
-    if not found:
+    if not _all_find_exact(model):
         inner.set_attn_implementation("sdpa")
-    return found
+        return False
+    last = last_layer(inner, inner.config.get_text_config().num_hidden_layers)
+    if last is not None:
+        needed = NeededColumns(last, _predicting)
+        if not _all_find_exact(model):
+            needed.remove()
+    return True
+
+
+def _all_find_exact(model: Any) -> bool:
+    return distributed.told(_is_exact(model) if distributed.rank() == 0 else False)
 
 
 def _is_exact(model: Any) -> bool:

@@ -19,6 +19,7 @@ from transformers.utils.import_utils import is_liger_kernel_available
 
 from harness.adapters import distributed, shared_prefix
 from harness.adapters.lora_dropout import pack_dropout
+from harness.adapters.lora_linear import fuse_lora
 from harness.adapters.lora_model import precision_arguments, sharding_arguments
 from harness.adapters.recipe import Recipe
 from harness.adapters.report_samples import answers_file
@@ -349,6 +350,7 @@ def make_trainer(
 ) -> AnswerTrainer:
     """A trainer over tokenised rows, quiet but for our callbacks."""
     pack_dropout(model)
+    fuse_lora(model)
     filler = [blank(train[0])] if args.world_size > 1 else []
     trainer = AnswerTrainer(
         model=model,
