@@ -9,7 +9,7 @@ all guards it.
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -138,14 +138,6 @@ class Baseline(Record, frozen=True, kw_only=True, omit_defaults=False):
         )
 
 
-class _Cell(NamedTuple):
-    """One answer: the hash of its outcome, the outcome without the numbers, and these."""
-
-    key: str
-    outcome: Score
-    numbers: tuple[float | None, ...]
-
-
 def make_baseline(log: RunLog, names: tuple[str, ...] | None = None) -> Baseline:
     """A baseline of a run's backends (all, where none is named).
 
@@ -191,20 +183,27 @@ def make_baseline(log: RunLog, names: tuple[str, ...] | None = None) -> Baseline
 
 
 def _encode(log: RunLog, name: str, side: Arm, rows: int, repeats: int) -> tuple[BaselineBackend, list[str]]:
-    lines = log.backend_log(name).each_last()
-    scores = {Key(line.n, line.repeat): line.score for line in lines if line.score is not None}
     labels = set(log.manifest.labels)
-    numbers = sorted({k for s in scores.values() for k, v in s.values.items() if v not in (0, 1)})
-    split = {key: _split(score, numbers, labels) for key, score in scores.items()}
-    distinct = {cell.key: cell.outcome for cell in split.values()}
+    # The log is read twice: which values a cell must hold is known only at its end, and scores are large to keep.
+    numbers = sorted({k for _, score in _scores(log, name) for k, v in score.values.items() if v not in (0, 1)})
+    codes = np.full((rows, repeats), -1, dtype=np.int32)  # into `keys`; -1: no answer
+    own = np.full((rows, repeats, len(numbers)), np.nan)  # NaN, which a log cannot hold, is "absent"
+    keys: dict[str, int] = {}
+    distinct: dict[str, Score] = {}
+    for key, score in _scores(log, name):
+        shared = _split(score, numbers, labels)
+        code = digest(shared)
+        codes[key] = keys.setdefault(code, len(keys))
+        distinct.setdefault(code, shared)
+        own[key] = [score.values.get(k, np.nan) for k in numbers]
     length = _code_length(list(distinct))
+    texts = [*(code[:length] for code in keys), NO_ANSWER]  # -1 is the last
 
     def cell(n: int, repeat: int) -> str:
-        found = split.get(Key(n, repeat))
-        if found is None:
-            return NO_ANSWER
-        text = found.key[:length]
-        return f"{text}:{','.join(_number(v) for v in found.numbers)}" if numbers else text
+        text = texts[codes[n, repeat]]
+        if not numbers or text is NO_ANSWER:
+            return text
+        return f"{text}:{','.join(_number(v) for v in own[n, repeat].tolist())}"
 
     backend = BaselineBackend(
         info=msgspec.structs.replace(side.info, source=""),  # the run's id says enough; folders are private
@@ -222,16 +221,22 @@ def _encode(log: RunLog, name: str, side: Arm, rows: int, repeats: int) -> tuple
     return backend, [joint.join(cell(n, r) for r in range(repeats)) for n in range(rows)]
 
 
-def _split(score: Score, numbers: list[str], labels: set[str]) -> _Cell:
-    """An outcome shared by many rows, and what is the row's own. Texts of open answers are left out."""
-    shared = Score(
+def _scores(log: RunLog, name: str) -> Iterator[tuple[Key, Score]]:
+    """The answers of a backend that have a score."""
+    for line in log.backend_log(name).each_last():
+        if line.score is not None:
+            yield Key(line.n, line.repeat), line.score
+
+
+def _split(score: Score, numbers: list[str], labels: set[str]) -> Score:
+    """What of an outcome many rows share: without the row's own numbers and without texts of open answers."""
+    return Score(
         answer=score.answer if score.answer in labels else None,
         correct=score.correct,
         format=score.format,
         lenient=Lenient(answer=score.lenient.answer and READ, correct=score.lenient.correct),
         values=dict(sorted((k, v) for k, v in score.values.items() if k not in numbers)),
     )
-    return _Cell(digest(shared), shared, tuple(score.values.get(k) for k in numbers))
 
 
 def _code_length(keys: list[str]) -> int:
@@ -239,8 +244,8 @@ def _code_length(keys: list[str]) -> int:
     return next(n for n in range(CODE, 65) if len({key[:n] for key in keys}) == len(keys))
 
 
-def _number(value: float | None) -> str:
-    return ABSENT if value is None else repr(value).removesuffix(".0")
+def _number(value: float) -> str:
+    return ABSENT if np.isnan(value) else repr(value).removesuffix(".0")
 
 
 def keep_first(made: Baseline, path: Path) -> tuple[Baseline, str]:
