@@ -36,13 +36,13 @@ def read_record(path: Path, kind: type[T], what: str, advice: str = "") -> T:
         raise UsageError(f"{path} is not a readable {what} ({error}){end}.") from None
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, *parts: bytes) -> None:
     """Write a file whole or not at all: aside first, then renamed into place. Creates the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            file.writelines(parts)
         Path(aside).chmod(0o644)
         Path(aside).replace(path)
     except BaseException:
@@ -52,7 +52,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a value as indented JSON, whole or not at all."""
-    write_whole(path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+    write_whole(path, msgspec.json.format(msgspec.json.encode(value), indent=2), b"\n")
 
 
 def lock(file: BinaryIO, held: str, *, wait: bool = False) -> None:

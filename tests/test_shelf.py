@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from harness import hashing
 from harness.data import record_store, sampling
 from harness.data.record_store import SpooledRecords
 from harness.data.sampling import LineSorter, draw, fingerprint, seeded_order
 from harness.errors import UsageError
-from harness.hashing import digest, digest_each
+from harness.hashing import digest, digest_each, digest_fields
 from harness.records import Sample, number_repeats
 
 
@@ -75,3 +76,12 @@ def test_drawing_from_a_stream_is_numbering_and_ordering_a_list(tmp_path: Path, 
 def test_a_digest_of_a_stream_is_the_digest_of_its_list() -> None:
     for values in ([], ["a"], ["a", 'b"', "c"]):
         assert digest_each(iter(values)) == digest(values)
+
+
+@pytest.mark.parametrize("count", [0, 1, 6, 7, 8, 14, 20])
+def test_a_digest_in_pieces_is_the_digest_of_the_whole(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hashing, "PIECE", 7)
+    fields = {"rows": tuple(f'row "{n}" é' for n in range(count)), "b": {"y": 1, "x": None}, "a": ("one",), "z": 0.5}
+    assert digest_fields(fields) == digest(fields)
+    assert digest_fields({}) == digest({})
+    assert digest_fields({"only": fields["rows"]}) == digest({"only": fields["rows"]})

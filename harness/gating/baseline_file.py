@@ -6,7 +6,6 @@ hash; repeats are joined by dots, "-" is no answer, and numbers that are not 0 o
 all guards it.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from harness.gating.gate_result import ArmInfo
 from harness.gating.gate_settings import MAX_ERROR_RATE
 from harness.gating.pairing import Arm, Evaluation, prompt_fingerprint, read_ids, run_arm, run_summary
 from harness.gating.row_ids import RowIds
-from harness.hashing import digest
+from harness.hashing import digest, digest_fields
 from harness.metrics import Metric
 from harness.records import Key, Lenient, Record, Score
 from harness.results import Latency
@@ -99,7 +98,7 @@ class Baseline(Record, frozen=True, kw_only=True, omit_defaults=False):
 
     def seal(self) -> str:
         """What `sha256` must be."""
-        return digest({f: getattr(self, f) for f in self.__struct_fields__ if f != "sha256"})
+        return digest_fields({f: getattr(self, f) for f in self.__struct_fields__ if f != "sha256"})
 
     @property
     def additions(self) -> Additions:
@@ -163,7 +162,8 @@ def make_baseline(log: RunLog, names: tuple[str, ...] | None = None) -> Baseline
         backends[name], cells[name] = _encode(log, name, side, len(ids), manifest.repeats)
         seen = None if side.contaminated is None else tuple(sorted(ids[n] for n in side.contaminated))
         facts[name] = BackendAdditions(contaminated=seen, trained=side.trained, answers_sha256=side.answers_sha256)
-    lines = [" ".join((row_id, *(cells[name][n] for name in backends))) for n, row_id in enumerate(ids)]
+    lines = sorted(" ".join((row_id, *(cells[name][n] for name in backends))) for n, row_id in enumerate(ids))
+    del cells
     made = Baseline(
         task=manifest.task,
         run=manifest.id,
@@ -177,7 +177,7 @@ def make_baseline(log: RunLog, names: tuple[str, ...] | None = None) -> Baseline
         metrics=summary.metrics,
         repeats=manifest.repeats,
         backends=backends,
-        rows=tuple(sorted(lines)),
+        rows=tuple(lines),
     )
     return msgspec.structs.replace(made, sha256=made.seal())
 
@@ -200,7 +200,7 @@ def _encode(log: RunLog, name: str, side: Arm, rows: int, repeats: int) -> tuple
     texts = [*(code[:length] for code in keys), NO_ANSWER]  # -1 is the last
 
     def cell(n: int, repeat: int) -> str:
-        text = texts[codes[n, repeat]]
+        text = texts[int(codes[n, repeat])]
         if not numbers or text is NO_ANSWER:
             return text
         return f"{text}:{','.join(_number(v) for v in own[n, repeat].tolist())}"
@@ -298,10 +298,9 @@ def read_baseline(path: Path) -> Baseline:
         raise UsageError(f"{str(error).rstrip('.')}: if it should be a baseline, {again}.") from None
     if baseline.kind != KIND or baseline.seal() != baseline.sha256:
         raise UsageError(f"{path} is not as it was accepted (its hash does not match): {again}.")
-    counts = Counter(line.split(" ", 1)[0] for line in baseline.rows)
-    twice = [name for name, count in counts.items() if count > 1]
-    if twice:
-        raise UsageError(f"{path}: the row {twice[0]} occurs twice: {again}.")
+    twice = baseline.ids().repeated()
+    if twice is not None:
+        raise UsageError(f"{path}: the row {twice} occurs twice: {again}.")
     return baseline
 
 
@@ -314,10 +313,9 @@ def baseline_arm(baseline: Baseline, name: str, path: Path | str) -> Arm:
         backend.info.decode, baseline.metrics, baseline.labels, len(baseline.rows), baseline.repeats
     )
     unanswered = 0
-    ids: list[str] = []
+    ids = baseline.ids()
     for n, line in enumerate(baseline.rows):
         parts = line.split(" ")
-        ids.append(parts[0])
         try:
             scores = list(_decode(parts[column], backend, baseline.repeats))
         except (LookupError, ValueError):
@@ -329,7 +327,7 @@ def baseline_arm(baseline: Baseline, name: str, path: Path | str) -> Arm:
                 builder.add_score(n, repeat, score)
     return Arm(
         info=msgspec.structs.replace(backend.info, source=str(path)),
-        ids=RowIds.of(ids),
+        ids=ids,
         outcomes=builder.build(),
         asked=backend.asked,
         unanswered=unanswered,
@@ -344,7 +342,7 @@ def baseline_arm(baseline: Baseline, name: str, path: Path | str) -> Arm:
     )
 
 
-def _positions(named: tuple[str, ...] | None, ids: list[str]) -> tuple[int, ...] | None:
+def _positions(named: tuple[str, ...] | None, ids: RowIds) -> tuple[int, ...] | None:
     wanted = frozenset(named or ())
     return None if named is None else tuple(n for n, name in enumerate(ids) if name in wanted)
 

@@ -143,7 +143,7 @@ class Tally:
     """What a backend's lines add up to. `add` every line's last state once.
 
     paid: USD of all lines ever written, superseded ones too: an answer that was asked again was paid for. hashes:
-    (rows, repeats) of the answers' texts.
+    (rows, repeats) of the answers' texts. answers: None unless they are wanted row by row (`with_answers`).
     """
 
     identity: BackendIdentity
@@ -151,6 +151,7 @@ class Tally:
     labels: tuple[str, ...]
     rows: int
     repeats: int
+    with_answers: bool = False
     paid: float = 0.0
     answered: int = 0
     cached: int = 0
@@ -172,7 +173,7 @@ class Tally:
     servers: Servers = field(default_factory=Servers)
     prices: RowPrices = field(init=False)
     outcomes: OutcomeBuilder = field(init=False)
-    answers: AnswersBuilder = field(init=False)
+    answers: AnswersBuilder | None = field(init=False, default=None)
     hashes: Hashes = field(init=False)
     stages: StageTally = field(init=False)
 
@@ -181,15 +182,17 @@ class Tally:
         self.hashes = new_hashes(self.rows, self.repeats)
         self.outcomes = OutcomeBuilder(self.identity.decode, self.metrics, self.labels, self.rows, self.repeats)
         self.stages = StageTally(self.identity.stages)
-        self.answers = AnswersBuilder(
-            row_metric(self.metrics), self.rows, self.repeats, len(self.labels), self.identity.temperature
-        )
+        if self.with_answers:
+            self.answers = AnswersBuilder(
+                row_metric(self.metrics), self.rows, self.repeats, len(self.labels), self.identity.temperature
+            )
 
     def add(self, line: LogLine) -> None:
         """Take in the last line of one (row, repeat)."""
         self.money.add(line)
         self.servers.add(line)
-        self.answers.add(line)
+        if self.answers is not None:
+            self.answers.add(line)
         self.stages.add(line)
         if not line.cached:
             self.attempts += line.attempts
@@ -292,10 +295,11 @@ class Tally:
         )
 
 
-def tally_of(log: RunLog, name: str, metrics: tuple[Metric, ...], rows: int) -> Tally:
-    """One backend's log and probe log, added up."""
+def tally_of(log: RunLog, name: str, metrics: tuple[Metric, ...], rows: int, *, with_answers: bool = False) -> Tally:
+    """One backend's log and probe log, added up. with_answers: values and confidences row by row too."""
     manifest = log.manifest
-    tally = Tally(manifest.backends[name], metrics, manifest.labels, rows, manifest.repeats, log.incurred(name))
+    tally = Tally(manifest.backends[name], metrics, manifest.labels, rows, manifest.repeats, with_answers)
+    tally.paid = log.incurred(name)
     sessions = log.sessions(name)
     tally.outcomes.watched = manifest.early_stop is not None
     tally.outcomes.sequential = bool(sessions) and (sessions[-1].stopped or {}).get("kind") == EARLY_STOP

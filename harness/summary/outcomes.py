@@ -206,6 +206,31 @@ class Outcomes:
         return Outcomes(self.decode, values, self.answers[chosen], self.watched, self.sequential)
 
 
+class RowSums:
+    """Sums over the answers to each row, and how many of them had a value: a byte each while all values are 0 or 1.
+
+    repeats: at most so many answers a row.
+    """
+
+    def __init__(self, rows: int, repeats: int) -> None:
+        small = np.min_scalar_type(max(repeats, 255))
+        self.sums: NDArray[np.unsignedinteger] | Array = np.zeros(rows, dtype=small)
+        self.counts: NDArray[np.unsignedinteger] = np.zeros(rows, dtype=small)
+
+    def add(self, n: int, value: float) -> None:
+        """Take in the value of an answer to row `n`."""
+        if value not in (0, 1) and self.sums.dtype != np.float64:
+            self.sums = self.sums.astype(np.float64)
+        self.sums[n] += value
+        self.counts[n] += 1
+
+    def means(self) -> Array:
+        """(rows,) a value; nan where there is none."""
+        empty = np.full(len(self.sums), np.nan)
+        means: Array = np.divide(self.sums, self.counts, out=empty, where=self.counts > 0)
+        return means
+
+
 @dataclass
 class OutcomeBuilder:
     """Gathers outcomes line by line, in any order."""
@@ -217,8 +242,7 @@ class OutcomeBuilder:
     repeats: int
     watched: bool = False
     sequential: bool = False
-    _sums: dict[str, Array] = field(init=False)
-    _counts: dict[str, NDArray[np.uint32]] = field(init=False)
+    _sums: dict[str, RowSums] = field(init=False)
     _answers: Codes = field(init=False)
     _columns: dict[str, int] = field(init=False)
     _readers: dict[str, Callable[[Score], float | None]] = field(init=False)
@@ -230,8 +254,7 @@ class OutcomeBuilder:
             self._readers |= {NUMBER: row_value("number"), REFERENCE_NUMBER: row_value("reference_number")}
         hits = {m.row_value for m in self.metrics if m.kind == "counts"}
         self._counted = tuple(f"{part}:" for part in (*hits, *COUNTED, "correct")) if hits else ()
-        self._sums = {name: np.zeros(self.rows) for name in self._readers}
-        self._counts = {name: np.zeros(self.rows, dtype=np.uint32) for name in self._readers}
+        self._sums = {name: RowSums(self.rows, self.repeats) for name in self._readers}
         self._answers = np.full((self.rows, self.repeats), NOT_ANSWERED, dtype=np.int64)
         self._columns = {label: i for i, label in enumerate(self.labels)}
 
@@ -248,14 +271,13 @@ class OutcomeBuilder:
         for name, read in self._readers.items():
             value = read(score)
             if value is not None:
-                self._sums[name][n] += value
-                self._counts[name][n] += 1
+                self._sums[name].add(n, value)
         if self._counted:
             for key, value in score.values.items():
                 if key.startswith(self._counted):
                     if key not in self._sums:
-                        self._sums[key] = np.zeros(self.rows)
-                    self._sums[key][n] += value
+                        self._sums[key] = RowSums(self.rows, self.repeats)
+                    self._sums[key].add(n, value)
 
     def build(self) -> Outcomes:
         """What has been gathered; once, for the sums are given up on the way. Raises UsageError where a metric that
@@ -263,8 +285,7 @@ class OutcomeBuilder:
         values = RowValues()
         shares = {m.name for m in self.metrics if m.proportion}
         for name in self._readers:
-            sums, counts = self._sums.pop(name), self._counts.pop(name)
-            means = np.divide(sums, counts, out=np.full(self.rows, np.nan), where=counts > 0)
+            means = self._sums.pop(name).means()
             if name in shares and ((means < 0) | (means > 1)).any():
                 raise UsageError(
                     f"the metric {name} has values from {np.nanmin(means):g} to {np.nanmax(means):g}, and its task "
@@ -273,7 +294,7 @@ class OutcomeBuilder:
             values.keep(name, means)
         answered = (self._answers != NOT_ANSWERED).sum(axis=1)
         for key in list(self._sums):  # counts: a label that a score does not mention has none
-            sums = self._sums.pop(key)
+            sums = self._sums.pop(key).sums
             values.keep(key, np.divide(sums, answered, out=np.full(self.rows, np.nan), where=answered > 0))
         for metric in self.metrics:
             if metric.name in self._readers and metric.name not in shares and metric.bounds is not None:

@@ -44,9 +44,10 @@ def summarise(
     hashes: dict[str, Hashes] = {}
     answers: dict[str, BackendAnswers] = {}
     for name in manifest.backends:
-        tally = tally_of(log, name, metrics, len(rows))
+        tally = tally_of(log, name, metrics, len(rows), with_answers=True)
         outcomes[name], hashes[name] = tally.outcomes.build(), tally.hashes
         result = _backend_result(log, name, tally, rows, outcomes[name], (contaminated or {}).get(name))
+        assert tally.answers is not None
         answers[name] = tally.answers.build()
         overlap = findings.overlaps.get(name)
         results[name] = result if overlap is None else _told_apart(result, overlap, metrics, rows, outcomes[name])
