@@ -296,6 +296,7 @@ def read_baseline(path: Path) -> Baseline:
         baseline = decode_schema(raw, Baseline, SCHEMA, str(path))
     except UsageError as error:
         raise UsageError(f"{str(error).rstrip('.')}: if it should be a baseline, {again}.") from None
+    del raw  # a large file is not held beside its rows
     if baseline.kind != KIND or baseline.seal() != baseline.sha256:
         raise UsageError(f"{path} is not as it was accepted (its hash does not match): {again}.")
     twice = baseline.ids().repeated()
@@ -304,8 +305,9 @@ def read_baseline(path: Path) -> Baseline:
     return baseline
 
 
-def baseline_arm(baseline: Baseline, name: str, path: Path | str) -> Arm:
-    """One backend of a baseline, rows in the file's order. Raises UsageError for a damaged cell."""
+def baseline_arm(baseline: Baseline, name: str, path: Path | str, ids: RowIds) -> Arm:
+    """One backend of a baseline, rows in the file's order, which are called `ids`. Raises UsageError for a damaged
+    cell."""
     backend = baseline.backends[name]
     facts = baseline.additions.backends.get(name, BackendAdditions())
     column = list(baseline.backends).index(name) + 1
@@ -313,7 +315,6 @@ def baseline_arm(baseline: Baseline, name: str, path: Path | str) -> Arm:
         backend.info.decode, baseline.metrics, baseline.labels, len(baseline.rows), baseline.repeats
     )
     unanswered = 0
-    ids = baseline.ids()
     for n, line in enumerate(baseline.rows):
         parts = line.split(" ")
         try:

@@ -96,7 +96,7 @@ class GateSource:
         if isinstance(self.origin, RunLog):
             assert self.summary is not None
             return run_arm(self.origin, name, self.ids, self.summary)
-        return baseline_arm(self.origin, name, self.evaluation.source)
+        return baseline_arm(self.origin, name, self.evaluation.source, self.ids)
 
 
 def match_names(

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Codes = NDArray[np.int64]
+Order = NDArray[np.unsignedinteger]
+"""Positions, in as few bytes as hold the largest one."""
 
 AT_ONCE = 65_536
 """Ids that are strings at a time."""
@@ -18,7 +20,7 @@ class RowIds(Sequence[str]):
 
     def __init__(self, encoded: NDArray[np.bytes_]) -> None:
         self._encoded = encoded
-        self._order: Codes | None = None
+        self._order: Order | None = None
 
     @classmethod
     def of(cls, ids: Iterable[str]) -> "RowIds":
@@ -49,14 +51,17 @@ class RowIds(Sequence[str]):
 
     __hash__ = None  # type: ignore[assignment]
 
-    def only(self, chosen: Codes) -> "RowIds":
-        """The ids at these positions."""
+    def only(self, chosen: Codes | Order) -> "RowIds":
+        """The ids at these positions; the same object where these are all of them, in their order."""
+        if len(chosen) == len(self) and np.array_equal(chosen, np.arange(len(self))):
+            return self
         return RowIds(self._encoded[chosen])
 
-    def order(self) -> Codes:
+    def order(self) -> Order:
         """The positions in the order of the ids."""
         if self._order is None:
-            self._order = np.argsort(self._encoded, kind="stable")
+            found = np.argsort(self._encoded, kind="stable")
+            self._order = found.astype(np.min_scalar_type(len(self)))
         return self._order
 
     def repeated(self) -> str | None:
@@ -72,7 +77,7 @@ class RowIds(Sequence[str]):
         order = self.order()
         place = np.searchsorted(self._encoded, wanted._encoded, sorter=order)
         found = order[np.minimum(place, len(self) - 1)]
-        return np.where(self._encoded[found] == wanted._encoded, found, -1)
+        return np.where(self._encoded[found] == wanted._encoded, found.astype(np.int64), -1)
 
     def common(self, other: "RowIds") -> int:
         """How many ids both have."""

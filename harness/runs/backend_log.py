@@ -132,7 +132,7 @@ class Log:
     def _each_last(self) -> Iterator[LogLine]:
         import numpy as np
 
-        last = np.full(self.rows * self.repeats, -1, dtype=np.int64)
+        last = np.full(self.rows * self.repeats, -1, dtype=np.int32)  # numbers of lines: 2 billion are enough
         count = 0
         files = self.files()
         for file in files:

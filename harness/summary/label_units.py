@@ -30,7 +30,7 @@ def confusion_units(rows: RowTable, sides: tuple[Outcomes, ...]) -> ResamplingUn
 
 def _units(rows: RowTable, sides: tuple[Outcomes, ...]) -> ResamplingUnits:
     chosen = np.flatnonzero(np.logical_and.reduce([side.answered for side in sides]))
-    answers = [side.answers[chosen] for side in sides]
+    answers = [side.answers[chosen].astype(np.int64) for side in sides]
     references = rows.references[chosen]
     if rows.groups is None and all(a.shape[1] == 1 for a in answers):
         return _single_answers(references, np.hstack(answers), len(rows.labels))

@@ -99,9 +99,9 @@ class Money:
 class RowPrices:
     """List prices of answers, row by row."""
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self, rows: int, repeats: int) -> None:
         self._sums = np.zeros(rows)
-        self._answers = np.zeros(rows, dtype=np.uint32)
+        self._answers = np.zeros(rows, dtype=np.min_scalar_type(repeats))
 
     def add(self, line: LogLine) -> None:
         """Take in an answer; a price that is not known makes its row unknown."""
@@ -178,7 +178,7 @@ class Tally:
     stages: StageTally = field(init=False)
 
     def __post_init__(self) -> None:
-        self.prices = RowPrices(self.rows)
+        self.prices = RowPrices(self.rows, self.repeats)
         self.hashes = new_hashes(self.rows, self.repeats)
         self.outcomes = OutcomeBuilder(self.identity.decode, self.metrics, self.labels, self.rows, self.repeats)
         self.stages = StageTally(self.identity.stages)

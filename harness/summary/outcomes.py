@@ -184,7 +184,7 @@ class Outcomes:
 
     decode: str
     values: Mapping[str, Array]
-    answers: Codes
+    answers: NDArray[np.signedinteger]
     watched: bool = False
     sequential: bool = False
 
@@ -243,7 +243,7 @@ class OutcomeBuilder:
     watched: bool = False
     sequential: bool = False
     _sums: dict[str, RowSums] = field(init=False)
-    _answers: Codes = field(init=False)
+    _answers: NDArray[np.int32] = field(init=False)
     _columns: dict[str, int] = field(init=False)
     _readers: dict[str, Callable[[Score], float | None]] = field(init=False)
     _counted: tuple[str, ...] = field(init=False)
@@ -255,7 +255,7 @@ class OutcomeBuilder:
         hits = {m.row_value for m in self.metrics if m.kind == "counts"}
         self._counted = tuple(f"{part}:" for part in (*hits, *COUNTED, "correct")) if hits else ()
         self._sums = {name: RowSums(self.rows, self.repeats) for name in self._readers}
-        self._answers = np.full((self.rows, self.repeats), NOT_ANSWERED, dtype=np.int64)
+        self._answers = np.full((self.rows, self.repeats), NOT_ANSWERED, dtype=np.int32)
         self._columns = {label: i for i, label in enumerate(self.labels)}
 
     def add(self, line: LogLine) -> None:

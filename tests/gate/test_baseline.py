@@ -32,7 +32,7 @@ def test_outcomes_survive_the_way_through_the_file(tmp_path: Path) -> None:
     baseline = read_baseline(path)
     assert sorted(baseline.backends) == ["a", "b"]
     direct = GateSource.of_run(log).side("a")
-    kept = baseline_arm(baseline, "a", path)
+    kept = baseline_arm(baseline, "a", path, baseline.ids())
     order = kept.positions(direct.ids)
     for name, values in direct.outcomes.values.items():
         np.testing.assert_array_equal(values, kept.outcomes.values[name][order])
@@ -84,7 +84,8 @@ def test_repeats_missing_answers_and_graded_values_are_kept(tmp_path: Path) -> N
     )
     log.write_summary(summarise(log, (grade, *CLASSIFICATION)))
     write_baseline(tmp_path / "main.json", make_baseline(log))
-    kept = baseline_arm(read_baseline(tmp_path / "main.json"), "a", tmp_path / "main.json")
+    stored = read_baseline(tmp_path / "main.json")
+    kept = baseline_arm(stored, "a", tmp_path / "main.json", stored.ids())
     direct = GateSource.of_run(log).side("a")
     order = kept.positions(direct.ids)
     np.testing.assert_array_equal(direct.outcomes.values["grade"], kept.outcomes.values["grade"][order])
@@ -151,8 +152,9 @@ def test_a_cell_that_cannot_be_read_is_refused(tmp_path: Path, cell: str) -> Non
         return msgspec.structs.replace(b, rows=(f"{b.rows[0].split()[0]} {cell}".strip(), *b.rows[1:]))
 
     _reseal(path, change)
+    damaged = read_baseline(path)
     with pytest.raises(UsageError, match="cannot be read"):
-        baseline_arm(read_baseline(path), "a", path)
+        baseline_arm(damaged, "a", path, damaged.ids())
 
 
 def test_something_else_is_not_a_baseline(tmp_path: Path) -> None:
