@@ -81,11 +81,19 @@ def _has_experts(model: Any) -> bool:
 def _linear_layers(model: Any) -> list[str]:
     """Names of all linear layers but for the output layer: PEFT's "all-linear" would add an experts' fused weights.
 
+    Routers that an architecture derives from a linear layer are left out: they return more than a tensor.
+
     Layers of attention by their last name, as servers know them; those beside experts by the whole one, because PEFT
     takes `gate_proj` alone for the experts' weights.
     """
     outer = {id(model.get_output_embeddings()), id(getattr(model, "score", None))}
-    linear = [n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and id(m) not in outer]
+    linear = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear)
+        and id(module) not in outer
+        and not type(module).__module__.startswith("transformers.models")
+    ]
     return sorted({name.rpartition(".")[2] if "attn" in name or "attention" in name else name for name in linear})
 
 

@@ -116,6 +116,15 @@ def test_in_float32_they_agree_to_a_hundred_thousandth(name: str) -> None:
         assert difference(expected, gradients) < 1e-5
 
 
+@pytest.mark.parametrize("name", ["llama4_text", "phimoe"])
+def test_routers_of_experts_are_not_adapted(name: str) -> None:
+    """They are linear layers that return a tuple, which an adapter cannot be added to."""
+    model = tuned(name, dtype=torch.float32)
+    loss, gradients = loss_and_gradients(model, collate(as_items(example_rows(1))))
+    assert math.isfinite(loss) and gradients
+    assert not any("router" in key for key in gradients)
+
+
 @pytest.mark.parametrize("name", PADDED)
 def test_architectures_that_do_not_allow_it_are_left_as_they_are(name: str) -> None:
     model = tiny_model(name, VOCABULARY)
